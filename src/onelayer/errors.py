@@ -1,0 +1,16 @@
+"""The one kind of error that bad input raises."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input, told in one line: which file or option, what was found, what would be right."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """Build the error for a name that is not one of `known`, suggesting the nearest."""
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name.lower(), names, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(names)}"
+    return InputError(f"unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,1 @@
+"""Published experiments as TOML specs, and what runs any of them."""

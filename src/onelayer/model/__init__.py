@@ -1,0 +1,1 @@
+"""The mathematics of one network, in float64: the textbook page."""

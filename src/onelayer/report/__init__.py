@@ -1,0 +1,1 @@
+"""Stored results to figures, tables and a page; never trains."""

@@ -1,0 +1,118 @@
+"""Writing that leaves a whole file or folder, or nothing at all."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onelayer.errors import InputError
+
+MANIFEST = "files.json"
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync it and rename it to `path`.
+
+    On any exception, Ctrl-C included, the temporary file is removed and `path` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_output_folder(path: Path, *, force: bool) -> None:
+    """Raise InputError unless `path` can take output: absent, empty, or a folder and `force`."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise InputError(f"{path}: exists and is not a folder; choose another --out")
+    if path.is_dir() and any(path.iterdir()) and not force:
+        raise InputError(f"{path}: the folder exists; add --force to replace what it holds of ours")
+
+
+@contextmanager
+def output_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Yield an empty staging folder whose files appear in `path` when the block succeeds.
+
+    An existing folder is refused without `force`. With it, files that an earlier run wrote (listed
+    in its files.json) are replaced or removed, everything else stays; a stranger's file in the way
+    is kept under `<name>.kept`. On any exception nothing in `path` has changed.
+
+    Raises
+    ------
+    InputError
+        If `path` is no folder, or is a folder that is not empty and `force` is not given.
+    """
+    check_output_folder(path, force=force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield staging
+        written = sorted(str(file.relative_to(staging)) for file in _files(staging))
+        (staging / MANIFEST).write_text(json.dumps(written, indent=1) + "\n")
+        staging.chmod(0o777 & ~_umask())
+        if path.exists():
+            _merge(staging, path)
+        else:
+            staging.rename(path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _merge(staging: Path, path: Path) -> None:
+    """Move every file of `staging` into `path` and remove what only the earlier run wrote."""
+    ours = _manifest(path)
+    fresh = {str(file.relative_to(staging)) for file in _files(staging)}
+    for name in sorted(fresh):
+        target = path / name
+        if target.exists() and name not in ours:
+            target.rename(_unused(target.with_name(f"{target.name}.kept")))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).replace(target)
+    for name in ours - fresh:
+        stale = path / name
+        stale.unlink(missing_ok=True)
+        if stale.parent != path and stale.parent.is_dir() and not any(stale.parent.iterdir()):
+            stale.parent.rmdir()
+
+
+def _manifest(path: Path) -> set[str]:
+    """Return the names that an earlier run listed, if they are plain names below `path`."""
+    try:
+        names = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return set()
+    root = path.resolve()
+    names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return {MANIFEST, *(name for name in names if (root / name).resolve().is_relative_to(root))}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _unused(path: Path) -> Path:
+    """Return `path`, or the first of `path.1`, `path.2`, … that does not exist."""
+    candidate, count = path, 0
+    while candidate.exists():
+        count += 1
+        candidate = path.with_name(f"{path.name}.{count}")
+    return candidate
+
+
+def _umask() -> int:
+    """Return the process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

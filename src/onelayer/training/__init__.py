@@ -1,0 +1,1 @@
+"""A stack of models trained in one pass."""

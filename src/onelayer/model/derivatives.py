@@ -1,0 +1,157 @@
+"""Numerical derivatives of a cost with respect to W and b.
+
+A derivative needs only to know the cost after one entry was moved by a small amount. `BlackBox`
+finds that out by calling any cost function once per entry; `LinearLayer` knows that moving W[k, d]
+by δ moves one column of scores, s_k ← s_k + δ x_d, and so gets all K·D costs in K passes over the
+batch. Both feed the same quotients.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.errors import InputError, unknown_name
+from onelayer.model import network
+
+Array = NDArray[Any]
+Cost = Callable[[Array, Array], Any]
+Method = Literal["forward", "centred", "complex"]
+METHODS: tuple[str, ...] = get_args(Method)
+DEFAULT_STEPS = {"forward": 1e-6, "centred": 1e-5, "complex": 1e-30}
+
+
+class PerturbedCosts(Protocol):
+    """What a numerical derivative asks for."""
+
+    def at(self) -> float:
+        """Return the cost where nothing is moved."""
+        ...
+
+    def moved(self, delta: complex) -> tuple[Array, Array]:
+        """Return the costs with one entry of W (K, D), and of b (K,), moved by `delta`."""
+        ...
+
+
+def numerical_gradient(costs: PerturbedCosts, method: str, step: float) -> tuple[Array, Array]:
+    """Return ∂J/∂W (K, D) and ∂J/∂b (K,) by finite differences or by the complex step.
+
+    forward: (J(w + h) − J(w)) / h; centred: (J(w + h) − J(w − h)) / 2h;
+    complex: Im J(w + ih) / h, which subtracts nothing and so loses no digits
+    (Squire and Trapp 1998, doi:10.1137/S003614459631241X).
+    """
+    if method == "forward":
+        base = costs.at()
+        return _each(costs.moved(step), lambda J: (J - base) / step)
+    if method == "centred":
+        ahead, behind = costs.moved(step), costs.moved(-step)
+        return (ahead[0] - behind[0]) / (2 * step), (ahead[1] - behind[1]) / (2 * step)
+    if method == "complex":
+        return _each(costs.moved(1j * step), lambda J: J.imag / step)
+    raise unknown_name("method", method, METHODS)
+
+
+def _each(pair: tuple[Array, Array], function: Callable[[Array], Array]) -> tuple[Array, Array]:
+    return function(pair[0]), function(pair[1])
+
+
+@dataclass(frozen=True)
+class BlackBox:
+    """Any `cost(W, b)`, called once for every entry of W (K, D) and b (K,).
+
+    The cost gets read-only arrays, so one that forgets to restore what it moved is found out.
+
+    Raises
+    ------
+    InputError
+        If the cost writes into its arguments, or drops the imaginary part of a complex step.
+    """
+
+    cost: Cost
+    W: Array
+    b: Array
+
+    def at(self) -> float:
+        """Return cost(W, b)."""
+        return float(self._call(_locked(self.W), _locked(self.b)))
+
+    def moved(self, delta: complex) -> tuple[Array, Array]:
+        """Return cost with W[k, d] + delta for every k, d, and with b[k] + delta for every k."""
+        W, b = _locked(self.W), _locked(self.b)
+        costs_W = self._each_entry(self.W, delta, lambda moved: self._call(moved, b))
+        costs_b = self._each_entry(self.b, delta, lambda moved: self._call(W, moved))
+        return costs_W, costs_b
+
+    def _each_entry(self, array: Array, delta: complex, cost: Callable[[Array], Any]) -> Array:
+        kind = np.result_type(array, delta)
+        moving = array.astype(kind)
+        shown = moving.view()
+        shown.flags.writeable = False
+        costs = np.empty(array.shape, kind)
+        for index in np.ndindex(array.shape):
+            moving[index] += delta
+            value = cost(shown)
+            if isinstance(delta, complex) and not np.iscomplexobj(value):
+                raise InputError(
+                    "the cost function turns complex numbers into real ones, so the complex step "
+                    'cannot see through it; use method="centred"'
+                )
+            costs[index] = value
+            moving[index] = array[index]
+        return costs
+
+    def _call(self, W: Array, b: Array) -> Any:
+        try:
+            return self.cost(W, b)
+        except ValueError as error:
+            if "read-only" in str(error):
+                raise InputError(
+                    "the cost function writes into its arguments; a cost must leave W and b alone"
+                ) from error
+            raise
+
+
+def _locked(array: Array) -> Array:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """The cost of equation (5) on the batch X (N, D), y (N,), with all its perturbations at once.
+
+    Takes K passes over an (N, D) array instead of K·D evaluations of the cost.
+    """
+
+    X: Array
+    y: NDArray[np.intp]
+    W: Array
+    b: Array
+    l2: float
+
+    def at(self) -> float:
+        """Return J(W, b)."""
+        return float(network.cost(self.X, self.y, self.W, self.b, self.l2))
+
+    def moved(self, delta: complex) -> tuple[Array, Array]:
+        """Return J with W[k, d] + delta for every k, d, and with b[k] + delta for every k."""
+        S = network.scores(self.X, self.W, self.b)
+        squares = np.sum(self.W**2)
+        penalty_W = self.l2 * (squares - self.W**2 + (self.W + delta) ** 2)
+        ones = np.ones((len(self.y), 1))
+        losses_W = [self._losses(S, k, delta * self.X) for k in range(len(self.W))]
+        losses_b = [self._losses(S, k, delta * ones)[0] for k in range(len(self.W))]
+        return np.array(losses_W) + penalty_W, np.array(losses_b) + self.l2 * squares
+
+    def _losses(self, S: Array, k: int, change: Array) -> Array:
+        """Return the mean losses (C,) after adding each column of `change` (N, C) to s_k."""
+        # Shifting by the maximum before the change keeps every exponent near or below 0.
+        Z = S - S.max(axis=1, keepdims=True)
+        others = np.exp(np.delete(Z, k, axis=1)).sum(axis=1, keepdims=True)
+        z_k = Z[:, [k]] + change
+        z_y = np.where((self.y == k)[:, None], z_k, Z[np.arange(len(self.y)), self.y][:, None])
+        losses: Array = np.mean(np.log(others + np.exp(z_k)) - z_y, axis=0)
+        return losses

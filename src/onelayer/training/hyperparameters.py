@@ -1,0 +1,46 @@
+"""What each model of a stack has of its own."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onelayer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """One model's settings.
+
+    `l2` is λ of equation (5), without a factor ½; `learning_rate` is η of equations (8) and (9);
+    `init_sd` is the standard deviation of the normal distribution that W and b start from.
+
+    Raises
+    ------
+    InputError
+        If a value is negative or not a finite number, or the learning rate is 0.
+    """
+
+    l2: float = 0.0
+    learning_rate: float = 0.01
+    init_sd: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not math.isfinite(value) or value < 0:
+                raise InputError(f"{name} is {value}; it must be a finite number, not negative")
+        if self.learning_rate == 0:
+            raise InputError("learning_rate is 0; it must be above 0")
+
+    def __str__(self) -> str:
+        return f"λ={self.l2:g}, η={self.learning_rate:g}"
+
+
+def grid(
+    *,
+    l2: Sequence[float] = (Hyperparameters.l2,),
+    learning_rate: Sequence[float] = (Hyperparameters.learning_rate,),
+    init_sd: Sequence[float] = (Hyperparameters.init_sd,),
+) -> list[Hyperparameters]:
+    """Return every combination of the values, the last name varying fastest."""
+    return [Hyperparameters(*values) for values in itertools.product(l2, learning_rate, init_sd)]

@@ -1,0 +1,178 @@
+"""Training: the only epoch loop."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.batches import ORDERS, batches
+from onelayer.data.dataset import Dataset
+from onelayer.data.scaling import fit_scaling
+from onelayer.errors import InputError, unknown_name
+from onelayer.training.engine import Engine
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.numpy_engine import NumpyEngine
+from onelayer.training.provenance import provenance
+from onelayer.training.run import CURVES, History, Run
+
+DTYPES = ("float32", "float64")
+
+
+class OnEpoch(Protocol):
+    """Called before the first epoch and after every epoch with all that was measured so far."""
+
+    def __call__(self, epoch: int, curves: dict[str, NDArray[np.float64]]) -> None:
+        """Each curve is (M, E + 1); columns up to `epoch` are filled."""
+        ...
+
+
+def train(
+    data: Dataset,
+    settings: Sequence[Hyperparameters],
+    *,
+    batch_size: int = 100,
+    epochs: int = 40,
+    order: str = "file",
+    seed: int = 0,
+    scaling: str = "unit",
+    dtype: str = "float32",
+    engine: Callable[..., Engine] = NumpyEngine,
+    on_epoch: OnEpoch | None = None,
+) -> Run:
+    """Train one model for every setting, all in one pass over the mini-batches.
+
+    Mini-batch gradient descent on equation (5). `order` is "file" (consecutive rows) or "shuffled"
+    (a fresh permutation each epoch, the same for all models); the last batch may be smaller.
+    Before the first epoch and after every epoch loss, cost and accuracy are measured on the whole
+    training and validation splits. The outcome of a model does not depend on its neighbours in the
+    stack: everything random is drawn from `seed` alone.
+
+    A model whose scores overflow is stopped with the weights it had, and Run.stopped says where;
+    the others go on.
+
+    Raises
+    ------
+    InputError
+        If there are no settings, the batch size is not in 1 … N, the epochs are negative, or a
+        name is unknown.
+    """
+    _check(data, settings, batch_size, epochs, order, dtype)
+    begin = time.perf_counter()
+    scale = fit_scaling(scaling, data)
+    weights, biases = initial_parameters(data, settings, seed)
+    stack = engine(
+        weights.astype(dtype),
+        biases.astype(dtype),
+        l2=np.array([setting.l2 for setting in settings]),
+        learning_rates=np.array([setting.learning_rate for setting in settings]),
+        scaling=scale,
+    )
+    curves, stopped = _run_epochs(stack, data, batch_size, epochs, order, seed, on_epoch)
+    weights, biases = stack.parameters()
+    return Run(
+        settings=tuple(settings),
+        protocol={
+            "dataset": data.name,
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "order": order,
+            "seed": seed,
+            "dtype": dtype,
+        },
+        weights=weights,
+        biases=biases,
+        history=History(**curves),
+        stopped=stopped,
+        scaling=scale,
+        class_names=data.class_names,
+        image_shape=data.image_shape,
+        provenance=provenance()
+        | {"seconds": time.perf_counter() - begin, "digests": dict(data.digests)},
+    )
+
+
+def initial_parameters(
+    data: Dataset, settings: Sequence[Hyperparameters], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return W (M, K, D) and b (M, K) from N(0, init_sd²), W drawn first.
+
+    Every model gets the same standard normal draw, so neighbours differ by their settings alone.
+    """
+    generator = np.random.default_rng((seed, 0))
+    W = generator.standard_normal((data.n_classes, data.n_features))
+    b = generator.standard_normal(data.n_classes)
+    deviations = np.array([setting.init_sd for setting in settings])
+    return deviations[:, None, None] * W, deviations[:, None] * b
+
+
+def _run_epochs(
+    stack: Engine,
+    data: Dataset,
+    batch_size: int,
+    epochs: int,
+    order: str,
+    seed: int,
+    on_epoch: OnEpoch | None,
+) -> tuple[dict[str, NDArray[np.float64]], tuple[str, ...]]:
+    """Step and measure; return the curves and where each model was stopped."""
+    generator = np.random.default_rng((seed, 1))
+    sound = np.ones(len(stack.penalties()), dtype=bool)
+    stopped = [""] * len(sound)
+    curves = {name: np.full((len(sound), epochs + 1), math.nan) for name in CURVES}
+    for epoch in range(epochs + 1):
+        if epoch > 0:
+            for count, rows in enumerate(batches(len(data.train), batch_size, order, generator), 1):
+                now_sound = stack.step(data.train, rows)
+                for model in np.flatnonzero(sound & ~now_sound):
+                    stopped[model] = f"epoch {epoch}, batch {count}"
+                sound = now_sound
+        _measure(stack, data, curves, epoch, sound)
+        if on_epoch is not None:
+            on_epoch(epoch, curves)
+    return curves, tuple(stopped)
+
+
+def _measure(
+    stack: Engine,
+    data: Dataset,
+    curves: dict[str, NDArray[np.float64]],
+    epoch: int,
+    sound: NDArray[np.bool_],
+) -> None:
+    """Fill column `epoch` of every curve; a stopped model's stays NaN."""
+    penalties = stack.penalties()
+    for name, split in (("train", data.train), ("validation", data.validation)):
+        measured = stack.evaluate(split)
+        columns = (
+            ("loss", measured.loss),
+            ("cost", measured.loss + penalties),
+            ("accuracy", measured.accuracy),
+        )
+        for quantity, values in columns:
+            curves[f"{name}_{quantity}"][sound, epoch] = values[sound]
+
+
+def _check(
+    data: Dataset,
+    settings: Sequence[Hyperparameters],
+    batch_size: int,
+    epochs: int,
+    order: str,
+    dtype: str,
+) -> None:
+    if not settings:
+        raise InputError("no settings to train; give at least one")
+    if not 1 <= batch_size <= len(data.train):
+        raise InputError(
+            f"batch size {batch_size}: expected 1 to {len(data.train)}, "
+            f"the samples in the training split of {data.name}"
+        )
+    if epochs < 0:
+        raise InputError(f"epochs {epochs}: expected 0 or more")
+    if order not in ORDERS:
+        raise unknown_name("order", order, ORDERS)
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES)

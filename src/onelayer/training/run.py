@@ -1,0 +1,139 @@
+"""What training leaves behind, and how it is kept: safetensors and JSON, no pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.scaling import Scaling
+from onelayer.errors import InputError
+from onelayer.storage import atomic_file
+from onelayer.training.hyperparameters import Hyperparameters
+
+FORMAT = 1
+CURVES = (
+    "train_loss",
+    "train_cost",
+    "train_accuracy",
+    "validation_loss",
+    "validation_cost",
+    "validation_accuracy",
+)
+
+
+@dataclass(frozen=True)
+class History:
+    """The curves of every model, each (M, E + 1); column 0 is the state before training.
+
+    Loss is the mean of equation (6), cost is equation (5). From the epoch in which a model was
+    stopped its curves are NaN.
+    """
+
+    train_loss: NDArray[np.float64]
+    train_cost: NDArray[np.float64]
+    train_accuracy: NDArray[np.float64]
+    validation_loss: NDArray[np.float64]
+    validation_cost: NDArray[np.float64]
+    validation_accuracy: NDArray[np.float64]
+
+    @property
+    def epochs(self) -> int:
+        """E, the number of epochs trained."""
+        return self.train_loss.shape[1] - 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """M models after training: settings, weights (M, K, D), biases (M, K), curves, provenance.
+
+    `stopped` holds, for each model, where it became non-finite ("epoch 3, batch 17") or "".
+    `protocol` says how it was trained: batch_size, epochs, order, seed, dtype.
+    """
+
+    settings: tuple[Hyperparameters, ...]
+    protocol: Mapping[str, Any]
+    weights: NDArray[Any]
+    biases: NDArray[Any]
+    history: History
+    stopped: tuple[str, ...]
+    scaling: Scaling
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int] | None
+    provenance: Mapping[str, Any]
+
+    def scores(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return the scores (N, M, K) of stored (unscaled) features X (N, D)."""
+        M, K, D = self.weights.shape
+        scaled = self.scaling.apply(X, self.weights.dtype)
+        S: NDArray[Any] = scaled @ self.weights.reshape(M * K, D).T + self.biases.reshape(M * K)
+        return S.reshape(len(X), M, K)
+
+    def save(self, folder: str | Path) -> None:
+        """Write run.json and run.safetensors into `folder`, each whole or not at all."""
+        from safetensors.numpy import save_file
+
+        folder = Path(folder)
+        arrays = {
+            "weights": self.weights,
+            "biases": self.biases,
+            "scaling_shift": self.scaling.shift,
+            "scaling_factor": self.scaling.factor,
+            **{f"history_{name}": getattr(self.history, name) for name in CURVES},
+        }
+        record = {
+            "format": FORMAT,
+            "settings": [asdict(setting) for setting in self.settings],
+            "protocol": dict(self.protocol),
+            "stopped": self.stopped,
+            "scaling": self.scaling.method,
+            "class_names": self.class_names,
+            "image_shape": self.image_shape,
+            "provenance": dict(self.provenance),
+        }
+        with atomic_file(folder / "run.safetensors") as path:
+            save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+        with atomic_file(folder / "run.json") as path:
+            path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read the Run that Run.save wrote into `folder`.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or is not what Run.save writes; names the file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    for name in ("run.json", "run.safetensors"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name}: not found; expected a folder that a run was saved in")
+    try:
+        record = json.loads((folder / "run.json").read_text("utf-8"))
+        if record["format"] != FORMAT:
+            raise InputError(f"{folder / 'run.json'}: format {record['format']}, expected {FORMAT}")
+        arrays = load_file(folder / "run.safetensors")
+        shape = record["image_shape"]
+        return Run(
+            settings=tuple(Hyperparameters(**setting) for setting in record["settings"]),
+            protocol=record["protocol"],
+            weights=arrays["weights"],
+            biases=arrays["biases"],
+            history=History(**{name: arrays[f"history_{name}"] for name in CURVES}),
+            stopped=tuple(record["stopped"]),
+            scaling=Scaling(
+                record["scaling"], arrays["scaling_shift"], arrays["scaling_factor"]
+            ),
+            class_names=tuple(record["class_names"]),
+            image_shape=None if shape is None else (shape[0], shape[1], shape[2]),
+            provenance=record["provenance"],
+        )
+    except (KeyError, TypeError, IndexError, json.JSONDecodeError, SafetensorError) as error:
+        raise InputError(f"{folder}: not a run that can be read ({error!r})") from error

@@ -56,7 +56,7 @@ class Dataset:
             _check_split(f"{self.name}, {split_name}", split, self.n_features, self.n_classes)
         if self.image_shape is not None and int(np.prod(self.image_shape)) != self.n_features:
             raise InputError(
-                f"{self.name}: image shape {self.image_shape} does not hold {self.n_features} values"
+                f"{self.name}: image shape {self.image_shape}, but {self.n_features} features"
             )
 
     @property
@@ -85,8 +85,7 @@ def _check_split(where: str, split: Split, n_features: int, n_classes: int) -> N
     wrong = np.flatnonzero((y < 0) | (y >= n_classes))
     if wrong.size:
         raise InputError(
-            f"{where}: row {wrong[0]} has the label {y[wrong[0]]}, "
-            f"expected 0 to {n_classes - 1}"
+            f"{where}: row {wrong[0]} has the label {y[wrong[0]]}, expected 0 to {n_classes - 1}"
         )
     if X.dtype.kind == "f":
         broken = np.flatnonzero(~np.isfinite(X).all(axis=1))

@@ -24,7 +24,10 @@ class Scaling:
 
     def apply(self, X: NDArray[np.generic], dtype: Any = np.float64) -> NDArray[Any]:
         """Return the scaled features (N, D) of stored features X (N, D)."""
-        return (X.astype(dtype) - self.shift.astype(dtype)) * self.factor.astype(dtype)
+        scaled: NDArray[Any] = X.astype(dtype)
+        scaled -= self.shift.astype(dtype)
+        scaled *= self.factor.astype(dtype)
+        return scaled
 
 
 def fit_scaling(method: str, data: Dataset) -> Scaling:
@@ -39,8 +42,11 @@ def fit_scaling(method: str, data: Dataset) -> Scaling:
     if method == "unit":
         return Scaling(method, np.zeros(D), np.full(D, 1.0 / data.full_scale))
     if method == "standardise":
-        mean, deviation = _moments(data.train.X)
-        return Scaling(method, mean, 1.0 / np.where(deviation > 0, deviation, 1.0))
+        X = data.train.X
+        mean, deviation = _moments(X)
+        # The mean of equal numbers is off by a rounding error, which must not become the scale.
+        varies = (X.max(axis=0) > X.min(axis=0)) & (deviation > 0)
+        return Scaling(method, mean, 1.0 / np.where(varies, deviation, 1.0))
     raise unknown_name("scaling", method, METHODS)
 
 

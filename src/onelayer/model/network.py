@@ -49,9 +49,7 @@ def cost(X: Array, y: NDArray[np.intp], W: Array, b: Array, l2: float) -> Any:
     return loss(scores(X, W, b), y) + l2 * np.sum(W * W)
 
 
-def gradients(
-    X: Array, y: NDArray[np.intp], W: Array, b: Array, l2: float
-) -> tuple[Array, Array]:
+def gradients(X: Array, y: NDArray[np.intp], W: Array, b: Array, l2: float) -> tuple[Array, Array]:
     """Return ∂J/∂W (K, D) and ∂J/∂b (K,) of the batch: equations (10) and (11)."""
     G = probabilities(scores(X, W, b))
     G[np.arange(len(y)), y] -= 1

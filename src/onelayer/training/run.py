@@ -114,7 +114,9 @@ def load_run(folder: str | Path) -> Run:
     folder = Path(folder)
     for name in ("run.json", "run.safetensors"):
         if not (folder / name).is_file():
-            raise InputError(f"{folder / name}: not found; expected a folder that a run was saved in")
+            raise InputError(
+                f"{folder / name}: not found; expected a folder that a run was saved in"
+            )
     try:
         record = json.loads((folder / "run.json").read_text("utf-8"))
         if record["format"] != FORMAT:
@@ -128,9 +130,7 @@ def load_run(folder: str | Path) -> Run:
             biases=arrays["biases"],
             history=History(**{name: arrays[f"history_{name}"] for name in CURVES}),
             stopped=tuple(record["stopped"]),
-            scaling=Scaling(
-                record["scaling"], arrays["scaling_shift"], arrays["scaling_factor"]
-            ),
+            scaling=Scaling(record["scaling"], arrays["scaling_shift"], arrays["scaling_factor"]),
             class_names=tuple(record["class_names"]),
             image_shape=None if shape is None else (shape[0], shape[1], shape[2]),
             provenance=record["provenance"],

@@ -1,0 +1,48 @@
+"""Every linear baseline in one pass, with gradients you can trust and a report you can hand in."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onelayer.data.catalog import load_dataset
+    from onelayer.data.dataset import Dataset, Split
+    from onelayer.errors import InputError
+    from onelayer.model.gradient_check import GradientCheck, check_gradient
+    from onelayer.training.hyperparameters import Hyperparameters, grid
+    from onelayer.training.loop import train
+    from onelayer.training.run import Run, load_run
+
+_HOMES = {
+    "Dataset": "data.dataset",
+    "GradientCheck": "model.gradient_check",
+    "Hyperparameters": "training.hyperparameters",
+    "InputError": "errors",
+    "Run": "training.run",
+    "Split": "data.dataset",
+    "check_gradient": "model.gradient_check",
+    "grid": "training.hyperparameters",
+    "load_dataset": "data.catalog",
+    "load_run": "training.run",
+    "train": "training.loop",
+}
+
+__all__ = [
+    "Dataset",
+    "GradientCheck",
+    "Hyperparameters",
+    "InputError",
+    "Run",
+    "Split",
+    "check_gradient",
+    "grid",
+    "load_dataset",
+    "load_run",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that `import onelayer` is quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'onelayer' has no attribute {name!r}")
+    return getattr(import_module(f"onelayer.{_HOMES[name]}"), name)

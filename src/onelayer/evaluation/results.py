@@ -1,0 +1,196 @@
+"""What an experiment leaves behind: everything that its report is drawn from."""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.errors import InputError
+from onelayer.evaluation.metrics import accuracies
+from onelayer.evaluation.statistics import Spread, spread
+from onelayer.model.gradient_check import GradientCheck, WorstEntry
+from onelayer.storage import atomic_file
+from onelayer.training.run import CURVES, Run, load_run
+
+RESULTS_FILE = "results.json"
+CHECKS_FILE = "gradient_check.json"
+
+
+@dataclass(frozen=True)
+class BatchCheck:
+    """A gradient check on the first `images` training samples, with the weight decay `l2`."""
+
+    name: str
+    images: int
+    l2: float
+    check: GradientCheck
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment after it ran: `run` (M models), R `repeats` in shuffled order, checks, test.
+
+    `published` has one accuracy a setting, NaN where there is none. `confusion` (M, K, K) counts
+    the test samples of `run` (see confusion_matrices), all zero for a model that was not evaluated;
+    `repeat_accuracies` (R, M) are the test accuracies of the repeats.
+    """
+
+    title: str
+    source: str
+    notice: str
+    published: NDArray[np.float64]
+    run: Run
+    repeats: tuple[Run, ...]
+    confusion: NDArray[np.intp]
+    repeat_accuracies: NDArray[np.float64]
+    checks: tuple[BatchCheck, ...]
+
+    @property
+    def test_samples(self) -> int:
+        """The number of samples in the test split."""
+        return int(self.confusion.sum(axis=(1, 2)).max())
+
+    @property
+    def test_accuracies(self) -> NDArray[np.float64]:
+        """Accuracy of every model on the test split (M,), NaN where it was not evaluated."""
+        evaluated = self.confusion.sum(axis=(1, 2)) > 0
+        accuracy = np.full(len(evaluated), np.nan)
+        accuracy[evaluated] = accuracies(self.confusion[evaluated])
+        return accuracy
+
+    @property
+    def repeat_spread(self) -> Spread:
+        """Mean, sd, minimum and maximum of the repeats' test accuracies, each (M,)."""
+        return spread(self.repeat_accuracies)
+
+    @property
+    def selected(self) -> int:
+        """The model with the best validation accuracy after the last epoch (the first of equals).
+
+        Chosen without the test split, so that its test accuracy is an honest estimate.
+        """
+        return best_by_validation(self.run)
+
+    def save(self, folder: Path) -> None:
+        """Write results.json, gradient_check.json with its matrices, history.csv and the runs."""
+        self.run.save(folder / "run")
+        for number, repeat in enumerate(self.repeats, 1):
+            repeat.save(folder / "repeats" / str(number))
+        record = {
+            "title": self.title,
+            "source": self.source,
+            "notice": self.notice,
+            "published": [None if np.isnan(value) else value for value in self.published],
+            "confusion": self.confusion.tolist(),
+            "repeat_accuracies": self.repeat_accuracies.tolist(),
+        }
+        _write_json(folder / RESULTS_FILE, record)
+        _save_checks(folder, self.checks)
+        _write_history(folder / "history.csv", self.run)
+
+
+def best_by_validation(run: Run) -> int:
+    """Return the model with the best final validation accuracy; a stopped one loses."""
+    final = run.history.validation_accuracy[:, -1]
+    return int(np.argmax(np.where(np.isnan(final), -1.0, final)))
+
+
+def load_results(folder: Path) -> Results:
+    """Read what Results.save wrote.
+
+    Raises
+    ------
+    InputError
+        If `folder` does not hold such results; names the file.
+    """
+    if not (folder / RESULTS_FILE).is_file():
+        raise InputError(f"{folder / RESULTS_FILE}: not found; expected an output folder of ours")
+    try:
+        record = json.loads((folder / RESULTS_FILE).read_text("utf-8"))
+        run = load_run(folder / "run")
+        repeats = np.array(record["repeat_accuracies"], dtype=np.float64)
+        return Results(
+            title=record["title"],
+            source=record["source"],
+            notice=record["notice"],
+            published=np.array(record["published"], dtype=np.float64),
+            run=run,
+            repeats=tuple(
+                load_run(folder / "repeats" / str(number)) for number in range(1, len(repeats) + 1)
+            ),
+            confusion=np.array(record["confusion"], dtype=np.intp),
+            repeat_accuracies=repeats.reshape(-1, len(run.settings)),
+            checks=tuple(_load_checks(folder)),
+        )
+    except (KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+        raise InputError(f"{folder}: not results that can be read ({error!r})") from error
+
+
+def _save_checks(folder: Path, checks: tuple[BatchCheck, ...]) -> None:
+    records = []
+    for batch in checks:
+        check, stem = batch.check, f"{batch.name}_l2_{batch.l2:g}"
+        matrices = {"W": f"gradient_check/{stem}_W.csv", "b": f"gradient_check/{stem}_b.csv"}
+        _write_matrix(folder / matrices["W"], check.errors_W)
+        _write_matrix(folder / matrices["b"], check.errors_b[:, None])
+        records.append(
+            {
+                "name": batch.name,
+                "method": check.method,
+                "step": check.step,
+                "images": batch.images,
+                "l2": batch.l2,
+                "eps": check.eps,
+                "tolerance": check.tolerance,
+                "parameters": check.parameters,
+                "max_error_W": check.max_error_W,
+                "max_error_b": check.max_error_b,
+                "passed": check.passed,
+                "worst": asdict(check.worst),
+                "matrices": matrices,
+            }
+        )
+    _write_json(folder / CHECKS_FILE, records)
+
+
+def _load_checks(folder: Path) -> Iterator[BatchCheck]:
+    for record in json.loads((folder / CHECKS_FILE).read_text("utf-8")):
+        errors_W, errors_b = (
+            np.loadtxt(folder / record["matrices"][name], delimiter=",", ndmin=2) for name in "Wb"
+        )
+        worst = record["worst"]
+        check = GradientCheck(
+            method=record["method"],
+            step=record["step"],
+            eps=record["eps"],
+            tolerance=record["tolerance"],
+            errors_W=errors_W,
+            errors_b=errors_b[:, 0],
+            worst=WorstEntry(**worst | {"index": tuple(worst["index"])}),
+        )
+        yield BatchCheck(record["name"], record["images"], record["l2"], check)
+
+
+def _write_json(path: Path, record: object) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _write_matrix(path: Path, matrix: NDArray[np.float64]) -> None:
+    with atomic_file(path) as temporary:
+        np.savetxt(temporary, matrix, fmt="%.6e", delimiter=",")
+
+
+def _write_history(path: Path, run: Run) -> None:
+    """Write the curves, a row for each model and epoch; epoch 0 is before training."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["model", "epoch", *CURVES])
+        for model in range(len(run.settings)):
+            for epoch in range(run.history.epochs + 1):
+                values = [getattr(run.history, name)[model, epoch] for name in CURVES]
+                writer.writerow([model, epoch, *(f"{value:.9g}" for value in values)])

@@ -1,0 +1,39 @@
+"""Rows of W as pictures, and how smooth they are."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.errors import InputError
+from onelayer.training.run import Run
+
+
+def weight_images(run: Run) -> NDArray[np.float64]:
+    """Return each row of each W as an image (M, K, height, width, channels) in [0, 1].
+
+    Every image is scaled by its own minimum and maximum; a constant one becomes 0.
+
+    Raises
+    ------
+    InputError
+        If the samples were not images.
+    """
+    if run.image_shape is None:
+        raise InputError("the samples of this run are not images, so its weights are none")
+    channels, height, width = run.image_shape
+    W = run.weights.astype(np.float64)
+    low = W.min(axis=2, keepdims=True)
+    size = W.max(axis=2, keepdims=True) - low
+    scaled = (W - low) / np.where(size > 0, size, 1.0)
+    return scaled.reshape(*W.shape[:2], channels, height, width).transpose(0, 1, 3, 4, 2)
+
+
+def total_variation(images: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the anisotropic total variation of each image (…, H, W, C), per pixel and channel.
+
+    The mean absolute difference of horizontal neighbours plus that of vertical ones (Rudin, Osher
+    and Fatemi 1992, in its anisotropic form). On images scaled to [0, 1] it does not depend on the
+    size of the weights: smooth pictures score low, noise scores high.
+    """
+    vertical = np.abs(np.diff(images, axis=-3)).mean(axis=(-3, -2, -1))
+    horizontal = np.abs(np.diff(images, axis=-2)).mean(axis=(-3, -2, -1))
+    return np.asarray(vertical + horizontal)

@@ -1,0 +1,167 @@
+"""The data sets that are known by name."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data import cache, cifar
+from onelayer.data.dataset import SPLIT_NAMES, Dataset, Split
+from onelayer.errors import InputError, unknown_name
+
+Parts = str | Sequence[str]
+DEFAULT = "default"  # the parts that a data set uses unless told otherwise
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A data set: its parts, which of them each split takes by default, and how to read them.
+
+    `read(parts, source)` returns each part's samples and the sha256 of each file.
+    """
+
+    parts: tuple[str, ...]
+    defaults: Mapping[str, str]
+    read: Callable[[Sequence[str], Path | None], tuple[dict[str, Split], dict[str, str]]]
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    full_scale: float
+
+
+def load_dataset(
+    name: str,
+    *,
+    train: Parts = DEFAULT,
+    validation: Parts = DEFAULT,
+    test: Parts | None = DEFAULT,
+    source: Path | None = None,
+) -> Dataset:
+    """Return the data set `name`: "cifar10", or "digits", the small one that needs no network.
+
+    Each split is a part of the data set or a sequence of parts, which follow each other; `test`
+    may be None. For "cifar10" the parts are data_batch_1 to data_batch_5 and test_batch; by default
+    data_batch_1 trains, data_batch_2 validates and test_batch tests. They are fetched if they are
+    not on this machine, from `source` if it is given, and verified every time; X stays on disk,
+    mapped, where a split is a single part. For "digits" the parts are train, validation and test.
+
+    Raises
+    ------
+    NoSourceError
+        If the data set is not on this machine and no source answers.
+    InputError
+        If a name is unknown, a part is named twice, a file is not what was published, or `source`
+        is not the data set.
+    """
+    if name not in _ENTRIES:
+        raise unknown_name("data set", name, _ENTRIES)
+    entry = _ENTRIES[name]
+    given = dict(zip(SPLIT_NAMES, (train, validation, test), strict=True))
+    chosen = {
+        split: _choose(name, split, entry, parts)
+        for split, parts in given.items()
+        if parts is not None or split != "test"
+    }
+    _refuse_repeats(name, chosen)
+    samples, digests = entry.read([part for parts in chosen.values() for part in parts], source)
+    splits = {split: _join([samples[part] for part in parts]) for split, parts in chosen.items()}
+    return Dataset(
+        name,
+        splits["train"],
+        splits["validation"],
+        splits.get("test"),
+        entry.class_names,
+        entry.full_scale,
+        entry.image_shape,
+        digests,
+    )
+
+
+def _choose(name: str, split: str, entry: _Entry, parts: Parts | None) -> list[str]:
+    """Return the names of the parts that `split` takes."""
+    if parts == DEFAULT:
+        return [entry.defaults[split]]
+    listed = [parts] if isinstance(parts, str) else list(parts or ())
+    if not listed:
+        raise InputError(f"{name}: {split} needs at least one part: {', '.join(entry.parts)}")
+    for part in listed:
+        if part not in entry.parts:
+            raise unknown_name(f"part of {name}", str(part), entry.parts)
+    return listed
+
+
+def _refuse_repeats(name: str, chosen: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError if the same samples would come twice: in two splits they would leak."""
+    seen: dict[str, str] = {}
+    for split, parts in chosen.items():
+        for part in parts:
+            if part in seen:
+                raise InputError(f"{name}: {part} is named twice, in {seen[part]} and in {split}")
+            seen[part] = split
+
+
+def _join(splits: Sequence[Split]) -> Split:
+    """Return the samples of all `splits`, without a copy if there is only one."""
+    if len(splits) == 1:
+        return splits[0]
+    return Split(
+        np.concatenate([split.X for split in splits]),
+        np.concatenate([split.y for split in splits]),
+    )
+
+
+def _read_cifar10(
+    parts: Sequence[str], source: Path | None
+) -> tuple[dict[str, Split], dict[str, str]]:
+    if not all(cache.part_file(part).exists() for part in parts):
+        cache.fetch_cifar10(source)
+    samples = {part: _map_records(cache.check_part(part)) for part in parts}
+    return samples, {f"{part}.bin": cifar.DIGESTS[part] for part in parts}
+
+
+def _map_records(path: Path) -> Split:
+    """Return the samples of a binary part: X is a view of the mapped file."""
+    mapped = np.memmap(path, np.uint8, mode="r").reshape(-1, cifar.RECORD)
+    records: NDArray[np.uint8] = mapped.view(np.ndarray)
+    return Split(records[:, 1:], records[:, 0].astype(np.intp))
+
+
+_DIGITS_ROWS = {"train": slice(0, 1000), "validation": slice(1000, 1397), "test": slice(1397, None)}
+
+
+def _read_digits(
+    parts: Sequence[str], source: Path | None
+) -> tuple[dict[str, Split], dict[str, str]]:
+    if source is not None:
+        raise InputError("digits: comes with scikit-learn; it takes no source")
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise InputError("digits: needs scikit-learn: pip install 'onelayer[sklearn]'") from error
+    pixels, labels = load_digits(return_X_y=True)
+    X, y = pixels.astype(np.uint8), labels.astype(np.intp)
+    samples = {part: Split(X[_DIGITS_ROWS[part]], y[_DIGITS_ROWS[part]]) for part in parts}
+    digest = hashlib.sha256(X.tobytes() + y.astype(np.uint8).tobytes()).hexdigest()
+    return samples, {"digits": digest}
+
+
+_ENTRIES = {
+    "cifar10": _Entry(
+        parts=cifar.PARTS,
+        defaults={"train": "data_batch_1", "validation": "data_batch_2", "test": "test_batch"},
+        read=_read_cifar10,
+        class_names=cifar.CLASS_NAMES,
+        image_shape=cifar.IMAGE_SHAPE,
+        full_scale=255,
+    ),
+    "digits": _Entry(
+        parts=SPLIT_NAMES,
+        defaults={name: name for name in SPLIT_NAMES},
+        read=_read_digits,
+        class_names=tuple("0123456789"),
+        image_shape=(1, 8, 8),
+        full_scale=16,
+    ),
+}

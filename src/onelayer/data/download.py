@@ -1,0 +1,200 @@
+"""Getting a file over the network: whole and verified, or an error that says why not."""
+
+import http.client
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from onelayer.data.files import sha256
+from onelayer.errors import InputError
+from onelayer.progress import progress_bar
+
+TIMEOUT = 10.0  # seconds without an answer or a byte
+_ATTEMPTS = 20  # connections for one file, each of which must bring it further
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at `url` that has `size` bytes and the digest `sha256`."""
+
+    url: str
+    size: int
+    sha256: str
+
+
+def download(remote: RemoteFile, path: Path) -> Path:
+    """Download to `path`, going on from the bytes it already holds; return it once verified.
+
+    After an interruption the bytes that came stay in `path`; bytes that are wrong do not.
+
+    Raises
+    ------
+    InputError
+        If the server cannot be reached, breaks off, or offers something else. Names the URL.
+    """
+    with progress_bar("Downloading", remote.size, bytes_=True) as update:
+        resumed = _size(path) > 0
+        _receive_all(remote, path, update)
+        if resumed and sha256(path) != remote.sha256:
+            path.unlink()  # what lay there was of something else: once more from the start
+            _receive_all(remote, path, update)
+    found = sha256(path)
+    if found != remote.sha256:
+        path.unlink()
+        raise InputError(f"{remote.url}: has the sha256 {found}, expected {remote.sha256}")
+    return path
+
+
+def _receive_all(remote: RemoteFile, path: Path, update: Callable[[float, str], None]) -> None:
+    """Append to `path` until it has the size of `remote`, connecting again when cut off."""
+    if _size(path) > remote.size:
+        path.unlink()
+    for _ in range(_ATTEMPTS):
+        before = _size(path)
+        if before == remote.size:
+            return
+        try:
+            _receive(remote, path, update)
+        except _BrokenOffError as error:
+            if _size(path) <= before:
+                raise InputError(f"{remote.url}: {error}") from error
+    if _size(path) != remote.size:
+        raise InputError(f"{remote.url}: the connection breaks off again and again")
+
+
+class _BrokenOffError(Exception):
+    """Why no more bytes came."""
+
+
+def _receive(remote: RemoteFile, path: Path, update: Callable[[float, str], None]) -> None:
+    """Append what one connection brings."""
+    held = _size(path)
+    with _connect(remote.url, held) as response:
+        start = _start(response)
+        if start not in (0, held):
+            raise InputError(f"{remote.url}: sends byte {start} first when asked for {held}")
+        if response.length is not None and start + response.length != remote.size:
+            raise InputError(
+                f"{remote.url}: offers {start + response.length:,} bytes, expected {remote.size:,}"
+            )
+        with path.open("ab" if start else "wb") as file:
+            for block in _blocks(response, remote.size - start):
+                file.write(block)
+                update(file.tell(), "")
+    if _size(path) < remote.size:
+        raise _BrokenOffError(f"broke off after {_size(path):,} of {remote.size:,} bytes")
+
+
+def _connect(url: str, held: int) -> http.client.HTTPResponse:
+    import urllib.error
+    import urllib.request
+
+    headers = {"Range": f"bytes={held}-"} if held else {}
+    request = urllib.request.Request(url, headers=headers | {"User-Agent": "onelayer"})
+    try:
+        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _BrokenOffError(f"answers {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise _BrokenOffError(f"cannot be reached: {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenOffError(f"cannot be reached: {error}") from error
+    return response
+
+
+def _start(response: http.client.HTTPResponse) -> int:
+    """Return the place in the file of the first byte that `response` brings."""
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+        return 0  # a server that knows no ranges sends everything
+    unit, _, span = response.headers.get("Content-Range", "").partition(" ")
+    first = span.partition("-")[0]
+    if unit != "bytes" or not first.isdecimal():
+        raise _BrokenOffError("sends a part without saying which")
+    return int(first)
+
+
+def _blocks(response: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
+    """Yield what comes, `size` bytes at most. Errors of the network become _BrokenOffError."""
+    while size > 0:
+        try:
+            block = response.read1(min(_BLOCK, size))
+        except (OSError, http.client.HTTPException) as error:
+            raise _BrokenOffError(f"broke off: {error}") from error
+        if not block:
+            return
+        size -= len(block)
+        yield block
+
+
+def pack_npm(package: str, folder: Path, size: int) -> Path:
+    """Fetch `package` (name@version) of about `size` bytes with npm into the new `folder`.
+
+    npm checks what it gets against the registry's digest, and runs nothing of the package's.
+
+    Raises
+    ------
+    InputError
+        If npm is not installed or fails. Quotes npm's own reason.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise InputError("npm is not on the PATH")
+    cache, log = folder / "cache", folder / "log"
+    cache.mkdir(parents=True)
+    command = [npm, "pack", package, "--ignore-scripts", "--no-update-notifier"]
+    command += [f"--cache={cache}", f"--pack-destination={folder}", "--loglevel=error"]
+    command += ["--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000"]
+    with log.open("wb") as output, progress_bar("Downloading", size, bytes_=True) as update:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
+            start_new_session=True,  # what npm starts is killed with it
+        )
+        try:
+            while process.poll() is None:
+                update(min(_folder_size(cache), size), "")
+                time.sleep(0.1)
+        finally:
+            _kill(process)
+    packed = sorted(folder.glob("*.tgz"))
+    if process.returncode or not packed:
+        raise InputError(f"npm pack {package}: {_npm_reason(log.read_text(errors='replace'))}")
+    return packed[0]
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+
+
+def _npm_reason(log: str) -> str:
+    """Return npm's error code and first sentence, from lines such as `npm error code E404`."""
+    lines = [line.split(maxsplit=2)[-1] for line in log.splitlines() if line.startswith("npm ")]
+    said = [line for line in lines if not line.startswith(("syscall", "errno", "A complete log"))]
+    return "; ".join(said[:2]) or "failed without a reason"
+
+
+def _folder_size(folder: Path) -> int:
+    return sum(_size(file) for file in folder.rglob("*"))
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a regular file; 0 if there is none (any more)."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0

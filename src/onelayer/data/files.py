@@ -1,0 +1,41 @@
+"""Reading files that may be anything: how large they can be is known beforehand."""
+
+import hashlib
+from pathlib import Path
+
+from onelayer.errors import InputError
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Return the bytes of a regular file of at most `limit` bytes.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is a device or a pipe, cannot be read, or is larger.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        size = path.stat().st_size
+        if size > limit:
+            raise InputError(f"{path}: holds {size:,} bytes, expected at most {limit:,}")
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes in hexadecimal.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error

@@ -14,6 +14,8 @@ def progress_bar(
     bar shows steps and the time left); None draws a bar without an end. Where standard error is
     not a terminal nothing is written.
     """
+    import sys
+
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -30,7 +32,7 @@ def progress_bar(
     columns += [DownloadColumn(), TransferSpeedColumn()] if bytes_ else [MofNCompleteColumn()]
     columns += [TimeRemainingColumn(), TextColumn("{task.fields[detail]}")]
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(title, total=total, detail="")
 
         def update(completed: float, detail: str = "") -> None:

@@ -25,7 +25,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # some systems sync only what is open for writing
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
@@ -82,7 +82,8 @@ def _merge(staging: Path, path: Path) -> None:
         (staging / name).replace(target)
     for name in ours - fresh:
         stale = path / name
-        stale.unlink(missing_ok=True)
+        if stale.is_file() or stale.is_symlink():  # files.json may say anything
+            stale.unlink()
         if stale.parent != path and stale.parent.is_dir() and not any(stale.parent.iterdir()):
             stale.parent.rmdir()
 
@@ -91,10 +92,11 @@ def _manifest(path: Path) -> set[str]:
     """Return the names that an earlier run listed, if they are plain names below `path`."""
     try:
         names = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return set()
     root = path.resolve()
-    names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    names = names if isinstance(names, list) else []
+    names = [name for name in names if isinstance(name, str) and "\0" not in name]
     return {MANIFEST, *(name for name in names if (root / name).resolve().is_relative_to(root))}
 
 

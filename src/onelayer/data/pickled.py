@@ -8,6 +8,7 @@ values. A global is a name on the stack: it is never imported and never called.
 import io
 import pickletools
 import struct
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,18 @@ def read_batch(path: Path, rows: int, columns: int) -> tuple[NDArray[np.uint8], 
     most = 10 * rows + 1000  # a real batch has about 3 a row: no file keeps us busy for long
     machine, position = _Machine(), 0
     try:
-        for count, (opcode, argument, place) in enumerate(pickletools.genops(stream)):
-            position = place or 0
-            if count == most:
-                raise _RefusedError(f"more than {most:,} opcodes")
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # pickletools warns of odd escapes in some arguments
+            for count, (opcode, argument, place) in enumerate(pickletools.genops(stream)):
+                position = place or 0
+                if count == most:
+                    raise _RefusedError(f"more than {most:,} opcodes")
+                machine.step(opcode.name, argument)
         batch = machine.pop()
         return _pixels(batch, rows, columns), _labels(batch, rows)
     except _RefusedError as error:
         raise InputError(f"{path}: byte {position}: {error}") from error
-    except (ArithmeticError, LookupError, ValueError, struct.error) as error:
-        if isinstance(error, InputError):
-            raise
+    except (ArithmeticError, LookupError, ValueError, Warning, struct.error) as error:
         raise InputError(
             f"{path}: byte {stream.tell()}: not a pickle of protocol 2, or cut short"
         ) from error

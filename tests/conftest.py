@@ -1,0 +1,34 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onelayer.data import cache, cifar
+from onelayer.data.catalog import load_dataset
+from onelayer.data.dataset import Dataset
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> Dataset:
+    """The real data, fetched if necessary; tests that use it are marked `cifar10`."""
+    try:
+        return load_dataset("cifar10")
+    except cache.NoSourceError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def small_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
+    """Records (20, 3073) for each part, published as if they were CIFAR-10; an empty cache."""
+    generator = np.random.default_rng(0)
+    records = {}
+    for part in cifar.PARTS:
+        records[part] = generator.integers(0, 256, (20, cifar.RECORD), dtype=np.uint8)
+        records[part][:, 0] %= 10
+    digests = {part: hashlib.sha256(rows.tobytes()).hexdigest() for part, rows in records.items()}
+    monkeypatch.setattr(cifar, "RECORDS", 20)
+    monkeypatch.setattr(cifar, "DIGESTS", digests)
+    monkeypatch.setattr(cache, "SOURCES", ())
+    monkeypatch.setenv("ONELAYER_CACHE", str(tmp_path / "cache"))
+    return records

@@ -42,12 +42,13 @@ def check_output_folder(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def output_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
+def output_folder(path: Path, *, force: bool = False, add: bool = False) -> Iterator[Path]:
     """Yield an empty staging folder whose files appear in `path` when the block succeeds.
 
     An existing folder is refused without `force`. With it, files that an earlier run wrote (listed
     in its files.json) are replaced or removed, everything else stays; a stranger's file in the way
-    is kept under `<name>.kept`. On any exception nothing in `path` has changed.
+    is kept under `<name>.kept`. With `add` nothing is removed: new files join the earlier run's.
+    On any exception nothing in `path` has changed.
 
     Raises
     ------
@@ -59,33 +60,39 @@ def output_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield staging
-        written = sorted(str(file.relative_to(staging)) for file in _files(staging))
-        (staging / MANIFEST).write_text(json.dumps(written, indent=1) + "\n")
+        fresh = {str(file.relative_to(staging)) for file in _files(staging)} | {MANIFEST}
+        earlier = _manifest(path)
+        listed = fresh | earlier if add else fresh
+        (staging / MANIFEST).write_text(json.dumps(sorted(listed), indent=1) + "\n")
         staging.chmod(0o777 & ~_umask())
         if path.exists():
-            _merge(staging, path)
+            _move(staging, path, fresh, earlier)
+            _remove(path, earlier - listed)
         else:
             staging.rename(path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _merge(staging: Path, path: Path) -> None:
-    """Move every file of `staging` into `path` and remove what only the earlier run wrote."""
-    ours = _manifest(path)
-    fresh = {str(file.relative_to(staging)) for file in _files(staging)}
+def _move(staging: Path, path: Path, fresh: set[str], earlier: set[str]) -> None:
+    """Move the files `fresh` into `path`, over those of the earlier run but over no stranger's."""
     for name in sorted(fresh):
         target = path / name
-        if target.exists() and name not in ours:
+        if target.exists() and name not in earlier:
             target.rename(_unused(target.with_name(f"{target.name}.kept")))
         target.parent.mkdir(parents=True, exist_ok=True)
         (staging / name).replace(target)
-    for name in ours - fresh:
+
+
+def _remove(path: Path, names: set[str]) -> None:
+    """Remove the named files and the folders that this leaves empty."""
+    for name in names:
         stale = path / name
         if stale.is_file() or stale.is_symlink():  # files.json may say anything
             stale.unlink()
-        if stale.parent != path and stale.parent.is_dir() and not any(stale.parent.iterdir()):
-            stale.parent.rmdir()
+        for folder in stale.relative_to(path).parents[:-1]:
+            if (path / folder).is_dir() and not any((path / folder).iterdir()):
+                (path / folder).rmdir()
 
 
 def _manifest(path: Path) -> set[str]:

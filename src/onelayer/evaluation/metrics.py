@@ -27,6 +27,8 @@ def confusion_matrices(run: Run, split: Split) -> NDArray[np.intp]:
 
 
 def accuracies(confusion: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return the share of rows on the diagonal of each matrix (…, K, K), shape (…)."""
-    right = np.trace(confusion, axis1=-2, axis2=-1)
-    return np.asarray(right / confusion.sum(axis=(-2, -1)))
+    """Return the share of rows on the diagonal of each matrix (M, K, K); NaN for an empty one."""
+    right, total = np.trace(confusion, axis1=1, axis2=2), confusion.sum(axis=(1, 2))
+    shares = np.full(len(total), np.nan)
+    np.divide(right, total, out=shares, where=total > 0)
+    return shares

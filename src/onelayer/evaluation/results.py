@@ -57,10 +57,7 @@ class Results:
     @property
     def test_accuracies(self) -> NDArray[np.float64]:
         """Accuracy of every model on the test split (M,), NaN where it was not evaluated."""
-        evaluated = self.confusion.sum(axis=(1, 2)) > 0
-        accuracy = np.full(len(evaluated), np.nan)
-        accuracy[evaluated] = accuracies(self.confusion[evaluated])
-        return accuracy
+        return accuracies(self.confusion)
 
     @property
     def repeat_spread(self) -> Spread:
@@ -89,7 +86,7 @@ class Results:
             "repeat_accuracies": self.repeat_accuracies.tolist(),
         }
         _write_json(folder / RESULTS_FILE, record)
-        _save_checks(folder, self.checks)
+        save_checks(folder, self.checks)
         _write_history(folder / "history.csv", self.run)
 
 
@@ -130,7 +127,8 @@ def load_results(folder: Path) -> Results:
         raise InputError(f"{folder}: not results that can be read ({error!r})") from error
 
 
-def _save_checks(folder: Path, checks: tuple[BatchCheck, ...]) -> None:
+def save_checks(folder: Path, checks: tuple[BatchCheck, ...]) -> None:
+    """Write gradient_check.json and every error matrix as CSV, W as (K, D), b as (K, 1)."""
     records = []
     for batch in checks:
         check, stem = batch.check, f"{batch.name}_l2_{batch.l2:g}"

@@ -24,7 +24,8 @@ def weight_images(run: Run) -> NDArray[np.float64]:
     low = W.min(axis=2, keepdims=True)
     size = W.max(axis=2, keepdims=True) - low
     scaled = (W - low) / np.where(size > 0, size, 1.0)
-    return scaled.reshape(*W.shape[:2], channels, height, width).transpose(0, 1, 3, 4, 2)
+    planes = scaled.reshape(*W.shape[:2], channels, height, width)
+    return np.asarray(planes.transpose(0, 1, 3, 4, 2))
 
 
 def total_variation(images: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -75,8 +75,8 @@ class GradientCheck:
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
         return (
-            f"gradient check {verdict}: {self.parameters} partial derivatives by {self.method} "
-            f"differences of {self.step:g}, tolerance {self.tolerance:g}; worst {self.worst}"
+            f"gradient check {verdict}: {self.parameters} partial derivatives, {self.method} step "
+            f"{self.step:g}, tolerance {self.tolerance:g}; worst {self.worst}"
         )
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from onelayer.training.numpy_engine import NumpyEngine
 from onelayer.training.provenance import provenance
 from onelayer.training.run import CURVES, History, Run
 
-DTYPES = ("float32", "float64")
+Dtype = Literal["float32", "float64"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
 
 
 class OnEpoch(Protocol):

@@ -88,7 +88,7 @@ class NumpyEngine:
         M, K, _ = self._shape
         with np.errstate(over="ignore", invalid="ignore"):
             squares = np.einsum("dm,dm->m", self._V, self._V, dtype=np.float64)
-            return self._l2 * squares.reshape(M, K).sum(axis=1)
+            return np.asarray(self._l2 * squares.reshape(M, K).sum(axis=1))
 
     def parameters(self) -> tuple[Array, Array]:
         """See Engine.parameters."""

@@ -43,7 +43,7 @@ class History:
     @property
     def epochs(self) -> int:
         """E, the number of epochs trained."""
-        return self.train_loss.shape[1] - 1
+        return int(self.train_loss.shape[1]) - 1
 
 
 @dataclass(frozen=True)

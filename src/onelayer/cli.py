@@ -1,0 +1,288 @@
+"""The command line: parse, then call. What is slow to import is imported by the command."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onelayer.errors import InputError
+
+if TYPE_CHECKING:
+    from onelayer.evaluation.results import BatchCheck, Results
+    from onelayer.experiments.spec import Spec
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets and say what they hold.")
+app.add_typer(data_app, name="data")
+
+SpecName = Annotated[str, typer.Argument(help="A shipped spec's name, or a spec file.")]
+Source = Annotated[
+    Path | None, typer.Option(help="A folder or archive of the data set that you already have.")
+]
+Out = Annotated[Path | None, typer.Option(help="Output folder (default: runs/ and the name).")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run wrote there.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights and orders.")]
+Values = Annotated[list[str] | None, typer.Option(help="One value, or several: 0,0.1,1.")]
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit status: 0, 1 for a failed check, 2 for bad input.
+
+    Bad input, a full disk and the like end in one line on standard error, never in a traceback.
+    Ctrl-C ends in 130.
+    """
+    try:
+        status: Any = app(arguments, standalone_mode=False)
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}")
+    except KeyboardInterrupt:
+        status = 130
+    except Exception as error:
+        # typer brings its own copy of click and exports no common base of its usage errors.
+        if hasattr(error, "format_message"):
+            return _fail(error.format_message())
+        return _fail(f"this is a bug, please report it: {error!r}")
+    if status == 130:
+        return _fail("interrupted", status)
+    return status or 0
+
+
+def _fail(message: str, status: int = 2) -> int:
+    line = " ".join(message.split())
+    print(f"onelayer: {line}", file=sys.stderr)
+    return status
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Say the version and stop.")] = False,
+) -> None:
+    """Every linear baseline in one pass, with gradients you can trust and a report to hand in."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"onelayer {installed('onelayer')}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: onelayer reproduce dd2424-a1 --out runs/a1 --orders 5")
+def reproduce(
+    spec: SpecName = "dd2424-a1",
+    out: Out = None,
+    orders: Annotated[
+        int | None, typer.Option(min=0, help="Repeats in shuffled order, for the spread.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="Epochs, instead of the spec's.")
+    ] = None,
+    seed: Seed = None,
+    source: Source = None,
+    force: Force = False,
+) -> None:
+    """Run a published experiment: check gradients, train, repeat, evaluate, report."""
+    from onelayer.experiments.spec import load_spec
+
+    asked = _adjusted(load_spec(spec), orders=orders, epochs=epochs, seed=seed)
+    _run_spec(asked, out, source, force)
+
+
+@app.command(epilog="Example: onelayer train cifar10 --l2 0,0.1,1 --learning-rate 0.01,0.001")
+def train(
+    dataset: Annotated[str, typer.Argument(help="A data set's name.")] = "cifar10",
+    l2: Values = None,
+    learning_rate: Values = None,
+    init_sd: Values = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples a mini-batch.")] = 100,
+    epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 40,
+    order: Annotated[str, typer.Option(help="Of the samples: file or shuffled.")] = "shuffled",
+    orders: Annotated[int, typer.Option(min=0, help="Repeats in other shuffled orders.")] = 0,
+    scaling: Annotated[str, typer.Option(help="unit, standardise or none.")] = "unit",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and orders.")] = 0,
+    out: Out = None,
+    source: Source = None,
+    force: Force = False,
+) -> None:
+    """Train a grid of settings in one pass; the best on validation is evaluated on test."""
+    from onelayer.experiments.spec import spec_of_grid
+
+    values = {"l2": l2, "learning_rate": learning_rate, "init_sd": init_sd}
+    spec = spec_of_grid(
+        dataset,
+        {name: _numbers(name, texts) for name, texts in values.items() if texts},
+        scaling=scaling,
+        batch_size=batch_size,
+        epochs=epochs,
+        order=order,
+        orders=orders,
+        dtype=dtype,
+        seed=seed,
+    )
+    _run_spec(spec, out, source, force)
+
+
+@app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")
+def check(
+    spec: SpecName = "dd2424-a1",
+    preset: Annotated[
+        str | None, typer.Option(help="Only the spec's gradient check of this name.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the figures as JSON, CSV and pictures.")
+    ] = None,
+    seed: Seed = None,
+    source: Source = None,
+    force: Force = False,
+) -> int:
+    """Check the gradients against numerical ones; exit with 1 if a check fails."""
+    from onelayer.experiments.reproduce import check_gradients
+    from onelayer.experiments.spec import load_spec
+
+    checks = check_gradients(
+        _adjusted(load_spec(spec), seed=seed),
+        out,
+        preset=preset,
+        force=force,
+        source=source,
+        announce=typer.echo,
+    )
+    for batch in checks:
+        _show_check(batch)
+    return 0 if all(batch.check.passed for batch in checks) else 1
+
+
+@app.command(epilog="Example: onelayer report runs/dd2424-a1")
+def report(
+    folder: Annotated[Path, typer.Argument(help="What reproduce or train wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Draw into this folder (default: where the runs are).")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Redraw the tables, the figures and the report of stored runs, without training."""
+    from onelayer.experiments.reproduce import redraw
+
+    redraw(folder, out, force=force)
+    typer.echo(f"report: {(out or folder) / 'report.html'}")
+
+
+@data_app.command("fetch", epilog="Example: onelayer data fetch cifar10 --source ~/Downloads")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="A data set's name.")] = "cifar10",
+    source: Source = None,
+) -> None:
+    """Bring a data set into the cache, verified; what is there already stays."""
+    from onelayer.data.catalog import fetch_dataset
+
+    typer.echo(f"{name}: {fetch_dataset(name, source)}")
+
+
+@data_app.command("info", epilog="Example: onelayer data info cifar10")
+def data_info(
+    name: Annotated[str, typer.Argument(help="A data set's name.")] = "cifar10",
+    source: Source = None,
+) -> None:
+    """Say what a data set holds: samples, features, classes and counts, digests."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from onelayer.data.catalog import load_dataset
+
+    data = load_dataset(name, source=source)
+    table = Table("class", *data.splits, title=f"{name}: samples of each class")
+    counts = [np.bincount(split.y, minlength=data.n_classes) for split in data.splits.values()]
+    for class_name, row in zip(data.class_names, np.transpose(counts), strict=True):
+        table.add_row(class_name, *map(str, row))
+    Console().print(table)
+    typer.echo(f"{data.n_features} features, {data.train.X.dtype}, full scale {data.full_scale:g}")
+    for file, digest in data.digests.items():
+        typer.echo(f"{file} sha256 {digest}")
+
+
+def _adjusted(spec: "Spec", **asked: int | None) -> "Spec":
+    """Return the spec with the parts of its training protocol that were asked for."""
+    changes = {name: value for name, value in asked.items() if value is not None}
+    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
+
+
+def _run_spec(spec: "Spec", out: Path | None, source: Path | None, force: bool) -> None:
+    from onelayer.experiments.reproduce import reproduce as reproduce_spec
+
+    folder = out or Path("runs") / spec.name
+    results = reproduce_spec(spec, folder, force=force, source=source, announce=typer.echo)
+    _show_results(results)
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+def _numbers(name: str, texts: list[str]) -> list[float]:
+    """Read 0,0.1,1 or the option given several times."""
+    values = []
+    for text in ",".join(texts).split(","):
+        try:
+            values.append(float(text))
+        except ValueError as error:
+            option = name.replace("_", "-")
+            raise InputError(
+                f"--{option}: {text!r} is not a number; expected like 0,0.1"
+            ) from error
+    return values
+
+
+def _show_results(results: "Results") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    spread = results.repeat_spread
+    final = results.run.history.validation_accuracy[:, -1]
+    table = Table(title=f"{results.title}: accuracy", caption=results.notice or None)
+    for column in ("λ", "η", "published", "test", "validation", "test, shuffled orders"):
+        table.add_column(column, justify="right")
+    for m, setting in enumerate(results.run.settings):
+        shuffled = (
+            f"{spread.mean[m]:.4f} ± {spread.sd[m]:.4f} [{spread.min[m]:.4f}, {spread.max[m]:.4f}]"
+        )
+        table.add_row(
+            f"{setting.l2:g}",
+            f"{setting.learning_rate:g}",
+            *(_accuracy(v[m]) for v in (results.published, results.test_accuracies, final)),
+            shuffled if spread.repeats else "",
+        )
+    Console().print(table)
+    for batch in results.checks:
+        typer.echo(f"{batch.name}: {batch.check}")
+    for setting, place in zip(results.run.settings, results.run.stopped, strict=True):
+        if place:
+            typer.echo(f"stopped: {setting} was no longer finite in {place}")
+
+
+def _accuracy(value: float) -> str:
+    return "" if value != value else f"{value:.4f}"
+
+
+def _show_check(batch: "BatchCheck") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    errors = batch.check.errors_W[:10, :10]
+    title = f"{batch.name}: {batch.images} images, λ={batch.l2:g}; relative errors of W"
+    table = Table("class", *map(str, range(errors.shape[1])), title=title)
+    for k, row in enumerate(errors):
+        table.add_row(str(k), *(f"{error:.1e}" for error in row))
+    Console(width=110).print(table)
+    typer.echo(str(batch.check))

@@ -1,0 +1,212 @@
+"""Run an experiment from its spec and leave everything in one folder."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.cache import NoSourceError
+from onelayer.data.catalog import load_dataset
+from onelayer.data.dataset import Dataset
+from onelayer.data.scaling import fit_scaling
+from onelayer.errors import InputError, unknown_name
+from onelayer.evaluation.metrics import accuracies, confusion_matrices
+from onelayer.evaluation.results import (
+    BatchCheck,
+    Results,
+    best_by_validation,
+    load_results,
+    save_checks,
+)
+from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
+from onelayer.model.gradient_check import check_layer
+from onelayer.progress import progress_bar
+from onelayer.report.page import write_report
+from onelayer.storage import atomic_file, output_folder
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.loop import initial_parameters, train
+from onelayer.training.run import Run
+
+STAND_IN = "digits"
+
+
+def reproduce(
+    spec: Spec,
+    out: Path,
+    *,
+    force: bool = False,
+    source: Path | None = None,
+    announce: Callable[[str], None] = print,
+) -> Results:
+    """Run `spec` and fill the folder `out`: runs, checks, tables, figures, report.
+
+    `source` is where the user keeps the data set, if not in the cache. If the data set cannot be
+    had at all, scikit-learn's digits stand in; the notice of that goes to `announce` before
+    anything else happens, and into every table. `out` gets all of it or, on any error, nothing.
+
+    Raises
+    ------
+    InputError
+        If `out` exists and `force` is not given, or the spec does not fit the data.
+    """
+    with output_folder(out, force=force) as staging:
+        data = load_data(spec.data, source)
+        if data.notice:
+            announce(data.notice)
+        results = run_experiment(spec, data)
+        results.save(staging)
+        with atomic_file(staging / "spec.json") as path:
+            path.write_text(spec.model_dump_json(indent=1) + "\n", "utf-8")
+        write_report(results, staging)
+    return results
+
+
+def check_gradients(
+    spec: Spec,
+    out: Path | None,
+    *,
+    preset: str | None = None,
+    force: bool = False,
+    source: Path | None = None,
+    announce: Callable[[str], None] = print,
+) -> tuple[BatchCheck, ...]:
+    """Run the spec's gradient checks, or the one named `preset`; write them to `out` if given.
+
+    Raises
+    ------
+    InputError
+        If the spec has no such check, or `out` exists and `force` is not given.
+    """
+    names = [check.name for check in spec.gradient_checks]
+    if preset is not None and preset not in names:
+        raise unknown_name(f"gradient check of {spec.name}", preset, names)
+    chosen = tuple(check for check in spec.gradient_checks if preset in (None, check.name))
+    with output_folder(out, force=force) if out else nullcontext() as staging:
+        data = load_data(spec.data, source)
+        if data.notice:
+            announce(data.notice)
+        checks = tuple(run_checks(spec.model_copy(update={"gradient_checks": chosen}), data))
+        if staging:
+            save_checks(staging, checks)
+            draw_checks(checks, staging)
+    return checks
+
+
+def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> None:
+    """Draw the report of the results in `folder` anew, there or in `out`; nothing is trained."""
+    results = load_results(folder)
+    with output_folder(out or folder, force=force or out is None, add=out is None) as staging:
+        write_report(results, staging)
+
+
+def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
+    """Return the data set of the spec, or its stand-in with a notice that says so."""
+    try:
+        return load_dataset(
+            spec.dataset,
+            train=spec.train,
+            validation=spec.validation,
+            test=spec.test,
+            source=source,
+        )
+    except NoSourceError as error:
+        notice = (
+            f"STAND-IN DATA: scikit-learn's {STAND_IN} instead of {spec.dataset}, "
+            f"so no figure here is comparable with a published one. Reason: {error}"
+        )
+        return replace(load_dataset(STAND_IN), notice=notice)
+
+
+def run_experiment(spec: Spec, data: Dataset) -> Results:
+    """Check the gradients, train, repeat in shuffled orders and evaluate on the test split."""
+    checks = tuple(run_checks(spec, data))
+    run = _train(spec, data, spec.training.order, spec.training.seed, "training")
+    repeats = tuple(
+        _train(spec, data, "shuffled", spec.training.seed + number, f"order {number}")
+        for number in range(1, spec.training.orders + 1)
+    )
+    repeat_confusion = [_evaluate_on_test(spec, data, repeat) for repeat in repeats]
+    published = [setting.published_accuracy for setting in spec.settings]
+    return Results(
+        title=spec.title,
+        source=spec.source,
+        notice=data.notice,
+        published=_published(published, comparable=not data.notice),
+        run=run,
+        repeats=repeats,
+        confusion=_evaluate_on_test(spec, data, run),
+        repeat_accuracies=np.array(
+            [accuracies(confusion) for confusion in repeat_confusion]
+        ).reshape(-1, len(spec.settings)),
+        checks=checks,
+    )
+
+
+def run_checks(spec: Spec, data: Dataset) -> Iterator[BatchCheck]:
+    """Yield the spec's gradient checks at the initial W and b, all K·D + K partials each."""
+    scaling = fit_scaling(spec.data.scaling, data)
+    weights, biases = initial_parameters(data, [Hyperparameters()], spec.training.seed)
+    for check in spec.gradient_checks:
+        _check_images(check, data)
+        batch = data.train.head(check.images)
+        for l2 in check.l2:
+            outcome = check_layer(
+                scaling.apply(batch.X),
+                batch.y,
+                weights[0],
+                biases[0],
+                l2,
+                method=check.method,
+                step=check.step,
+                eps=check.eps,
+                tolerance=check.tolerance,
+                precision=check.precision,
+            )
+            yield BatchCheck(check.name, check.images, l2, outcome)
+
+
+def _check_images(check: GradientCheckSpec, data: Dataset) -> None:
+    if check.images > len(data.train):
+        raise InputError(
+            f"gradient check {check.name!r}: {check.images} images, "
+            f"but {data.name} has {len(data.train)} training samples"
+        )
+
+
+def _train(spec: Spec, data: Dataset, order: str, seed: int, title: str) -> Run:
+    protocol = spec.training
+    with progress_bar(title, protocol.epochs) as update:
+
+        def show(epoch: int, curves: dict[str, NDArray[np.float64]]) -> None:
+            losses = " ".join(f"{loss:.3f}" for loss in curves["train_loss"][:8, epoch])
+            update(epoch, f"loss {losses}")
+
+        return train(
+            data,
+            [setting.hyperparameters for setting in spec.settings],
+            batch_size=protocol.batch_size,
+            epochs=protocol.epochs,
+            order=order,
+            seed=seed,
+            scaling=spec.data.scaling,
+            dtype=protocol.dtype,
+            on_epoch=show,
+        )
+
+
+def _evaluate_on_test(spec: Spec, data: Dataset, run: Run) -> NDArray[np.intp]:
+    """Return the confusion matrices (M, K, K) on the test split, zero for models kept from it."""
+    K = data.n_classes
+    confusion = np.zeros((len(run.settings), K, K), dtype=np.intp)
+    if data.test is not None:
+        seen = slice(None) if spec.training.test == "all" else [best_by_validation(run)]
+        confusion[seen] = confusion_matrices(run, data.test)[seen]
+    return confusion
+
+
+def _published(figures: list[float | None], *, comparable: bool) -> NDArray[np.float64]:
+    known = [np.nan if figure is None or not comparable else figure for figure in figures]
+    return np.array(known, dtype=np.float64)

@@ -1,0 +1,152 @@
+"""A published experiment as data: what a TOML spec may say."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from onelayer.data import batches, scaling
+from onelayer.data.catalog import DEFAULT
+from onelayer.errors import InputError, unknown_name
+from onelayer.model import derivatives, gradient_check
+from onelayer.training.hyperparameters import Hyperparameters, grid
+from onelayer.training.loop import Dtype
+
+FOLDER = Path(__file__).parent
+Share = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+Parts = str | tuple[str, ...]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSpec(_Section):
+    """Which parts of which data set are the splits, and how features are scaled."""
+
+    dataset: str
+    train: Parts = DEFAULT
+    validation: Parts = DEFAULT
+    test: Parts = DEFAULT
+    scaling: scaling.Method = "unit"
+
+
+class TrainingSpec(_Section):
+    """The protocol: one run in `order`, and `orders` repeats, each in a shuffled order of its own.
+
+    `test` says which models see the test split: every one, as a published table of several
+    settings needs, or only the one that the validation split chose.
+    """
+
+    batch_size: Annotated[int, Field(ge=1)] = 100
+    epochs: Annotated[int, Field(ge=0)] = 40
+    order: batches.Order = "file"
+    orders: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+    dtype: Dtype = "float32"
+    test: Literal["all", "selected"] = "all"
+
+
+class SettingSpec(_Section):
+    """One model, and the test accuracy that was published for it, if any."""
+
+    l2: NotNegative = Hyperparameters.l2
+    learning_rate: Positive = Hyperparameters.learning_rate
+    init_sd: NotNegative = Hyperparameters.init_sd
+    published_accuracy: Share | None = None
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """The setting without the published figure."""
+        return Hyperparameters(self.l2, self.learning_rate, self.init_sd)
+
+
+class GradientCheckSpec(_Section):
+    """A gradient check on the first `images` training samples, once for each `l2`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    method: derivatives.Method
+    step: Positive
+    images: Annotated[int, Field(ge=1)]
+    l2: tuple[NotNegative, ...]
+    eps: Positive
+    tolerance: Positive
+    precision: gradient_check.Precision = "double"
+
+
+class Spec(_Section):
+    """A whole experiment."""
+
+    name: str
+    title: str
+    source: str = ""
+    data: DataSpec
+    training: TrainingSpec = TrainingSpec()
+    settings: Annotated[tuple[SettingSpec, ...], Field(min_length=1)]
+    gradient_checks: tuple[GradientCheckSpec, ...] = ()
+
+
+def spec_of_grid(dataset: str, values: dict[str, list[float]], **protocol: Any) -> Spec:
+    """Return the spec that trains every combination of the `values` of Hyperparameters.
+
+    `protocol` are fields of TrainingSpec, and scaling. Only the setting that validation chooses is
+    evaluated on the test split.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or a name unknown: names the option.
+    """
+    settings = [SettingSpec(**vars(setting)) for setting in grid(**values)]
+    try:
+        return Spec(
+            name=dataset,
+            title=f"Training on {dataset}",
+            data=DataSpec(dataset=dataset, scaling=protocol.pop("scaling")),
+            training=TrainingSpec(test="selected", **protocol),
+            settings=tuple(settings),
+        )
+    except ValidationError as error:
+        raise InputError(_first_line(error)) from error
+
+
+def shipped_specs() -> dict[str, Path]:
+    """Return the specs that come with the package, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+def load_spec(name: str) -> Spec:
+    """Read the spec that comes with the package under `name`, or the one in the file `name`.
+
+    A file is TOML, or the JSON that an experiment leaves in its output folder.
+
+    Raises
+    ------
+    InputError
+        If there is no such spec (suggests the nearest), or it is malformed: names file and key.
+    """
+    path = shipped_specs().get(name) or Path(name)
+    if not path.is_file():
+        if path.suffix in (".toml", ".json") or path.parent != Path():
+            raise InputError(f"{path}: no such spec file")
+        raise unknown_name("spec", name, shipped_specs())
+    try:
+        text = path.read_text("utf-8")
+        if path.suffix == ".json":
+            return Spec.model_validate_json(text)
+        return Spec.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from error
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_line(error)}") from error
+
+
+def _first_line(error: ValidationError) -> str:
+    """Say the first of pydantic's complaints in one line."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    found = "" if first["type"] == "missing" else f", found {first['input']!r}"
+    return f"{place or 'the file'}: {first['msg'].lower()}{found}"

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from made import make_data
 from onelayer.data.batches import batches
-from onelayer.data.dataset import Dataset, Split
 from onelayer.data.scaling import fit_scaling
 from onelayer.errors import InputError
 from onelayer.model import network
@@ -19,14 +19,6 @@ SETTINGS = [
     Hyperparameters(0.01, 0.05),
     Hyperparameters(0.5, 0.02, init_sd=0.3),
 ]
-
-
-def make_data(N=53, D=12, K=4, seed=0, dtype=np.uint8, full_scale=255.0):
-    generator = np.random.default_rng(seed)
-    X = (generator.integers(0, 256, (2 * N, D)) / (255 / full_scale)).astype(dtype)
-    y = generator.integers(0, K, 2 * N)
-    names = tuple(f"class {k}" for k in range(K))
-    return Dataset("made", Split(X[:N], y[:N]), Split(X[N:], y[N:]), None, names, full_scale)
 
 
 def textbook(data, setting, *, batch_size, epochs, order="file", seed=0, scaling="unit"):

@@ -1,6 +1,7 @@
 """What training leaves behind, and how it is kept: safetensors and JSON, no pickle."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,6 +53,11 @@ class Run:
 
     `stopped` holds, for each model, where it became non-finite ("epoch 3, batch 17") or "".
     `protocol` says how it was trained: batch_size, epochs, order, seed, dtype.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not belong together.
     """
 
     settings: tuple[Hyperparameters, ...]
@@ -64,6 +70,25 @@ class Run:
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None
     provenance: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        M, K = len(self.settings), len(self.class_names)
+        D = self.weights.shape[-1]
+        shapes = {
+            "weights": (self.weights.shape, (M, K, D)),
+            "biases": (self.biases.shape, (M, K)),
+            "stopped": ((len(self.stopped),), (M,)),
+            "scaling shift": (self.scaling.shift.shape, (D,)),
+            "scaling factor": (self.scaling.factor.shape, (D,)),
+            "image shape": (math.prod(self.image_shape or (D,)), D),
+            **{
+                name: (curve.shape, (M, self.history.epochs + 1))
+                for name, curve in vars(self.history).items()
+            },
+        }
+        for name, (found, expected) in shapes.items():
+            if found != expected:
+                raise InputError(f"{name} of the shape {found}, expected {expected}")
 
     def scores(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return the scores (N, M, K) of stored (unscaled) features X (N, D)."""

@@ -1,9 +1,13 @@
-"""The batches of CIFAR-10's matlab version."""
+"""The batches of CIFAR-10's matlab version.
 
-import io
+The little of the MATLAB 5 format that they use is read here: scipy's reader, given a damaged file,
+can bring the whole process down or fill the memory. Format: "MAT-File Format", The MathWorks.
+"""
+
 import struct
-import warnings
 import zlib
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,9 @@ from numpy.typing import NDArray
 from onelayer.data.files import read_file
 from onelayer.errors import InputError
 
-_HEADER = 128
-_COMPRESSED = 15  # the type number of a zlib stream that holds one variable
+_HEADER = 128  # bytes before the first element
+_BYTES, _INT32, _UINT32, _MATRIX, _COMPRESSED = 2, 5, 6, 14, 15  # types of elements
+_UINT8_CLASS = 9
 
 
 def read_batch(path: Path, rows: int, columns: int) -> tuple[NDArray[np.uint8], list[int]]:
@@ -22,57 +27,67 @@ def read_batch(path: Path, rows: int, columns: int) -> tuple[NDArray[np.uint8], 
     Raises
     ------
     InputError
-        If scipy is not installed, or the file is anything else. Names the file.
+        If the file is anything else. Names the file.
     """
-    try:
-        from scipy.io import loadmat, whosmat
-    except ImportError as error:
-        raise InputError(
-            f"{path}: MATLAB files need scipy: pip install 'onelayer[sklearn]'"
-        ) from error
     limit = rows * (columns + 1024) + 65536
+    content = read_file(path, limit)
     try:
-        content = _inflate(read_file(path, limit), limit)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            listed = whosmat(io.BytesIO(content))
-            # What is listed is known to be flat before it is read: a nested cell could exhaust
-            # the stack of scipy's reader.
-            found = sorted(entry for entry in listed if entry[0] in ("data", "labels"))
-            expected = [("data", (rows, columns), "uint8"), ("labels", (rows, 1), "uint8")]
-            if found != expected:
-                raise InputError(f"{path}: holds {found[:3]}, expected {expected}")
-            arrays = loadmat(io.BytesIO(content), variable_names=("data", "labels"))
-    except InputError:
-        raise
-    except Exception as error:  # scipy's reader lets through whatever its parts raise
-        raise InputError(f"{path}: not a MATLAB 5 file, or damaged: {error}") from error
-    return np.asarray(arrays["data"], np.uint8), [int(label) for label in arrays["labels"][:, 0]]
+        arrays = dict(_arrays(content, limit))
+        data = _of_shape(arrays, "data", (rows, columns))
+        labels = _of_shape(arrays, "labels", (rows, 1))
+    except (ValueError, struct.error, zlib.error) as error:
+        raise InputError(f"{path}: not a MATLAB 5 file of CIFAR-10, or damaged: {error}") from error
+    return data, labels[:, 0].tolist()
 
 
-def _inflate(content: bytes, limit: int) -> bytes:
-    """Return a MATLAB 5 file with its variables decompressed, `limit` bytes at most.
+def _of_shape(
+    arrays: dict[str, NDArray[np.uint8]], name: str, shape: tuple[int, int]
+) -> NDArray[np.uint8]:
+    if name not in arrays or arrays[name].shape != shape:
+        raise ValueError(f"expected {name!r}, {shape[0]:,} × {shape[1]:,} of class uint8")
+    return arrays[name]
 
-    scipy would decompress whatever size the file declares.
-    """
-    mark = content[126:_HEADER]
-    if mark not in (b"IM", b"MI"):
-        raise ValueError("no MATLAB 5 header")
-    tag = struct.Struct("<II" if mark == b"IM" else ">II")
-    pieces, total, place = [content[:_HEADER]], 0, _HEADER
-    while place < len(content):
-        kind, size = tag.unpack_from(content, place)
-        end = place + tag.size + size
-        if end > len(content):
-            raise ValueError(f"cut short at byte {len(content)}")
+
+def _arrays(content: bytes, limit: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield name and values of every array of unsigned bytes; other variables are passed over."""
+    orders = {b"IM": "<", b"MI": ">"}
+    mark = content[_HEADER - 2 : _HEADER]
+    if mark not in orders:
+        raise ValueError("it has no MATLAB 5 header")
+    for kind, value in _elements(content[_HEADER:], orders[mark]):
         if kind == _COMPRESSED:
-            stream = zlib.decompressobj()
-            piece = stream.decompress(content[place + tag.size : end], limit - total + 1)
-        else:
-            piece = content[place:end]
-        pieces.append(piece)
-        total += len(piece)
-        if total > limit:
-            raise ValueError(f"holds more than {limit:,} bytes of variables")
-        place = end
-    return b"".join(pieces)
+            inflated = zlib.decompressobj().decompress(value, limit)
+            kind, value = next(_elements(inflated, orders[mark]), (0, b""))
+        if kind == _MATRIX and (array := _array(value, orders[mark])):
+            yield array
+
+
+def _array(matrix: bytes, order: str) -> tuple[str, NDArray[np.uint8]] | None:
+    """Return name and values of a matrix, or None if it is not a plain one of unsigned bytes."""
+    parts = list(islice(_elements(matrix, order), 5))
+    if [kind for kind, _ in parts[:2]] != [_UINT32, _INT32] or len(parts) != 4:
+        return None
+    (_, flags), (_, extents), (_, name), (kind, values) = parts
+    if struct.unpack_from(f"{order}I", flags)[0] & 0xFF != _UINT8_CLASS or kind != _BYTES:
+        return None
+    if len(extents) != 8:
+        return None
+    rows, columns = struct.unpack(f"{order}2i", extents)
+    if rows < 0 or rows * columns != len(values):
+        return None
+    return name.decode("latin-1"), np.frombuffer(values, np.uint8).reshape(columns, rows).T
+
+
+def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """Yield type and value of the elements that follow each other in `content`."""
+    place = 0
+    while place < len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, place)
+        start, padding = place + 8, 8
+        if kind >> 16:  # four bytes or fewer share the tag's eight
+            kind, size = kind & 0xFFFF, kind >> 16
+            start, padding = place + 4, 4
+        if start + size > len(content):
+            raise ValueError(f"cut short at byte {place} of {len(content)}")
+        yield kind, content[start : start + size]
+        place = start + size if kind == _COMPRESSED else start + -(-size // padding) * padding

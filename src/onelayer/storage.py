@@ -96,7 +96,10 @@ def _remove(path: Path, names: set[str]) -> None:
 
 
 def _manifest(path: Path) -> set[str]:
-    """Return the names that an earlier run listed, if they are plain names below `path`."""
+    """Return the names that an earlier run listed, if they are plain names below `path`.
+
+    A run lists its files.json too: one that does not is a stranger's.
+    """
     try:
         names = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError, RecursionError):
@@ -104,7 +107,8 @@ def _manifest(path: Path) -> set[str]:
     root = path.resolve()
     names = names if isinstance(names, list) else []
     names = [name for name in names if isinstance(name, str) and "\0" not in name]
-    return {MANIFEST, *(name for name in names if (root / name).resolve().is_relative_to(root))}
+    plain = [name for name in names if not Path(name).is_absolute() and ".." not in name]
+    return {name for name in plain if (root / name).resolve().is_relative_to(root)}
 
 
 def _files(folder: Path) -> Iterator[Path]:

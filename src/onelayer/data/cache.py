@@ -90,11 +90,17 @@ def fetch_cifar10(source: Path | None = None) -> Path:
         If `source` is not CIFAR-10, or the cache folder cannot be written.
     """
     folder = part_file("").parent
-    if _bad_parts():
+    if not _bad_parts():
+        return folder
+    try:
         with _lock(folder):
             if parts := _bad_parts():  # another process may have been at it meanwhile
                 _remove_litter(folder)
                 _fill(folder, parts, source)
+    except OSError as error:  # no permission, a full disk
+        raise InputError(
+            f"{folder}: cannot be written: {error}; ONELAYER_CACHE names another cache"
+        ) from error
     return folder
 
 
@@ -113,18 +119,13 @@ def _lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, waiting until no other process does."""
     from filelock import FileLock, Timeout
 
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_suffix(".lock"))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            with progress_bar("Waiting for another process that fetches CIFAR-10", None):
-                lock.acquire()
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written: {error.strerror}; ONELAYER_CACHE names another cache"
-        ) from error
+        lock.acquire(timeout=0)
+    except Timeout:
+        with progress_bar("Waiting for another process that fetches CIFAR-10", None):
+            lock.acquire()
     try:
         yield
     finally:

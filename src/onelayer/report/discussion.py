@@ -1,0 +1,288 @@
+"""What the numbers say: results to sentences, nothing that the numbers do not bear out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.evaluation.results import Results
+from onelayer.evaluation.statistics import wilson_interval
+from onelayer.report.effects import (
+    POINTS,
+    tell_l2,
+    tell_learning_rate,
+    tell_smoothness,
+    tell_steadiness,
+)
+from onelayer.report.labels import count_of, decimals, listing, setting_labels
+
+Values = NDArray[np.float64]
+WHY_ORDERS = (
+    "The cost is convex in W and b: with a learning rate small enough to settle, different "
+    "initialisations end in nearly the same place when the batches come in one fixed order. Their "
+    "spread would therefore not be the uncertainty of the experiment, and that is why each repeat "
+    "shuffles the order of the batches."
+)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One part of the discussion: a paragraph and, below it, points."""
+
+    title: str
+    text: str
+    points: tuple[str, ...] = ()
+
+
+def discuss(results: Results) -> tuple[Topic, ...]:
+    """Return the discussion of an experiment, leaving out what it has no numbers for."""
+    topics = (
+        Topic("Which setting is best", " ".join(tell_winner(results))),
+        Topic("How far the order of the batches matters", " ".join(tell_repeats(results))),
+        _topic("Against the published figures", tell_published(results)),
+        _topic("How steadily the training loss fell", tell_steadiness(results.run)),
+        _topic("What the learning rate did", tell_learning_rate(results)),
+        _topic("What λ cost in accuracy", tell_l2(results)),
+        _topic("What λ did to the weight images", tell_smoothness(results.run)),
+        _topic("Stopped models", tell_stopped(results)),
+    )
+    return tuple(topic for topic in topics if topic.text)
+
+
+def _topic(title: str, sentences: list[str]) -> Topic:
+    """Make the first sentence the paragraph and the others points."""
+    return Topic(title, "".join(sentences[:1]), tuple(sentences[1:]))
+
+
+def tell_winner(results: Results) -> list[str]:
+    """Say which setting has the best test accuracy, by how much, and what was chosen blindly."""
+    names, accuracy = setting_labels(results.run), results.test_accuracies
+    ranked = _ranked(accuracy)
+    if not ranked:
+        return ["No model was evaluated on the test set, so none can be called the best."]
+    first, value = ranked[0], f"{accuracy[ranked[0]]:.4f}"
+    tied = [names[model] for model in ranked if accuracy[model] == accuracy[first]]
+    if len(ranked) == 1:
+        told = [
+            f"Only one setting was evaluated, {names[first]}: its test accuracy is {value}, "
+            f"95 % Wilson interval {_interval(results, first)} over "
+            f"{count_of(results.test_samples, 'test sample')}."
+        ]
+    elif len(tied) > 1:
+        told = [f"{listing(tied)} tie for the highest test accuracy of the main run, {value}."]
+    else:
+        told = [_lead(results, first, ranked[1]), _sampling(results, first, ranked[1])]
+    return [*told, *_selection(results, first, len(ranked))]
+
+
+def _lead(results: Results, first: int, second: int) -> str:
+    names, accuracy = setting_labels(results.run), results.test_accuracies
+    return (
+        f"{names[first]} has the highest test accuracy of the main run, {accuracy[first]:.4f}, "
+        f"{accuracy[first] - accuracy[second]:.4f} above the runner-up {names[second]} "
+        f"({accuracy[second]:.4f})."
+    )
+
+
+def _sampling(results: Results, first: int, second: int) -> str:
+    low, _ = _wilson(results, first)
+    _, high = _wilson(results, second)
+    verdict = (
+        "do not overlap: the lead is beyond the sampling uncertainty of the test set"
+        if low > high
+        else "overlap: the lead is within the sampling uncertainty of the test set (a cautious "
+        "criterion, since both were measured on the same samples)"
+    )
+    return (
+        f"Over {count_of(results.test_samples, 'test sample')} their 95 % Wilson intervals, "
+        f"{_interval(results, first)} and {_interval(results, second)}, {verdict}."
+    )
+
+
+def _selection(results: Results, first: int, evaluated: int) -> Iterator[str]:
+    selected, accuracy = results.selected, results.test_accuracies
+    if evaluated < 2 or np.isnan(results.run.history.validation_accuracy[selected, -1]):
+        return
+    name = setting_labels(results.run)[selected]
+    if accuracy[selected] == accuracy[first]:
+        yield "The validation split, which settles the choice without the test set, agrees."
+    else:
+        yield (
+            "The validation split, which settles the choice without the test set, prefers "
+            f"{name}, whose test accuracy is {decimals(accuracy[selected])}."
+        )
+
+
+def tell_repeats(results: Results) -> list[str]:
+    """Say which setting leads over the repeats and whether its lead exceeds their spread."""
+    spread, names = results.repeat_spread, setting_labels(results.run)
+    if spread.repeats == 0:
+        return [
+            "The experiment was not repeated in other orders, so nothing here says how much of a "
+            f"difference is luck. {WHY_ORDERS}"
+        ]
+    missing = [name for name, mean in zip(names, spread.mean, strict=True) if np.isnan(mean)]
+    told = [f"Left out for want of an accuracy in every repeat: {listing(missing)}."] * bool(
+        missing
+    )
+    ranked = _ranked(spread.mean)
+    if len(ranked) > 1:
+        told += _paired_lead(results, ranked[0], ranked[1])
+    elif ranked:
+        told.append(
+            f"Over {count_of(spread.repeats, 'shuffled order')} the mean test accuracy of "
+            f"{names[ranked[0]]} is {_mean_sd(spread.mean[ranked[0]], spread.sd[ranked[0]])}."
+        )
+    return [*told, WHY_ORDERS]
+
+
+def _paired_lead(results: Results, first: int, second: int) -> list[str]:
+    spread, names = results.repeat_spread, setting_labels(results.run)
+    R = spread.repeats
+    difference = results.repeat_accuracies[:, first] - results.repeat_accuracies[:, second]
+    won, mean = int((difference > 0).sum()), float(difference.mean())
+    if mean < 1e-12:
+        return [
+            f"Over {count_of(R, 'shuffled order')} {names[first]} and {names[second]} tie for the "
+            f"highest mean, {spread.mean[first]:.4f}."
+        ]
+    lead = (
+        f"Over {count_of(R, 'shuffled order')} {names[first]} has the highest mean test accuracy, "
+        f"{_mean_sd(spread.mean[first], spread.sd[first])}, {mean:.4f} above {names[second]} "
+        f"({_mean_sd(spread.mean[second], spread.sd[second])})."
+    )
+    if R == 1:
+        return [lead, "A single repeat has no spread to compare this with."]
+    sd = float(difference.std(ddof=1))
+    verdict = (
+        "more than two standard deviations, so the lead is beyond the spread over orders"
+        if mean > 2 * sd
+        else "not more than two standard deviations, so the lead is within the spread over orders"
+    )
+    rough = f" With {R} repeats the standard deviation itself is known only roughly." * (R < 6)
+    return [
+        lead,
+        f"All settings of a repeat share its order, so they are compared pair by pair: the "
+        f"difference is {_mean_sd(mean, sd)} and {names[first]} won in {won} of {R} repeats; that "
+        f"is {verdict}.{rough}",
+    ]
+
+
+def tell_published(results: Results) -> list[str]:
+    """Say how far each setting is from its published figure and whether the repeats reach it."""
+    accuracy, published = results.test_accuracies, results.published
+    known = np.flatnonzero(~np.isnan(accuracy - published))
+    if not known.size:
+        return []
+    gaps = np.abs(accuracy - published)[known]
+    names = setting_labels(results.run)
+    largest = known[np.argmax(gaps)]
+    text = (
+        f"{count_of(known.size, 'setting')} {'has' if known.size == 1 else 'have'} a published "
+        f"figure; the main run is {gaps.max():.4f} away from it"
+        f"{'' if known.size == 1 else f' at most ({names[largest]})'}."
+    )
+    shown = known[np.argsort(-gaps, kind="stable")][:POINTS]
+    return [text, *(_compare(results, int(model)) for model in sorted(shown))]
+
+
+def _compare(results: Results, model: int) -> str:
+    published, spread = float(results.published[model]), results.repeat_spread
+    gap = float(results.test_accuracies[model]) - published
+    words = "equal to" if abs(gap) < 5e-5 else f"{abs(gap):.4f} {'above' if gap > 0 else 'below'}"
+    low, high = float(spread.min[model]), float(spread.max[model])
+    reach = ""
+    if not np.isnan(low):
+        inside = low <= published <= high
+        reach = (
+            f", which lies {'inside' if inside else 'outside'} the range of the "
+            f"{count_of(spread.repeats, 'repeat')}, {low:.4f} to {high:.4f}"
+        )
+    return (
+        f"{setting_labels(results.run)[model]}: {results.test_accuracies[model]:.4f}, "
+        f"{words} the published {published:.4f}{reach}."
+    )
+
+
+def tell_stopped(results: Results) -> list[str]:
+    """Say where models were stopped, in the main run and in the repeats."""
+    names = setting_labels(results.run)
+    points = [
+        f"{name}: stopped in {place} of the main run."
+        for name, place in zip(names, results.run.stopped, strict=True)
+        if place
+    ]
+    for model, name in enumerate(names):
+        count = sum(bool(repeat.stopped[model]) for repeat in results.repeats)
+        if count:
+            points.append(
+                f"{name}: stopped in {count} of {count_of(len(results.repeats), 'repeat')}."
+            )
+    if not points:
+        return []
+    text = (
+        "A model whose scores are no longer finite is stopped: it keeps the weights it had, and "
+        "its curves end there."
+    )
+    return [text, *points]
+
+
+def _ranked(values: Values) -> list[int]:
+    """Return the models whose value is known, best first, the earlier one of equals first."""
+    order = np.argsort(-values, kind="stable")
+    return [int(model) for model in order if not np.isnan(values[model])]
+
+
+def _wilson(results: Results, model: int) -> tuple[float, float]:
+    return wilson_interval(float(results.test_accuracies[model]), results.test_samples)
+
+
+def _interval(results: Results, model: int) -> str:
+    low, high = _wilson(results, model)
+    return f"[{low:.4f}, {high:.4f}]"
+
+
+def _mean_sd(mean: float, sd: float) -> str:
+    return f"{mean:.4f}" if np.isnan(sd) else f"{mean:.4f} ± {sd:.4f}"
+
+
+def summarise(results: Results) -> str:
+    """Return the outcome in a paragraph: what was trained, whether to trust it, what came out."""
+    run, protocol = results.run, results.run.protocol
+    epochs = count_of(protocol["epochs"], "epoch")
+    trained = (
+        f"{count_of(len(run.settings), 'setting')} of a one-layer network "
+        f"{'was' if len(run.settings) == 1 else 'were'} trained on {protocol['dataset']} for "
+        f"{epochs} with mini-batches of {protocol['batch_size']:,}."
+    )
+    return " ".join([trained, _trust(results), *_chosen(results), *tell_published(results)[:1]])
+
+
+def _trust(results: Results) -> str:
+    passed, count = sum(batch.check.passed for batch in results.checks), len(results.checks)
+    if count == 0:
+        return "The gradients were not checked."
+    if passed < count:
+        return (
+            f"{count - passed} of {count_of(count, 'gradient check')} FAILED, so the figures below "
+            "are not to be trusted."
+        )
+    return "The gradient check passed." if count == 1 else f"All {count} gradient checks passed."
+
+
+def _chosen(results: Results) -> Iterator[str]:
+    """Tell the test accuracy of the setting chosen on the validation split."""
+    selected, names = results.selected, setting_labels(results.run)
+    if np.isnan(results.run.history.validation_accuracy[selected, -1]):
+        yield "No model was sound to the end."
+        return
+    best = "" if len(names) == 1 else ", the best of them on the validation split,"
+    if np.isnan(results.test_accuracies[selected]):
+        yield f"{names[selected]}{best} was not evaluated on the test set."
+    else:
+        yield (
+            f"{names[selected]}{best} is right on {results.test_accuracies[selected]:.2%} of the "
+            f"{count_of(results.test_samples, 'test sample')} (95 % Wilson interval "
+            f"{_interval(results, selected)})."
+        )

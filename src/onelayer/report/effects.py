@@ -1,0 +1,154 @@
+"""What λ and η did: comparisons of the settings of one run, as sentences."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from onelayer.evaluation.results import Results
+from onelayer.evaluation.weight_images import total_variation, weight_images
+from onelayer.report.labels import count_of, decimals, listing, setting_labels, signed
+from onelayer.training.run import Run
+
+POINTS = 12  # beyond this many, points are told by their most telling ones
+_SYMBOLS = {"l2": "λ", "learning_rate": "η"}
+_PAIRS = "Settings that differ in {} alone, pair by pair:"
+
+
+def tell_steadiness(run: Run) -> list[str]:
+    """Say after how many epochs the training loss had risen, and its largest rise."""
+    transitions = run.history.epochs - 1
+    if transitions < 1:
+        return []
+    names, rises = setting_labels(run), np.diff(run.history.train_loss[:, 1:], axis=1)
+    rose = (rises > 0).sum(axis=1)
+    calm = [name for name, row in zip(names, rises, strict=True) if (row <= 0).all()]
+    steps = f"{count_of(transitions, 'transition')} from one epoch to the next"
+    if len(calm) == len(names):
+        text = f"The training loss rose in none of the {steps}, whatever the setting."
+    elif calm:
+        shown = listing(calm) if len(calm) <= POINTS else f"{len(calm)} of the settings"
+        text = f"With {shown} the training loss rose in none of the {steps}."
+    else:
+        text = f"With no setting did the training loss fall in all of the {steps}."
+    others = [int(m) for m in np.argsort(-rose, kind="stable") if names[m] not in calm]
+    return [text, *(_tell_rises(run, model, names[model]) for model in others[:POINTS])]
+
+
+def _tell_rises(run: Run, model: int, name: str) -> str:
+    loss = run.history.train_loss[model]
+    rises = np.diff(loss[1:])
+    known, count = int(np.isfinite(rises).sum()), int((rises > 0).sum())
+    ended = " before it was stopped" if run.stopped[model] else ""
+    transitions = f"{count_of(known, 'transition')}{ended}"
+    if known == 0:
+        return f"{name}: there are no transitions to tell of{ended}."
+    if count == 0:
+        return f"{name}: it rose in none of {transitions}."
+    at = int(np.nanargmax(rises)) + 1
+    start = (
+        f"; already the first epoch raised it from {decimals(loss[0])} to {decimals(loss[1])}"
+        if loss[1] > loss[0]
+        else ""
+    )
+    return (
+        f"{name}: it rose in {count} of {transitions}, at most by {decimals(rises[at - 1])} "
+        f"(epoch {at} to {at + 1}, {decimals(loss[at])} to {decimals(loss[at + 1])}){start}."
+    )
+
+
+def tell_learning_rate(results: Results) -> list[str]:
+    """Compare settings that differ in η alone: accuracy, and how often the loss rose."""
+    rose = (np.diff(results.run.history.train_loss[:, 1:], axis=1) > 0).sum(axis=1)
+    told = []
+    for low, high in _neighbours(results.run, "learning_rate"):
+        sentence = _tell_effect(results, "learning_rate", low, high)
+        if rose[low] != rose[high]:
+            sentence += (
+                f" The training loss rose {rose[high]} instead of "
+                f"{count_of(int(rose[low]), 'time')}."
+            )
+        told.append(sentence)
+    return [_PAIRS.format("η"), *told[:POINTS]] if told else []
+
+
+def tell_l2(results: Results) -> list[str]:
+    """Compare settings that differ in λ alone: what the larger λ cost in test accuracy."""
+    told = [_tell_effect(results, "l2", *pair) for pair in _neighbours(results.run, "l2")]
+    return [_PAIRS.format("λ"), *told[:POINTS]] if told else []
+
+
+def _tell_effect(results: Results, name: str, low: int, high: int) -> str:
+    accuracy = results.test_accuracies
+    change = accuracy[high] - accuracy[low]
+    if np.isnan(change):
+        what = "has an effect on test accuracy that was not measured"
+    elif change == 0:
+        what = f"left the test accuracy at {accuracy[high]:.4f}"
+    else:
+        verb = "gained" if change > 0 else "cost"
+        what = (
+            f"{verb} {abs(change):.4f} of test accuracy "
+            f"({accuracy[low]:.4f} to {accuracy[high]:.4f})"
+        )
+    return f"{_step(results.run, name, low, high)} {what}{_paired_change(results, low, high)}."
+
+
+def _paired_change(results: Results, low: int, high: int) -> str:
+    difference = results.repeat_accuracies[:, high] - results.repeat_accuracies[:, low]
+    if not difference.size or np.isnan(difference).any():
+        return ""
+    sd = f" ± {difference.std(ddof=1):.4f}" if difference.size > 1 else ""
+    return (
+        f"; over {count_of(difference.size, 'shuffled order')} the paired difference is "
+        f"{signed(float(difference.mean()))}{sd}"
+    )
+
+
+def tell_smoothness(run: Run) -> list[str]:
+    """Say how smooth the weight images are and what a larger λ does to that."""
+    if run.image_shape is None or min(run.image_shape[1:]) < 2:
+        return []
+    variation = total_variation(weight_images(run)).mean(axis=1)
+    names = setting_labels(run)
+    shown = listing([f"{variation[m]:.3f} for {names[m]}" for m in range(min(POINTS, len(names)))])
+    text = (
+        "Smoothness is measured by the total variation of the weight images: the mean absolute "
+        "difference of horizontally and of vertically neighbouring pixels, added, on images "
+        f"scaled to [0, 1], averaged over the classes; smooth images score low. Measured: {shown}."
+    )
+    points = [
+        f"{_step(run, 'l2', low, high)} makes the images {_factor(variation[low], variation[high])}"
+        f" ({variation[low]:.3f} to {variation[high]:.3f})."
+        for low, high in _neighbours(run, "l2")
+    ]
+    return [text, *points[:POINTS]]
+
+
+def _factor(before: float, after: float) -> str:
+    if min(before, after) <= 0 or max(before, after) / min(before, after) < 1.005:
+        return "neither smoother nor rougher" if abs(before - after) < 5e-4 else "different"
+    ratio = max(before, after) / min(before, after)
+    return f"{'smoother' if after < before else 'rougher'} by a factor of {ratio:.2f}"
+
+
+def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
+    """Yield pairs of models that differ in `name` alone, next to each other by its value."""
+    values = [vars(setting) for setting in run.settings]
+    for low, mine in enumerate(values):
+        above = [
+            (other[name], high)
+            for high, other in enumerate(values)
+            if other[name] > mine[name] and {**other, name: 0} == {**mine, name: 0}
+        ]
+        if above:
+            yield low, min(above)[1]
+
+
+def _step(run: Run, name: str, low: int, high: int) -> str:
+    """Return "At η=0.01, raising λ from 0 to 0.1"."""
+    fixed = next(other for other in _SYMBOLS if other != name)
+    before, after = (vars(run.settings[model]) for model in (low, high))
+    return (
+        f"At {_SYMBOLS[fixed]}={before[fixed]:g}, raising {_SYMBOLS[name]} from "
+        f"{before[name]:g} to {after[name]:g}"
+    )

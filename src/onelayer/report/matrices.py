@@ -1,0 +1,219 @@
+"""Matrices as pictures: relative errors of the gradient, confusions, rows of W."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from onelayer.evaluation.results import BatchCheck, Results
+from onelayer.evaluation.weight_images import weight_images
+from onelayer.model.gradient_check import GradientCheck
+from onelayer.report.labels import one_line, setting_labels
+from onelayer.report.style import MARK, WIDTH, Drawing
+from onelayer.training.run import Run
+
+EXCERPT = 10  # rows and columns of the error matrix that are shown entry by entry
+CHECKS = 6
+IMAGES = 10  # weight images in a row
+_ANNOTATED = 15  # classes up to which a cell has room for its number
+_NAMED = 40  # classes up to which the axes have room for their names
+_LONGEST = 14  # letters of a class name in a figure
+
+Values = NDArray[np.float64]
+
+
+def draw_gradient_checks(checks: Sequence[BatchCheck]) -> Drawing:
+    """Draw the errors of W of each check: the whole matrix and its first entries."""
+    shown = checks[:CHECKS]
+    figure = Figure(figsize=(WIDTH, 2.45 * len(shown)), layout="constrained")
+    grid = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1.0, 1.0))
+    for (whole, excerpt), batch in zip(grid, shown, strict=True):
+        _draw_errors(whole, excerpt, batch)
+    left_out = f" The first {CHECKS} of {len(checks)} checks." * (len(checks) > CHECKS)
+    caption = (
+        "Relative errors of ∂J/∂W as log₁₀, one row of pictures a check. Left: every entry, class "
+        f"by feature, the largest one circled. Right: the first {EXCERPT} rows and columns, their "
+        f"log₁₀ written in; grey entries have no error at all.{left_out}"
+    )
+    worst = "; ".join(f"{check_label(batch)}: {batch.check.worst.error:.2e}" for batch in shown)
+    alt = f"Heat maps of the relative errors of the gradient. Largest error: {worst}."
+    return Drawing("gradient_check", figure, caption, alt)
+
+
+def check_label(batch: BatchCheck) -> str:
+    """Return a short name of a check."""
+    return f"{one_line(batch.name)}, λ={batch.l2:g}"
+
+
+def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
+    check = batch.check
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log10(check.errors_W)
+    known = logs[np.isfinite(logs)]
+    # The few entries far off the others would take up the scale.
+    low, high = np.percentile(known, (1, 99.5)) if known.size else (-1.0, 0.0)
+    norm = Normalize(float(low), float(max(high, low + 1e-9)))
+    logs = np.where(np.isfinite(logs), logs, np.nan)
+    image = _show(whole, logs, norm)
+    whole.set_title(f"{check_label(batch)} ({check.method}, {_images(batch)})", parse_math=False)
+    _circle(whole, check)
+    colours = whole.figure.colorbar(image, ax=whole, pad=0.02, extend="both", aspect=25)
+    colours.set_label("log₁₀ relative error")
+    corner = logs[:EXCERPT, :EXCERPT]
+    _show(excerpt, corner, norm)
+    worst = check.worst
+    place = ", ".join(map(str, worst.index))
+    excerpt.set_title(f"worst: {worst.parameter}[{place}] {worst.error:.2e}")
+    for (row, column), value in np.ndenumerate(corner):
+        if np.isfinite(value):
+            colour = _ink(image.get_cmap(), float(norm(value)))
+            text = f"{value:.1f}".replace("-", "−")
+            excerpt.text(column, row, text, ha="center", va="center", fontsize=6.2, color=colour)
+
+
+def _images(batch: BatchCheck) -> str:
+    return f"{batch.images} image" + "s" * (batch.images != 1)
+
+
+def _show(ax: Axes, values: Values, norm: Normalize) -> AxesImage:
+    ax.grid(False)
+    ax.set_facecolor("#c4c4c4")
+    ax.set_xlabel("feature (column of W)")
+    ax.set_ylabel("class (row of W)")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, nbins=6 if values.shape[1] > 20 else 10))
+    return ax.imshow(values, cmap="viridis", norm=norm, aspect="auto", interpolation="nearest")
+
+
+def _circle(ax: Axes, check: GradientCheck) -> None:
+    if check.worst.parameter == "W":
+        row, column = check.worst.index
+        for colour, width in (("white", 3.6), (MARK, 1.8)):
+            ring: dict[str, Any] = {"markeredgecolor": colour, "markeredgewidth": width}
+            ax.plot(column, row, "o", markersize=11, markerfacecolor="none", clip_on=False, **ring)
+
+
+def draw_weights(run: Run, models: Sequence[int], told: str) -> Drawing:
+    """Draw the first rows of W of each of `models` as images, a row a setting."""
+    images = weight_images(run)[:, :IMAGES]
+    shown, names = images.shape[1], setting_labels(run)
+    strips = [_strip(images[model]) for model in models]
+    step = images.shape[3] + _gap(images.shape[3])  # pixels from one image to the next
+    inches = (WIDTH - 0.1) / (IMAGES * step)  # of a pixel
+    row_height = strips[0].shape[0] * inches + 0.42
+    height = row_height * len(models) + 0.05
+    figure = Figure(figsize=(WIDTH, height))
+    for number, (model, strip) in enumerate(zip(models, strips, strict=True), 1):
+        left, bottom = 0.05 / WIDTH, (height - number * row_height) / height
+        size = (strip.shape[1] * inches / WIDTH, strip.shape[0] * inches / height)
+        ax = figure.add_axes((left, bottom, *size))
+        ax.set_axis_off()
+        ax.imshow(strip, interpolation="nearest", cmap="gray", vmin=0, vmax=1, aspect="auto")
+        _write_above(ax, 0.0, 15, names[model], ha="left", fontweight="bold", fontsize=8.5)
+        for column, name in enumerate(run.class_names[:shown]):
+            centre = (column * step + images.shape[3] / 2) / strip.shape[1]
+            _write_above(ax, centre, 3, _short(name), ha="center", fontsize=7.5)
+    some = (
+        ""
+        if shown == len(run.class_names)
+        else f" The first {shown} of {len(run.class_names)} classes."
+    )
+    caption = (
+        "Rows of W as images, a row of pictures a setting; every image is scaled by its own "
+        f"minimum and maximum.{some}{told}"
+    )
+    alt = (
+        f"Weight images of {len(models)} settings ({'; '.join(names[model] for model in models)}) "
+        f"for the classes {', '.join(run.class_names[:IMAGES])}."
+    )
+    return Drawing("weights", figure, caption, alt)
+
+
+def _strip(images: Values) -> Values:
+    """Join images (K, H, W, C) side by side with white between; grey unless there are 3 colours."""
+    if images.shape[-1] != 3:
+        images = images.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
+    gap = _gap(images.shape[2])
+    padded = np.pad(images, ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=1.0)
+    return np.concatenate(list(padded), axis=1)[:, :-gap]
+
+
+def _gap(width: int) -> int:
+    return max(1, round(width / 10))
+
+
+def _write_above(ax: Axes, x: float, points: float, text: str, **look: Any) -> None:
+    """Write text above the axes, at the share `x` of their width."""
+    place: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+        "va": "bottom",
+    }
+    ax.annotate(text, (x, 1), (0, points), parse_math=False, **place, **look)
+
+
+def draw_confusion(results: Results) -> Drawing:
+    """Draw the confusion matrix of the selected setting on the test split."""
+    counts = results.confusion[results.selected]
+    K = len(counts)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 3.2 if K <= 4 else 4.7
+    figure = Figure(figsize=(side + 0.7, side), layout="constrained")
+    ax = figure.subplots()
+    ax.grid(False)
+    scale = max(1e-9, float(shares.max()))
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=scale)
+    figure.colorbar(image, ax=ax, label="share of the true class", shrink=0.8, pad=0.02)
+    ax.set_xlabel("predicted class")
+    ax.set_ylabel("true class")
+    _name_classes(ax, results.run.class_names)
+    if K <= _ANNOTATED:
+        for (row, column), count in np.ndenumerate(counts):
+            ink = _ink(image.get_cmap(), float(shares[row, column]) / scale)
+            ax.text(column, row, f"{count}", ha="center", va="center", fontsize=7.5, color=ink)
+    name = setting_labels(results.run)[results.selected]
+    caption = (
+        f"Confusion matrix of {name} (chosen on the validation split) on the test split"
+        f"{': counts, coloured by their share' if K <= _ANNOTATED else ', coloured by the share'} "
+        "of the true class."
+    )
+    best, hardest = int(np.argmax(np.diag(shares))), int(np.argmin(np.diag(shares)))
+    named = results.run.class_names
+    alt = (
+        f"Confusion matrix of {name}. Most often right: {named[best]} ({shares[best, best]:.0%}); "
+        f"least often: {named[hardest]} ({shares[hardest, hardest]:.0%})."
+    )
+    return Drawing("confusion", figure, caption, alt)
+
+
+def _name_classes(ax: Axes, class_names: Sequence[str]) -> None:
+    K = len(class_names)
+    if K > _NAMED:
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+        return
+    labels, size = [_short(name) for name in class_names], 8 if K <= 20 else 6
+    ax.set_xticks(range(K), labels, rotation=45, ha="right", parse_math=False, fontsize=size)
+    ax.set_yticks(range(K), labels, parse_math=False, fontsize=size)
+
+
+def _short(name: str) -> str:
+    name = one_line(name)
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def _ink(colours: Colormap, share: float) -> str:
+    """Return black or white, whichever is legible on that colour (by its relative luminance)."""
+    red, green, blue, _ = colours(min(1.0, max(0.0, share)))
+    luminance = sum(
+        weight * math.pow(value, 2.2)
+        for weight, value in zip((0.2126, 0.7152, 0.0722), (red, green, blue), strict=True)
+    )
+    return "white" if luminance < 0.3 else "black"

@@ -1,0 +1,65 @@
+"""How figures look and how they are saved: the same results give the same bytes."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from onelayer.report.blocks import Picture
+
+# Okabe and Ito's colours, told apart by the colour-blind: blue and vermilion.
+TRAIN, VALIDATION, MARK, MUTED = "#0072B2", "#D55E00", "#D55E00", "#595959"
+WIDTH = 7.2  # inches, of a figure as wide as the page
+_MILLIMETRES = 170 / WIDTH  # a figure of that width fills the column of an A4 page
+_LOOK = {
+    "figure.dpi": 100,
+    "savefig.dpi": 180,
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "axes.unicode_minus": True,
+    "svg.hashsalt": "onelayer",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is drawn but not saved, and the words that go with it."""
+
+    stem: str
+    figure: Figure
+    caption: str
+    alt: str
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Draw and save with the report's settings, whatever the reader's matplotlibrc says."""
+    with matplotlib.style.context(["default", _LOOK]), warnings.catch_warnings():
+        # A class name in a script that the font lacks is drawn as boxes; the page shows it in full.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def save(drawing: Drawing, folder: Path) -> Picture:
+    """Write the drawing into `folder` as PNG and SVG and return it as a block of the report."""
+    png, svg = (folder / f"{drawing.stem}.{extension}" for extension in ("png", "svg"))
+    drawing.figure.savefig(png)
+    drawing.figure.set_layout_engine("none")  # laid out just now; once is enough
+    drawing.figure.savefig(svg, metadata={"Date": None})
+    width = drawing.figure.get_figwidth() * _MILLIMETRES
+    return Picture(png, svg, drawing.caption, drawing.alt, width)

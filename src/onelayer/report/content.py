@@ -16,19 +16,20 @@ from onelayer.report.blocks import (
     Subheading,
     Table,
 )
-from onelayer.report.discussion import Topic, discuss, summarise
-from onelayer.report.labels import count_of, one_line
+from onelayer.report.discussion import Topic, discuss
+from onelayer.report.labels import count_of, one_line, scientific
 from onelayer.report.matrices import EXCERPT, check_label
+from onelayer.report.summary import summarise
 from onelayer.report.tables import accuracy_table, final_table
 from onelayer.training.run import Run
 
 _EQUATIONS = (
     ("(1)", "s = W x + b", "scores of a sample x"),
     ("(5)", "J = (1/N) Σᵢ l(xᵢ, yᵢ, W, b) + λ Σᵢⱼ Wᵢⱼ²", "cost; b is not penalised"),
-    ("(6)", "l = −log p_y,  p = softmax(s)", "loss of one sample"),
-    ("(8)", "W ← W − η ∂J/∂W", "a step on each mini-batch"),
+    ("(6)", "l = −log(eᵀ p),  p = softmax(s)", "loss; e is the one-hot label"),
+    ("(8)", "W ← W − η ∂J/∂W", "a step for each mini-batch"),
     ("(9)", "b ← b − η ∂J/∂b", ""),
-    ("(10)", "∂J/∂W = (1/B) Σᵢ (pᵢ − eᵢ) xᵢᵀ + 2λW", "eᵢ: one-hot label"),
+    ("(10)", "∂J/∂W = (1/B) Σᵢ (pᵢ − eᵢ) xᵢᵀ + 2λW", "eᵢ: one-hot label of xᵢ"),
     ("(11)", "∂J/∂b = (1/B) Σᵢ (pᵢ − eᵢ)", "B: samples in the batch"),
 )
 _REDO = """onelayer reproduce SPEC --out NEW_FOLDER
@@ -127,8 +128,8 @@ def _gradient_check(checks: Sequence[BatchCheck]) -> Iterator[Block]:
         yield Paragraph("The gradients were not checked in this experiment.")
         return
     yield Paragraph(
-        "The analytic gradient g_a is compared with a numerical one, g_n, in every partial "
-        "derivative: error = |g_a − g_n| / max(eps, |g_a| + |g_n|)."
+        "The analytic gradient gₐ is compared with a numerical one, gₙ, in every partial "
+        "derivative: error = |gₐ − gₙ| / max(eps, |gₐ| + |gₙ|)."
     )
     for batch in checks:
         yield Paragraph(_verdict(batch), "good" if batch.check.passed else "bad")
@@ -152,7 +153,7 @@ def _verdict(batch: BatchCheck) -> str:
     verdict = "Passed" if check.passed else "FAILED"
     return (
         f"{verdict}: {check_label(batch)}. Worst entry {_place(batch)}, relative error "
-        f"{check.worst.error:.4e}, tolerance {check.tolerance:g}."
+        f"{scientific(check.worst.error)}, tolerance {check.tolerance:g}."
     )
 
 
@@ -172,8 +173,8 @@ def _what(batch: BatchCheck) -> tuple[str, ...]:
 
 def _outcome(batch: BatchCheck) -> tuple[str, ...]:
     check = batch.check
-    errors = (f"{error:.4e}" for error in (check.max_error_W, check.max_error_b))
-    values = (f"{value:.6e}" for value in (check.worst.analytic, check.worst.numerical))
+    errors = (scientific(error) for error in (check.max_error_W, check.max_error_b))
+    values = (scientific(value, 6) for value in (check.worst.analytic, check.worst.numerical))
     return (check_label(batch), _place(batch), *errors, *values)
 
 
@@ -189,7 +190,7 @@ def _excerpt(batch: BatchCheck) -> Table:
         f"Relative errors of the first {rows} rows and {columns} columns of W "
         f"({check_label(batch)}).",
         ("W", *map(str, range(columns))),
-        tuple((str(row), *(f"{error:.1e}" for error in corner[row])) for row in range(rows)),
+        tuple((str(row), *(scientific(error, 1) for error in corner[row])) for row in range(rows)),
     )
 
 

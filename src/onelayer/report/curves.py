@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from onelayer.report.labels import setting_labels
+from onelayer.report.labels import decimals, setting_labels
 from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
 from onelayer.training.run import History, Run
 
@@ -138,5 +138,5 @@ def _describe(what: str, run: Run, models: Sequence[int], quantity: str) -> str:
     history: History = run.history
     curves: NDArray[np.float64] = getattr(history, f"validation_{quantity}")
     names = setting_labels(run)
-    ends = "; ".join(f"{names[model]}: {curves[model, -1]:.3f}" for model in models)
+    ends = "; ".join(f"{names[model]}: {decimals(curves[model, -1], 3)}" for model in models)
     return f"{what} against the epoch. Validation {quantity} after the last epoch: {ends}."

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.statistics import wilson_interval
 from onelayer.report.effects import (
-    POINTS,
+    limit_points,
     tell_l2,
     tell_learning_rate,
     tell_smoothness,
     tell_steadiness,
 )
-from onelayer.report.labels import count_of, decimals, listing, setting_labels
+from onelayer.report.labels import PER_CENT, count_of, decimals, listing, setting_labels
 
 Values = NDArray[np.float64]
 WHY_ORDERS = (
@@ -66,7 +66,7 @@ def tell_winner(results: Results) -> list[str]:
     if len(ranked) == 1:
         told = [
             f"Only one setting was evaluated, {names[first]}: its test accuracy is {value}, "
-            f"95 % Wilson interval {_interval(results, first)} over "
+            f"95{PER_CENT} Wilson interval {wilson_words(results, first)} over "
             f"{count_of(results.test_samples, 'test sample')}."
         ]
     elif len(tied) > 1:
@@ -95,8 +95,8 @@ def _sampling(results: Results, first: int, second: int) -> str:
         "criterion, since both were measured on the same samples)"
     )
     return (
-        f"Over {count_of(results.test_samples, 'test sample')} their 95 % Wilson intervals, "
-        f"{_interval(results, first)} and {_interval(results, second)}, {verdict}."
+        f"Over {count_of(results.test_samples, 'test sample')} their 95{PER_CENT} Wilson "
+        f"intervals, {wilson_words(results, first)} and {wilson_words(results, second)}, {verdict}."
     )
 
 
@@ -183,8 +183,7 @@ def tell_published(results: Results) -> list[str]:
         f"figure; the main run is {gaps.max():.4f} away from it"
         f"{'' if known.size == 1 else f' at most ({names[largest]})'}."
     )
-    shown = known[np.argsort(-gaps, kind="stable")][:POINTS]
-    return [text, *(_compare(results, int(model)) for model in sorted(shown))]
+    return [text, *limit_points([_compare(results, int(model)) for model in known])]
 
 
 def _compare(results: Results, model: int) -> str:
@@ -193,7 +192,9 @@ def _compare(results: Results, model: int) -> str:
     words = "equal to" if abs(gap) < 5e-5 else f"{abs(gap):.4f} {'above' if gap > 0 else 'below'}"
     low, high = float(spread.min[model]), float(spread.max[model])
     reach = ""
-    if not np.isnan(low):
+    if spread.repeats == 1:
+        reach = f"; the one repeat reached {low:.4f}" * (not np.isnan(low))
+    elif not np.isnan(low):
         inside = low <= published <= high
         reach = (
             f", which lies {'inside' if inside else 'outside'} the range of the "
@@ -238,51 +239,11 @@ def _wilson(results: Results, model: int) -> tuple[float, float]:
     return wilson_interval(float(results.test_accuracies[model]), results.test_samples)
 
 
-def _interval(results: Results, model: int) -> str:
+def wilson_words(results: Results, model: int) -> str:
+    """Return the Wilson interval of a model's test accuracy, in words."""
     low, high = _wilson(results, model)
     return f"[{low:.4f}, {high:.4f}]"
 
 
 def _mean_sd(mean: float, sd: float) -> str:
     return f"{mean:.4f}" if np.isnan(sd) else f"{mean:.4f} ± {sd:.4f}"
-
-
-def summarise(results: Results) -> str:
-    """Return the outcome in a paragraph: what was trained, whether to trust it, what came out."""
-    run, protocol = results.run, results.run.protocol
-    epochs = count_of(protocol["epochs"], "epoch")
-    trained = (
-        f"{count_of(len(run.settings), 'setting')} of a one-layer network "
-        f"{'was' if len(run.settings) == 1 else 'were'} trained on {protocol['dataset']} for "
-        f"{epochs} with mini-batches of {protocol['batch_size']:,}."
-    )
-    return " ".join([trained, _trust(results), *_chosen(results), *tell_published(results)[:1]])
-
-
-def _trust(results: Results) -> str:
-    passed, count = sum(batch.check.passed for batch in results.checks), len(results.checks)
-    if count == 0:
-        return "The gradients were not checked."
-    if passed < count:
-        return (
-            f"{count - passed} of {count_of(count, 'gradient check')} FAILED, so the figures below "
-            "are not to be trusted."
-        )
-    return "The gradient check passed." if count == 1 else f"All {count} gradient checks passed."
-
-
-def _chosen(results: Results) -> Iterator[str]:
-    """Tell the test accuracy of the setting chosen on the validation split."""
-    selected, names = results.selected, setting_labels(results.run)
-    if np.isnan(results.run.history.validation_accuracy[selected, -1]):
-        yield "No model was sound to the end."
-        return
-    best = "" if len(names) == 1 else ", the best of them on the validation split,"
-    if np.isnan(results.test_accuracies[selected]):
-        yield f"{names[selected]}{best} was not evaluated on the test set."
-    else:
-        yield (
-            f"{names[selected]}{best} is right on {results.test_accuracies[selected]:.2%} of the "
-            f"{count_of(results.test_samples, 'test sample')} (95 % Wilson interval "
-            f"{_interval(results, selected)})."
-        )

@@ -9,9 +9,17 @@ from onelayer.evaluation.weight_images import total_variation, weight_images
 from onelayer.report.labels import count_of, decimals, listing, setting_labels, signed
 from onelayer.training.run import Run
 
-POINTS = 12  # beyond this many, points are told by their most telling ones
+POINTS = 12  # more would not be read
 _SYMBOLS = {"l2": "λ", "learning_rate": "η"}
 _PAIRS = "Settings that differ in {} alone, pair by pair:"
+
+
+def limit_points(points: list[str]) -> list[str]:
+    """Return the first points, and in place of too many others a sentence that says so."""
+    left_out = len(points) - POINTS
+    if left_out <= 0:
+        return points
+    return [*points[:POINTS], f"{left_out} more of this kind are left out here."]
 
 
 def tell_steadiness(run: Run) -> list[str]:
@@ -31,7 +39,7 @@ def tell_steadiness(run: Run) -> list[str]:
     else:
         text = f"With no setting did the training loss fall in all of the {steps}."
     others = [int(m) for m in np.argsort(-rose, kind="stable") if names[m] not in calm]
-    return [text, *(_tell_rises(run, model, names[model]) for model in others[:POINTS])]
+    return [text, *limit_points([_tell_rises(run, model, names[model]) for model in others])]
 
 
 def _tell_rises(run: Run, model: int, name: str) -> str:
@@ -68,13 +76,13 @@ def tell_learning_rate(results: Results) -> list[str]:
                 f"{count_of(int(rose[low]), 'time')}."
             )
         told.append(sentence)
-    return [_PAIRS.format("η"), *told[:POINTS]] if told else []
+    return [_PAIRS.format("η"), *limit_points(told)] if told else []
 
 
 def tell_l2(results: Results) -> list[str]:
     """Compare settings that differ in λ alone: what the larger λ cost in test accuracy."""
     told = [_tell_effect(results, "l2", *pair) for pair in _neighbours(results.run, "l2")]
-    return [_PAIRS.format("λ"), *told[:POINTS]] if told else []
+    return [_PAIRS.format("λ"), *limit_points(told)] if told else []
 
 
 def _tell_effect(results: Results, name: str, low: int, high: int) -> str:
@@ -110,7 +118,10 @@ def tell_smoothness(run: Run) -> list[str]:
         return []
     variation = total_variation(weight_images(run)).mean(axis=1)
     names = setting_labels(run)
-    shown = listing([f"{variation[m]:.3f} for {names[m]}" for m in range(min(POINTS, len(names)))])
+    measured = [f"{value:.3f} for {name}" for value, name in zip(variation, names, strict=True)]
+    shown = listing(measured)
+    if len(measured) > POINTS:
+        shown = f"{variation.min():.3f} to {variation.max():.3f} for the {len(names)} settings"
     text = (
         "Smoothness is measured by the total variation of the weight images: the mean absolute "
         "difference of horizontally and of vertically neighbouring pixels, added, on images "
@@ -121,12 +132,13 @@ def tell_smoothness(run: Run) -> list[str]:
         f" ({variation[low]:.3f} to {variation[high]:.3f})."
         for low, high in _neighbours(run, "l2")
     ]
-    return [text, *points[:POINTS]]
+    return [text, *limit_points(points)]
 
 
 def _factor(before: float, after: float) -> str:
-    if min(before, after) <= 0 or max(before, after) / min(before, after) < 1.005:
-        return "neither smoother nor rougher" if abs(before - after) < 5e-4 else "different"
+    """Say how much smoother or rougher; a change that its three decimals do not show is none."""
+    if abs(before - after) < 5e-4 or min(before, after) <= 0:
+        return "neither smoother nor rougher"
     ratio = max(before, after) / min(before, after)
     return f"{'smoother' if after < before else 'rougher'} by a factor of {ratio:.2f}"
 

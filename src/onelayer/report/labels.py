@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from onelayer.training.run import Run
 
 MISSING = "–"
+PER_CENT = "\N{NO-BREAK SPACE}%"
 
 
 def setting_labels(run: Run) -> tuple[str, ...]:
@@ -32,6 +33,11 @@ def decimals(value: float, digits: int = 4) -> str:
     if math.isnan(value):
         return MISSING
     return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.3e}"
+
+
+def scientific(value: float, digits: int = 4) -> str:
+    """Write a small or large number with an exponent, or that it is not a number."""
+    return "not a number" if math.isnan(value) else f"{value:.{digits}e}"
 
 
 def signed(value: float) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.evaluation.weight_images import weight_images
 from onelayer.model.gradient_check import GradientCheck
-from onelayer.report.labels import one_line, setting_labels
+from onelayer.report.labels import one_line, scientific, setting_labels
 from onelayer.report.style import MARK, WIDTH, Drawing
 from onelayer.training.run import Run
 
@@ -24,7 +24,7 @@ CHECKS = 6
 IMAGES = 10  # weight images in a row
 _ANNOTATED = 15  # classes up to which a cell has room for its number
 _NAMED = 40  # classes up to which the axes have room for their names
-_LONGEST = 14  # letters of a class name in a figure
+_LETTERS, _LETTERS_ABOVE = 14, 11  # of a class name at an axis, above a weight image
 
 Values = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ Values = NDArray[np.float64]
 def draw_gradient_checks(checks: Sequence[BatchCheck]) -> Drawing:
     """Draw the errors of W of each check: the whole matrix and its first entries."""
     shown = checks[:CHECKS]
-    figure = Figure(figsize=(WIDTH, 2.45 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.05 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1.0, 1.0))
     for (whole, excerpt), batch in zip(grid, shown, strict=True):
         _draw_errors(whole, excerpt, batch)
@@ -42,7 +42,9 @@ def draw_gradient_checks(checks: Sequence[BatchCheck]) -> Drawing:
         f"by feature, the largest one circled. Right: the first {EXCERPT} rows and columns, their "
         f"log₁₀ written in; grey entries have no error at all.{left_out}"
     )
-    worst = "; ".join(f"{check_label(batch)}: {batch.check.worst.error:.2e}" for batch in shown)
+    worst = "; ".join(
+        f"{check_label(batch)}: {scientific(batch.check.worst.error, 2)}" for batch in shown
+    )
     alt = f"Heat maps of the relative errors of the gradient. Largest error: {worst}."
     return Drawing("gradient_check", figure, caption, alt)
 
@@ -68,9 +70,10 @@ def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
     colours.set_label("log₁₀ relative error")
     corner = logs[:EXCERPT, :EXCERPT]
     _show(excerpt, corner, norm)
+    excerpt.set_ylabel("")
     worst = check.worst
     place = ", ".join(map(str, worst.index))
-    excerpt.set_title(f"worst: {worst.parameter}[{place}] {worst.error:.2e}")
+    excerpt.set_title(f"worst: {worst.parameter}[{place}] {scientific(worst.error, 2)}")
     for (row, column), value in np.ndenumerate(corner):
         if np.isfinite(value):
             colour = _ink(image.get_cmap(), float(norm(value)))
@@ -119,7 +122,7 @@ def draw_weights(run: Run, models: Sequence[int], told: str) -> Drawing:
         _write_above(ax, 0.0, 15, names[model], ha="left", fontweight="bold", fontsize=8.5)
         for column, name in enumerate(run.class_names[:shown]):
             centre = (column * step + images.shape[3] / 2) / strip.shape[1]
-            _write_above(ax, centre, 3, _short(name), ha="center", fontsize=7.5)
+            _write_above(ax, centre, 3, _short(name, _LETTERS_ABOVE), ha="center", fontsize=7.5)
     some = (
         ""
         if shown == len(run.class_names)
@@ -164,7 +167,7 @@ def draw_confusion(results: Results) -> Drawing:
     counts = results.confusion[results.selected]
     K = len(counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 3.2 if K <= 4 else 4.7
+    side = 3.2 if K <= 4 else 4.3
     figure = Figure(figsize=(side + 0.7, side), layout="constrained")
     ax = figure.subplots()
     ax.grid(False)
@@ -199,14 +202,14 @@ def _name_classes(ax: Axes, class_names: Sequence[str]) -> None:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True, nbins=10))
         return
-    labels, size = [_short(name) for name in class_names], 8 if K <= 20 else 6
+    labels, size = [_short(name, _LETTERS) for name in class_names], 8 if K <= 20 else 6
     ax.set_xticks(range(K), labels, rotation=45, ha="right", parse_math=False, fontsize=size)
     ax.set_yticks(range(K), labels, parse_math=False, fontsize=size)
 
 
-def _short(name: str) -> str:
+def _short(name: str, letters: int) -> str:
     name = one_line(name)
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def _ink(colours: Colormap, share: float) -> str:

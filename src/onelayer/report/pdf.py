@@ -130,7 +130,7 @@ class _Document(FPDF):
     def _height_of_start(self, block: Block) -> float:
         """Return the height that must follow a heading for it not to stand alone."""
         if isinstance(block, Picture):
-            return self._picture_size(block)[1] + 20
+            return self._picture_size(block)[1] + 15
         if isinstance(block, Table):
             return 40
         return 16
@@ -226,10 +226,10 @@ class _Document(FPDF):
         widths = self._column_widths(block, size)
         self._font(8.5, colour=_GREY)
         caption = self._lines(block.caption, self.epw) * 4.2
-        rows = len(block.rows) + 2
+        rows = len(block.rows) + 1
         # A table that fits a page is not torn; a longer one keeps three rows below its heading.
-        whole = rows * (line + 1.4) + caption
-        self._keep(caption + (whole if whole < self.eph * 0.6 else 25))
+        whole = rows * (line + 1.4) + caption + 2
+        self._keep(whole if whole < self.eph * 0.6 else caption + 25)
         self.ln(1)
         self._write(block.caption, 4.2)
         self.ln(1)

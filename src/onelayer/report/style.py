@@ -15,7 +15,7 @@ from onelayer.report.blocks import Picture
 TRAIN, VALIDATION, MARK, MUTED = "#0072B2", "#D55E00", "#D55E00", "#595959"
 WIDTH = 7.2  # inches, of a figure as wide as the page
 _MILLIMETRES = 170 / WIDTH  # a figure of that width fills the column of an A4 page
-_LOOK = {
+LOOK = {
     "figure.dpi": 100,
     "savefig.dpi": 180,
     "font.family": "DejaVu Sans",
@@ -49,7 +49,7 @@ class Drawing:
 @contextmanager
 def look() -> Iterator[None]:
     """Draw and save with the report's settings, whatever the reader's matplotlibrc says."""
-    with matplotlib.style.context(["default", _LOOK]), warnings.catch_warnings():
+    with matplotlib.style.context(["default", LOOK]), warnings.catch_warnings():
         # A class name in a script that the font lacks is drawn as boxes; the page shows it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

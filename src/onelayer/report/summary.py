@@ -1,0 +1,51 @@
+"""The outcome of an experiment in one paragraph."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from onelayer.evaluation.results import Results
+from onelayer.report.discussion import tell_published, wilson_words
+from onelayer.report.labels import PER_CENT, count_of, setting_labels
+
+
+def summarise(results: Results) -> str:
+    """Return the outcome in a paragraph: what was trained, whether to trust it, what came out."""
+    run, protocol = results.run, results.run.protocol
+    epochs = count_of(protocol["epochs"], "epoch")
+    trained = (
+        f"{count_of(len(run.settings), 'setting')} of a one-layer network "
+        f"{'was' if len(run.settings) == 1 else 'were'} trained on {protocol['dataset']} for "
+        f"{epochs} with mini-batches of {protocol['batch_size']:,}."
+    )
+    return " ".join([trained, _trust(results), *_chosen(results), *tell_published(results)[:1]])
+
+
+def _trust(results: Results) -> str:
+    passed, count = sum(batch.check.passed for batch in results.checks), len(results.checks)
+    if count == 0:
+        return "The gradients were not checked."
+    if passed < count:
+        return (
+            f"{count - passed} of {count_of(count, 'gradient check')} FAILED, so the figures below "
+            "are not to be trusted."
+        )
+    return "The gradient check passed." if count == 1 else f"All {count} gradient checks passed."
+
+
+def _chosen(results: Results) -> Iterator[str]:
+    """Tell the test accuracy of the setting chosen on the validation split."""
+    selected, names = results.selected, setting_labels(results.run)
+    if np.isnan(results.run.history.validation_accuracy[selected, -1]):
+        yield "No model was sound to the end."
+        return
+    best = "" if len(names) == 1 else ", the best of them on the validation split,"
+    if np.isnan(results.test_accuracies[selected]):
+        yield f"{names[selected]}{best} was not evaluated on the test set."
+    else:
+        yield (
+            f"{names[selected]}{best} is right on "
+            f"{100 * results.test_accuracies[selected]:.2f}{PER_CENT} of the "
+            f"{count_of(results.test_samples, 'test sample')} (95{PER_CENT} Wilson interval "
+            f"{wilson_words(results, selected)})."
+        )

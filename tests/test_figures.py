@@ -1,0 +1,166 @@
+"""Figures: which there are, what they show, and that nothing is drawn off the picture."""
+
+import warnings
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from onelayer.report import curves, matrices, style
+from onelayer.report.figures import draw_checks, write_figures
+from onelayer.training.hyperparameters import Hyperparameters
+from test_report import make_check, make_curves, make_results, nan_curves
+
+
+def draw(function, *arguments):
+    with style.look():
+        drawing = function(*arguments)
+        drawing.figure.draw_without_rendering()
+    return drawing
+
+
+def panels_of(drawing):
+    return [ax for ax in drawing.figure.axes if ax.get_visible() and ax.lines]
+
+
+def test_losses_are_drawn_as_they_are():
+    run = make_results().run
+    drawing = draw(curves.draw_losses, run, [0, 2], "")
+    first, second = panels_of(drawing)
+    drawn = {(line.get_color(), line.get_linestyle()): line.get_ydata() for line in second.lines}
+    for split, colour in (("train", style.TRAIN), ("validation", style.VALIDATION)):
+        for quantity, dashes in (("loss", "-"), ("cost", "--")):
+            expected = getattr(run.history, f"{split}_{quantity}")[2]
+            np.testing.assert_array_equal(drawn[colour, dashes], expected)
+    assert len(first.lines) == 2  # λ = 0: cost and loss are one curve
+    assert first.get_title() == "λ=0, η=0.01 (cost = loss)"
+
+
+def test_a_start_far_off_does_not_squeeze_what_follows():
+    measured = make_curves(1, 4)
+    for split in ("train", "validation"):
+        measured[f"{split}_cost"][0] = [5.3, 2.26, 2.2, 2.2, 2.19]
+        measured[f"{split}_loss"][0] = [2.31, 2.14, 2.13, 2.13, 2.12]
+    settings = [Hyperparameters(l2=1.0)]
+    run = make_results((0.5,), settings=settings, curves=measured, repeats=()).run
+    (panel,) = panels_of(draw(curves.draw_losses, run, [0], ""))
+    low, high = panel.get_ylim()
+    assert 2.0 < low < 2.12
+    assert 2.26 < high < 2.4
+    assert "2.31, 5.30" in panel.texts[0].get_text()
+
+
+def test_a_loss_that_explodes_gets_a_logarithmic_axis():
+    measured = make_curves(1, 4)
+    measured["train_loss"][0] = [2, 10, 1e3, 1e5, 1e2]
+    run = make_results((0.5,), curves=measured, repeats=()).run
+    (panel,) = panels_of(draw(curves.draw_losses, run, [0], ""))
+    assert panel.get_yscale() == "log"
+
+
+def test_accuracy_panels_share_one_scale():
+    panels = panels_of(draw(curves.draw_accuracies, make_results().run, [0, 1, 2], ""))
+    assert len({panel.get_ylim() for panel in panels}) == 1
+
+
+def test_a_stopped_model_says_where():
+    results = make_results(curves=nan_curves(3, 4, 2), stopped=("epoch 2, batch 1", "", ""))
+    panels = panels_of(draw(curves.draw_losses, results.run, [0, 1], ""))
+    assert [t.get_text() for t in panels[0].texts] == ["stopped: epoch 2, batch 1"]
+    assert not panels[1].texts
+
+
+def test_error_matrix_shows_every_entry_and_circles_the_worst():
+    drawing = draw(matrices.draw_gradient_checks, [make_check(3, 40)])
+    whole, excerpt = drawing.figure.axes[:2]
+    shown = whole.images[0].get_array()
+    assert shown.shape == (3, 40)
+    assert shown.mask[0, 0]  # no error at all has no logarithm
+    assert shown[1, 39] == pytest.approx(np.log10(3e-7))
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in whole.lines] == [(39, 1)] * 2
+    assert excerpt.images[0].get_array().shape == (3, 10)
+    assert len(excerpt.texts) == 29
+    assert {text.get_text() for text in excerpt.texts} == {"−9.0"}
+    assert excerpt.get_title() == "worst: W[1, 39] 3.00e-07"
+
+
+def test_worst_entry_of_b_is_named_but_not_circled_in_W():
+    drawing = draw(matrices.draw_gradient_checks, [make_check(3, 40, parameter="b")])
+    assert not drawing.figure.axes[0].lines
+    assert drawing.figure.axes[1].get_title() == "worst: b[1] 3.00e-07"
+
+
+def test_confusion_matrix_is_the_selected_models_counts():
+    results = make_results((0.3, 0.5, 0.4), samples=10)
+    axes = draw(matrices.draw_confusion, results).figure.axes[0]
+    assert results.selected == 2
+    assert [text.get_text() for text in axes.texts] == ["4", "6", *"0000000"]
+    np.testing.assert_allclose(axes.images[0].get_array()[0], [0.4, 0.6, 0])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog", "fox"]
+
+
+def test_weight_images_stand_side_by_side_with_white_between():
+    run = make_results().run
+    axes = draw(matrices.draw_weights, run, [1], "").figure.axes[0]
+    strip = np.asarray(axes.images[0].get_array())
+    W = run.weights[1, 2].reshape(3, 4)
+    assert strip.shape == (3, 4 * 3 + 2, 3)
+    np.testing.assert_allclose(strip[:, 10:, 0], (W - W.min()) / (W.max() - W.min()))
+    assert (strip[:, 4] == 1).all()
+    assert [t.get_text() for t in axes.texts] == ["λ=0.1, η=0.01", "cat", "dog", "fox"]
+
+
+def test_many_settings_are_cut_to_the_best_and_the_caption_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "PANELS", 2)
+    results = make_results(image_shape=None, checks=())
+    pictures = write_figures(results, tmp_path / "figures")
+    assert set(pictures) == {"curves", "accuracy_curves", "confusion"}
+    assert "Shown: the 2 of 3 settings with the best" in pictures["curves"].caption
+    assert "λ=0, " not in pictures["curves"].alt
+    assert "λ=0.2, η=0.01" in pictures["curves"].alt
+
+
+def test_nothing_is_drawn_outside_of_the_figure():
+    results = make_results(classes=["a very long name of a class indeed", "b", "c"])
+    drawings = [
+        draw(matrices.draw_confusion, results),
+        draw(matrices.draw_weights, results.run, [0, 1, 2], ""),
+        draw(matrices.draw_gradient_checks, results.checks),
+        draw(curves.draw_losses, results.run, [0, 1, 2], ""),
+    ]
+    for drawing in drawings:
+        width, height = drawing.figure.get_size_inches()
+        box = drawing.figure.get_tightbbox()
+        assert box.x0 > -0.03, drawing.stem
+        assert box.y0 > -0.03, drawing.stem
+        assert box.x1 < width + 0.03, drawing.stem
+        assert box.y1 < height + 0.03, drawing.stem
+
+
+def test_a_readers_matplotlibrc_changes_nothing(tmp_path, monkeypatch):
+    import matplotlib
+
+    checks = make_results().checks
+    draw_checks(checks, tmp_path / "first")
+    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "x", "savefig.dpi": 40}):
+        draw_checks(checks, tmp_path / "second")
+    for name in ("gradient_check.png", "gradient_check.svg"):
+        first, second = (tmp_path / f / "figures" / name for f in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_drawing_leaves_the_settings_and_warnings_of_the_caller_alone():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams), list(warnings.filters)
+    draw(curves.draw_accuracies, make_results().run, [0], "")
+    assert (dict(matplotlib.rcParams), list(warnings.filters)) == before
+
+
+def test_colours_of_the_two_splits_differ_in_lightness_too():
+    channels = [
+        [int(to_hex(colour)[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        for colour in (style.TRAIN, style.VALIDATION)
+    ]
+    lightness = [np.dot((0.2126, 0.7152, 0.0722), channel) for channel in channels]
+    assert abs(lightness[0] - lightness[1]) > 0.05

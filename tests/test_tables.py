@@ -1,0 +1,118 @@
+"""Table 1 as files, and the tables of the report."""
+
+import csv
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from onelayer.report.tables import HEADER, accuracy_table, escape_latex, final_table, write_table1
+from test_report import HOSTILE, make_results, nan_curves
+
+PUBLISHED = (0.2461, np.nan, 0.3317)
+
+
+def read_csv(path):
+    lines = path.read_text("utf-8").splitlines()
+    comments = [line for line in lines if line.startswith("#")]
+    return comments, list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+def test_csv_read_back_is_exactly_the_results(tmp_path):
+    results = make_results((1 / 3, 0.5, 2 / 7), published=PUBLISHED, samples=9973)
+    write_table1(results, tmp_path)
+    comments, rows = read_csv(tmp_path / "table1.csv")
+    spread = results.repeat_spread
+    columns = {
+        "l2": [setting.l2 for setting in results.run.settings],
+        "learning_rate": [0.01] * 3,
+        "epochs": [4] * 3,
+        "batch_size": [5] * 3,
+        "published_accuracy": results.published,
+        "accuracy": results.test_accuracies,
+        "accuracy_mean": spread.mean,
+        "accuracy_sd": spread.sd,
+        "accuracy_min": spread.min,
+        "accuracy_max": spread.max,
+        "orders": [3] * 3,
+    }
+    assert comments == []
+    assert tuple(rows[0]) == tuple(columns) == HEADER
+    for name, values in columns.items():
+        read = [float(row[name]) if row[name] else np.nan for row in rows]
+        np.testing.assert_array_equal(read, values)
+
+
+def test_cells_without_a_figure_are_empty(tmp_path):
+    write_table1(make_results((np.nan, 0.5, 0.4), repeats=((0.3, 0.5, 0.4),)), tmp_path)
+    _, rows = read_csv(tmp_path / "table1.csv")
+    assert rows[0]["published_accuracy"] == rows[0]["accuracy"] == rows[0]["accuracy_sd"] == ""
+    assert (rows[0]["accuracy_mean"], rows[0]["orders"]) == ("0.3", "1")
+    assert "|  |" in (tmp_path / "table1.md").read_text("utf-8")
+
+
+def test_markdown_and_latex_hold_the_same_rounded_numbers(tmp_path):
+    results = make_results((1 / 3, 0.5, 2 / 7), published=PUBLISHED, samples=9973)
+    write_table1(results, tmp_path)
+    markdown = (tmp_path / "table1.md").read_text("utf-8").splitlines()
+    latex = (tmp_path / "table1.tex").read_text("utf-8").splitlines()
+    body = latex[latex.index(r"\midrule") + 1 : latex.index(r"\bottomrule")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown]
+    assert tuple(rows[0]) == HEADER
+    assert rows[2:] == [[c.strip() for c in line.removesuffix(r"\\").split("&")] for line in body]
+    assert rows[2][5] == "0.3333"
+    assert rows[3][4] == ""
+    for name in HEADER:
+        assert f"{{{name}}}".replace("_", r"\_\\") in "\n".join(latex)
+
+
+def test_every_table_carries_the_notice(tmp_path):
+    write_table1(make_results(notice="STAND-IN\nDATA: 100 % <digits> & a_b | λ"), tmp_path)
+    texts = {e: (tmp_path / f"table1.{e}").read_text("utf-8") for e in ("csv", "md", "tex")}
+    assert texts["csv"].startswith("# STAND-IN DATA: 100 % <digits> & a_b | λ\nl2,")
+    assert texts["md"].startswith(r"> **Notice:** STAND-IN DATA: 100 % \<digits\> \& a\_b \| λ")
+    notice = r"STAND-IN DATA: 100 \% \textless{}digits\textgreater{} \& a\_b \textbar{} $\lambda$"
+    assert rf"\textbf{{Notice: {notice}}}" in texts["tex"]
+
+
+def test_latex_specials_are_escaped():
+    assert escape_latex(r"\x{$%#&~^_}") == (
+        r"\textbackslash{}x\{\$\%\#\&\textasciitilde{}\textasciicircum{}\_\}"
+    )
+    assert escape_latex("é ß – 猫\x07") == "é ß – ?"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles_with_booktabs_alone(tmp_path):
+    write_table1(make_results(notice=" ".join(HOSTILE) + " λ η é “x”"), tmp_path)
+    (tmp_path / "main.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table1}"
+        "\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert told.returncode == 0, told.stdout[-2000:]
+
+
+def test_accuracy_table_sets_off_the_setting_chosen_on_validation():
+    table = accuracy_table(make_results(published=PUBLISHED))
+    assert table.strong == 2  # whose validation accuracy is the highest
+    assert table.rows[1] == (
+        "λ=0.1, η=0.01", "–", "0.5000", "0.5000", "0.0200", "0.4800", "0.5200",
+    )  # fmt: skip
+
+
+def test_final_table_gives_the_last_epoch_and_the_best_one():
+    results = make_results()
+    results.run.history.validation_accuracy[1] = [0.1, 0.2, 0.5, 0.5, 0.3]
+    table = final_table(results)
+    assert table.rows[0][1:4] == ("1.9000", "2.4000", "0.2000")
+    assert table.rows[1][-2:] == ("0.3000", "0.5000 (epoch 2)")
+
+
+def test_final_table_of_a_stopped_model_keeps_its_best_epoch():
+    results = make_results(curves=nan_curves(3, 4, 2), stopped=("epoch 2, batch 1", "", ""))
+    row = final_table(results).rows[0]
+    assert set(row[1:-1]) == {"–"}
+    assert row[-1] == "0.1250 (epoch 1)"

@@ -12,7 +12,7 @@ import pytest
 from onelayer.data.scaling import Scaling
 from onelayer.evaluation.results import BatchCheck, Results, load_results
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
-from onelayer.report import style
+from onelayer.report import curves, figures, style
 from onelayer.report.discussion import discuss
 from onelayer.report.page import write_report
 from onelayer.training.hyperparameters import Hyperparameters
@@ -225,7 +225,9 @@ def test_notice_stands_on_the_page_and_in_the_pdf_above_everything_else(written)
     ],
     ids=["bare", "one repeat", "not evaluated", "stopped", "all stopped", "large"],
 )
-def test_unusual_results_have_a_report(results, tmp_path):
+def test_unusual_results_have_a_report(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "PANELS", 3)  # drawing twelve takes seconds
+    monkeypatch.setattr(figures, "WEIGHT_ROWS", 3)
     write_report(results, tmp_path)
     text = read_html(tmp_path / "report.html")
     alts = re.findall(r'alt="([^"]*)"', (tmp_path / "report.html").read_text("utf-8"))

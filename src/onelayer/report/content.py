@@ -129,8 +129,9 @@ def _gradient_check(checks: Sequence[BatchCheck]) -> Iterator[Block]:
         return
     yield Paragraph(
         "The analytic gradient gₐ is compared with a numerical one, gₙ, in every partial "
-        "derivative: error = |gₐ − gₙ| / max(eps, |gₐ| + |gₙ|)."
+        "derivative. What the two differ by is taken relative to their size:"
     )
+    yield Equations((("", "error = |gₐ − gₙ| / max(eps, |gₐ| + |gₙ|)", "entry by entry"),))
     for batch in checks:
         yield Paragraph(_verdict(batch), "good" if batch.check.passed else "bad")
     yield Table(

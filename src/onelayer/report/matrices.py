@@ -32,7 +32,7 @@ Values = NDArray[np.float64]
 def draw_gradient_checks(checks: Sequence[BatchCheck]) -> Drawing:
     """Draw the errors of W of each check: the whole matrix and its first entries."""
     shown = checks[:CHECKS]
-    figure = Figure(figsize=(WIDTH, 2.05 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.95 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1.0, 1.0))
     for (whole, excerpt), batch in zip(grid, shown, strict=True):
         _draw_errors(whole, excerpt, batch)
@@ -40,7 +40,7 @@ def draw_gradient_checks(checks: Sequence[BatchCheck]) -> Drawing:
     caption = (
         "Relative errors of ∂J/∂W as log₁₀, one row of pictures a check. Left: every entry, class "
         f"by feature, the largest one circled. Right: the first {EXCERPT} rows and columns, their "
-        f"log₁₀ written in; grey entries have no error at all.{left_out}"
+        f"log₁₀ written in; grey: no error at all, or not a number.{left_out}"
     )
     worst = "; ".join(
         f"{check_label(batch)}: {scientific(batch.check.worst.error, 2)}" for batch in shown

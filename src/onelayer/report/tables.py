@@ -39,14 +39,13 @@ _TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",  # \textquotedbl is missing from LaTeX's default encoding
     "λ": r"$\lambda$",
     "η": r"$\eta$",
     "×": r"$\times$",
     "±": r"$\pm$",
     "−": "$-$",
 }
-_TEX['"'] = "''"  # \textquotedbl is missing from LaTeX's default encoding
 _TEX_KNOWS = "–—‘’“”…"  # beyond Latin letters, what LaTeX sets without a package
 
 
@@ -112,9 +111,9 @@ def _latex(results: Results) -> str:
     return "\n".join(
         [
             r"\begin{table}",
-            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            r"\centering\scriptsize\setlength{\tabcolsep}{1.8pt}",
             rf"\caption{{{caption}}}",
-            rf"\begin{{tabular}}{{{'r' * len(HEADER)}}}",
+            rf"\begin{{tabular}}{{@{{}}{'r' * len(HEADER)}@{{}}}}",
             r"\toprule",
             f"{' & '.join(names)} \\\\",
             r"\midrule",
@@ -153,6 +152,7 @@ def _rounded(results: Results) -> list[list[str]]:
     """Return the cells of Table 1, accuracies with four decimals, empty where NaN."""
     cells = [[_exact(value) for value in row] for row in table1(results)]
     for row in cells:
+        row[:2] = [f"{float(cell):g}" for cell in row[:2]]
         row[_ACCURACIES] = [f"{float(cell):.4f}" if cell else "" for cell in row[_ACCURACIES]]
     return cells
 

@@ -79,6 +79,23 @@ def load_dataset(
     )
 
 
+def fetch_dataset(name: str, source: Path | None = None) -> Path:
+    """Bring the data set `name` into the cache, repairing what is damaged there; return its folder.
+
+    Raises
+    ------
+    NoSourceError
+        If no source answers.
+    InputError
+        If the name is unknown, or the data set comes with a package and is not fetched at all.
+    """
+    if name not in _ENTRIES:
+        raise unknown_name("data set", name, _ENTRIES)
+    if name == "digits":
+        raise InputError("digits: comes with scikit-learn, there is nothing to fetch")
+    return cache.fetch_cifar10(source)
+
+
 def _choose(name: str, split: str, entry: _Entry, parts: Parts | None) -> list[str]:
     """Return the names of the parts that `split` takes."""
     if parts == DEFAULT:

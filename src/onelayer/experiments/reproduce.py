@@ -24,6 +24,7 @@ from onelayer.evaluation.results import (
 from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
 from onelayer.model.gradient_check import check_layer
 from onelayer.progress import progress_bar
+from onelayer.report.figures import draw_checks
 from onelayer.report.page import write_report
 from onelayer.storage import atomic_file, output_folder
 from onelayer.training.hyperparameters import Hyperparameters

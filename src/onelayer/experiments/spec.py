@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from onelayer.data import batches, scaling
+from onelayer.data.batches import Order
 from onelayer.data.catalog import DEFAULT
+from onelayer.data.scaling import Method as ScalingMethod
 from onelayer.errors import InputError, unknown_name
 from onelayer.model import derivatives, gradient_check
 from onelayer.training.hyperparameters import Hyperparameters, grid
@@ -31,7 +32,7 @@ class DataSpec(_Section):
     train: Parts = DEFAULT
     validation: Parts = DEFAULT
     test: Parts = DEFAULT
-    scaling: scaling.Method = "unit"
+    scaling: ScalingMethod = "unit"
 
 
 class TrainingSpec(_Section):
@@ -43,7 +44,7 @@ class TrainingSpec(_Section):
 
     batch_size: Annotated[int, Field(ge=1)] = 100
     epochs: Annotated[int, Field(ge=0)] = 40
-    order: batches.Order = "file"
+    order: Order = "file"
     orders: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
     dtype: Dtype = "float32"

@@ -23,7 +23,7 @@ class Engine(Protocol):
     def step(self, split: Split, rows: Rows) -> NDArray[np.bool_]:
         """Take one step of gradient descent on the batch `rows`; say which models are sound (M,).
 
-        A model whose probabilities are not finite is not sound: it keeps the weights it had before
+        A model with a score that is not finite is not sound: it keeps the weights it had before
         this step, for good.
         """
         ...

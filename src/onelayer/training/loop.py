@@ -7,14 +7,15 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from onelayer.data.batches import ORDERS, batches
 from onelayer.data.dataset import Dataset
 from onelayer.data.scaling import fit_scaling
 from onelayer.errors import InputError, unknown_name
 from onelayer.training.engine import Engine
+from onelayer.training.engines import best_engine
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.numpy_engine import NumpyEngine
 from onelayer.training.provenance import provenance
 from onelayer.training.run import CURVES, History, Run
 
@@ -40,7 +41,8 @@ def train(
     seed: int = 0,
     scaling: str = "unit",
     dtype: str = "float32",
-    engine: Callable[..., Engine] = NumpyEngine,
+    threads: int | None = None,
+    engine: Callable[..., Engine] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Run:
     """Train one model for every setting, all in one pass over the mini-batches.
@@ -49,7 +51,8 @@ def train(
     (a fresh permutation each epoch, the same for all models); the last batch may be smaller.
     Before the first epoch and after every epoch loss, cost and accuracy are measured on the whole
     training and validation splits. The outcome of a model does not depend on its neighbours in the
-    stack: everything random is drawn from `seed` alone.
+    stack: everything random is drawn from `seed` alone. `threads` defaults to all cores, `engine`
+    to the fastest that this machine has.
 
     A model whose scores overflow is stopped with the weights it had, and Run.stopped says where;
     the others go on.
@@ -57,21 +60,23 @@ def train(
     Raises
     ------
     InputError
-        If there are no settings, the batch size is not in 1 … N, the epochs are negative, or a
-        name is unknown.
+        If there are no settings, the batch size is not in 1 … N, the epochs are negative, the
+        threads fewer than one, or a name is unknown.
     """
-    _check(data, settings, batch_size, epochs, order, dtype)
+    _check(data, settings, batch_size, epochs, order, dtype, threads)
     begin = time.perf_counter()
     scale = fit_scaling(scaling, data)
     weights, biases = initial_parameters(data, settings, seed)
-    stack = engine(
-        weights.astype(dtype),
-        biases.astype(dtype),
-        l2=np.array([setting.l2 for setting in settings]),
-        learning_rates=np.array([setting.learning_rate for setting in settings]),
-        scaling=scale,
-    )
-    curves, stopped = _run_epochs(stack, data, batch_size, epochs, order, seed, on_epoch)
+    with threadpool_limits(threads):
+        stack = (engine or best_engine(dtype))(
+            weights.astype(dtype),
+            biases.astype(dtype),
+            l2=np.array([setting.l2 for setting in settings]),
+            learning_rates=np.array([setting.learning_rate for setting in settings]),
+            scaling=scale,
+        )
+        curves, stopped = _run_epochs(stack, data, batch_size, epochs, order, seed, on_epoch)
+        origin = provenance()
     weights, biases = stack.parameters()
     return Run(
         settings=tuple(settings),
@@ -90,8 +95,12 @@ def train(
         scaling=scale,
         class_names=data.class_names,
         image_shape=data.image_shape,
-        provenance=provenance()
-        | {"seconds": time.perf_counter() - begin, "digests": dict(data.digests)},
+        provenance=origin
+        | {
+            "engine": type(stack).__name__,
+            "seconds": time.perf_counter() - begin,
+            "digests": dict(data.digests),
+        },
     )
 
 
@@ -163,6 +172,7 @@ def _check(
     epochs: int,
     order: str,
     dtype: str,
+    threads: int | None,
 ) -> None:
     if not settings:
         raise InputError("no settings to train; give at least one")
@@ -173,6 +183,8 @@ def _check(
         )
     if epochs < 0:
         raise InputError(f"epochs {epochs}: expected 0 or more")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads {threads}: expected 1 or more")
     if order not in ORDERS:
         raise unknown_name("order", order, ORDERS)
     if dtype not in DTYPES:

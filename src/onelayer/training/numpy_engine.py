@@ -45,7 +45,7 @@ class NumpyEngine:
         M, K, D = weights.shape
         self._shape = (M, K, D)
         self._dtype = weights.dtype
-        self._V = np.ascontiguousarray(weights.reshape(M * K, D).T)  # (D, M·K)
+        self._V = weights.reshape(M * K, D).T.copy(order="C")  # (D, M·K)
         self._biases = biases.reshape(M * K).copy()
         self._gradient = np.empty_like(self._V)
         self._l2 = np.asarray(l2, dtype=np.float64)
@@ -59,9 +59,10 @@ class NumpyEngine:
         M, K, _ = self._shape
         X, y = self._reader.read(split.X[rows]), split.y[rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            G = _softmax(self._scores(X).reshape(len(y), M, K))
+            S = self._scores(X).reshape(len(y), M, K)
+            self._stop_unsound(S)
+            G = _softmax(S)
             G[np.arange(len(y)), :, y] -= 1
-            self._stop_unsound(G)
             G *= self._steps / len(y)
             G = G.reshape(len(y), M * K)
             np.matmul(X.T, G, out=self._gradient)
@@ -105,11 +106,11 @@ class NumpyEngine:
             rows = slice(start, start + _EVALUATION_ROWS)
             yield self._reader.read(split.X[rows]), split.y[rows]
 
-    def _stop_unsound(self, G: Array) -> None:
-        """Freeze the models whose part of G (B, M, K) is not finite."""
-        sound = self._sound & np.isfinite(G.sum(axis=(0, 2)))
+    def _stop_unsound(self, S: Array) -> None:
+        """Freeze the models with a score (B, M, K) that is not finite."""
+        sound = self._sound & np.isfinite(S).all(axis=(0, 2))
         if not sound.all():
-            G[:, ~sound] = 0
+            S[:, ~sound] = 0
         if (sound != self._sound).any():
             self._sound = sound
             self._set_factors()

@@ -20,7 +20,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": [f"{pool['internal_api']} {pool['version']}" for pool in blas],
-        "threads": max((pool["num_threads"] for pool in blas), default=1),
+        "threads": max((pool["num_threads"] for pool in pools), default=1),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "platform": platform.platform(),

@@ -160,5 +160,5 @@ def load_run(folder: str | Path) -> Run:
             image_shape=None if shape is None else (shape[0], shape[1], shape[2]),
             provenance=record["provenance"],
         )
-    except (KeyError, TypeError, IndexError, json.JSONDecodeError, SafetensorError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, SafetensorError) as error:
         raise InputError(f"{folder}: not a run that can be read ({error!r})") from error

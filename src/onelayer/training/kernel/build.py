@@ -1,0 +1,35 @@
+"""Build instructions of the compiled kernel, for cffi; run when the package is installed."""
+
+from pathlib import Path
+
+from cffi import FFI
+
+FOLDER = Path(__file__).parent
+DECLARATIONS = """
+typedef struct { ...; } stack;
+int stack_threads(void);
+int stack_supports(int width);
+stack *stack_new(int width, long models, long classes, long features,
+                 const float *weights, const float *biases, const float *steps,
+                 const float *decays, const float *shift, const float *factor);
+void stack_free(stack *s);
+void stack_parameters(const stack *s, float *weights, float *biases);
+void stack_squares(const stack *s, double *squares);
+int stack_step(stack *s, const char *X, int type, long stride, const int64_t *index,
+               const int64_t *y, long rows, uint8_t *sound);
+int stack_evaluate(const stack *s, const char *X, int type, long stride, const int64_t *y,
+                   long rows, double *losses, int64_t *hits);
+"""
+
+builder = FFI()
+builder.cdef(DECLARATIONS)
+builder.set_source(
+    "onelayer.training._kernel",
+    '#include "stack.c"',
+    include_dirs=[str(FOLDER)],
+    depends=[str(FOLDER / name) for name in ("stack.c", "tiles.h")],
+    extra_compile_args=["-O3", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno"],
+    extra_link_args=["-fopenmp"],
+    # Without a compiler the package installs all the same, and trains with NumPy.
+    optional=True,
+)

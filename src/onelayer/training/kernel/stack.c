@@ -1,0 +1,375 @@
+/* A stack of M softmax networks in float32: one step of gradient descent, and evaluation.
+ *
+ * Letters as in docs/maths.md; C = M*K columns of scores. The features are cut into `parts`, each
+ * with its own stretch of X and W, so that a thread finds both in its own cache in the product for
+ * the scores and in the one for the gradient. The parts and the order of all sums depend on the
+ * problem alone: the result's bits are the same for any number of threads.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define PART 768            /* features a part, about: a tile of W then stays in the L1 cache */
+#define EVALUATION_ROWS 96  /* rows scored at a time: their part of X stays in the L2 cache */
+
+typedef void convert_rows(const char *X, long stride, const int64_t *index, long rows, long length,
+                          long padded, const float *shift, const float *factor, float *out);
+
+typedef struct {
+    int rows, cols, width; /* the tile of scores, and floats a register */
+    void (*scores)(const float *X, long x_stride, const float *W, long w_stride, long length,
+                   long rows, long C, float *out, long out_stride, int add);
+    void (*descend)(const float *X, long x_stride, const float *G, long rows, long length, long C,
+                    float *W, long w_stride, const float *decay);
+    void (*exponentials)(const float *s, float *e, long C);
+    convert_rows *convert[3]; /* from uint8, float32, float64 */
+} kernels;
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512")
+#define NAME(f) f##_avx512
+#define WIDTH 16
+#define ROWS 4
+#define COLS 6
+#include "tiles.h"
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#define NAME(f) f##_avx2
+#define WIDTH 8
+#define ROWS 3
+#define COLS 4
+#include "tiles.h"
+#pragma GCC pop_options
+
+static const kernels *find_kernels(int width)
+{
+    if (width == 16 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &kernels_avx512;
+    if (width == 8 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &kernels_avx2;
+    return NULL;
+}
+#else
+static const kernels *find_kernels(int width) { return width ? NULL : NULL; }
+#endif
+
+/* The threads that the next stack will use: all cores, or what the user or threadpoolctl says. */
+int stack_threads(void)
+{
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+/* Whether this machine can run the kernels with registers of `width` floats: 16 or 8. */
+int stack_supports(int width) { return find_kernels(width) != NULL; }
+
+typedef struct {
+    long models, classes, columns, features, padded; /* M, K, C, D, D rounded up */
+    long parts, threads, capacity;                   /* capacity: rows the batch buffers hold */
+    const kernels *run;
+    float *weights, *biases;  /* (C, padded), (C) */
+    float *steps, *decays;    /* learning rate and 1 - 2 rate l2, a model each and a column each */
+    uint8_t *sound;           /* (M) */
+    float *shift, *factor;    /* (D) */
+    float *X, *partial, *G;   /* the batch: features by parts, scores by parts, gradient in tiles */
+} stack;
+
+static long rounded(long n, long unit) { return (n + unit - 1) / unit * unit; }
+
+/* The first feature of a part; parts are whole registers. */
+static long part_start(const stack *s, long part)
+{
+    long registers = s->padded / s->run->width;
+    return registers * part / s->parts * s->run->width;
+}
+
+static float *floats(long count)
+{
+    float *memory = NULL;
+    if (posix_memalign((void **)&memory, 64, (size_t)count * sizeof(float))) return NULL;
+    memset(memory, 0, (size_t)count * sizeof(float));
+    return memory;
+}
+
+void stack_free(stack *s)
+{
+    if (!s) return;
+    free(s->weights), free(s->biases), free(s->steps), free(s->decays), free(s->sound);
+    free(s->shift), free(s->factor), free(s->X), free(s->partial), free(s->G);
+    free(s);
+}
+
+/* Weights (C, D), biases (C), steps (M), decays (C), shift and factor (D). `width` is one that
+ * stack_supports. NULL: no memory. */
+stack *stack_new(int width, long models, long classes, long features, const float *weights,
+                 const float *biases, const float *steps, const float *decays, const float *shift,
+                 const float *factor)
+{
+    stack *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    s->run = find_kernels(width);
+    s->models = models, s->classes = classes, s->columns = models * classes;
+    s->features = features, s->padded = rounded(features, s->run->width);
+    s->parts = (s->padded + PART / 2) / PART > 1 ? (s->padded + PART / 2) / PART : 1;
+    s->threads = stack_threads();
+    s->weights = floats(s->columns * s->padded), s->biases = floats(s->columns);
+    s->steps = floats(models), s->decays = floats(s->columns), s->sound = calloc(models, 1);
+    s->shift = floats(features), s->factor = floats(features);
+    if (!s->weights || !s->biases || !s->steps || !s->decays || !s->sound || !s->shift ||
+        !s->factor) {
+        stack_free(s);
+        return NULL;
+    }
+    for (long c = 0; c < s->columns; c++)
+        memcpy(s->weights + c * s->padded, weights + c * features, features * sizeof(float));
+    memcpy(s->biases, biases, s->columns * sizeof(float));
+    memcpy(s->steps, steps, models * sizeof(float));
+    memcpy(s->decays, decays, s->columns * sizeof(float));
+    memset(s->sound, 1, models);
+    memcpy(s->shift, shift, features * sizeof(float));
+    memcpy(s->factor, factor, features * sizeof(float));
+    return s;
+}
+
+void stack_parameters(const stack *s, float *weights, float *biases)
+{
+    for (long c = 0; c < s->columns; c++)
+        memcpy(weights + c * s->features, s->weights + c * s->padded, s->features * sizeof(float));
+    memcpy(biases, s->biases, s->columns * sizeof(float));
+}
+
+/* The sum of squares of each model's weights, (M). */
+void stack_squares(const stack *s, double *squares)
+{
+#pragma omp parallel for num_threads(team(s, 1)) schedule(static)
+    for (long m = 0; m < s->models; m++) {
+        double total = 0;
+        for (long k = 0; k < s->classes; k++) {
+            const float *row = s->weights + (m * s->classes + k) * s->padded;
+            double lanes[16] = {0};
+            for (long d = 0; d < s->features; d++) lanes[d % 16] += (double)row[d] * row[d];
+            for (int i = 0; i < 16; i++) total += lanes[i];
+        }
+        squares[m] = total;
+    }
+}
+
+static void convert(const stack *s, int type, const char *X, long stride, const int64_t *index,
+                    long rows, long part, float *out)
+{
+    static const long sizes[] = {1, 4, 8};
+    long start = part_start(s, part), end = part_start(s, part + 1);
+    long stored = (end < s->features ? end : s->features) - start;
+    s->run->convert[type](X + start * sizes[type], stride, index, rows, stored, end - start,
+                          s->shift + start, s->factor + start, out);
+}
+
+/* Subtract each model's largest score; return in `finite` whether all of a model's are finite. */
+static void shift_scores(const stack *s, float *scores, uint8_t *finite)
+{
+    for (long m = 0; m < s->models; m++, scores += s->classes) {
+        float largest = scores[0], check = 0;
+        for (long k = 0; k < s->classes; k++) {
+            largest = scores[k] > largest ? scores[k] : largest;
+            check += scores[k] * 0;
+        }
+        for (long k = 0; k < s->classes; k++) scores[k] -= largest;
+        finite[m] = check == 0;
+    }
+}
+
+/* Turn row r of the partial scores into G = (P - Y) step / B; note models that are not finite. */
+static void gradient_row(stack *s, long r, long rows, long capacity, int64_t label, float *scores,
+                         uint8_t *finite)
+{
+    long C = s->columns, cols = s->run->cols;
+    memcpy(scores, s->biases, C * sizeof(float));
+    for (long part = 0; part < s->parts; part++) {
+        const float *partial = s->partial + (part * capacity + r) * C;
+        for (long c = 0; c < C; c++) scores[c] += partial[c];
+    }
+    shift_scores(s, scores, finite);
+    s->run->exponentials(scores, scores, C);
+    for (long m = 0; m < s->models; m++) {
+        float *p = scores + m * s->classes, sum = 0;
+        for (long k = 0; k < s->classes; k++) sum += p[k];
+        float step = s->steps[m] / (float)rows;
+        for (long k = 0; k < s->classes; k++) p[k] = (p[k] / sum - (k == label)) * step;
+        if (!finite[m]) s->sound[m] = 0; /* every thread writes the same */
+    }
+    for (long c = 0; c < C; c += cols) {
+        long width = C - c < cols ? C - c : cols;
+        memcpy(s->G + c * rows + r * cols, scores + c, width * sizeof(float));
+    }
+}
+
+/* Freeze the models that are not sound: no gradient, no decay. */
+static void freeze(stack *s, long rows)
+{
+    long cols = s->run->cols;
+    for (long c = 0; c < s->columns; c++) {
+        if (s->sound[c / s->classes]) continue;
+        s->decays[c] = 1;
+        for (long r = 0; r < rows; r++) s->G[c / cols * cols * rows + r * cols + c % cols] = 0;
+    }
+}
+
+/* Threads worth waking for `rows` rows: below some ten microseconds each, waiting costs more. */
+static int team(const stack *s, long rows)
+{
+    double useful = 1 + (double)rows * s->columns * s->padded / 250000;
+    return useful < s->threads ? (int)useful : (int)s->threads;
+}
+
+static int reserve(stack *s, long rows)
+{
+    if (rows <= s->capacity) return 1;
+    long room = rounded(rows, 12); /* whole tiles on every instruction set */
+    free(s->X), free(s->partial), free(s->G);
+    s->X = floats(room * s->padded);
+    s->partial = floats(s->parts * room * s->columns);
+    s->G = floats(rounded(s->columns, s->run->cols) * room);
+    s->capacity = s->X && s->partial && s->G ? room : 0;
+    return s->capacity > 0;
+}
+
+/* One step on the rows `index` of X (NULL: the first ones); y (rows). 0: no memory. */
+int stack_step(stack *s, const char *X, int type, long stride, const int64_t *index,
+               const int64_t *y, long rows, uint8_t *sound)
+{
+    if (!reserve(s, rows)) return 0;
+    const kernels *run = s->run;
+    long C = s->columns, room = s->capacity, whole = rounded(rows, run->rows);
+    long groups = (s->threads + s->parts - 1) / s->parts; /* of columns, where parts are too few */
+    long tiles = (C + run->cols - 1) / run->cols;
+    int enough = 1;
+#pragma omp parallel num_threads(team(s, rows))
+    {
+        float *scores = malloc(C * sizeof(float));
+        uint8_t *finite = malloc(s->models);
+        if (!scores || !finite) {
+#pragma omp atomic write
+            enough = 0;
+        }
+#pragma omp for schedule(static)
+        for (long part = 0; part < s->parts; part++)
+            convert(s, type, X, stride, index, rows, part, s->X + part_start(s, part) * room);
+#pragma omp for schedule(static)
+        for (long item = 0; item < s->parts * groups; item++) {
+            long part = item / groups, start = part_start(s, part);
+            long length = part_start(s, part + 1) - start;
+            long first = tiles * (item % groups) / groups * run->cols;
+            long last = tiles * (item % groups + 1) / groups * run->cols;
+            run->scores(s->X + start * room, length, s->weights + first * s->padded + start,
+                        s->padded, length, whole, (last < C ? last : C) - first,
+                        s->partial + part * room * C + first, C, 0);
+        }
+#pragma omp for schedule(static)
+        for (long r = 0; r < rows; r++)
+            if (enough) gradient_row(s, r, rows, room, y[r], scores, finite);
+#pragma omp single
+        freeze(s, rows);
+#pragma omp for schedule(static)
+        for (long item = 0; item < s->parts * groups; item++) {
+            long part = item / groups, start = part_start(s, part);
+            long length = part_start(s, part + 1) - start;
+            long first = tiles * (item % groups) / groups * run->cols;
+            long last = tiles * (item % groups + 1) / groups * run->cols;
+            if (enough)
+                run->descend(s->X + start * room, length, s->G + first * rows, rows, length,
+                             (last < C ? last : C) - first, s->weights + first * s->padded + start,
+                             s->padded, s->decays + first);
+        }
+#pragma omp for schedule(static)
+        for (long c = 0; c < C; c++) {
+            const float *g = s->G + c / run->cols * run->cols * rows + c % run->cols;
+            float sum = 0;
+            for (long r = 0; r < rows; r++) sum += g[r * run->cols];
+            if (enough) s->biases[c] -= sum;
+        }
+        free(scores), free(finite);
+    }
+    memcpy(sound, s->sound, s->models);
+    return enough;
+}
+
+/* Losses and hits of one block of rows, (M) each. */
+static void evaluate_block(const stack *s, const char *X, int type, long stride, const int64_t *y,
+                           long rows, float *features, float *scores, uint8_t *finite,
+                           double *losses, int64_t *hits)
+{
+    long C = s->columns, whole = rounded(rows, s->run->rows);
+    for (long r = 0; r < whole; r++) memcpy(scores + r * C, s->biases, C * sizeof(float));
+    for (long part = 0; part < s->parts; part++) {
+        long start = part_start(s, part), length = part_start(s, part + 1) - start;
+        convert(s, type, X, stride, NULL, rows, part, features);
+        s->run->scores(features, length, s->weights + start, s->padded, length, whole, C, scores,
+                       C, 1);
+    }
+    for (long r = 0; r < rows; r++) {
+        float *row = scores + r * C;
+        for (long m = 0; m < s->models; m++) {
+            const float *z = row + m * s->classes;
+            long best = 0;
+            for (long k = 1; k < s->classes; k++) best = z[k] > z[best] ? k : best;
+            hits[m] += best == y[r];
+        }
+        shift_scores(s, row, finite);
+        for (long m = 0; m < s->models; m++) losses[m] -= row[m * s->classes + y[r]];
+        s->run->exponentials(row, row, C);
+        for (long m = 0; m < s->models; m++) {
+            float sum = 0;
+            for (long k = 0; k < s->classes; k++) sum += row[m * s->classes + k];
+            losses[m] += finite[m] ? log(sum) : NAN;
+        }
+    }
+}
+
+/* The sums of the losses (M) and the right predictions (M) over all rows of X. 0: no memory. */
+int stack_evaluate(const stack *s, const char *X, int type, long stride, const int64_t *y,
+                   long rows, double *losses, int64_t *hits)
+{
+    long M = s->models, blocks = (rows + EVALUATION_ROWS - 1) / EVALUATION_ROWS;
+    double *block_losses = calloc(blocks * M, sizeof(double));
+    int64_t *block_hits = calloc(blocks * M, sizeof(int64_t));
+    int enough = block_losses && block_hits;
+#pragma omp parallel num_threads(team(s, rows))
+    {
+        float *features = floats(EVALUATION_ROWS * (2 * PART + s->run->width));
+        float *scores = floats(EVALUATION_ROWS * s->columns);
+        uint8_t *finite = malloc(M);
+        if (!features || !scores || !finite) {
+#pragma omp atomic write
+            enough = 0;
+        }
+#pragma omp barrier
+#pragma omp for schedule(static)
+        for (long block = 0; block < blocks; block++) {
+            long first = block * EVALUATION_ROWS;
+            long count = rows - first < EVALUATION_ROWS ? rows - first : EVALUATION_ROWS;
+            if (enough)
+                evaluate_block(s, X + first * stride, type, stride, y + first, count, features,
+                               scores, finite, block_losses + block * M, block_hits + block * M);
+        }
+        free(features), free(scores), free(finite);
+    }
+    for (long m = 0; m < M && enough; m++) {
+        losses[m] = 0, hits[m] = 0;
+        for (long block = 0; block < blocks; block++) {
+            losses[m] += block_losses[block * M + m];
+            hits[m] += block_hits[block * M + m];
+        }
+    }
+    free(block_losses), free(block_hits);
+    return enough;
+}

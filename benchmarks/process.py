@@ -1,0 +1,117 @@
+"""The harness's end of a contender's process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.work import Work
+
+ROOT = Path(__file__).resolve().parent.parent
+_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class ContenderError(Exception):
+    """The contender raised, or its process ended."""
+
+
+class Process:
+    """One contender in a process of its own; idle until it is asked.
+
+    `python_path` comes before everything else that the process imports from.
+    """
+
+    def __init__(self, target: str, threads: int, python_path: tuple[Path, ...] = ()) -> None:
+        self._idle_since: float | None = None
+        self.idle_cpu_seconds = 0.0
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", target],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=_environment(threads, python_path),
+            preexec_fn=_restriction(threads),
+        )
+        self._read()
+
+    def prepare(self, work: Work) -> None:
+        """Let it set up; not timed."""
+        self._ask(do="prepare", work=asdict(work))
+
+    def epoch(self) -> dict[str, Any]:
+        """Give it a turn: seconds, cpu_seconds, outcome."""
+        return self._ask(do="epoch")
+
+    def memory(self) -> dict[str, Any]:
+        """Return its peak_bytes and the file of the `onelayer` that it runs."""
+        return self._ask(do="memory")
+
+    def close(self) -> None:
+        """End it."""
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(json.dumps(request) + "\n")
+            self._child.stdin.flush()
+        except BrokenPipeError as error:
+            raise ContenderError("its process has ended") from error
+        reply = self._read()
+        if self._idle_since is not None:
+            self.idle_cpu_seconds += reply["cpu_before"] - self._idle_since
+        self._idle_since = reply["cpu_after"]
+        if "failure" in reply:
+            raise ContenderError(reply["failure"])
+        return reply
+
+    def _read(self) -> dict[str, Any]:
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise ContenderError(f"its process ended with status {self._child.wait()}")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+
+@contextmanager
+def processes(
+    targets: Mapping[str, str], threads: int
+) -> Iterator[tuple[dict[str, Process], dict[str, str]]]:
+    """Start a process for each name; yield those that run, and why the others do not."""
+    with ExitStack() as stack:
+        running, failures = {}, {}
+        for name, target in targets.items():
+            try:
+                running[name] = Process(target, threads)
+                stack.callback(running[name].close)
+            except ContenderError as error:
+                failures[name] = str(error)
+        yield running, failures
+
+
+def _environment(threads: int, python_path: tuple[Path, ...]) -> dict[str, str]:
+    inherited = os.environ.get("PYTHONPATH", "")
+    paths = [*map(str, python_path), str(ROOT), *filter(None, [inherited])]
+    pools = dict.fromkeys(_POOLS, str(threads))
+    return {**os.environ, **pools, "PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
+
+
+def _restriction(threads: int) -> Any:
+    """Return what keeps a child to so many cores: not every library heeds the variables."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    cores = sorted(os.sched_getaffinity(0))[:threads]
+    return lambda: os.sched_setaffinity(0, cores)

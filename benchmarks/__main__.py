@@ -15,6 +15,7 @@ from benchmarks.footprint import describe_footprint, measure_footprint
 from benchmarks.growth import describe_growth, measure_growth
 from benchmarks.harness import Plan, Record, measure
 from benchmarks.machine import cores, describe
+from benchmarks.process import Start
 from benchmarks.summary import details, overview, product_rate, summarise
 from benchmarks.work import Work
 
@@ -39,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _peers(options: argparse.Namespace, threads: int) -> tuple[dict[str, Any], str]:
     chosen = [c for c in CONTENDERS if c.name in {LIMIT, OURS, *options.contenders}]
     absent = [contender for contender in chosen if not contender.installed]
-    targets = {c.name: c.target for c in chosen if c.installed}
+    starts = {c.name: Start(c.target) for c in chosen if c.installed}
     works = [Work(models) for models in options.models]
-    record = measure(targets, works, Plan(options.rounds, options.seconds, threads), _say)
+    record = measure(starts, works, Plan(options.rounds, options.seconds, threads), _say)
     rows = summarise(record.turns, record.operations)
     plots.draw_peers(rows, LABELS, options.out)
     values = {
@@ -58,7 +59,7 @@ def _peers(options: argparse.Namespace, threads: int) -> tuple[dict[str, Any], s
 
 def _growth(options: argparse.Namespace, threads: int) -> tuple[dict[str, Any], str]:
     ours = next(contender for contender in CONTENDERS if contender.name == OURS)
-    curves = measure_growth(ours.target, threads, _say)
+    curves = measure_growth(Start(ours.target), threads, _say)
     plots.draw_growth(curves, options.out)
     text, values = describe_growth(curves)
     return {"curves": values}, text

@@ -8,9 +8,9 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from threading import Event, Thread
 from typing import Any
 
+from benchmarks.memory import AnonymousPeak, anonymous_bytes, peak_bytes
 from benchmarks.process import ROOT
 from benchmarks.summary import table
 
@@ -63,37 +63,6 @@ def _cpu_seconds(command: Sequence[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-class _AnonymousPeak:
-    """The largest memory that is no file's, looked up all the while; 0 where Linux is not."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._enough = Event()
-        self._thread = Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "_AnonymousPeak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._enough.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._enough.wait(0.005):
-            self.bytes = max(self.bytes, anonymous_bytes())
-
-
-def anonymous_bytes() -> int:
-    """Return RssAnon of this process, or 0 where the system does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")]
-    return sizes[0] if sizes else 0
-
-
 def main() -> None:
     """Train four models for a few epochs and print this process's sizes in bytes."""
     import onelayer
@@ -101,15 +70,11 @@ def main() -> None:
     data = onelayer.load_dataset("cifar10")
     settings = onelayer.grid(l2=[0, 0.1], learning_rate=[0.001, 0.01])[:_SETTINGS]
     before = anonymous_bytes()
-    with _AnonymousPeak() as peak:
+    with AnonymousPeak() as peak:
         onelayer.train(data, settings, epochs=_EPOCHS)
-    unit = 1 if sys.platform == "darwin" else 1024
     sizes = {
-        "peak, files mapped included (ru_maxrss)": resource.getrusage(
-            resource.RUSAGE_SELF
-        ).ru_maxrss
-        * unit,
-        "peak, anonymous (RssAnon)": peak.bytes,
+        "peak, mapped files included": peak_bytes(),
+        "peak, anonymous": peak.bytes,
         "anonymous before training": before,
     }
     print(json.dumps(sizes))

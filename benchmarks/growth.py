@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.process import Process
+from benchmarks.process import Process, Start
 from benchmarks.summary import table
 from benchmarks.work import Work
 
@@ -20,7 +20,7 @@ _VALUES = {
     "K": (2, 5, 10, 30, 100, 300, 1000),
     "M": (1, 2, 5, 10, 20, 50, 100, 200),
 }
-_REPEATS = 3
+_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Curve:
         return numbers[len(numbers) // 2 :]
 
 
-def measure_growth(target: str, threads: int, say: Any) -> list[Curve]:
+def measure_growth(start: Start, threads: int, say: Any) -> list[Curve]:
     """Time our epoch along each of the four axes, in one process."""
-    process = Process(target, threads)
+    process = Process(start, threads)
     try:
         return [_measure_curve(process, letter, say) for letter in _BASE]
     finally:

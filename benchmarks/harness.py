@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.contenders import LIMIT
-from benchmarks.process import ContenderError, Process, processes
+from benchmarks.process import ContenderError, Process, Start, processes
 from benchmarks.work import Referee, Work, pose
 
 PASSES = 4  # scores and gradient of an epoch, scores of two splits: 2·N·D·K·M operations each
@@ -43,11 +43,11 @@ class Record:
     peak_bytes: dict[str, int] = field(default_factory=dict)
 
 
-def measure(targets: Mapping[str, str], works: Sequence[Work], plan: Plan, say: Any) -> Record:
-    """Judge, then time, the contenders `targets` (name to module:function) on every work."""
+def measure(starts: Mapping[str, Start], works: Sequence[Work], plan: Plan, say: Any) -> Record:
+    """Judge, then time, the contenders `starts` on every work."""
     record = Record()
     begin = time.perf_counter()
-    with processes(targets, plan.threads) as (running, failures):
+    with processes(starts, plan.threads) as (running, failures):
         _refuse(record, None, failures)
         for work in works:
             fit = _prepare(running, work, record, say)

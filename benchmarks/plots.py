@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from benchmarks.contenders import LIMIT, OURS
+from benchmarks.contenders import CONTENDERS, LIMIT, OURS
 from benchmarks.growth import Curve
 from benchmarks.summary import Row
 from onelayer.report.style import look
@@ -18,7 +18,8 @@ from onelayer.report.style import look
 _OURS = "#D55E00"
 _PEERS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#595959", "#000000")
 _MARKERS = "sD^vPXo*"
-_CLOSEST_LABELS = 0.055  # of the height of the axes
+_LINE = 0.055  # of text, as a share of the height of the axes
+_OURS_LABEL = next(contender.label for contender in CONTENDERS if contender.name == OURS)
 
 
 def draw_peers(rows: Sequence[Row], labels: Mapping[str, str], folder: Path) -> None:
@@ -78,29 +79,47 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], last: int) -
     low, high = np.log(axes.get_ylim())
     ordered = sorted(ends)
     wanted = [(np.log(value) - low) / (high - low) for value, _, _ in ordered]
-    for (value, label, colour), height in zip(ordered, _apart(wanted), strict=True):
+    for (value, label, colour), height in zip(ordered, apart(wanted, _LINE), strict=True):
         axes.annotate(
             label,
             xy=(last, value),
-            xytext=(1.04, height),
+            xytext=(1.06, height),
             textcoords="axes fraction",
             va="center",
-            color=colour,
+            weight="bold" if label == _OURS_LABEL else "normal",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.8,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 6,
+            },
         )
 
 
-def _apart(heights: Sequence[float]) -> list[float]:
-    """Return ascending heights moved so that neighbours keep the distance of a line of text."""
-    moved = list(heights)
-    for index in range(1, len(moved)):
-        moved[index] = max(moved[index], moved[index - 1] + _CLOSEST_LABELS)
-    excess = max(0.0, moved[-1] - 1)
-    for index in reversed(range(len(moved))):
-        ceiling = moved[index + 1] - _CLOSEST_LABELS if index + 1 < len(moved) else 1.0
-        moved[index] = min(moved[index], ceiling) if excess else moved[index]
-    return moved
+def apart(heights: Sequence[float], distance: float) -> list[float]:
+    """Return the ascending heights moved so that neighbours are at least `distance` apart.
+
+    Neighbours that are too close form a block around their mean; blocks that meet become one.
+    """
+    blocks: list[list[float]] = []
+    for height in heights:
+        blocks.append([height])
+        while len(blocks) > 1 and _bottom(blocks[-1], distance) - _top(blocks[-2], distance) < (
+            distance
+        ):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    return [_bottom(block, distance) + i * distance for block in blocks for i in range(len(block))]
+
+
+def _bottom(block: Sequence[float], distance: float) -> float:
+    return sum(block) / len(block) - (len(block) - 1) / 2 * distance
+
+
+def _top(block: Sequence[float], distance: float) -> float:
+    return _bottom(block, distance) + (len(block) - 1) * distance
 
 
 def _plain_ticks(axes: Axes, values: Sequence[float]) -> None:

@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,17 @@ ROOT = Path(__file__).resolve().parent.parent
 _POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
+@dataclass(frozen=True)
+class Start:
+    """What to run: the module:function that prepares, with this `source` folder of onelayer.
+
+    Without `source` the onelayer that is installed.
+    """
+
+    target: str
+    source: Path | None = None
+
+
 class ContenderError(Exception):
     """The contender raised, or its process ended."""
 
@@ -23,21 +34,28 @@ class ContenderError(Exception):
 class Process:
     """One contender in a process of its own; idle until it is asked.
 
-    `python_path` comes before everything else that the process imports from.
+    Raises
+    ------
+    ContenderError
+        If it does not start, or starts with another onelayer than it should.
     """
 
-    def __init__(self, target: str, threads: int, python_path: tuple[Path, ...] = ()) -> None:
+    def __init__(self, start: Start, threads: int) -> None:
         self._idle_since: float | None = None
         self.idle_cpu_seconds = 0.0
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", target],
+            [sys.executable, "-m", "benchmarks.worker", start.target],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=_environment(threads, python_path),
+            env=_environment(threads, start.source),
             preexec_fn=_restriction(threads),
         )
-        self._read()
+        try:
+            self._greet(start.source)
+        except ContenderError:
+            self.close()
+            raise
 
     def prepare(self, work: Work) -> None:
         """Let it set up; not timed."""
@@ -48,13 +66,13 @@ class Process:
         return self._ask(do="epoch")
 
     def memory(self) -> dict[str, Any]:
-        """Return its peak_bytes and the file of the `onelayer` that it runs."""
+        """Return its peak_bytes."""
         return self._ask(do="memory")
 
     def close(self) -> None:
         """End it."""
         for pipe in (self._child.stdin, self._child.stdout):
-            if pipe is not None:
+            with suppress(BrokenPipeError):  # what it was sent last and did not live to read
                 pipe.close()
         try:
             self._child.wait(timeout=5)
@@ -62,49 +80,53 @@ class Process:
             self._child.kill()
             self._child.wait()
 
+    def _greet(self, source: Path | None) -> None:
+        """Read its first line and see that it runs the onelayer of `source`."""
+        found = Path(self._read()["onelayer"]).resolve()
+        if source is not None and not found.is_relative_to(source.resolve()):
+            raise ContenderError(f"runs {found}, expected one below {source}")
+
     def _ask(self, **request: Any) -> dict[str, Any]:
-        assert self._child.stdin is not None
         try:
             self._child.stdin.write(json.dumps(request) + "\n")
             self._child.stdin.flush()
         except BrokenPipeError as error:
-            raise ContenderError("its process has ended") from error
+            raise ContenderError(f"its process ended with status {self._child.wait()}") from error
         reply = self._read()
         if self._idle_since is not None:
             self.idle_cpu_seconds += reply["cpu_before"] - self._idle_since
         self._idle_since = reply["cpu_after"]
-        if "failure" in reply:
-            raise ContenderError(reply["failure"])
         return reply
 
     def _read(self) -> dict[str, Any]:
-        assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
             raise ContenderError(f"its process ended with status {self._child.wait()}")
         reply: dict[str, Any] = json.loads(line)
+        if "failure" in reply:
+            raise ContenderError(reply["failure"])
         return reply
 
 
 @contextmanager
 def processes(
-    targets: Mapping[str, str], threads: int
+    starts: Mapping[str, Start], threads: int
 ) -> Iterator[tuple[dict[str, Process], dict[str, str]]]:
     """Start a process for each name; yield those that run, and why the others do not."""
     with ExitStack() as stack:
         running, failures = {}, {}
-        for name, target in targets.items():
+        for name, start in starts.items():
             try:
-                running[name] = Process(target, threads)
+                running[name] = Process(start, threads)
                 stack.callback(running[name].close)
             except ContenderError as error:
                 failures[name] = str(error)
         yield running, failures
 
 
-def _environment(threads: int, python_path: tuple[Path, ...]) -> dict[str, str]:
-    inherited = os.environ.get("PYTHONPATH", "")
-    paths = [*map(str, python_path), str(ROOT), *filter(None, [inherited])]
+def _environment(threads: int, source: Path | None) -> dict[str, str]:
+    inherited = os.environ.get("PYTHONPATH")
+    paths = [str(path) for path in (source, ROOT, inherited) if path]
     pools = dict.fromkeys(_POOLS, str(threads))
     return {**os.environ, **pools, "PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
 

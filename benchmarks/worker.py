@@ -1,18 +1,20 @@
 """A contender's process: answers one line of JSON for every line it is sent.
 
-Requests: {"do": "prepare", "work": {…}}, {"do": "epoch"} and {"do": "memory"}. The answer holds
-"failure" if something was raised.
+The first line it writes, unasked, names the file of its `onelayer`. Requests: {"do": "prepare",
+"work": {…}}, {"do": "epoch"} and {"do": "memory"}. If something was raised the answer says so
+under "failure".
 """
 
 import importlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+import onelayer
+from benchmarks.memory import peak_bytes
 from benchmarks.work import Epoch, Work, pose
 
 
@@ -40,12 +42,8 @@ class Worker:
         return {"seconds": seconds, "cpu_seconds": cpu, "outcome": dict(outcome)}
 
     def memory(self) -> dict[str, Any]:
-        """Return the largest resident size so far, in bytes, and where onelayer comes from."""
-        import onelayer
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return {"peak_bytes": peak, "onelayer": os.path.abspath(onelayer.__file__)}
+        """Return the largest resident size so far, in bytes."""
+        return {"peak_bytes": peak_bytes()}
 
 
 def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
@@ -53,8 +51,8 @@ def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
     before = time.process_time()
     try:
         reply = getattr(worker, request.pop("do"))(**request)
-    except Exception as error:  # the harness lists it beside the contender's name
-        reply = {"failure": f"{type(error).__name__}: {error}"}
+    except Exception as error:
+        reply = _failure(error)
     return reply | {"cpu_before": before, "cpu_after": time.process_time()}
 
 
@@ -69,11 +67,24 @@ def own_output() -> TextIO:
 def main() -> None:
     """Serve until the harness closes the pipe."""
     pipe = own_output()
-    worker = Worker(sys.argv[1])
-    print(json.dumps({}), file=pipe, flush=True)
+    try:
+        worker = Worker(sys.argv[1])
+    except Exception as error:
+        _write(pipe, _failure(error))
+        return
+    _write(pipe, {"onelayer": onelayer.__file__})
     for line in sys.stdin:
-        print(json.dumps(answer(worker, json.loads(line))), file=pipe, flush=True)
+        _write(pipe, answer(worker, json.loads(line)))
     os._exit(0)  # the contender's threads may be held in the middle of their work
+
+
+def _write(pipe: TextIO, reply: dict[str, Any]) -> None:
+    print(json.dumps(reply), file=pipe, flush=True)
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Return what the harness lists beside the contender's name."""
+    return {"failure": f"{type(error).__name__}: {error}"}
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ Source = Annotated[
 Out = Annotated[Path | None, typer.Option(help="Output folder (default: runs/ and the name).")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run wrote there.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights and orders.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: all cores).")]
 Values = Annotated[list[str] | None, typer.Option(help="One value, or several: 0,0.1,1.")]
 
 
@@ -91,6 +92,7 @@ def reproduce(
         int | None, typer.Option(min=0, help="Epochs, instead of the spec's.")
     ] = None,
     seed: Seed = None,
+    threads: Threads = None,
     source: Source = None,
     force: Force = False,
 ) -> None:
@@ -98,7 +100,7 @@ def reproduce(
     from onelayer.experiments.spec import load_spec
 
     asked = _adjusted(load_spec(spec), orders=orders, epochs=epochs, seed=seed)
-    _run_spec(asked, out, source, force)
+    _run_spec(asked, out, threads, source, force)
 
 
 @app.command(epilog="Example: onelayer train cifar10 --l2 0,0.1,1 --learning-rate 0.01,0.001")
@@ -114,6 +116,7 @@ def train(
     scaling: Annotated[str, typer.Option(help="unit, standardise or none.")] = "unit",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and orders.")] = 0,
+    threads: Threads = None,
     out: Out = None,
     source: Source = None,
     force: Force = False,
@@ -133,7 +136,7 @@ def train(
         dtype=dtype,
         seed=seed,
     )
-    _run_spec(spec, out, source, force)
+    _run_spec(spec, out, threads, source, force)
 
 
 @app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")
@@ -221,11 +224,15 @@ def _adjusted(spec: "Spec", **asked: int | None) -> "Spec":
     return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
 
 
-def _run_spec(spec: "Spec", out: Path | None, source: Path | None, force: bool) -> None:
+def _run_spec(
+    spec: "Spec", out: Path | None, threads: int | None, source: Path | None, force: bool
+) -> None:
     from onelayer.experiments.reproduce import reproduce as reproduce_spec
 
     folder = out or Path("runs") / spec.name
-    results = reproduce_spec(spec, folder, force=force, source=source, announce=typer.echo)
+    results = reproduce_spec(
+        spec, folder, force=force, threads=threads, source=source, announce=typer.echo
+    )
     _show_results(results)
     typer.echo(f"report: {folder / 'report.html'}")
 
@@ -245,34 +252,38 @@ def _numbers(name: str, texts: list[str]) -> list[float]:
 
 
 def _show_results(results: "Results") -> None:
+    import numpy as np
     from rich.console import Console
     from rich.table import Table
 
     spread = results.repeat_spread
-    final = results.run.history.validation_accuracy[:, -1]
-    table = Table(title=f"{results.title}: accuracy", caption=results.notice or None)
-    for column in ("λ", "η", "published", "test", "validation", "test, shuffled orders"):
+    columns = {
+        "published": results.published,
+        "test": results.test_accuracies,
+        "validation": results.run.history.validation_accuracy[:, -1],
+        "mean": spread.mean,
+        "sd": spread.sd,
+        "min": spread.min,
+        "max": spread.max,
+    }
+    orders = f"; mean to max: test over {spread.repeats} shuffled orders" if spread.repeats else ""
+    table = Table(title=f"{results.title}: accuracy{orders}", caption=results.notice or None)
+    shown = [name for name, values in columns.items() if not np.isnan(values).all()]
+    for column in ("λ", "η", *shown):
         table.add_column(column, justify="right")
     for m, setting in enumerate(results.run.settings):
-        shuffled = (
-            f"{spread.mean[m]:.4f} ± {spread.sd[m]:.4f} [{spread.min[m]:.4f}, {spread.max[m]:.4f}]"
-        )
+        accuracies = (columns[name][m] for name in shown)
         table.add_row(
             f"{setting.l2:g}",
             f"{setting.learning_rate:g}",
-            *(_accuracy(v[m]) for v in (results.published, results.test_accuracies, final)),
-            shuffled if spread.repeats else "",
+            *("" if np.isnan(value) else f"{value:.4f}" for value in accuracies),
         )
     Console().print(table)
     for batch in results.checks:
-        typer.echo(f"{batch.name}: {batch.check}")
+        typer.echo(f"{batch.name}, λ={batch.l2:g}: {batch.check}")
     for setting, place in zip(results.run.settings, results.run.stopped, strict=True):
         if place:
             typer.echo(f"stopped: {setting} was no longer finite in {place}")
-
-
-def _accuracy(value: float) -> str:
-    return "" if value != value else f"{value:.4f}"
 
 
 def _show_check(batch: "BatchCheck") -> None:

@@ -180,7 +180,7 @@ def _write_json(path: Path, record: object) -> None:
 
 def _write_matrix(path: Path, matrix: NDArray[np.float64]) -> None:
     with atomic_file(path) as temporary:
-        np.savetxt(temporary, matrix, fmt="%.6e", delimiter=",")
+        np.savetxt(temporary, matrix, fmt="%.17g", delimiter=",")
 
 
 def _write_history(path: Path, run: Run) -> None:

@@ -10,7 +10,8 @@ from onelayer.training.run import Run
 def weight_images(run: Run) -> NDArray[np.float64]:
     """Return each row of each W as an image (M, K, height, width, channels) in [0, 1].
 
-    Every image is scaled by its own minimum and maximum; a constant one becomes 0.
+    Every image is scaled by its own minimum and maximum; a constant one becomes 0, and so
+    does one of a stopped model that is not finite.
 
     Raises
     ------
@@ -21,6 +22,7 @@ def weight_images(run: Run) -> NDArray[np.float64]:
         raise InputError("the samples of this run are not images, so its weights are none")
     channels, height, width = run.image_shape
     W = run.weights.astype(np.float64)
+    W[~np.isfinite(W).all(axis=2)] = 0
     low = W.min(axis=2, keepdims=True)
     size = W.max(axis=2, keepdims=True) - low
     scaled = (W - low) / np.where(size > 0, size, 1.0)

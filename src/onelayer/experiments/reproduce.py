@@ -39,6 +39,7 @@ def reproduce(
     out: Path,
     *,
     force: bool = False,
+    threads: int | None = None,
     source: Path | None = None,
     announce: Callable[[str], None] = print,
 ) -> Results:
@@ -57,7 +58,7 @@ def reproduce(
         data = load_data(spec.data, source)
         if data.notice:
             announce(data.notice)
-        results = run_experiment(spec, data)
+        results = run_experiment(spec, data, threads)
         results.save(staging)
         with atomic_file(staging / "spec.json") as path:
             path.write_text(spec.model_dump_json(indent=1) + "\n", "utf-8")
@@ -121,13 +122,14 @@ def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
         return replace(load_dataset(STAND_IN), notice=notice)
 
 
-def run_experiment(spec: Spec, data: Dataset) -> Results:
+def run_experiment(spec: Spec, data: Dataset, threads: int | None = None) -> Results:
     """Check the gradients, train, repeat in shuffled orders and evaluate on the test split."""
     checks = tuple(run_checks(spec, data))
-    run = _train(spec, data, spec.training.order, spec.training.seed, "training")
+    seed, orders = spec.training.seed, spec.training.orders
+    run = _train(spec, data, spec.training.order, seed, threads, "training")
     repeats = tuple(
-        _train(spec, data, "shuffled", spec.training.seed + number, f"order {number}")
-        for number in range(1, spec.training.orders + 1)
+        _train(spec, data, "shuffled", seed + n, threads, f"order {n} of {orders}")
+        for n in range(1, orders + 1)
     )
     repeat_confusion = [_evaluate_on_test(spec, data, repeat) for repeat in repeats]
     published = [setting.published_accuracy for setting in spec.settings]
@@ -177,7 +179,9 @@ def _check_images(check: GradientCheckSpec, data: Dataset) -> None:
         )
 
 
-def _train(spec: Spec, data: Dataset, order: str, seed: int, title: str) -> Run:
+def _train(
+    spec: Spec, data: Dataset, order: str, seed: int, threads: int | None, title: str
+) -> Run:
     protocol = spec.training
     with progress_bar(title, protocol.epochs) as update:
 
@@ -194,16 +198,21 @@ def _train(spec: Spec, data: Dataset, order: str, seed: int, title: str) -> Run:
             seed=seed,
             scaling=spec.data.scaling,
             dtype=protocol.dtype,
+            threads=threads,
             on_epoch=show,
         )
 
 
 def _evaluate_on_test(spec: Spec, data: Dataset, run: Run) -> NDArray[np.intp]:
-    """Return the confusion matrices (M, K, K) on the test split, zero for models kept from it."""
+    """Return the confusion matrices (M, K, K) on the test split.
+
+    They are zero for models that were stopped and for those that the spec keeps from the test.
+    """
     K = data.n_classes
     confusion = np.zeros((len(run.settings), K, K), dtype=np.intp)
-    if data.test is not None:
-        seen = slice(None) if spec.training.test == "all" else [best_by_validation(run)]
+    sound = [model for model, place in enumerate(run.stopped) if not place]
+    if data.test is not None and sound:
+        seen = sound if spec.training.test == "all" else [best_by_validation(run)]
         confusion[seen] = confusion_matrices(run, data.test)[seen]
     return confusion
 

@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from onelayer.data.batches import Order
 from onelayer.data.catalog import DEFAULT
@@ -88,6 +88,15 @@ class Spec(_Section):
     training: TrainingSpec = TrainingSpec()
     settings: Annotated[tuple[SettingSpec, ...], Field(min_length=1)]
     gradient_checks: tuple[GradientCheckSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _name_checks_apart(self) -> Self:
+        """Two checks of one name would overwrite each other's files."""
+        names = [f"{check.name} at l2 {l2:g}" for check in self.gradient_checks for l2 in check.l2]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two gradient checks are called {twice[0]}")
+        return self
 
 
 def spec_of_grid(dataset: str, values: dict[str, list[float]], **protocol: Any) -> Spec:

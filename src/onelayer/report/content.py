@@ -32,8 +32,8 @@ _EQUATIONS = (
     ("(10)", "∂J/∂W = (1/B) Σᵢ (pᵢ − eᵢ) xᵢᵀ + 2λW", "eᵢ: one-hot label of xᵢ"),
     ("(11)", "∂J/∂b = (1/B) Σᵢ (pᵢ − eᵢ)", "B: samples in the batch"),
 )
-_REDO = """onelayer reproduce SPEC --out NEW_FOLDER
-onelayer report FOLDER"""
+_REDO = """onelayer reproduce spec.json --out again
+onelayer report ."""
 
 
 def compose(results: Results, pictures: Mapping[str, Picture]) -> Report:
@@ -205,10 +205,10 @@ def _discussion(topics: Sequence[Topic]) -> Iterator[Block]:
 
 def _redo(run: Run) -> Iterator[Block]:
     yield Paragraph(
-        "The first command runs an experiment from its beginning; SPEC is the experiment's name or "
-        "file. The second draws this report anew from the stored results in FOLDER, without "
-        "training. The exact numbers of Table 1 are in table1.csv, every curve in history.csv, and "
-        "each figure in figures/."
+        "In the folder of this report, the first command runs the whole experiment again, as "
+        "spec.json describes it. The second draws this report anew from the stored results, "
+        "without training. The exact numbers of Table 1 are in table1.csv, every curve in "
+        "history.csv, and each figure in figures/."
     )
     yield Code(_REDO)
     yield _record(

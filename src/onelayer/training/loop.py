@@ -82,6 +82,8 @@ def train(
         settings=tuple(settings),
         protocol={
             "dataset": data.name,
+            "train_samples": len(data.train),
+            "validation_samples": len(data.validation),
             "batch_size": batch_size,
             "epochs": epochs,
             "order": order,

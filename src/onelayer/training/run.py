@@ -52,7 +52,7 @@ class Run:
     """M models after training: settings, weights (M, K, D), biases (M, K), curves, provenance.
 
     `stopped` holds, for each model, where it became non-finite ("epoch 3, batch 17") or "".
-    `protocol` says how it was trained: batch_size, epochs, order, seed, dtype.
+    `protocol` says how it was trained: data set, samples, batch_size, epochs, order, seed, dtype.
 
     Raises
     ------
@@ -91,10 +91,15 @@ class Run:
                 raise InputError(f"{name} of the shape {found}, expected {expected}")
 
     def scores(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return the scores (N, M, K) of stored (unscaled) features X (N, D)."""
+        """Return the scores (N, M, K) of stored (unscaled) features X (N, D).
+
+        Those of a stopped model may not be finite.
+        """
         M, K, D = self.weights.shape
         scaled = self.scaling.apply(X, self.weights.dtype)
-        S: NDArray[Any] = scaled @ self.weights.reshape(M * K, D).T + self.biases.reshape(M * K)
+        with np.errstate(over="ignore", invalid="ignore"):
+            S: NDArray[Any] = scaled @ self.weights.reshape(M * K, D).T
+            S += self.biases.reshape(M * K)
         return S.reshape(len(X), M, K)
 
     def save(self, folder: str | Path) -> None:

@@ -1,0 +1,147 @@
+"""The command line as a user meets it: exit status, one line for bad input, quiet in a pipe."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from onelayer.cli import run
+
+COMMAND = [sys.executable, "-c", "from onelayer.cli import main; main()"]
+SHORT = ["train", "digits", "--epochs", "1"]
+
+
+def call(capsys, *arguments):
+    status = run([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_train_makes_a_grid_and_tells_where_the_report_is(tmp_path, capsys):
+    status, out, err = call(
+        capsys, *SHORT, "--l2", "0,0.1", "--l2", "1", "--learning-rate", "0.1,0.01",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in out
+    settings = json.loads((tmp_path / "out" / "run" / "run.json").read_text())["settings"]
+    assert [(s["l2"], s["learning_rate"]) for s in settings] == [
+        (0, 0.1), (0, 0.01), (0.1, 0.1), (0.1, 0.01), (1, 0.1), (1, 0.01)
+    ]  # fmt: skip
+
+
+def test_report_redraws(tmp_path, capsys):
+    call(capsys, *SHORT, "--out", tmp_path / "out")
+    (tmp_path / "out" / "report.html").unlink()
+    assert call(capsys, "report", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_data_info_counts_the_classes(capsys):
+    status, out, _ = call(capsys, "data", "info", "digits")
+    assert status == 0
+    assert "64 features, uint8, full scale 16" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["reproduce", "dd2424-a2"], "unknown spec 'dd2424-a2'; did you mean"),
+        (["reproduce", "no/such.toml"], "no/such.toml: no such spec file"),
+        (["train", "cifar100000"], "unknown data set 'cifar100000'"),
+        ([*SHORT, "--batch-size", "0"], "--batch-size"),
+        ([*SHORT, "--batch-size", "5000"], "batch size 5000: expected 1 to 1000"),
+        ([*SHORT, "--learning-rate", "-0.1"], "learning_rate is -0.1"),
+        ([*SHORT, "--learning-rate", "fast"], "--learning-rate: 'fast' is not a number"),
+        ([*SHORT, "--learning-rate", "nan"], "learning_rate is nan"),
+        ([*SHORT, "--l2", "0,,1"], "--l2: '' is not a number"),
+        ([*SHORT, "--order", "sorted"], "order: input should be 'file'"),
+        ([*SHORT, "--scaling", "unti"], "scaling: input should be 'unit'"),
+        ([*SHORT, "--threads", "0"], "--threads"),
+        ([*SHORT, "--epoch"], "--epoch"),
+        (["fly"], "fly"),
+        (["check", "dd2424-a1", "--preset", "loose"], "unknown gradient check"),
+        (["report", "nowhere"], "results.json: not found"),
+        (["data", "fetch", "digits"], "nothing to fetch"),
+        (["data", "fetch", "cifar10", "--source", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONELAYER_CACHE", str(tmp_path / "cache"))
+    status, out, err = call(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("onelayer: ")
+    assert words in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+
+
+def test_an_existing_output_folder_needs_force(tmp_path, capsys):
+    assert call(capsys, *SHORT, "--out", tmp_path / "out")[0] == 0
+    status, _, err = call(capsys, *SHORT, "--out", tmp_path / "out")
+    assert (status, "add --force" in err) == (2, True)
+    assert call(capsys, *SHORT, "--out", tmp_path / "out", "--force")[0] == 0
+
+
+def test_a_failed_check_ends_in_1(tmp_path, capsys):
+    (tmp_path / "spec.toml").write_text(
+        'name = "a"\ntitle = "A"\n[data]\ndataset = "digits"\n[[settings]]\n[[gradient_checks]]\n'
+        'name = "hopeless"\nmethod = "forward"\nstep = 1e-6\nimages = 5\nl2 = [0]\neps = 1e-5\n'
+        "tolerance = 1e-15\n"
+    )
+    status, out, _ = call(capsys, "check", tmp_path / "spec.toml", "--out", tmp_path / "out")
+    assert status == 1
+    assert "gradient check FAILED: 650 partial derivatives" in out
+    record = json.loads((tmp_path / "out" / "gradient_check.json").read_text())[0]
+    assert not record["passed"]
+    assert (tmp_path / "out" / "figures" / "gradient_check.png").is_file()
+
+
+def test_a_diverging_model_is_reported_and_the_rest_is_kept(tmp_path, capsys):
+    status, out, _ = call(
+        capsys, "train", "digits", "--epochs", "20", "--l2", "10", "--learning-rate", "0.001,1e4",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert status == 0
+    assert "stopped: λ=10, η=10000 was no longer finite in epoch" in out
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["reproduce"], ["check"], ["train"], ["report"], ["data"], ["data", "fetch"]]
+)
+def test_every_command_has_help_and_an_example(capsys, command):
+    status, out, _ = call(capsys, *command, "--help")
+    assert status == 0
+    assert "Usage" in out
+    assert "Example: onelayer" in out or command in ([], ["data"])
+
+
+def test_a_pipe_gets_no_progress_bar(tmp_path):
+    done = subprocess.run(
+        [*COMMAND, *SHORT, "--out", tmp_path / "out"], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_nothing_behind(tmp_path, number, status):
+    with subprocess.Popen(
+        [*COMMAND, "train", "digits", "--epochs", "1000000", "--out", tmp_path / "runs" / "out"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:
+        while not (tmp_path / "runs").exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == status
+    assert "Traceback" not in err
+    assert list((tmp_path / "runs").iterdir()) == []

@@ -1,0 +1,171 @@
+"""An experiment from its spec to its folder: what is in there is what was run."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from onelayer import load_run
+from onelayer.data import cache
+from onelayer.data.catalog import load_dataset
+from onelayer.errors import InputError
+from onelayer.evaluation.metrics import accuracies, confusion_matrices
+from onelayer.evaluation.results import load_results
+from onelayer.experiments.reproduce import check_gradients, redraw, reproduce
+from onelayer.experiments.spec import Spec, load_spec
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.loop import train
+
+
+def make_spec(**changes):
+    check = {
+        "name": "strict", "method": "complex", "step": 1e-30, "images": 20, "l2": [0, 1],
+        "eps": 1e-5, "tolerance": 1e-12, "precision": "extended",
+    }  # fmt: skip
+    return Spec.model_validate(
+        {
+            "name": "small",
+            "title": "A small experiment",
+            "data": {"dataset": "digits"},
+            "training": {"epochs": 2, "orders": 2, "seed": 3},
+            "settings": [{"l2": 0, "published_accuracy": 0.8}, {"l2": 0.1}],
+            "gradient_checks": [check],
+        }
+        | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiment") / "out"
+    reproduce(make_spec(), folder)
+    return folder
+
+
+def test_the_folder_holds_everything_that_is_promised(out):
+    names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert names >= {
+        "report.html", "report.pdf", "table1.csv", "table1.md", "table1.tex", "history.csv",
+        "gradient_check.json", "gradient_check/strict_l2_0_W.csv",
+        "gradient_check/strict_l2_1_b.csv",
+        "run/run.safetensors", "run/run.json", "repeats/2/run.json", "spec.json", "results.json",
+        *(
+            f"figures/{stem}.{kind}"
+            for stem in ("gradient_check", "curves", "weights", "confusion")
+            for kind in ("png", "svg")
+        ),
+    }  # fmt: skip
+    assert json.loads((out / "files.json").read_text()) == sorted(names)
+
+
+def test_the_run_is_the_one_that_train_makes(out):
+    data = load_dataset("digits")
+    settings = [Hyperparameters(0.0), Hyperparameters(0.1)]
+    expected = train(data, settings, epochs=2, seed=3)
+    assert load_run(out / "run").weights.tobytes() == expected.weights.tobytes()
+    shuffled = train(data, settings, epochs=2, seed=5, order="shuffled")
+    assert load_run(out / "repeats" / "2").weights.tobytes() == shuffled.weights.tobytes()
+
+
+def test_table1_holds_the_accuracies_of_the_stored_weights(out):
+    data = load_dataset("digits")
+    with (out / "table1.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    runs = [load_run(out / folder) for folder in ("run", "repeats/1", "repeats/2")]
+    course, *repeats = (accuracies(confusion_matrices(run, data.test)) for run in runs)
+    for m, row in enumerate(rows):
+        assert float(row["accuracy"]) == course[m]
+        assert float(row["accuracy_mean"]) == pytest.approx(np.mean(repeats, axis=0)[m])
+        assert float(row["accuracy_sd"]) == pytest.approx(np.std(repeats, axis=0, ddof=1)[m])
+        assert row["orders"] == "2"
+    assert [row["published_accuracy"] for row in rows] == ["0.8", ""]
+
+
+def test_gradient_check_json_agrees_with_the_matrices(out):
+    records = json.loads((out / "gradient_check.json").read_text())
+    assert [record["l2"] for record in records] == [0, 1]
+    for record in records:
+        assert record["passed"]
+        assert record["max_error_W"] <= 1e-12
+        assert (record["parameters"], record["images"]) == (650, 20)
+        matrix = np.loadtxt(out / record["matrices"]["W"], delimiter=",")
+        assert matrix.shape == (10, 64)
+        assert matrix.max() == pytest.approx(record["max_error_W"], rel=1e-5)
+
+
+def test_a_redrawn_report_is_the_same_and_loses_nothing(out):
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    redraw(out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_report_can_be_drawn_elsewhere(out, tmp_path):
+    redraw(out, tmp_path / "there")
+    assert (tmp_path / "there" / "report.html").read_bytes() == (out / "report.html").read_bytes()
+
+
+def test_the_spec_in_the_folder_runs_the_same_experiment_again(out, tmp_path):
+    again = load_spec(str(out / "spec.json"))
+    assert again == make_spec()
+
+
+def test_an_existing_folder_is_refused_before_any_work(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="add --force"):
+        reproduce(make_spec(data={"dataset": "nowhere"}), tmp_path / "out")
+
+
+def test_force_replaces_what_was_ours_and_keeps_what_was_not(tmp_path):
+    small = {"epochs": 1, "orders": 1}
+    reproduce(make_spec(training=small), tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    reproduce(make_spec(training=small | {"orders": 0}), tmp_path / "out", force=True)
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / "out" / "repeats").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_whatever_interrupts_leaves_nothing_behind(tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("onelayer.experiments.reproduce.write_report", fail)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        reproduce(make_spec(training={"epochs": 1}), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_source_the_digits_stand_in_and_every_output_says_so(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("ONELAYER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "SOURCES", ())
+    spec = load_spec("dd2424-a1")
+    short = spec.training.model_copy(update={"epochs": 1, "orders": 0})
+    results = reproduce(spec.model_copy(update={"training": short}), tmp_path / "out")
+    assert capsys.readouterr().out.startswith("STAND-IN DATA: scikit-learn's digits instead of")
+    assert np.isnan(results.published).all()
+    for name in ("report.html", "table1.csv", "table1.md", "table1.tex", "results.json"):
+        assert "STAND-IN DATA" in (tmp_path / "out" / name).read_text(), name
+    assert load_results(tmp_path / "out").run.weights.shape == (4, 10, 64)
+
+
+def test_only_the_selected_model_sees_the_test_split_where_the_spec_says_so(tmp_path):
+    training = {"epochs": 1, "test": "selected"}
+    results = reproduce(make_spec(training=training), tmp_path / "out")
+    seen = ~np.isnan(results.test_accuracies)
+    assert seen.tolist() == [m == results.selected for m in range(2)]
+
+
+def test_a_check_of_more_images_than_there_are_is_refused(tmp_path):
+    check = make_spec().gradient_checks[0].model_copy(update={"images": 1001})
+    spec = make_spec().model_copy(update={"gradient_checks": (check,)})
+    with pytest.raises(InputError, match="1001 images, but digits has 1000 training samples"):
+        check_gradients(spec, None)
+
+
+def test_an_unknown_preset_suggests_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'strict'"):
+        check_gradients(make_spec(), None, preset="strickt")

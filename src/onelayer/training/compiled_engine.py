@@ -5,6 +5,7 @@ own rate in BLAS. The kernel cuts the features into parts that stay in each core
 stored features there, and folds weight decay and update into the product for the gradient.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -15,12 +16,28 @@ from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
 from onelayer.training.engine import Evaluation, Rows
 
-try:
-    _kernel: Any = import_module("onelayer.training._kernel")
-except ImportError:  # installed without a compiler
-    _kernel = None
-
 Array = NDArray[Any]
+
+
+def _load_kernel() -> Any:
+    """Return the compiled module, or None where the package was installed without a compiler.
+
+    GNU's OpenMP lets waiting threads spin for milliseconds, which is harmless on an idle machine;
+    beside another busy process it holds the processor that the thread waited for needs, and a
+    step takes ten times as long. The setting is read once, when the library is loaded.
+    """
+    asked = os.environ.get("GOMP_SPINCOUNT")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    try:
+        return import_module("onelayer.training._kernel")
+    except ImportError:
+        return None
+    finally:
+        if asked is None:
+            del os.environ["GOMP_SPINCOUNT"]
+
+
+_kernel = _load_kernel()
 _TYPES = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
 WIDTHS = tuple(w for w in (16, 8) if _kernel is not None and _kernel.lib.stack_supports(w))
 

@@ -82,6 +82,7 @@ typedef struct {
     uint8_t *sound;           /* (M) */
     float *shift, *factor;    /* (D) */
     float *X, *partial, *G;   /* the batch: features by parts, scores by parts, gradient in tiles */
+    uint8_t *finite;          /* (B, M): whether a model's scores of a row are all finite */
 } stack;
 
 static long rounded(long n, long unit) { return (n + unit - 1) / unit * unit; }
@@ -105,7 +106,7 @@ void stack_free(stack *s)
 {
     if (!s) return;
     free(s->weights), free(s->biases), free(s->steps), free(s->decays), free(s->sound);
-    free(s->shift), free(s->factor), free(s->X), free(s->partial), free(s->G);
+    free(s->shift), free(s->factor), free(s->X), free(s->partial), free(s->G), free(s->finite);
     free(s);
 }
 
@@ -188,13 +189,16 @@ static void shift_scores(const stack *s, float *scores, uint8_t *finite)
     }
 }
 
-/* Turn row r of the partial scores into G = (P - Y) step / B; note models that are not finite. */
-static void gradient_row(stack *s, long r, long rows, long capacity, int64_t label, float *scores,
-                         uint8_t *finite)
+/* Turn row r of the partial scores into G = (P - Y) step / B; say whether a model is not finite.
+ * The first part's scores are the place to work in. */
+static int gradient_row(stack *s, long r, long rows, long capacity, int64_t label)
 {
     long C = s->columns, cols = s->run->cols;
-    memcpy(scores, s->biases, C * sizeof(float));
-    for (long part = 0; part < s->parts; part++) {
+    float *scores = s->partial + r * C;
+    uint8_t *finite = s->finite + r * s->models;
+    int unsound = 0;
+    for (long c = 0; c < C; c++) scores[c] += s->biases[c];
+    for (long part = 1; part < s->parts; part++) {
         const float *partial = s->partial + (part * capacity + r) * C;
         for (long c = 0; c < C; c++) scores[c] += partial[c];
     }
@@ -205,18 +209,23 @@ static void gradient_row(stack *s, long r, long rows, long capacity, int64_t lab
         for (long k = 0; k < s->classes; k++) sum += p[k];
         float step = s->steps[m] / (float)rows;
         for (long k = 0; k < s->classes; k++) p[k] = (p[k] / sum - (k == label)) * step;
-        if (!finite[m]) s->sound[m] = 0; /* every thread writes the same */
+        unsound |= !finite[m];
     }
     for (long c = 0; c < C; c += cols) {
         long width = C - c < cols ? C - c : cols;
         memcpy(s->G + c * rows + r * cols, scores + c, width * sizeof(float));
     }
+    return unsound;
 }
 
-/* Freeze the models that are not sound: no gradient, no decay. */
+/* Freeze the models that are not finite in a row, for good: no gradient, no decay. */
 static void freeze(stack *s, long rows)
 {
     long cols = s->run->cols;
+    for (long i = 0; i < rows * s->models; i++)
+        if (!s->finite[i]) s->sound[i % s->models] = 0;
+    for (long m = 0; m < s->models; m++)
+        if (!s->sound[m]) s->steps[m] = 0;
     for (long c = 0; c < s->columns; c++) {
         if (s->sound[c / s->classes]) continue;
         s->decays[c] = 1;
@@ -231,76 +240,88 @@ static int team(const stack *s, long rows)
     return useful < s->threads ? (int)useful : (int)s->threads;
 }
 
+/* Make room for a batch of `rows`. 0: no memory. */
 static int reserve(stack *s, long rows)
 {
     if (rows <= s->capacity) return 1;
     long room = rounded(rows, 12); /* whole tiles on every instruction set */
-    free(s->X), free(s->partial), free(s->G);
+    free(s->X), free(s->partial), free(s->G), free(s->finite);
     s->X = floats(room * s->padded);
     s->partial = floats(s->parts * room * s->columns);
     s->G = floats(rounded(s->columns, s->run->cols) * room);
-    s->capacity = s->X && s->partial && s->G ? room : 0;
+    s->finite = malloc(room * s->models);
+    s->capacity = s->X && s->partial && s->G && s->finite ? room : 0;
     return s->capacity > 0;
+}
+
+/* The stretch of X and W, and the columns, that one item of work covers. */
+typedef struct {
+    long part, start, length, first, columns;
+} share;
+
+static share share_of(const stack *s, long item, long groups)
+{
+    long cols = s->run->cols, tiles = (s->columns + cols - 1) / cols, group = item % groups;
+    share w = {.part = item / groups, .first = tiles * group / groups * cols};
+    long last = tiles * (group + 1) / groups * cols;
+    w.columns = (last < s->columns ? last : s->columns) - w.first;
+    w.start = part_start(s, w.part);
+    w.length = part_start(s, w.part + 1) - w.start;
+    return w;
 }
 
 /* One step on the rows `index` of X (NULL: the first ones); y (rows). 0: no memory. */
 int stack_step(stack *s, const char *X, int type, long stride, const int64_t *index,
                const int64_t *y, long rows, uint8_t *sound)
 {
+    int threads = team(s, rows), unsound = 0;
     if (!reserve(s, rows)) return 0;
     const kernels *run = s->run;
     long C = s->columns, room = s->capacity, whole = rounded(rows, run->rows);
-    long groups = (s->threads + s->parts - 1) / s->parts; /* of columns, where parts are too few */
-    long tiles = (C + run->cols - 1) / run->cols;
-    int enough = 1;
-#pragma omp parallel num_threads(team(s, rows))
+    long groups = (threads + s->parts - 1) / s->parts; /* of columns, where parts are too few */
+#pragma omp parallel num_threads(threads)
     {
-        float *scores = malloc(C * sizeof(float));
-        uint8_t *finite = malloc(s->models);
-        if (!scores || !finite) {
-#pragma omp atomic write
-            enough = 0;
+#pragma omp for schedule(static)
+        for (long part = 0; part < s->parts; part++) {
+            float *features = s->X + part_start(s, part) * room;
+            convert(s, type, X, stride, index, rows, part, features);
+            if (groups > 1) continue;
+            share w = share_of(s, part, 1);
+            run->scores(features, w.length, s->weights + w.start, s->padded, w.length, whole, C,
+                        s->partial + part * room * C, C, 0);
         }
+        if (groups > 1) {
 #pragma omp for schedule(static)
-        for (long part = 0; part < s->parts; part++)
-            convert(s, type, X, stride, index, rows, part, s->X + part_start(s, part) * room);
-#pragma omp for schedule(static)
-        for (long item = 0; item < s->parts * groups; item++) {
-            long part = item / groups, start = part_start(s, part);
-            long length = part_start(s, part + 1) - start;
-            long first = tiles * (item % groups) / groups * run->cols;
-            long last = tiles * (item % groups + 1) / groups * run->cols;
-            run->scores(s->X + start * room, length, s->weights + first * s->padded + start,
-                        s->padded, length, whole, (last < C ? last : C) - first,
-                        s->partial + part * room * C + first, C, 0);
+            for (long item = 0; item < s->parts * groups; item++) {
+                share w = share_of(s, item, groups);
+                run->scores(s->X + w.start * room, w.length,
+                            s->weights + w.first * s->padded + w.start, s->padded, w.length, whole,
+                            w.columns, s->partial + w.part * room * C + w.first, C, 0);
+            }
         }
-#pragma omp for schedule(static)
-        for (long r = 0; r < rows; r++)
-            if (enough) gradient_row(s, r, rows, room, y[r], scores, finite);
+#pragma omp for schedule(static) reduction(| : unsound)
+        for (long r = 0; r < rows; r++) unsound |= gradient_row(s, r, rows, room, y[r]);
+        if (unsound) {
 #pragma omp single
-        freeze(s, rows);
-#pragma omp for schedule(static)
+            freeze(s, rows);
+        }
+#pragma omp for schedule(static) nowait
         for (long item = 0; item < s->parts * groups; item++) {
-            long part = item / groups, start = part_start(s, part);
-            long length = part_start(s, part + 1) - start;
-            long first = tiles * (item % groups) / groups * run->cols;
-            long last = tiles * (item % groups + 1) / groups * run->cols;
-            if (enough)
-                run->descend(s->X + start * room, length, s->G + first * rows, rows, length,
-                             (last < C ? last : C) - first, s->weights + first * s->padded + start,
-                             s->padded, s->decays + first);
+            share w = share_of(s, item, groups);
+            run->descend(s->X + w.start * room, w.length, s->G + w.first * rows, rows, w.length,
+                         w.columns, s->weights + w.first * s->padded + w.start, s->padded,
+                         s->decays + w.first);
         }
 #pragma omp for schedule(static)
         for (long c = 0; c < C; c++) {
             const float *g = s->G + c / run->cols * run->cols * rows + c % run->cols;
             float sum = 0;
             for (long r = 0; r < rows; r++) sum += g[r * run->cols];
-            if (enough) s->biases[c] -= sum;
+            s->biases[c] -= sum;
         }
-        free(scores), free(finite);
     }
     memcpy(sound, s->sound, s->models);
-    return enough;
+    return 1;
 }
 
 /* Losses and hits of one block of rows, (M) each. */

@@ -267,7 +267,8 @@ def _show_results(results: "Results") -> None:
         "max": spread.max,
     }
     orders = f"; mean to max: test over {spread.repeats} shuffled orders" if spread.repeats else ""
-    table = Table(title=f"{results.title}: accuracy{orders}", caption=results.notice or None)
+    title = f"\nAccuracy{orders}"
+    table = Table(title=title, caption=results.notice or None, box=None, padding=(0, 2, 0, 0))
     shown = [name for name, values in columns.items() if not np.isnan(values).all()]
     for column in ("λ", "η", *shown):
         table.add_column(column, justify="right")

@@ -19,7 +19,7 @@ class Plan:
     """How often and how long: `rounds` are timed, after one that is judged and not timed.
 
     Once the turns of a contender with one number of models add up to `seconds` it sits out, but
-    never before its third round.
+    never before its third round; the limit has a turn in every round.
     """
 
     rounds: int
@@ -31,7 +31,7 @@ class Plan:
 class Record:
     """All that was measured: `turns` in order, and who does not count and why.
 
-    A turn has models, round, contender, seconds and cpu_seconds. `operations` of the work is by
+    A turn has models, round, contender and what Process.turn gives. `operations` of the work is by
     number of models. `idle_shares` is the CPU time a contender took while others had their turn,
     as a share of that time.
     """
@@ -98,18 +98,18 @@ def _run_rounds(fit: dict[str, Process], work: Work, plan: Plan, record: Record,
     spent = dict.fromkeys(fit, 0.0)
     for count in range(plan.rounds):
         for name in _order(list(fit), count):
-            if spent[name] > plan.seconds and count >= _SPARED_ROUNDS:
+            if name != LIMIT and spent[name] > plan.seconds and count >= _SPARED_ROUNDS:
                 continue
             time.sleep(_PAUSE)
             try:
-                turn = fit[name].epoch()
+                turn = fit[name].turn()
             except ContenderError as error:
                 _refuse(record, work.models, {name: str(error)})
                 del fit[name]
                 continue
-            spent[name] += turn["seconds"]
+            spent[name] += sum(turn["epochs"])
             where = {"models": work.models, "round": count, "contender": name}
-            record.turns.append(where | {key: turn[key] for key in ("seconds", "cpu_seconds")})
+            record.turns.append(where | turn)
         say(f"M = {work.models}: round {count + 1} of {plan.rounds}")
 
 
@@ -136,5 +136,5 @@ def _sum_up(name: str, process: Process, waited: float, record: Record) -> None:
         record.peak_bytes[name] = process.memory()["peak_bytes"]
     except ContenderError:
         return
-    own = sum(turn["seconds"] for turn in record.turns if turn["contender"] == name)
+    own = sum(sum(turn["epochs"]) for turn in record.turns if turn["contender"] == name)
     record.idle_shares[name] = process.idle_cpu_seconds / max(waited - own, 1e-9)

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.work import Work
 
 ROOT = Path(__file__).resolve().parent.parent
 _POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_TURN_SECONDS, _TURN_EPOCHS = 0.5, 9  # short epochs are too easily disturbed to stand alone
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,20 @@ class Process:
         self._ask(do="prepare", work=asdict(work))
 
     def epoch(self) -> dict[str, Any]:
-        """Give it a turn: seconds, cpu_seconds, outcome."""
+        """Let it run an epoch: seconds, cpu_seconds, outcome."""
         return self._ask(do="epoch")
+
+    def turn(self) -> dict[str, Any]:
+        """Let it run epochs for half a second, nine at most; return the median one's seconds.
+
+        `epochs` holds the seconds of each, `cpu_seconds` the CPU time of all of them.
+        """
+        replies: list[dict[str, Any]] = []
+        while len(replies) < _TURN_EPOCHS and sum(r["seconds"] for r in replies) < _TURN_SECONDS:
+            replies.append(self.epoch())
+        seconds = [reply["seconds"] for reply in replies]
+        cpu_seconds = sum(reply["cpu_seconds"] for reply in replies)
+        return {"seconds": median(seconds), "epochs": seconds, "cpu_seconds": cpu_seconds}
 
     def memory(self) -> dict[str, Any]:
         """Return its peak_bytes."""

@@ -134,4 +134,4 @@ def details(rows: Sequence[Row], labels: Mapping[str, str], models: int) -> str:
 
 
 def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}" if value >= 10 else f"{value:.2f}"
+    return "" if value is None else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -102,18 +102,17 @@ def _copy_head(repository: Path, folder: Path) -> None:
 
 
 def _git(repository: Path, *arguments: str) -> str:
-    return _run(["git", "-C", str(repository), *arguments])
+    return _run(["git", "-C", str(repository), *arguments]).stdout
 
 
-def _run(command: Sequence[str], folder: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout
+def _run(command: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
 
 
 def _measure(folders: Mapping[str, Path], options: argparse.Namespace) -> Record:
     target = next(contender.target for contender in CONTENDERS if contender.name == OURS)
     for name, folder in folders.items():
-        print(f"{name}: {_build(folder)}")
+        print(f"{name}: {_build(folder)}", flush=True)
     starts = {name: Start(target, folder / "src") for name, folder in folders.items()}
     works = [Work(models) for models in options.models]
     return measure(starts, works, Plan(options.rounds, float("inf"), cores()), _silent)
@@ -123,10 +122,11 @@ def _build(folder: Path) -> str:
     """Build the extension beside its sources, if this revision has one; return what was done."""
     if not (folder / "setup.py").exists():
         return "nothing to compile"
-    _run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], folder)
+    done = _run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], folder)
     built = [path.name for path in (folder / "src").rglob("*") if path.suffix in {".so", ".pyd"}]
     if not built:  # the extension is optional: setup.py succeeds without it
-        return "NOT COMPILED, so its NumPy engine runs; setup.py build_ext there says why"
+        reasons = [line for line in done.stderr.splitlines() if "error" in line]
+        return f"NOT COMPILED, so its NumPy engine runs: {(reasons or ['no compiler?'])[0]}"
     return f"compiled {', '.join(built)}"
 
 

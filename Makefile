@@ -20,8 +20,12 @@ check: $(READY)  ## lint, types, layers
 clean:  ## what the targets above made, except the downloaded data
 	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-$(READY): pyproject.toml
+KERNEL := setup.py $(wildcard src/onelayer/training/kernel/*)
+
+$(READY): pyproject.toml $(KERNEL)
 	@$(PYTHON) -c 'import sys; sys.exit("onelayer needs Python 3.11 or newer; name one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@rm -f src/onelayer/training/_kernel*  # a build that fails must not leave the last one in place
+	@echo "setting up .venv, a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)

@@ -1,6 +1,10 @@
 """One contract for every engine: each model equals the float64 textbook, whatever the shapes."""
 
+import platform
+import shutil
+import sys
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -162,6 +166,14 @@ def test_the_compiled_engines_bits_do_not_depend_on_the_threads(width, threads):
     assert one.weights.tobytes() == many.weights.tobytes()
     assert one.history.train_loss.tobytes() == many.history.train_loss.tobytes()
     assert (one.provenance["threads"], many.provenance["threads"]) == (1, threads)
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or sys.platform != "linux" or not shutil.which("gcc"),
+    reason="needs gcc on Linux, x86-64",
+)
+def test_the_kernel_was_built_where_there_is_a_compiler():
+    assert find_spec("onelayer.training._kernel") is not None
 
 
 def test_float64_is_trained_with_numpy():

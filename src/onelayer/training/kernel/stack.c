@@ -149,6 +149,13 @@ void stack_parameters(const stack *s, float *weights, float *biases)
     memcpy(biases, s->biases, s->columns * sizeof(float));
 }
 
+/* Threads worth waking for `rows` rows: below some ten microseconds each, waiting costs more. */
+static int team(const stack *s, long rows)
+{
+    double useful = 1 + (double)rows * s->columns * s->padded / 250000;
+    return useful < s->threads ? (int)useful : (int)s->threads;
+}
+
 /* The sum of squares of each model's weights, (M). */
 void stack_squares(const stack *s, double *squares)
 {
@@ -231,13 +238,6 @@ static void freeze(stack *s, long rows)
         s->decays[c] = 1;
         for (long r = 0; r < rows; r++) s->G[c / cols * cols * rows + r * cols + c % cols] = 0;
     }
-}
-
-/* Threads worth waking for `rows` rows: below some ten microseconds each, waiting costs more. */
-static int team(const stack *s, long rows)
-{
-    double useful = 1 + (double)rows * s->columns * s->padded / 250000;
-    return useful < s->threads ? (int)useful : (int)s->threads;
 }
 
 /* Make room for a batch of `rows`. 0: no memory. */

@@ -25,14 +25,17 @@ typedef struct {
                    long rows, long C, float *out, long out_stride, int add);
     void (*descend)(const float *X, long x_stride, const float *G, long rows, long length, long C,
                     float *W, long w_stride, const float *decay);
-    void (*exponentials)(const float *s, float *e, long C);
+    void (*exponentials)(float *s, long C);
     convert_rows *convert[3]; /* from uint8, float32, float64 */
 } kernels;
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#include <immintrin.h>
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512")
 #define NAME(f) f##_avx512
+#define LOAD_BYTES(x) \
+    (__m512)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(x))))
 #define WIDTH 16
 #define ROWS 4
 #define COLS 6
@@ -41,6 +44,8 @@ typedef struct {
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 #define NAME(f) f##_avx2
+#define LOAD_BYTES(x) \
+    (__m256)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(x))))
 #define WIDTH 8
 #define ROWS 3
 #define COLS 4
@@ -210,7 +215,7 @@ static int gradient_row(stack *s, long r, long rows, long capacity, int64_t labe
         for (long c = 0; c < C; c++) scores[c] += partial[c];
     }
     shift_scores(s, scores, finite);
-    s->run->exponentials(scores, scores, C);
+    s->run->exponentials(scores, C);
     for (long m = 0; m < s->models; m++) {
         float *p = scores + m * s->classes, sum = 0;
         for (long k = 0; k < s->classes; k++) sum += p[k];
@@ -347,7 +352,7 @@ static void evaluate_block(const stack *s, const char *X, int type, long stride,
         }
         shift_scores(s, row, finite);
         for (long m = 0; m < s->models; m++) losses[m] -= row[m * s->classes + y[r]];
-        s->run->exponentials(row, row, C);
+        s->run->exponentials(row, C);
         for (long m = 0; m < s->models; m++) {
             float sum = 0;
             for (long k = 0; k < s->classes; k++) sum += row[m * s->classes + k];

@@ -2,6 +2,7 @@
  *   NAME(f)     the function's name on this instruction set
  *   WIDTH       floats in a vector register
  *   ROWS, COLS  the tile of scores that fits its registers
+ *   LOAD_BYTES  WIDTH bytes as floats; left to itself the compiler goes a roundabout way
  * Letters as in docs/maths.md; C = M*K is the number of stacked columns. */
 
 typedef float NAME(vector) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
@@ -132,24 +133,33 @@ static void NAME(descend)(
 }
 
 /* out[r][d] = (X[r][d] - shift[d]) * factor[d] for rows of any stored type; pads with zeros. */
-#define CONVERT(type, name) \
+#define CONVERT(type, name, LOAD) \
     static void NAME(name)( \
         const char *X, long stride, const int64_t *index, long rows, long length, long padded, \
         const float *shift, const float *factor, float *out) \
     { \
         for (long r = 0; r < rows; r++, out += padded) { \
             const type *x = (const type *)(X + (index ? index[r] : r) * stride); \
-            for (long d = 0; d < length; d++) out[d] = ((float)x[d] - shift[d]) * factor[d]; \
-            for (long d = length; d < padded; d++) out[d] = 0; \
+            long d = 0; \
+            for (; d + WIDTH <= length; d += WIDTH) \
+                *(V *)(out + d) = (LOAD(x + d) - *(const V *)(shift + d)) * \
+                                  *(const V *)(factor + d); \
+            for (; d < length; d++) out[d] = ((float)x[d] - shift[d]) * factor[d]; \
+            for (; d < padded; d++) out[d] = 0; \
         } \
     }
-CONVERT(uint8_t, convert_uint8)
-CONVERT(float, convert_float32)
-CONVERT(double, convert_float64)
+typedef double NAME(doubles) __attribute__((vector_size(8 * WIDTH), aligned(8), may_alias));
+#define LOAD_FLOATS(x) (*(const V *)(x))
+#define LOAD_DOUBLES(x) __builtin_convertvector(*(const NAME(doubles) *)(x), V)
+CONVERT(uint8_t, convert_uint8, LOAD_BYTES)
+CONVERT(float, convert_float32, LOAD_FLOATS)
+CONVERT(double, convert_float64, LOAD_DOUBLES)
+#undef LOAD_FLOATS
+#undef LOAD_DOUBLES
 #undef CONVERT
 
-/* e[c] = exp(s[c]) for s <= 0, to two units in the last place; below -87 the result is exp(-87). */
-static void NAME(exponentials)(const float *s, float *e, long C)
+/* s[c] <- exp(s[c]) for s <= 0, to two units in the last place; below -87 it is exp(-87). */
+static void NAME(exponentials)(float *s, long C)
 {
     for (long c = 0; c < C; c++) {
         float x = s[c] < -87.0f ? -87.0f : s[c];
@@ -165,7 +175,7 @@ static void NAME(exponentials)(const float *s, float *e, long C)
         uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
         float power;
         memcpy(&power, &bits, 4);
-        e[c] = p * power;
+        s[c] = p * power;
     }
 }
 
@@ -176,5 +186,6 @@ static const kernels NAME(kernels) = {
 #undef V
 #undef NAME
 #undef WIDTH
+#undef LOAD_BYTES
 #undef ROWS
 #undef COLS

@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test check clean
+MODELS ?= 1 4 20 100
+ROUNDS ?= 9
+
+.PHONY: run test check bench bench-compare clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -12,10 +15,17 @@ test: $(READY)  ## all tests; those on real CIFAR-10 run when it can be had
 	$(BIN)/pytest
 
 check: $(READY)  ## lint, types, layers
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: .venv/.bench  ## ours against the peers; results in benchmarks/results
+	$(BIN)/python -m benchmarks --models $(MODELS) --rounds $(ROUNDS)
+
+bench-compare: .venv/.bench  ## BASE=rev: fails if an epoch became slower than in that revision
+	@test -n "$(BASE)" || { echo "name a revision: make bench-compare BASE=main" >&2; exit 2; }
+	$(BIN)/python -m benchmarks.compare $(BASE)
 
 clean:  ## what the targets above made, except the downloaded data
 	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -29,3 +39,8 @@ $(READY): pyproject.toml $(KERNEL)
 	@echo "setting up .venv, a minute or two"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
+
+.venv/.bench: $(READY)
+	@echo "installing the peers"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@

@@ -7,19 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks import compare, summary
+from benchmarks.contenders import CONTENDERS, LIMIT, OURS
+from benchmarks.contenders.limit import OPERATIONS
+from benchmarks.growth import Curve
+from benchmarks.harness import Plan, Record, measure, operations
+from benchmarks.plots import apart
+from benchmarks.process import ContenderError, Process, Start
+from benchmarks.work import Referee, TextbookEpoch, Work, pose
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import compare, summary  # noqa: E402
-from benchmarks.contenders import CONTENDERS, LIMIT, OURS  # noqa: E402
-from benchmarks.contenders.limit import OPERATIONS  # noqa: E402
-from benchmarks.growth import Curve  # noqa: E402
-from benchmarks.harness import Plan, Record, measure, operations  # noqa: E402
-from benchmarks.plots import apart  # noqa: E402
-from benchmarks.process import ContenderError, Process, Start  # noqa: E402
-from benchmarks.work import Referee, TextbookEpoch, Work, pose  # noqa: E402
-
 WORK = Work(models=3, shape=(200, 3072, 10), batch_size=10)
 TEXTBOOK = "benchmarks.contenders.numpy_course:prepare"
 FAULTY = '''

@@ -27,7 +27,7 @@ def _load_kernel() -> Any:
     step takes ten times as long. The setting is read once, when the library is loaded.
     """
     asked = os.environ.get("GOMP_SPINCOUNT")
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     try:
         return import_module("onelayer.training._kernel")
     except ImportError:

@@ -132,7 +132,8 @@ static void NAME(descend)(
     }
 }
 
-/* out[r][d] = (X[r][d] - shift[d]) * factor[d] for rows of any stored type; pads with zeros. */
+/* out[r][d] = (X[r][d] - shift[d]) * factor[d] for rows of any stored type; pads with zeros.
+ * A part of a row is too short for the processor to see ahead by itself, hence the prefetch. */
 #define CONVERT(type, name, LOAD) \
     static void NAME(name)( \
         const char *X, long stride, const int64_t *index, long rows, long length, long padded, \
@@ -140,10 +141,13 @@ static void NAME(descend)(
     { \
         for (long r = 0; r < rows; r++, out += padded) { \
             const type *x = (const type *)(X + (index ? index[r] : r) * stride); \
-            long d = 0; \
-            for (; d + WIDTH <= length; d += WIDTH) \
+            long ahead = r + 4 < rows ? r + 4 : rows - 1, d = 0; \
+            const type *next = (const type *)(X + (index ? index[ahead] : ahead) * stride); \
+            for (; d + WIDTH <= length; d += WIDTH) { \
+                __builtin_prefetch(next + d); \
                 *(V *)(out + d) = (LOAD(x + d) - *(const V *)(shift + d)) * \
                                   *(const V *)(factor + d); \
+            } \
             for (; d < length; d++) out[d] = ((float)x[d] - shift[d]) * factor[d]; \
             for (; d < padded; d++) out[d] = 0; \
         } \

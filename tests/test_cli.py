@@ -34,6 +34,14 @@ def test_train_makes_a_grid_and_tells_where_the_report_is(tmp_path, capsys):
     ]  # fmt: skip
 
 
+def test_a_plan_trains_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = call(capsys, "train", "digits", "--l2", "0,1", "--plan")
+    assert status == 0
+    assert out.startswith("stacks: 1 of 2 models\nmemory: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_report_redraws(tmp_path, capsys):
     call(capsys, *SHORT, "--out", tmp_path / "out")
     (tmp_path / "out" / "report.html").unlink()
@@ -62,6 +70,7 @@ def test_data_info_counts_the_classes(capsys):
         ([*SHORT, "--order", "sorted"], "order: input should be 'file'"),
         ([*SHORT, "--scaling", "unti"], "scaling: input should be 'unit'"),
         ([*SHORT, "--threads", "0"], "--threads"),
+        ([*SHORT, "--memory", "1e-7"], "memory of 100 bytes: one model needs"),
         ([*SHORT, "--epoch"], "--epoch"),
         (["fly"], "fly"),
         (["check", "dd2424-a1", "--preset", "loose"], "unknown gradient check"),

@@ -100,7 +100,7 @@ def reproduce(
     from onelayer.experiments.spec import load_spec
 
     asked = _adjusted(load_spec(spec), orders=orders, epochs=epochs, seed=seed)
-    _run_spec(asked, out, threads, source, force)
+    _run_spec(asked, out, source, force, threads=threads)
 
 
 @app.command(epilog="Example: onelayer train cifar10 --l2 0,0.1,1 --learning-rate 0.01,0.001")
@@ -117,6 +117,10 @@ def train(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and orders.")] = 0,
     threads: Threads = None,
+    memory: Annotated[float, typer.Option(help="GB that a stack may take while training.")] = 1.0,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say the stacks, memory and time, and train nothing.")
+    ] = False,
     out: Out = None,
     source: Source = None,
     force: Force = False,
@@ -136,7 +140,11 @@ def train(
         dtype=dtype,
         seed=seed,
     )
-    _run_spec(spec, out, threads, source, force)
+    resources = {"threads": threads, "memory": int(memory * 1e9)}
+    if plan:
+        _show_plan(spec, source, resources)
+    else:
+        _run_spec(spec, out, source, force, **resources)
 
 
 @app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")
@@ -225,16 +233,26 @@ def _adjusted(spec: "Spec", **asked: int | None) -> "Spec":
 
 
 def _run_spec(
-    spec: "Spec", out: Path | None, threads: int | None, source: Path | None, force: bool
+    spec: "Spec", out: Path | None, source: Path | None, force: bool, **resources: Any
 ) -> None:
     from onelayer.experiments.reproduce import reproduce as reproduce_spec
 
     folder = out or Path("runs") / spec.name
     results = reproduce_spec(
-        spec, folder, force=force, threads=threads, source=source, announce=typer.echo
+        spec, folder, force=force, source=source, announce=typer.echo, **resources
     )
     _show_results(results)
     typer.echo(f"report: {folder / 'report.html'}")
+
+
+def _show_plan(spec: "Spec", source: Path | None, resources: dict[str, Any]) -> None:
+    from onelayer.experiments.reproduce import forecast_spec
+
+    plan = forecast_spec(spec, source, **resources)
+    sizes = ", ".join(f"{plan.stacks.count(n)} of {n} models" for n in sorted(set(plan.stacks)))
+    typer.echo(f"stacks: {sizes}")
+    typer.echo(f"memory: {plan.bytes / 1e9:.3g} GB at most for the largest stack")
+    typer.echo(f"time: {plan.seconds:.3g} s of training")
 
 
 def _numbers(name: str, texts: list[str]) -> list[float]:

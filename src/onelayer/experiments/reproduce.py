@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from onelayer.progress import progress_bar
 from onelayer.report.figures import draw_checks
 from onelayer.report.page import write_report
 from onelayer.storage import atomic_file, output_folder
+from onelayer.training.forecast import Forecast, forecast
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import initial_parameters, train
 from onelayer.training.run import Run
@@ -39,13 +41,14 @@ def reproduce(
     out: Path,
     *,
     force: bool = False,
-    threads: int | None = None,
     source: Path | None = None,
     announce: Callable[[str], None] = print,
+    **resources: Any,
 ) -> Results:
     """Run `spec` and fill the folder `out`: runs, checks, tables, figures, report.
 
-    `source` is where the user keeps the data set, if not in the cache. If the data set cannot be
+    `source` is where the user keeps the data set, if not in the cache; `resources` are the threads
+    and the memory of onelayer.train. If the data set cannot be
     had at all, scikit-learn's digits stand in; the notice of that goes to `announce` before
     anything else happens, and into every table. `out` gets all of it or, on any error, nothing.
 
@@ -58,7 +61,7 @@ def reproduce(
         data = load_data(spec.data, source)
         if data.notice:
             announce(data.notice)
-        results = run_experiment(spec, data, threads)
+        results = run_experiment(spec, data, **resources)
         results.save(staging)
         with atomic_file(staging / "spec.json") as path:
             path.write_text(spec.model_dump_json(indent=1) + "\n", "utf-8")
@@ -122,13 +125,13 @@ def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
         return replace(load_dataset(STAND_IN), notice=notice)
 
 
-def run_experiment(spec: Spec, data: Dataset, threads: int | None = None) -> Results:
+def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
     """Check the gradients, train, repeat in shuffled orders and evaluate on the test split."""
     checks = tuple(run_checks(spec, data))
     seed, orders = spec.training.seed, spec.training.orders
-    run = _train(spec, data, spec.training.order, seed, threads, "training")
+    run = _train(spec, data, spec.training.order, seed, "training", **resources)
     repeats = tuple(
-        _train(spec, data, "shuffled", seed + n, threads, f"order {n} of {orders}")
+        _train(spec, data, "shuffled", seed + n, f"order {n} of {orders}", **resources)
         for n in range(1, orders + 1)
     )
     repeat_confusion = [_evaluate_on_test(spec, data, repeat) for repeat in repeats]
@@ -146,6 +149,22 @@ def run_experiment(spec: Spec, data: Dataset, threads: int | None = None) -> Res
         ).reshape(-1, len(spec.settings)),
         checks=checks,
     )
+
+
+def forecast_spec(spec: Spec, source: Path | None = None, **resources: Any) -> Forecast:
+    """Predict the stacks, memory and time of training the spec and its repeats."""
+    data, protocol = load_data(spec.data, source), spec.training
+    once = forecast(
+        data,
+        [setting.hyperparameters for setting in spec.settings],
+        batch_size=protocol.batch_size,
+        epochs=protocol.epochs,
+        order=protocol.order,
+        scaling=spec.data.scaling,
+        dtype=protocol.dtype,
+        **resources,
+    )
+    return replace(once, seconds=(1 + protocol.orders) * once.seconds)
 
 
 def run_checks(spec: Spec, data: Dataset) -> Iterator[BatchCheck]:
@@ -179,9 +198,7 @@ def _check_images(check: GradientCheckSpec, data: Dataset) -> None:
         )
 
 
-def _train(
-    spec: Spec, data: Dataset, order: str, seed: int, threads: int | None, title: str
-) -> Run:
+def _train(spec: Spec, data: Dataset, order: str, seed: int, title: str, **resources: Any) -> Run:
     protocol = spec.training
     with progress_bar(title, protocol.epochs) as update:
 
@@ -198,8 +215,8 @@ def _train(
             seed=seed,
             scaling=spec.data.scaling,
             dtype=protocol.dtype,
-            threads=threads,
             on_epoch=show,
+            **resources,
         )
 
 

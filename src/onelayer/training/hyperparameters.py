@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from onelayer.errors import InputError
 
+MOST_SETTINGS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Hyperparameters:
@@ -42,5 +44,14 @@ def grid(
     learning_rate: Sequence[float] = (Hyperparameters.learning_rate,),
     init_sd: Sequence[float] = (Hyperparameters.init_sd,),
 ) -> list[Hyperparameters]:
-    """Return every combination of the values, the last name varying fastest."""
+    """Return every combination of the values, the last name varying fastest.
+
+    Raises
+    ------
+    InputError
+        If there are more than a million combinations, or a value is out of range.
+    """
+    count = len(l2) * len(learning_rate) * len(init_sd)
+    if count > MOST_SETTINGS:
+        raise InputError(f"a grid of {count:,} settings; expected at most {MOST_SETTINGS:,}")
     return [Hyperparameters(*values) for values in itertools.product(l2, learning_rate, init_sd)]

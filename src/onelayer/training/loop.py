@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,12 @@ from threadpoolctl import threadpool_limits
 
 from onelayer.data.batches import ORDERS, batches
 from onelayer.data.dataset import Dataset
-from onelayer.data.scaling import fit_scaling
+from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.errors import InputError, unknown_name
 from onelayer.training.engine import Engine
 from onelayer.training.engines import best_engine
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.plan import MEMORY, cut_into_stacks
 from onelayer.training.provenance import provenance
 from onelayer.training.run import CURVES, History, Run
 
@@ -23,8 +24,18 @@ Dtype = Literal["float32", "float64"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 
 
+class _Trained(NamedTuple):
+    """What is left of one stack: parameters, curves (M, E + 1), where each model was stopped."""
+
+    weights: NDArray[Any]
+    biases: NDArray[Any]
+    curves: dict[str, NDArray[np.float64]]
+    stopped: list[str]
+    engine: str
+
+
 class OnEpoch(Protocol):
-    """Called before the first epoch and after every epoch with all that was measured so far."""
+    """Called, stack by stack, before the first epoch and after every one with what was measured."""
 
     def __call__(self, epoch: int, curves: dict[str, NDArray[np.float64]]) -> None:
         """Each curve is (M, E + 1); columns up to `epoch` are filled."""
@@ -42,6 +53,7 @@ def train(
     scaling: str = "unit",
     dtype: str = "float32",
     threads: int | None = None,
+    memory: int = MEMORY,
     engine: Callable[..., Engine] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Run:
@@ -52,7 +64,8 @@ def train(
     Before the first epoch and after every epoch loss, cost and accuracy are measured on the whole
     training and validation splits. The outcome of a model does not depend on its neighbours in the
     stack: everything random is drawn from `seed` alone. `threads` defaults to all cores, `engine`
-    to the fastest that this machine has.
+    to the fastest that this machine has. Where the models need more than `memory` bytes to train,
+    they are cut into several stacks, one after another.
 
     A model whose scores overflow is stopped with the weights it had, and Run.stopped says where;
     the others go on.
@@ -61,23 +74,26 @@ def train(
     ------
     InputError
         If there are no settings, the batch size is not in 1 … N, the epochs are negative, the
-        threads fewer than one, or a name is unknown.
+        threads fewer than one, a name is unknown, or the memory does not suffice.
     """
-    _check(data, settings, batch_size, epochs, order, dtype, threads)
+    check_protocol(data, settings, batch_size, epochs, order, dtype, threads)
+    stacks = cut_into_stacks(len(settings), data.n_classes, data.n_features, batch_size, memory)
     begin = time.perf_counter()
     scale = fit_scaling(scaling, data)
-    weights, biases = initial_parameters(data, settings, seed)
     with threadpool_limits(threads):
-        stack = (engine or best_engine(dtype))(
-            weights.astype(dtype),
-            biases.astype(dtype),
-            l2=np.array([setting.l2 for setting in settings]),
-            learning_rates=np.array([setting.learning_rate for setting in settings]),
-            scaling=scale,
-        )
-        curves, stopped = _run_epochs(stack, data, batch_size, epochs, order, seed, on_epoch)
+        trained = [
+            _run_epochs(
+                build_stack(data, settings[models.start : models.stop], seed, scale, dtype, engine),
+                data,
+                batch_size,
+                epochs,
+                order,
+                seed,
+                on_epoch,
+            )
+            for models in stacks
+        ]
         origin = provenance()
-    weights, biases = stack.parameters()
     return Run(
         settings=tuple(settings),
         protocol={
@@ -90,19 +106,41 @@ def train(
             "seed": seed,
             "dtype": dtype,
         },
-        weights=weights,
-        biases=biases,
-        history=History(**curves),
-        stopped=stopped,
+        weights=np.concatenate([part.weights for part in trained]),
+        biases=np.concatenate([part.biases for part in trained]),
+        history=History(
+            **{name: np.concatenate([part.curves[name] for part in trained]) for name in CURVES}
+        ),
+        stopped=tuple(place for part in trained for place in part.stopped),
         scaling=scale,
         class_names=data.class_names,
         image_shape=data.image_shape,
         provenance=origin
         | {
-            "engine": type(stack).__name__,
+            "engine": trained[0].engine,
+            "stacks": [len(models) for models in stacks],
             "seconds": time.perf_counter() - begin,
             "digests": dict(data.digests),
         },
+    )
+
+
+def build_stack(
+    data: Dataset,
+    settings: Sequence[Hyperparameters],
+    seed: int,
+    scaling: Scaling,
+    dtype: str,
+    engine: Callable[..., Engine] | None = None,
+) -> Engine:
+    """Return an engine that holds one model for every setting, before training."""
+    weights, biases = initial_parameters(data, settings, seed)
+    return (engine or best_engine(dtype))(
+        weights.astype(dtype),
+        biases.astype(dtype),
+        l2=np.array([setting.l2 for setting in settings]),
+        learning_rates=np.array([setting.learning_rate for setting in settings]),
+        scaling=scaling,
     )
 
 
@@ -128,8 +166,8 @@ def _run_epochs(
     order: str,
     seed: int,
     on_epoch: OnEpoch | None,
-) -> tuple[dict[str, NDArray[np.float64]], tuple[str, ...]]:
-    """Step and measure; return the curves and where each model was stopped."""
+) -> _Trained:
+    """Step and measure, epoch by epoch."""
     generator = np.random.default_rng((seed, 1))
     sound = np.ones(len(stack.penalties()), dtype=bool)
     stopped = [""] * len(sound)
@@ -144,7 +182,8 @@ def _run_epochs(
         _measure(stack, data, curves, epoch, sound)
         if on_epoch is not None:
             on_epoch(epoch, curves)
-    return curves, tuple(stopped)
+    weights, biases = stack.parameters()
+    return _Trained(weights, biases, curves, stopped, type(stack).__name__)
 
 
 def _measure(
@@ -167,7 +206,7 @@ def _measure(
             curves[f"{name}_{quantity}"][sound, epoch] = values[sound]
 
 
-def _check(
+def check_protocol(
     data: Dataset,
     settings: Sequence[Hyperparameters],
     batch_size: int,
@@ -176,6 +215,7 @@ def _check(
     dtype: str,
     threads: int | None,
 ) -> None:
+    """Raise InputError for the first part of the protocol that cannot be trained."""
     if not settings:
         raise InputError("no settings to train; give at least one")
     if not 1 <= batch_size <= len(data.train):

@@ -65,7 +65,8 @@ def reproduce(
         results.save(staging)
         with atomic_file(staging / "spec.json") as path:
             path.write_text(spec.model_dump_json(indent=1) + "\n", "utf-8")
-        write_report(results, staging)
+        with progress_bar("drawing the report", None):
+            write_report(results, staging)
     return results
 
 
@@ -129,9 +130,9 @@ def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
     """Check the gradients, train, repeat in shuffled orders and evaluate on the test split."""
     checks = tuple(run_checks(spec, data))
     seed, orders = spec.training.seed, spec.training.orders
-    run = _train(spec, data, spec.training.order, seed, "training", **resources)
+    run = _train(spec, data, spec.training.order, seed, "training: epoch", **resources)
     repeats = tuple(
-        _train(spec, data, "shuffled", seed + n, f"order {n} of {orders}", **resources)
+        _train(spec, data, "shuffled", seed + n, f"order {n} of {orders}: epoch", **resources)
         for n in range(1, orders + 1)
     )
     repeat_confusion = [_evaluate_on_test(spec, data, repeat) for repeat in repeats]
@@ -171,10 +172,11 @@ def run_checks(spec: Spec, data: Dataset) -> Iterator[BatchCheck]:
     """Yield the spec's gradient checks at the initial W and b, all K·D + K partials each."""
     scaling = fit_scaling(spec.data.scaling, data)
     weights, biases = initial_parameters(data, [Hyperparameters()], spec.training.seed)
-    for check in spec.gradient_checks:
-        _check_images(check, data)
-        batch = data.train.head(check.images)
-        for l2 in check.l2:
+    checks = [(check, l2) for check in spec.gradient_checks for l2 in check.l2]
+    with progress_bar("gradient check", len(checks)) as update:
+        for count, (check, l2) in enumerate(checks, 1):
+            _check_images(check, data)
+            batch = data.train.head(check.images)
             outcome = check_layer(
                 scaling.apply(batch.X),
                 batch.y,
@@ -187,6 +189,7 @@ def run_checks(spec: Spec, data: Dataset) -> Iterator[BatchCheck]:
                 tolerance=check.tolerance,
                 precision=check.precision,
             )
+            update(count, check.name)
             yield BatchCheck(check.name, check.images, l2, outcome)
 
 

@@ -344,20 +344,20 @@ static void evaluate_block(const stack *s, const char *X, int type, long stride,
     }
     for (long r = 0; r < rows; r++) {
         float *row = scores + r * C;
+        shift_scores(s, row, finite + r * s->models);
         for (long m = 0; m < s->models; m++) {
             const float *z = row + m * s->classes;
-            long best = 0;
-            for (long k = 1; k < s->classes; k++) best = z[k] > z[best] ? k : best;
-            hits[m] += best == y[r];
+            int hit = z[y[r]] == 0; /* the largest score, and the first of equals */
+            for (long k = 0; hit && k < y[r]; k++) hit = z[k] != 0;
+            hits[m] += hit;
+            losses[m] -= z[y[r]];
         }
-        shift_scores(s, row, finite);
-        for (long m = 0; m < s->models; m++) losses[m] -= row[m * s->classes + y[r]];
-        s->run->exponentials(row, C);
-        for (long m = 0; m < s->models; m++) {
-            float sum = 0;
-            for (long k = 0; k < s->classes; k++) sum += row[m * s->classes + k];
-            losses[m] += finite[m] ? log(sum) : NAN;
-        }
+    }
+    s->run->exponentials(scores, rows * C);
+    for (long i = 0; i < rows * s->models; i++) {
+        float sum = 0;
+        for (long k = 0; k < s->classes; k++) sum += scores[i * s->classes + k];
+        losses[i % s->models] += finite[i] ? log(sum) : NAN;
     }
 }
 
@@ -373,7 +373,7 @@ int stack_evaluate(const stack *s, const char *X, int type, long stride, const i
     {
         float *features = floats(EVALUATION_ROWS * (2 * PART + s->run->width));
         float *scores = floats(EVALUATION_ROWS * s->columns);
-        uint8_t *finite = malloc(M);
+        uint8_t *finite = malloc(EVALUATION_ROWS * M);
         if (!features || !scores || !finite) {
 #pragma omp atomic write
             enough = 0;

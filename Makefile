@@ -28,7 +28,7 @@ bench-compare: .venv/.bench  ## BASE=rev: fails if an epoch became slower than i
 	$(BIN)/python -m benchmarks.compare $(BASE)
 
 clean:  ## what the targets above made, except the downloaded data
-	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv runs/dd2424-a1 .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 KERNEL := setup.py $(wildcard src/onelayer/training/kernel/*)
 

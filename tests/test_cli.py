@@ -73,6 +73,10 @@ def test_data_info_counts_the_classes(capsys):
         ([*SHORT, "--memory", "1e-7"], "memory of 100 bytes: one model needs"),
         ([*SHORT, "--epoch"], "--epoch"),
         (["fly"], "fly"),
+        ([*SHORT, "--learning-rate", "1e300"], "expected a number from 0 to 1e+30"),
+        ([*SHORT, "--threads", "99999"], "threads 99999: expected 1 to"),
+        (["reproduce", "--epochs", "99999999999"], "epochs"),
+        (["train", "digits", "--source", "nowhere"], "nowhere: no such file or folder"),
         (["check", "dd2424-a1", "--preset", "loose"], "unknown gradient check"),
         (["report", "nowhere"], "results.json: not found"),
         (["data", "fetch", "digits"], "nothing to fetch"),
@@ -128,6 +132,18 @@ def test_every_command_has_help_and_an_example(capsys, command):
     assert status == 0
     assert "Usage" in out
     assert "Example: onelayer" in out or command in ([], ["data"])
+
+
+def test_the_version_is_said(capsys):
+    status, out, _ = call(capsys, "--version")
+    assert (status, out.split()[0]) == (0, "onelayer")
+
+
+@pytest.mark.parametrize("command", [[], ["data"]])
+def test_no_command_shows_the_help(capsys, command):
+    status, out, err = call(capsys, *command)
+    assert (status, err) == (2, "")
+    assert "Usage" in out
 
 
 def test_a_pipe_gets_no_progress_bar(tmp_path):

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix
 
 from made import make_data
+from onelayer.data.dataset import Split
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies, confusion_matrices, predict
 from onelayer.evaluation.results import BatchCheck, Results, best_by_validation, load_results
@@ -40,6 +41,15 @@ def test_confusion_and_accuracy_equal_scikit_learns(run):
 def test_the_last_accuracy_of_the_curve_is_that_of_the_confusion_matrix(run):
     measured = accuracies(confusion_matrices(run, DATA.validation))
     np.testing.assert_array_equal(measured, run.history.validation_accuracy[:, -1])
+
+
+def test_labels_of_bytes_are_counted_right_for_many_classes():
+    data = make_data(K=100)
+    run = train(data, SETTINGS, batch_size=10, epochs=1)
+    narrow = Split(data.test.X, data.test.y.astype(np.uint8))
+    np.testing.assert_array_equal(
+        confusion_matrices(run, narrow), confusion_matrices(run, data.test)
+    )
 
 
 def test_an_empty_confusion_matrix_has_no_accuracy():

@@ -163,6 +163,17 @@ def test_a_cost_that_drops_the_imaginary_part_is_told_so(layer):
         check(layer, cost=cost)
 
 
+def test_a_cost_that_does_not_use_the_bias_is_checked():
+    W, b = np.ones((2, 3)), np.ones(2)
+    outcome = check_gradient(lambda W, b: (W**2).sum(), lambda W, b: (2 * W, 0 * b), W, b)
+    assert outcome.passed
+
+
+def test_a_gradient_that_is_no_pair_is_told_so(layer):
+    with pytest.raises(InputError, match="must return two arrays"):
+        check(layer, lambda W, b: W)
+
+
 def test_a_gradient_of_the_wrong_shape_is_told_so(layer):
     with pytest.raises(InputError, match=r"shape \(9, 4\), expected \(4, 9\)"):
         check(layer, lambda W, b: (np.zeros((D, K)), np.zeros(K)))

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from onelayer.data.catalog import load_dataset
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies, confusion_matrices
 from onelayer.evaluation.results import load_results
-from onelayer.experiments.reproduce import check_gradients, redraw, reproduce
-from onelayer.experiments.spec import Spec, load_spec
+from onelayer.experiments.reproduce import check_gradients, load_data, redraw, reproduce
+from onelayer.experiments.spec import Spec, adjust, load_spec
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train
 
@@ -102,6 +104,8 @@ def test_a_redrawn_report_is_the_same_and_loses_nothing(out):
 
 def test_a_report_can_be_drawn_elsewhere(out, tmp_path):
     redraw(out, tmp_path / "there")
+    assert load_spec(str(tmp_path / "there" / "spec.json")) == make_spec()
+    redraw(tmp_path / "there")
     assert (tmp_path / "there" / "report.html").read_bytes() == (out / "report.html").read_bytes()
 
 
@@ -150,6 +154,7 @@ def test_without_a_source_the_digits_stand_in_and_every_output_says_so(
     for name in ("report.html", "table1.csv", "table1.md", "table1.tex", "results.json"):
         assert "STAND-IN DATA" in (tmp_path / "out" / name).read_text(), name
     assert load_results(tmp_path / "out").run.weights.shape == (4, 10, 64)
+    assert all(batch.check.passed for batch in results.checks)
 
 
 def test_only_the_selected_model_sees_the_test_split_where_the_spec_says_so(tmp_path):
@@ -157,6 +162,79 @@ def test_only_the_selected_model_sees_the_test_split_where_the_spec_says_so(tmp_
     results = reproduce(make_spec(training=training), tmp_path / "out")
     seen = ~np.isnan(results.test_accuracies)
     assert seen.tolist() == [m == results.selected for m in range(2)]
+
+
+def test_the_repeats_are_evaluated_for_the_model_that_the_main_run_selected(tmp_path):
+    settings = [{"l2": l2} for l2 in (0, 0.001, 0.01)]
+    training = {"epochs": 2, "orders": 4, "test": "selected"}
+    results = reproduce(make_spec(training=training, settings=settings), tmp_path / "out")
+    known = ~np.isnan(results.repeat_accuracies)
+    assert known.tolist() == [[m == results.selected for m in range(3)]] * 4
+    assert "NaN" not in (tmp_path / "out" / "results.json").read_text()
+
+
+def test_without_scikit_learn_the_reasons_of_both_failures_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("ONELAYER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "SOURCES", ())
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(InputError, match=r"cifar10.*no stand-in either: digits: needs scikit"):
+        load_data(load_spec("dd2424-a1").data)
+
+
+def test_other_epochs_than_the_specs_drop_the_published_figures():
+    spec = load_spec("dd2424-a1")
+    assert adjust(spec, epochs=40, orders=1).settings == spec.settings
+    assert all(s.published_accuracy is None for s in adjust(spec, epochs=6).settings)
+
+
+def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
+    def another_process(results, staging):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "report.html").write_text("theirs")
+
+    monkeypatch.setattr("onelayer.experiments.reproduce.write_report", another_process)
+    with pytest.raises(InputError, match="add --force"):
+        reproduce(make_spec(training={"epochs": 1}), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "report.html").read_text() == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("results.json", "published", [1]),
+        ("results.json", "published", ["a", 2]),
+        ("results.json", "confusion", []),
+        ("results.json", "confusion", [[1]]),
+        ("results.json", "confusion", 10**30),
+        ("results.json", "title", 5),
+        ("results.json", "notice", None),
+        ("run/run.json", "protocol", 5),
+        ("run/run.json", "class_names", list(range(10))),
+        ("run/run.json", "image_shape", [-1, -8, 8]),
+        ("run/run.json", "scaling", {}),
+        ("run/run.json", "provenance", []),
+        ("run/run.json", "settings", [{"l2": -1}, {}]),
+    ],
+)
+def test_an_edited_record_is_refused_in_one_line(out, tmp_path, file, key, value):
+    shutil.copytree(out, tmp_path / "out")
+    record = json.loads((tmp_path / "out" / file).read_text())
+    (tmp_path / "out" / file).write_text(json.dumps(record | {key: value}))
+    with pytest.raises(InputError, match="not results that can be read"):
+        redraw(tmp_path / "out")
+
+
+def test_a_record_cannot_lead_to_other_files(out, tmp_path):
+    shutil.copytree(out, tmp_path / "out")
+    (tmp_path / "secret_l2_0_W.csv").write_text("secret")
+    path = tmp_path / "out" / "gradient_check.json"
+    record = json.loads(path.read_text())
+    record[0]["name"] = "../../secret"
+    record[0]["matrices"]["W"] = "../../secret"
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="expected two files of errors"):
+        load_results(tmp_path / "out")
 
 
 def test_a_check_of_more_images_than_there_are_is_refused(tmp_path):

@@ -49,6 +49,8 @@ def test_defaults_are_those_of_the_protocol(tmp_path):
         ("name = ", "not a TOML file"),
         ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), "not a TOML file"),
         (MINIMAL + "l1 = 3\n", r"settings\.0\.l1: extra inputs are not permitted, found 3"),
+        (MINIMAL.replace('"a"', '"../a"'), "name: .*should match pattern"),
+        ("[" * 100_000, "not a TOML file"),
         (MINIMAL + "l2 = -1\n", r"settings\.0\.l2: .*greater than or equal to 0, found -1"),
         (MINIMAL + "learning_rate = 0\n", r"learning_rate: .*greater than 0, found 0"),
         (MINIMAL + "learning_rate = nan\n", r"learning_rate: .*finite number, found nan"),

@@ -1,5 +1,7 @@
 """The stack against the textbook, solo runs against stacks, and models that diverge."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -130,12 +132,19 @@ def test_a_diverging_model_stops_alone_and_is_reported(dtype):
     run = train(data, [SETTINGS[0], wild, SETTINGS[1]], **protocol)
     calm = train(data, [SETTINGS[0], SETTINGS[1]], **protocol)
     assert [bool(place) for place in run.stopped] == [False, True, False]
-    assert run.stopped[1].startswith("epoch ")
-    epoch = int(run.stopped[1].split()[1].rstrip(","))
+    epoch = int(re.search(r"epoch (\d+)", run.stopped[1]).group(1))
     assert np.isfinite(run.history.train_loss[1, :epoch]).all()
     assert np.isnan(run.history.train_loss[1, epoch:]).all()
     np.testing.assert_allclose(run.weights[[0, 2]], calm.weights, rtol=0, atol=2e-5)
     assert np.isfinite(run.history.validation_cost[[0, 2]]).all()
+
+
+def test_a_model_that_overflows_in_the_last_batch_is_stopped_too():
+    wild = Hyperparameters(10.0, 1e20)
+    run = train(make_data(), [SETTINGS[0], wild], batch_size=27, epochs=1)
+    assert run.stopped == ("", "the evaluation after epoch 1")
+    assert np.isnan(run.history.validation_loss[1, 1])
+    assert np.isfinite(run.history.train_cost[0]).all()
 
 
 def test_no_epochs_leave_the_initial_state_measured():

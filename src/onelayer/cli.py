@@ -29,7 +29,6 @@ Out = Annotated[Path | None, typer.Option(help="Output folder (default: runs/ an
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run wrote there.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights and orders.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: all cores).")]
-Values = Annotated[list[str] | None, typer.Option(help="One value, or several: 0,0.1,1.")]
 
 
 def main() -> None:
@@ -53,6 +52,8 @@ def run(arguments: list[str]) -> int:
         return _fail(f"{place}{error.strerror or error}")
     except KeyboardInterrupt:
         status = 130
+    except MemoryError:
+        return _fail("not enough memory; try fewer settings, a smaller batch or --memory")
     except Exception as error:
         # typer brings its own copy of click and exports no common base of its usage errors.
         if hasattr(error, "format_message"):
@@ -65,20 +66,29 @@ def run(arguments: list[str]) -> int:
 
 def _fail(message: str, status: int = 2) -> int:
     line = " ".join(message.split())
-    print(f"onelayer: {line}", file=sys.stderr)
+    if line:  # asked for nothing, typer shows the help and has no more to say
+        print(f"onelayer: {line}", file=sys.stderr)
     return status
 
 
-@app.callback()
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"onelayer {version('onelayer')}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Example: onelayer reproduce dd2424-a1 --out runs/a1")
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Say the version and stop.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say the version and stop."
+        ),
+    ] = False,
 ) -> None:
     """Every linear baseline in one pass, with gradients you can trust and a report to hand in."""
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"onelayer {installed('onelayer')}")
-        raise typer.Exit
 
 
 @app.command(epilog="Example: onelayer reproduce dd2424-a1 --out runs/a1 --orders 5")
@@ -95,20 +105,30 @@ def reproduce(
     threads: Threads = None,
     source: Source = None,
     force: Force = False,
-) -> None:
-    """Run a published experiment: check gradients, train, repeat, evaluate, report."""
-    from onelayer.experiments.spec import load_spec
+) -> int:
+    """Run a published experiment: check gradients, train, repeat, evaluate, report.
 
-    asked = _adjusted(load_spec(spec), orders=orders, epochs=epochs, seed=seed)
-    _run_spec(asked, out, source, force, threads=threads)
+    Exits with 1 if a gradient check fails.
+    """
+    from onelayer.experiments.spec import adjust, load_spec
+
+    asked = adjust(load_spec(spec), orders=orders, epochs=epochs, seed=seed)
+    return _run_spec(asked, out, source, force, threads=threads)
 
 
 @app.command(epilog="Example: onelayer train cifar10 --l2 0,0.1,1 --learning-rate 0.01,0.001")
 def train(
     dataset: Annotated[str, typer.Argument(help="A data set's name.")] = "cifar10",
-    l2: Values = None,
-    learning_rate: Values = None,
-    init_sd: Values = None,
+    l2: Annotated[
+        list[str] | None, typer.Option(help="λ, one or several: 0,0.1,1 (default: 0).")
+    ] = None,
+    learning_rate: Annotated[
+        list[str] | None, typer.Option(help="η, one or several (default: 0.01).")
+    ] = None,
+    init_sd: Annotated[
+        list[str] | None,
+        typer.Option(help="Deviation of the first weights, one or several (default: 0.01)."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a mini-batch.")] = 100,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 40,
     order: Annotated[str, typer.Option(help="Of the samples: file or shuffled.")] = "shuffled",
@@ -162,10 +182,10 @@ def check(
 ) -> int:
     """Check the gradients against numerical ones; exit with 1 if a check fails."""
     from onelayer.experiments.reproduce import check_gradients
-    from onelayer.experiments.spec import load_spec
+    from onelayer.experiments.spec import adjust, load_spec
 
     checks = check_gradients(
-        _adjusted(load_spec(spec), seed=seed),
+        adjust(load_spec(spec), seed=seed),
         out,
         preset=preset,
         force=force,
@@ -226,15 +246,9 @@ def data_info(
         typer.echo(f"{file} sha256 {digest}")
 
 
-def _adjusted(spec: "Spec", **asked: int | None) -> "Spec":
-    """Return the spec with the parts of its training protocol that were asked for."""
-    changes = {name: value for name, value in asked.items() if value is not None}
-    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
-
-
 def _run_spec(
     spec: "Spec", out: Path | None, source: Path | None, force: bool, **resources: Any
-) -> None:
+) -> int:
     from onelayer.experiments.reproduce import reproduce as reproduce_spec
 
     folder = out or Path("runs") / spec.name
@@ -243,6 +257,7 @@ def _run_spec(
     )
     _show_results(results)
     typer.echo(f"report: {folder / 'report.html'}")
+    return 0 if all(batch.check.passed for batch in results.checks) else 1
 
 
 def _show_plan(spec: "Spec", source: Path | None, resources: dict[str, Any]) -> None:
@@ -275,7 +290,10 @@ def _show_results(results: "Results") -> None:
     from rich.table import Table
 
     spread = results.repeat_spread
+    settings = results.run.settings
+    deviations = np.array([setting.init_sd for setting in settings])
     columns = {
+        "σ": deviations if len(set(deviations)) > 1 else np.full(len(settings), np.nan),
         "published": results.published,
         "test": results.test_accuracies,
         "validation": results.run.history.validation_accuracy[:, -1],
@@ -284,18 +302,18 @@ def _show_results(results: "Results") -> None:
         "min": spread.min,
         "max": spread.max,
     }
-    orders = f"; mean to max: test over {spread.repeats} shuffled orders" if spread.repeats else ""
+    orders = f"; mean to max: test, shuffled orders: {spread.repeats}" if spread.repeats else ""
     title = f"\nAccuracy{orders}"
     table = Table(title=title, caption=results.notice or None, box=None, padding=(0, 2, 0, 0))
     shown = [name for name, values in columns.items() if not np.isnan(values).all()]
     for column in ("λ", "η", *shown):
         table.add_column(column, justify="right")
-    for m, setting in enumerate(results.run.settings):
+    for m, setting in enumerate(settings):
         accuracies = (columns[name][m] for name in shown)
         table.add_row(
             f"{setting.l2:g}",
             f"{setting.learning_rate:g}",
-            *("" if np.isnan(value) else f"{value:.4f}" for value in accuracies),
+            *("" if np.isnan(value) else f"{value:.4g}" for value in accuracies),
         )
     Console().print(table)
     for batch in results.checks:
@@ -310,9 +328,10 @@ def _show_check(batch: "BatchCheck") -> None:
     from rich.table import Table
 
     errors = batch.check.errors_W[:10, :10]
-    title = f"{batch.name}: {batch.images} images, λ={batch.l2:g}; relative errors of W"
-    table = Table("class", *map(str, range(errors.shape[1])), title=title)
+    title = f"\n{batch.name}, images: {batch.images}, λ={batch.l2:g}; relative errors of W"
+    columns = map(str, range(errors.shape[1]))
+    table = Table("class", *columns, title=title, box=None, padding=(0, 1, 0, 0))
     for k, row in enumerate(errors):
-        table.add_row(str(k), *(f"{error:.1e}" for error in row))
-    Console(width=110).print(table)
+        table.add_row(str(k), *(f"{error:.0e}" for error in row))
+    Console().print(table)
     typer.echo(str(batch.check))

@@ -32,7 +32,9 @@ def progress_bar(
     columns += [DownloadColumn(), TransferSpeedColumn()] if bytes_ else [MofNCompleteColumn()]
     columns += [TimeRemainingColumn(), TextColumn("{task.fields[detail]}")]
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+    with Progress(
+        *columns, console=console, disable=not (sys.stderr and sys.stderr.isatty())
+    ) as progress:
         task = progress.add_task(title, total=total, detail="")
 
         def update(completed: float, detail: str = "") -> None:

@@ -60,6 +60,7 @@ def output_folder(path: Path, *, force: bool = False, add: bool = False) -> Iter
     staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield staging
+        check_output_folder(path, force=force)  # another process may have been quicker
         fresh = {str(file.relative_to(staging)) for file in _files(staging)} | {MANIFEST}
         earlier = _manifest(path)
         listed = fresh | earlier if add else fresh

@@ -57,6 +57,7 @@ def load_dataset(
     """
     if name not in _ENTRIES:
         raise unknown_name("data set", name, _ENTRIES)
+    _check_source(source)
     entry = _ENTRIES[name]
     given = dict(zip(SPLIT_NAMES, (train, validation, test), strict=True))
     chosen = {
@@ -91,9 +92,16 @@ def fetch_dataset(name: str, source: Path | None = None) -> Path:
     """
     if name not in _ENTRIES:
         raise unknown_name("data set", name, _ENTRIES)
+    _check_source(source)
     if name == "digits":
         raise InputError("digits: comes with scikit-learn, there is nothing to fetch")
     return cache.fetch_cifar10(source)
+
+
+def _check_source(source: Path | None) -> None:
+    """Refuse a source that is not there, even if the cache makes it needless."""
+    if source is not None and not source.exists():
+        raise InputError(f"{source}: no such file or folder")
 
 
 def _choose(name: str, split: str, entry: _Entry, parts: Parts | None) -> list[str]:

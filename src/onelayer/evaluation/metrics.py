@@ -22,7 +22,7 @@ def predict(run: Run, X: NDArray[Any]) -> NDArray[np.intp]:
 def confusion_matrices(run: Run, split: Split) -> NDArray[np.intp]:
     """Return C (M, K, K): C[m, i, j] counts the rows of class i that model m calls class j."""
     K = len(run.class_names)
-    pairs = split.y * K + predict(run, split.X)  # (M, N)
+    pairs = split.y.astype(np.intp) * K + predict(run, split.X)  # (M, N)
     return np.array([np.bincount(row, minlength=K * K).reshape(K, K) for row in pairs])
 
 

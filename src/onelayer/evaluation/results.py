@@ -37,6 +37,11 @@ class Results:
     `published` has one accuracy a setting, NaN where there is none. `confusion` (M, K, K) counts
     the test samples of `run` (see confusion_matrices), all zero for a model that was not evaluated;
     `repeat_accuracies` (R, M) are the test accuracies of the repeats.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not belong together.
     """
 
     title: str
@@ -48,6 +53,21 @@ class Results:
     confusion: NDArray[np.intp]
     repeat_accuracies: NDArray[np.float64]
     checks: tuple[BatchCheck, ...]
+
+    def __post_init__(self) -> None:
+        M, K = len(self.run.settings), len(self.run.class_names)
+        shapes = {
+            "published": (self.published.shape, (M,)),
+            "confusion": (self.confusion.shape, (M, K, K)),
+            "repeat accuracies": (self.repeat_accuracies.shape, (len(self.repeats), M)),
+        }
+        for name, (found, expected) in shapes.items():
+            if found != expected:
+                raise InputError(f"{name} of the shape {found}, expected {expected}")
+        if (self.confusion < 0).any():
+            raise InputError("confusion holds a negative count")
+        if not all(isinstance(text, str) for text in (self.title, self.source, self.notice)):
+            raise InputError("title, source and notice must be texts")
 
     @property
     def test_samples(self) -> int:
@@ -81,9 +101,9 @@ class Results:
             "title": self.title,
             "source": self.source,
             "notice": self.notice,
-            "published": [None if np.isnan(value) else value for value in self.published],
+            "published": _nullable(self.published),
             "confusion": self.confusion.tolist(),
-            "repeat_accuracies": self.repeat_accuracies.tolist(),
+            "repeat_accuracies": [_nullable(row) for row in self.repeat_accuracies],
         }
         _write_json(folder / RESULTS_FILE, record)
         save_checks(folder, self.checks)
@@ -120,10 +140,12 @@ def load_results(folder: Path) -> Results:
                 load_run(folder / "repeats" / str(number)) for number in range(1, len(repeats) + 1)
             ),
             confusion=np.array(record["confusion"], dtype=np.intp),
-            repeat_accuracies=repeats.reshape(-1, len(run.settings)),
+            repeat_accuracies=repeats.reshape(len(repeats), len(run.settings)),
             checks=tuple(_load_checks(folder)),
         )
-    except (KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+    except (
+        ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError
+    ) as error:  # fmt: skip
         raise InputError(f"{folder}: not results that can be read ({error!r})") from error
 
 
@@ -131,8 +153,8 @@ def save_checks(folder: Path, checks: tuple[BatchCheck, ...]) -> None:
     """Write gradient_check.json and every error matrix as CSV, W as (K, D), b as (K, 1)."""
     records = []
     for batch in checks:
-        check, stem = batch.check, f"{batch.name}_l2_{batch.l2:g}"
-        matrices = {"W": f"gradient_check/{stem}_W.csv", "b": f"gradient_check/{stem}_b.csv"}
+        check = batch.check
+        matrices = {letter: _matrix_file(batch.name, batch.l2, letter) for letter in "Wb"}
         _write_matrix(folder / matrices["W"], check.errors_W)
         _write_matrix(folder / matrices["b"], check.errors_b[:, None])
         records.append(
@@ -155,11 +177,18 @@ def save_checks(folder: Path, checks: tuple[BatchCheck, ...]) -> None:
     _write_json(folder / CHECKS_FILE, records)
 
 
+def _matrix_file(name: str, l2: float, letter: str) -> str:
+    """Return where the errors of W or b lie, in the output folder."""
+    return f"gradient_check/{Path(name).name}_l2_{l2:g}_{letter}.csv"
+
+
 def _load_checks(folder: Path) -> Iterator[BatchCheck]:
     for record in json.loads((folder / CHECKS_FILE).read_text("utf-8")):
-        errors_W, errors_b = (
-            np.loadtxt(folder / record["matrices"][name], delimiter=",", ndmin=2) for name in "Wb"
-        )
+        # The record's own file names are not trusted: they could lead anywhere.
+        files = [folder / _matrix_file(record["name"], record["l2"], letter) for letter in "Wb"]
+        if not all(file.is_file() for file in files):
+            raise InputError(f"{files[0]} and {files[1]}: expected two files of errors")
+        errors_W, errors_b = (np.loadtxt(file, delimiter=",", ndmin=2) for file in files)
         worst = record["worst"]
         check = GradientCheck(
             method=record["method"],
@@ -171,6 +200,11 @@ def _load_checks(folder: Path) -> Iterator[BatchCheck]:
             worst=WorstEntry(**worst | {"index": tuple(worst["index"])}),
         )
         yield BatchCheck(record["name"], record["images"], record["l2"], check)
+
+
+def _nullable(values: NDArray[np.float64]) -> list[float | None]:
+    """Return the values with None for NaN, which JSON has not."""
+    return [None if np.isnan(value) else float(value) for value in values]
 
 
 def _write_json(path: Path, record: object) -> None:

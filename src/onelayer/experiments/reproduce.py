@@ -1,5 +1,6 @@
 """Run an experiment from its spec and leave everything in one folder."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -34,6 +35,7 @@ from onelayer.training.loop import initial_parameters, train
 from onelayer.training.run import Run
 
 STAND_IN = "digits"
+SPEC_FILE = "spec.json"
 
 
 def reproduce(
@@ -63,7 +65,7 @@ def reproduce(
             announce(data.notice)
         results = run_experiment(spec, data, **resources)
         results.save(staging)
-        with atomic_file(staging / "spec.json") as path:
+        with atomic_file(staging / SPEC_FILE) as path:
             path.write_text(spec.model_dump_json(indent=1) + "\n", "utf-8")
         with progress_bar("drawing the report", None):
             write_report(results, staging)
@@ -87,6 +89,8 @@ def check_gradients(
         If the spec has no such check, or `out` exists and `force` is not given.
     """
     names = [check.name for check in spec.gradient_checks]
+    if not names:
+        raise InputError(f"{spec.name}: the spec has no [[gradient_checks]]")
     if preset is not None and preset not in names:
         raise unknown_name(f"gradient check of {spec.name}", preset, names)
     chosen = tuple(check for check in spec.gradient_checks if preset in (None, check.name))
@@ -102,10 +106,16 @@ def check_gradients(
 
 
 def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> None:
-    """Draw the report of the results in `folder` anew, there or in `out`; nothing is trained."""
+    """Draw the report of the results in `folder` anew, there or with a copy of them in `out`."""
     results = load_results(folder)
-    with output_folder(out or folder, force=force or out is None, add=out is None) as staging:
-        write_report(results, staging)
+    if out is None:
+        with output_folder(folder, force=True, add=True) as staging:
+            write_report(results, staging)
+    else:
+        with output_folder(out, force=force) as staging:
+            results.save(staging)
+            shutil.copy(folder / SPEC_FILE, staging)
+            write_report(results, staging)
 
 
 def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
@@ -123,7 +133,10 @@ def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
             f"STAND-IN DATA: scikit-learn's {STAND_IN} instead of {spec.dataset}, "
             f"so no figure here is comparable with a published one. Reason: {error}"
         )
-        return replace(load_dataset(STAND_IN), notice=notice)
+        try:
+            return replace(load_dataset(STAND_IN), notice=notice)
+        except InputError as missing:
+            raise NoSourceError(f"{error}; no stand-in either: {missing}") from error
 
 
 def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
@@ -135,7 +148,8 @@ def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
         _train(spec, data, "shuffled", seed + n, f"order {n} of {orders}: epoch", **resources)
         for n in range(1, orders + 1)
     )
-    repeat_confusion = [_evaluate_on_test(spec, data, repeat) for repeat in repeats]
+    tested = _tested_models(spec, run)
+    repeat_confusion = [_evaluate_on_test(data, repeat, tested) for repeat in repeats]
     published = [setting.published_accuracy for setting in spec.settings]
     return Results(
         title=spec.title,
@@ -144,7 +158,7 @@ def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
         published=_published(published, comparable=not data.notice),
         run=run,
         repeats=repeats,
-        confusion=_evaluate_on_test(spec, data, run),
+        confusion=_evaluate_on_test(data, run, tested),
         repeat_accuracies=np.array(
             [accuracies(confusion) for confusion in repeat_confusion]
         ).reshape(-1, len(spec.settings)),
@@ -206,8 +220,9 @@ def _train(spec: Spec, data: Dataset, order: str, seed: int, title: str, **resou
     with progress_bar(title, protocol.epochs) as update:
 
         def show(epoch: int, curves: dict[str, NDArray[np.float64]]) -> None:
-            losses = " ".join(f"{loss:.3f}" for loss in curves["train_loss"][:8, epoch])
-            update(epoch, f"loss {losses}")
+            losses = curves["train_loss"][:, epoch]
+            shown = " ".join(f"{loss:.3f}" for loss in losses[:4])
+            update(epoch, f"loss {shown}{' …' if len(losses) > 4 else ''}")
 
         return train(
             data,
@@ -223,17 +238,23 @@ def _train(spec: Spec, data: Dataset, order: str, seed: int, title: str, **resou
         )
 
 
-def _evaluate_on_test(spec: Spec, data: Dataset, run: Run) -> NDArray[np.intp]:
+def _tested_models(spec: Spec, run: Run) -> list[int]:
+    """Return the models that may see the test split; validation of the main run chooses."""
+    if spec.training.test == "selected":
+        return [best_by_validation(run)]
+    return list(range(len(run.settings)))
+
+
+def _evaluate_on_test(data: Dataset, run: Run, models: list[int]) -> NDArray[np.intp]:
     """Return the confusion matrices (M, K, K) on the test split.
 
-    They are zero for models that were stopped and for those that the spec keeps from the test.
+    They are zero for all but `models`, and for those that were stopped.
     """
     K = data.n_classes
     confusion = np.zeros((len(run.settings), K, K), dtype=np.intp)
-    sound = [model for model, place in enumerate(run.stopped) if not place]
+    sound = [model for model in models if not run.stopped[model]]
     if data.test is not None and sound:
-        seen = sound if spec.training.test == "all" else [best_by_validation(run)]
-        confusion[seen] = confusion_matrices(run, data.test)[seen]
+        confusion[sound] = confusion_matrices(run, data.test)[sound]
     return confusion
 
 

@@ -43,7 +43,7 @@ class TrainingSpec(_Section):
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 100
-    epochs: Annotated[int, Field(ge=0)] = 40
+    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 40
     order: Order = "file"
     orders: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
@@ -70,18 +70,18 @@ class GradientCheckSpec(_Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
     method: derivatives.Method
-    step: Positive
+    step: Annotated[float, Field(gt=0, le=1)]
     images: Annotated[int, Field(ge=1)]
-    l2: tuple[NotNegative, ...]
+    l2: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
     eps: Positive
     tolerance: Positive
     precision: gradient_check.Precision = "double"
 
 
 class Spec(_Section):
-    """A whole experiment."""
+    """A whole experiment; its name is that of its output folder, too."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: str
     source: str = ""
     data: DataSpec
@@ -97,6 +97,19 @@ class Spec(_Section):
         if twice:
             raise ValueError(f"two gradient checks are called {twice[0]}")
         return self
+
+
+def adjust(spec: Spec, **asked: int | None) -> Spec:
+    """Return the spec with the parts of its training protocol that are not None replaced.
+
+    With another number of epochs its published accuracies no longer belong to it and are dropped.
+    """
+    changes = {name: value for name, value in asked.items() if value is not None}
+    training = TrainingSpec.model_validate(spec.training.model_dump() | changes)
+    settings = spec.settings
+    if training.epochs != spec.training.epochs:
+        settings = tuple(s.model_copy(update={"published_accuracy": None}) for s in settings)
+    return spec.model_copy(update={"training": training, "settings": settings})
 
 
 def spec_of_grid(dataset: str, values: dict[str, list[float]], **protocol: Any) -> Spec:
@@ -148,7 +161,7 @@ def load_spec(name: str) -> Spec:
         if path.suffix == ".json":
             return Spec.model_validate_json(text)
         return Spec.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not a TOML file: {error}") from error
     except ValidationError as error:
         raise InputError(f"{path}: {_first_line(error)}") from error

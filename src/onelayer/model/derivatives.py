@@ -80,27 +80,30 @@ class BlackBox:
     def moved(self, delta: complex) -> tuple[Array, Array]:
         """Return cost with W[k, d] + delta for every k, d, and with b[k] + delta for every k."""
         W, b = _locked(self.W), _locked(self.b)
-        costs_W = self._each_entry(self.W, delta, lambda moved: self._call(moved, b))
-        costs_b = self._each_entry(self.b, delta, lambda moved: self._call(W, moved))
+        costs_W, seen_W = self._each_entry(self.W, delta, lambda moved: self._call(moved, b))
+        costs_b, seen_b = self._each_entry(self.b, delta, lambda moved: self._call(W, moved))
+        if isinstance(delta, complex) and not (seen_W or seen_b):
+            raise InputError(
+                "the cost function turns complex numbers into real ones, so the complex step "
+                'cannot see through it; use method="centred"'
+            )
         return costs_W, costs_b
 
-    def _each_entry(self, array: Array, delta: complex, cost: Callable[[Array], Any]) -> Array:
+    def _each_entry(
+        self, array: Array, delta: complex, cost: Callable[[Array], Any]
+    ) -> tuple[Array, bool]:
+        """Return the cost with each entry moved, and whether any of them was complex."""
         kind = np.result_type(array, delta)
         moving = array.astype(kind)
         shown = moving.view()
         shown.flags.writeable = False
-        costs = np.empty(array.shape, kind)
+        costs, seen = np.empty(array.shape, kind), False
         for index in np.ndindex(array.shape):
             moving[index] += delta
-            value = cost(shown)
-            if isinstance(delta, complex) and not np.iscomplexobj(value):
-                raise InputError(
-                    "the cost function turns complex numbers into real ones, so the complex step "
-                    'cannot see through it; use method="centred"'
-                )
-            costs[index] = value
+            costs[index] = value = cost(shown)
+            seen |= np.iscomplexobj(value)
             moving[index] = array[index]
-        return costs
+        return costs, seen
 
     def _call(self, W: Array, b: Array) -> Any:
         try:

@@ -223,8 +223,8 @@ def tell_stopped(results: Results) -> list[str]:
     if not points:
         return []
     text = (
-        "A model whose scores are no longer finite is stopped: it keeps the weights it had, and "
-        "its curves end there."
+        "A model whose scores or cost are no longer finite is stopped: its curves end there, and "
+        "it is neither tested nor compared."
     )
     return [text, *points]
 

@@ -117,11 +117,14 @@ def tell_smoothness(run: Run) -> list[str]:
     if run.image_shape is None or min(run.image_shape[1:]) < 2:
         return []
     variation = total_variation(weight_images(run)).mean(axis=1)
+    sound = [model for model, place in enumerate(run.stopped) if not place]
+    if not sound:
+        return []
     names = setting_labels(run)
-    measured = [f"{value:.3f} for {name}" for value, name in zip(variation, names, strict=True)]
-    shown = listing(measured)
-    if len(measured) > POINTS:
-        shown = f"{variation.min():.3f} to {variation.max():.3f} for the {len(names)} settings"
+    shown = listing([f"{variation[model]:.3f} for {names[model]}" for model in sound])
+    if len(sound) > POINTS:
+        known = variation[sound]
+        shown = f"{known.min():.3f} to {known.max():.3f} for the {len(sound)} settings"
     text = (
         "Smoothness is measured by the total variation of the weight images: the mean absolute "
         "difference of horizontally and of vertically neighbouring pixels, added, on images "
@@ -144,12 +147,17 @@ def _factor(before: float, after: float) -> str:
 
 
 def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
-    """Yield pairs of models that differ in `name` alone, next to each other by its value."""
-    values = [vars(setting) for setting in run.settings]
-    for low, mine in enumerate(values):
+    """Yield pairs of models that differ in `name` alone, next to each other by its value.
+
+    Stopped models are left out.
+    """
+    values = {
+        model: vars(setting) for model, setting in enumerate(run.settings) if not run.stopped[model]
+    }
+    for low, mine in values.items():
         above = [
             (other[name], high)
-            for high, other in enumerate(values)
+            for high, other in values.items()
             if other[name] > mine[name] and {**other, name: 0} == {**mine, name: 0}
         ]
         if above:

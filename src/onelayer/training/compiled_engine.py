@@ -76,16 +76,17 @@ class CompiledEngine:
 
     def step(self, split: Split, rows: Rows) -> NDArray[np.bool_]:
         """See Engine.step: equations (8) to (11) for all models at once."""
-        X, index = (split.X[rows], None) if isinstance(rows, slice) else (split.X, rows)
+        if isinstance(rows, slice) or not _is_readable(split.X):
+            features, index = _stored(split.X[rows]), self._ffi.NULL
+        else:  # the kernel gathers the rows where they are
+            features, index = split.X, self._buffer("int64_t[]", rows)
         y = np.ascontiguousarray(split.y[rows], dtype=np.int64)
         sound = np.empty(self._shape[0], dtype=bool)
-        pointer = self._ffi.NULL if index is None else self._buffer("int64_t[]", index)
-        features = _stored(X)
         self._enough(
             self._lib.stack_step(
                 self._stack,
                 *self._features(features),
-                pointer,
+                index,
                 self._buffer("int64_t[]", y),
                 len(y),
                 self._buffer("uint8_t[]", sound),
@@ -130,7 +131,8 @@ class CompiledEngine:
         return self._ffi.cast("char *", X.ctypes.data), _TYPES[X.dtype], X.strides[0]
 
     def _floats(self, array: Array) -> Any:
-        return self._buffer("float[]", np.ascontiguousarray(array, dtype=np.float32))
+        with np.errstate(over="ignore"):  # a model that overflows is found out and stopped
+            return self._buffer("float[]", np.ascontiguousarray(array, dtype=np.float32))
 
     def _buffer(self, kind: str, array: Array) -> Any:
         return self._ffi.from_buffer(kind, array)
@@ -144,6 +146,10 @@ class CompiledEngine:
 
 def _stored(X: Array) -> Array:
     """Return X as the kernel reads it: one of its types, values of a row side by side."""
-    if X.dtype not in _TYPES:
-        return X.astype(np.float32)
-    return X if X.strides[1] == X.itemsize else np.ascontiguousarray(X)
+    if _is_readable(X):
+        return X
+    return np.ascontiguousarray(X, dtype=X.dtype if X.dtype in _TYPES else np.float32)
+
+
+def _is_readable(X: Array) -> bool:
+    return X.dtype in _TYPES and X.strides[1] == X.itemsize

@@ -1,13 +1,13 @@
 """What each model of a stack has of its own."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onelayer.errors import InputError
 
 MOST_SETTINGS = 1_000_000
+LARGEST = 1e30  # whatever is larger overflows in float32 before it diverges
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Hyperparameters:
     Raises
     ------
     InputError
-        If a value is negative or not a finite number, or the learning rate is 0.
+        If a value is negative, beyond 1e30 or not a number, or the learning rate is 0.
     """
 
     l2: float = 0.0
@@ -29,13 +29,14 @@ class Hyperparameters:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not math.isfinite(value) or value < 0:
-                raise InputError(f"{name} is {value}; it must be a finite number, not negative")
+            if not 0 <= value <= LARGEST:
+                raise InputError(f"{name} is {value}; expected a number from 0 to {LARGEST:g}")
         if self.learning_rate == 0:
             raise InputError("learning_rate is 0; it must be above 0")
 
     def __str__(self) -> str:
-        return f"λ={self.l2:g}, η={self.learning_rate:g}"
+        sd = "" if self.init_sd == Hyperparameters.init_sd else f", σ={self.init_sd:g}"
+        return f"λ={self.l2:g}, η={self.learning_rate:g}{sd}"
 
 
 def grid(

@@ -1,6 +1,7 @@
 """Training: the only epoch loop."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -67,14 +68,15 @@ def train(
     to the fastest that this machine has. Where the models need more than `memory` bytes to train,
     they are cut into several stacks, one after another.
 
-    A model whose scores overflow is stopped with the weights it had, and Run.stopped says where;
-    the others go on.
+    A model whose scores or cost are no longer finite is stopped, and Run.stopped says where; the
+    others go on.
 
     Raises
     ------
     InputError
         If there are no settings, the batch size is not in 1 … N, the epochs are negative, the
-        threads fewer than one, a name is unknown, or the memory does not suffice.
+        threads fewer than one or far more than cores, a name is unknown, or the memory does not
+        suffice.
     """
     check_protocol(data, settings, batch_size, epochs, order, dtype, threads)
     stacks = cut_into_stacks(len(settings), data.n_classes, data.n_features, batch_size, memory)
@@ -178,8 +180,10 @@ def _run_epochs(
                 now_sound = stack.step(data.train, rows)
                 for model in np.flatnonzero(sound & ~now_sound):
                     stopped[model] = f"epoch {epoch}, batch {count}"
-                sound = now_sound
-        _measure(stack, data, curves, epoch, sound)
+                sound &= now_sound
+        for model in np.flatnonzero(sound & ~_measure(stack, data, curves, epoch, sound)):
+            stopped[model] = f"the evaluation after epoch {epoch}"
+            sound[model] = False
         if on_epoch is not None:
             on_epoch(epoch, curves)
     weights, biases = stack.parameters()
@@ -192,18 +196,25 @@ def _measure(
     curves: dict[str, NDArray[np.float64]],
     epoch: int,
     sound: NDArray[np.bool_],
-) -> None:
-    """Fill column `epoch` of every curve; a stopped model's stays NaN."""
+) -> NDArray[np.bool_]:
+    """Fill column `epoch` of every curve and say whose costs are finite; others' stay NaN."""
     penalties = stack.penalties()
-    for name, split in (("train", data.train), ("validation", data.validation)):
-        measured = stack.evaluate(split)
+    measured = {
+        "train": stack.evaluate(data.train),
+        "validation": stack.evaluate(data.validation),
+    }
+    finite = sound.copy()
+    for evaluation in measured.values():
+        finite &= np.isfinite(evaluation.loss + penalties)
+    for name, evaluation in measured.items():
         columns = (
-            ("loss", measured.loss),
-            ("cost", measured.loss + penalties),
-            ("accuracy", measured.accuracy),
+            ("loss", evaluation.loss),
+            ("cost", evaluation.loss + penalties),
+            ("accuracy", evaluation.accuracy),
         )
         for quantity, values in columns:
-            curves[f"{name}_{quantity}"][sound, epoch] = values[sound]
+            curves[f"{name}_{quantity}"][finite, epoch] = values[finite]
+    return finite
 
 
 def check_protocol(
@@ -225,8 +236,9 @@ def check_protocol(
         )
     if epochs < 0:
         raise InputError(f"epochs {epochs}: expected 0 or more")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads {threads}: expected 1 or more")
+    most = 16 * (os.cpu_count() or 1)
+    if threads is not None and not 1 <= threads <= most:
+        raise InputError(f"threads {threads}: expected 1 to {most}")
     if order not in ORDERS:
         raise unknown_name("order", order, ORDERS)
     if dtype not in DTYPES:

@@ -119,8 +119,9 @@ class NumpyEngine:
         """Lay out η (1, M, 1) and the weight decay 1 − 2ηλ (M·K,); a frozen model has 0 and 1."""
         rates = np.where(self._sound, self._rates, 0.0)
         decays = 1 - 2 * rates * self._l2
-        self._steps = rates[None, :, None].astype(self._dtype)
-        self._decays = np.repeat(decays, self._shape[1]).astype(self._dtype)
+        with np.errstate(over="ignore"):  # a model that overflows is found out and stopped
+            self._steps = rates[None, :, None].astype(self._dtype)
+            self._decays = np.repeat(decays, self._shape[1]).astype(self._dtype)
 
 
 class _FeatureReader:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.scaling import Scaling
-from onelayer.errors import InputError
+from onelayer.data.scaling import METHODS, Scaling
+from onelayer.errors import InputError, unknown_name
 from onelayer.storage import atomic_file
 from onelayer.training.hyperparameters import Hyperparameters
 
@@ -73,14 +73,14 @@ class Run:
 
     def __post_init__(self) -> None:
         M, K = len(self.settings), len(self.class_names)
-        D = self.weights.shape[-1]
+        D = self.weights.shape[-1] if self.weights.ndim else 0
         shapes = {
             "weights": (self.weights.shape, (M, K, D)),
             "biases": (self.biases.shape, (M, K)),
             "stopped": ((len(self.stopped),), (M,)),
             "scaling shift": (self.scaling.shift.shape, (D,)),
             "scaling factor": (self.scaling.factor.shape, (D,)),
-            "image shape": (math.prod(self.image_shape or (D,)), D),
+            "image shape": (math.prod(max(0, side) for side in self.image_shape or (D,)), D),
             **{
                 name: (curve.shape, (M, self.history.epochs + 1))
                 for name, curve in vars(self.history).items()
@@ -89,6 +89,10 @@ class Run:
         for name, (found, expected) in shapes.items():
             if found != expected:
                 raise InputError(f"{name} of the shape {found}, expected {expected}")
+        if not all(isinstance(record, Mapping) for record in (self.protocol, self.provenance)):
+            raise InputError("protocol and provenance must be records")
+        if not all(isinstance(text, str) for text in (*self.class_names, *self.stopped)):
+            raise InputError("class names and places of a stop must be texts")
 
     def scores(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return the scores (N, M, K) of stored (unscaled) features X (N, D).
@@ -104,7 +108,7 @@ class Run:
 
     def save(self, folder: str | Path) -> None:
         """Write run.json and run.safetensors into `folder`, each whole or not at all."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         folder = Path(folder)
         arrays = {
@@ -125,7 +129,7 @@ class Run:
             "provenance": dict(self.provenance),
         }
         with atomic_file(folder / "run.safetensors") as path:
-            save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+            path.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
         with atomic_file(folder / "run.json") as path:
             path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
@@ -153,6 +157,8 @@ def load_run(folder: str | Path) -> Run:
             raise InputError(f"{folder / 'run.json'}: format {record['format']}, expected {FORMAT}")
         arrays = load_file(folder / "run.safetensors")
         shape = record["image_shape"]
+        if record["scaling"] not in METHODS:
+            raise unknown_name("scaling", str(record["scaling"]), METHODS)
         return Run(
             settings=tuple(Hyperparameters(**setting) for setting in record["settings"]),
             protocol=record["protocol"],

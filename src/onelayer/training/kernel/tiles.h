@@ -166,7 +166,7 @@ CONVERT(double, convert_float64, LOAD_DOUBLES)
 static void NAME(exponentials)(float *s, long C)
 {
     for (long c = 0; c < C; c++) {
-        float x = s[c] < -87.0f ? -87.0f : s[c];
+        float x = s[c] >= -87.0f ? s[c] : -87.0f; /* what is not a number, too */
         float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* nearest whole number */
         float r = x - n * 0.693145752f - n * 1.42860677e-6f;
         float p = 1.38889e-3f;

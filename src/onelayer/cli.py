@@ -291,9 +291,7 @@ def _show_results(results: "Results") -> None:
 
     spread = results.repeat_spread
     settings = results.run.settings
-    deviations = np.array([setting.init_sd for setting in settings])
     columns = {
-        "σ": deviations if len(set(deviations)) > 1 else np.full(len(settings), np.nan),
         "published": results.published,
         "test": results.test_accuracies,
         "validation": results.run.history.validation_accuracy[:, -1],
@@ -306,14 +304,15 @@ def _show_results(results: "Results") -> None:
     title = f"\nAccuracy{orders}"
     table = Table(title=title, caption=results.notice or None, box=None, padding=(0, 2, 0, 0))
     shown = [name for name, values in columns.items() if not np.isnan(values).all()]
-    for column in ("λ", "η", *shown):
+    for column in ("λ", "η", "σ", *shown):
         table.add_column(column, justify="right")
     for m, setting in enumerate(settings):
         accuracies = (columns[name][m] for name in shown)
         table.add_row(
             f"{setting.l2:g}",
             f"{setting.learning_rate:g}",
-            *("" if np.isnan(value) else f"{value:.4g}" for value in accuracies),
+            f"{setting.init_sd:g}",
+            *("" if np.isnan(value) else f"{value:.4f}" for value in accuracies),
         )
     Console().print(table)
     for batch in results.checks:

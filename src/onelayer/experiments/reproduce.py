@@ -152,7 +152,7 @@ def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
     repeat_confusion = [_evaluate_on_test(data, repeat, tested) for repeat in repeats]
     published = [setting.published_accuracy for setting in spec.settings]
     return Results(
-        title=spec.title,
+        title=spec.title if not data.notice else f"{spec.title} (stand-in: {data.name})",
         source=spec.source,
         notice=data.notice,
         published=_published(published, comparable=not data.notice),

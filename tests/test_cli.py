@@ -11,7 +11,7 @@ import pytest
 
 from onelayer.cli import run
 
-COMMAND = [sys.executable, "-c", "from onelayer.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "onelayer"]
 SHORT = ["train", "digits", "--epochs", "1"]
 
 

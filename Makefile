@@ -6,13 +6,16 @@ READY := .venv/.ready
 MODELS ?= 1 4 20 100
 ROUNDS ?= 9
 
-.PHONY: run test check bench bench-compare clean
+.PHONY: run test test-slow check bench bench-compare clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
 
 test: $(READY)  ## all tests; those on real CIFAR-10 run when it can be had
 	$(BIN)/pytest
+
+test-slow: $(READY)  ## training on more data than memory; needs 4 GB of disk
+	$(BIN)/pytest -m slow
 
 check: $(READY)  ## lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks

@@ -12,10 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from made import make_data
+from made_folder import write_folder
+from onelayer.data import batches as batch_orders
+from onelayer.data.batches import ORDERS
+from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
+from onelayer.evaluation.metrics import confusion_matrices
 from onelayer.model import network
+from onelayer.training import compiled_engine
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
 from onelayer.training.engines import best_engine
 from onelayer.training.hyperparameters import grid
@@ -153,6 +159,39 @@ def test_huge_but_finite_scores_have_a_finite_loss(engine):
     stack = engine(weights, biases, scaling=scaling, **options)
     assert stack.step(split, slice(0, 10)).all()
     assert np.isfinite(stack.evaluate(split).loss).all()
+
+
+LAYOUTS = {
+    "one mapped file": {},
+    "ragged shards": {"train": (1, 250, 3, 199, 247), "validation": (699, 1)},
+    "shards smaller than a batch": {"train": (7,) * 100, "validation": (350, 350)},
+}
+
+
+@any_engine
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("stored", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("sizes", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_mapped_files_give_the_bits_of_memory(tmp_path, monkeypatch, engine, order, stored, sizes):
+    # Small windows, and for what is mapped small pieces: none may show in the result.
+    monkeypatch.setattr(batch_orders, "RUN", 16)
+    monkeypatch.setattr(batch_orders, "WINDOW", 5)
+    full_scale = 255.0 if stored is np.uint8 else 1.0
+    data = make_data(N=700, D=37, dtype=stored, full_scale=full_scale)
+    mapped = load_dataset(write_folder(tmp_path, data, sizes))
+    models = grid(l2=[0, 0.1], learning_rate=[0.01, 0.1])
+    for scaling in ("unit", "standardise"):
+        protocol = {"batch_size": 47, "epochs": 2, "scaling": scaling, "engine": engine}
+        expected = train(data, models, order=order, **protocol)
+        with monkeypatch.context() as pieces:
+            pieces.setattr(compiled_engine, "_EVALUATION_BLOCKS", 2)
+            got = train(mapped, models, order=order, **protocol)
+        assert got.weights.tobytes() == expected.weights.tobytes()
+        assert got.biases.tobytes() == expected.biases.tobytes()
+        for name, curve in vars(expected.history).items():
+            assert getattr(got.history, name).tobytes() == curve.tobytes(), name
+        ours, theirs = confusion_matrices(got, mapped.test), confusion_matrices(got, data.test)
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.skipif(not WIDTHS, reason="no compiled engine on this machine")

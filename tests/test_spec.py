@@ -55,7 +55,7 @@ def test_defaults_are_those_of_the_protocol(tmp_path):
         (MINIMAL + "learning_rate = 0\n", r"learning_rate: .*greater than 0, found 0"),
         (MINIMAL + "learning_rate = nan\n", r"learning_rate: .*finite number, found nan"),
         (MINIMAL + "[training]\nbatch_size = 0\n", "batch_size: .*greater than or equal to 1"),
-        (MINIMAL + '[training]\norder = "random"\n', "order: .*'file' or 'shuffled'"),
+        (MINIMAL + '[training]\norder = "random"\n', "order: .*'file', 'shuffled' or 'windowed'"),
         (MINIMAL.replace("digits", "digits") + '[training]\nseed = "x"\n', "seed: .*valid integer"),
         (MINIMAL.replace("[[settings]]\n", ""), "settings: field required"),
         ('settings = []\nname="a"\ntitle="A"\n[data]\ndataset="digits"', "settings: .*at least 1"),

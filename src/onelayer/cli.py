@@ -22,6 +22,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets and say what 
 app.add_typer(data_app, name="data")
 
 SpecName = Annotated[str, typer.Argument(help="A shipped spec's name, or a spec file.")]
+Dataset = Annotated[str, typer.Argument(help="A data set's name, or a folder of .npy files.")]
 Source = Annotated[
     Path | None, typer.Option(help="A folder or archive of the data set that you already have.")
 ]
@@ -118,7 +119,7 @@ def reproduce(
 
 @app.command(epilog="Example: onelayer train cifar10 --l2 0,0.1,1 --learning-rate 0.01,0.001")
 def train(
-    dataset: Annotated[str, typer.Argument(help="A data set's name.")] = "cifar10",
+    dataset: Dataset = "cifar10",
     l2: Annotated[
         list[str] | None, typer.Option(help="λ, one or several: 0,0.1,1 (default: 0).")
     ] = None,
@@ -131,7 +132,9 @@ def train(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a mini-batch.")] = 100,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 40,
-    order: Annotated[str, typer.Option(help="Of the samples: file or shuffled.")] = "shuffled",
+    order: Annotated[
+        str, typer.Option(help="Of the samples: file, shuffled or windowed.")
+    ] = "shuffled",
     orders: Annotated[int, typer.Option(min=0, help="Repeats in other shuffled orders.")] = 0,
     scaling: Annotated[str, typer.Option(help="unit, standardise or none.")] = "unit",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -225,7 +228,7 @@ def data_fetch(
 
 @data_app.command("info", epilog="Example: onelayer data info cifar10")
 def data_info(
-    name: Annotated[str, typer.Argument(help="A data set's name.")] = "cifar10",
+    name: Dataset = "cifar10",
     source: Source = None,
 ) -> None:
     """Say what a data set holds: samples, features, classes and counts, digests."""

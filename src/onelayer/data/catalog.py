@@ -1,6 +1,7 @@
 """The data sets that are known by name."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from onelayer.data import cache, cifar
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, Split
+from onelayer.data.folder import load_folder
+from onelayer.data.npy import Mapped, stamp
 from onelayer.errors import InputError, unknown_name
 
 Parts = str | Sequence[str]
@@ -32,20 +35,22 @@ class _Entry:
 
 
 def load_dataset(
-    name: str,
+    name: str | Path,
     *,
     train: Parts = DEFAULT,
     validation: Parts = DEFAULT,
     test: Parts | None = DEFAULT,
     source: Path | None = None,
 ) -> Dataset:
-    """Return the data set `name`: "cifar10", or "digits", the small one that needs no network.
+    """Return the data set `name`: "cifar10", "digits", which needs no network, or a folder.
 
     Each split is a part of the data set or a sequence of parts, which follow each other; `test`
     may be None. For "cifar10" the parts are data_batch_1 to data_batch_5 and test_batch; by default
     data_batch_1 trains, data_batch_2 validates and test_batch tests. They are fetched if they are
     not on this machine, from `source` if it is given, and verified every time; X stays on disk,
     mapped, where a split is a single part. For "digits" the parts are train, validation and test.
+    A folder holds its splits as .npy files, as docs/data.md says: of the options it takes
+    `test=None` alone.
 
     Raises
     ------
@@ -55,6 +60,11 @@ def load_dataset(
         If a name is unknown, a part is named twice, a file is not what was published, or `source`
         is not the data set.
     """
+    name = str(name)
+    if name not in _ENTRIES and (os.sep in name or Path(name).is_dir()):
+        if (train, validation, test or DEFAULT, source) != (DEFAULT, DEFAULT, DEFAULT, None):
+            raise InputError(f"{name}: a folder has no parts to choose from, and no source")
+        return load_folder(Path(name), test=test is not None)
     if name not in _ENTRIES:
         raise unknown_name("data set", name, _ENTRIES)
     _check_source(source)
@@ -150,7 +160,8 @@ def _map_records(path: Path) -> Split:
     """Return the samples of a binary part: X is a view of the mapped file."""
     mapped = np.memmap(path, np.uint8, mode="r").reshape(-1, cifar.RECORD)
     records: NDArray[np.uint8] = mapped.view(np.ndarray)
-    return Split(records[:, 1:], records[:, 0].astype(np.intp))
+    file = Mapped(path, records, stamp(path.stat()))
+    return Split(records[:, 1:], records[:, 0].astype(np.intp), (file,))
 
 
 _DIGITS_ROWS = {"train": slice(0, 1000), "validation": slice(1000, 1397), "test": slice(1397, None)}

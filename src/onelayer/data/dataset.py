@@ -1,29 +1,66 @@
-"""Labelled samples in memory or mapped from disk."""
+"""Labelled samples, in memory or mapped from files."""
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.npy import Mapped
+from onelayer.data.shards import Shards
 from onelayer.errors import InputError
 
+Features = NDArray[np.generic] | Shards
+BLOCK = 1000  # rows looked at together: memory stays small whatever N is
 SPLIT_NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Split:
-    """N labelled samples: X (N, D) as stored, y (N,) class indices."""
+    """N labelled samples: X (N, D) as stored, y (N,) class indices.
 
-    X: NDArray[np.generic]
+    `files` are those that X is mapped from, in order; none if X is in memory.
+    """
+
+    X: Features
     y: NDArray[np.intp]
+    files: tuple[Mapped, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)
 
     def head(self, samples: int) -> "Split":
-        """Return the first `samples` samples, without copying."""
-        return Split(self.X[:samples], self.y[:samples])
+        """Return the first `samples` samples, without copying what lies in one file."""
+        return Split(self.X[:samples], self.y[:samples], self.files)
+
+    def blocks(self, rows: int) -> Iterator[slice]:
+        """Yield slices of `rows` consecutive rows to read one after another, and of what is left.
+
+        This is how a whole split is read. Where blocks begin does not depend on the files, so
+        neither do the bits of what is summed over them.
+
+        Raises
+        ------
+        InputError
+            If a mapped file has changed since it was opened.
+        """
+        self.check_unchanged()
+        return (slice(n, min(n + rows, len(self))) for n in range(0, len(self), rows))
+
+    def check_unchanged(self) -> None:
+        """Raise InputError if a file that X is mapped from has changed since."""
+        for file in self.files:
+            file.check_unchanged()
+
+    def place(self, row: int) -> str:
+        """Return how to call a row in a message: by its file, if X is mapped."""
+        ends = list(accumulate(len(file.array) for file in self.files))
+        if not ends:
+            return f"row {row}"
+        file = self.files[bisect_right(ends, row)]
+        return f"{file.path}: row {row - ends[bisect_right(ends, row)] + len(file.array)}"
 
 
 @dataclass(frozen=True)
@@ -92,9 +129,16 @@ def _check_split(where: str, split: Split, n_features: int, n_classes: int) -> N
     wrong = np.flatnonzero((y < 0) | (y >= n_classes))
     if wrong.size:
         raise InputError(
-            f"{where}: row {wrong[0]} has the label {y[wrong[0]]}, expected 0 to {n_classes - 1}"
+            f"{where}: {split.place(wrong[0])} has the label {y[wrong[0]]}, "
+            f"expected 0 to {n_classes - 1}"
         )
     if X.dtype.kind == "f":
-        broken = np.flatnonzero(~np.isfinite(X).all(axis=1))
+        _check_finite(where, split)
+
+
+def _check_finite(where: str, split: Split) -> None:
+    for rows in split.blocks(BLOCK):
+        broken = np.flatnonzero(~np.isfinite(split.X[rows]).all(axis=1))
         if broken.size:
-            raise InputError(f"{where}: row {broken[0]} holds a value that is not finite")
+            place = split.place(rows.start + int(broken[0]))
+            raise InputError(f"{where}: {place} holds a value that is not finite")

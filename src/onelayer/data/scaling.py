@@ -6,12 +6,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import Dataset
+from onelayer.data.dataset import BLOCK, Dataset, Features, Split
 from onelayer.errors import unknown_name
 
 Method = Literal["unit", "standardise", "none"]
 METHODS: tuple[str, ...] = get_args(Method)
-_BLOCK = 1000  # rows converted at a time: memory stays small whatever N is
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,9 @@ class Scaling:
     shift: NDArray[np.float64]
     factor: NDArray[np.float64]
 
-    def apply(self, X: NDArray[np.generic], dtype: Any = np.float64) -> NDArray[Any]:
+    def apply(self, X: Features, dtype: Any = np.float64) -> NDArray[Any]:
         """Return the scaled features (N, D) of stored features X (N, D)."""
-        scaled: NDArray[Any] = X.astype(dtype)
+        scaled: NDArray[Any] = np.array(X, dtype)
         scaled -= self.shift.astype(dtype)
         scaled *= self.factor.astype(dtype)
         return scaled
@@ -42,17 +41,27 @@ def fit_scaling(method: str, data: Dataset) -> Scaling:
     if method == "unit":
         return Scaling(method, np.zeros(D), np.full(D, 1.0 / data.full_scale))
     if method == "standardise":
-        X = data.train.X
-        mean, deviation = _moments(X)
-        # The mean of equal numbers is off by a rounding error, which must not become the scale.
-        varies = (X.max(axis=0) > X.min(axis=0)) & (deviation > 0)
+        mean, deviation, varies = _moments(data.train)
         return Scaling(method, mean, 1.0 / np.where(varies, deviation, 1.0))
     raise unknown_name("scaling", method, METHODS)
 
 
-def _moments(X: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation (divisor N) of each column, in two passes over X."""
-    blocks = [X[start : start + _BLOCK] for start in range(0, len(X), _BLOCK)]
-    mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(X)
-    variance = sum(np.square(block - mean).sum(axis=0) for block in blocks) / len(X)
-    return np.asarray(mean), np.sqrt(variance)
+def _moments(
+    split: Split,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return mean, standard deviation (divisor N) and whether it is one, of each column of X.
+
+    In two passes. The mean of equal numbers is off by a rounding error, which must not become the
+    scale: a column varies if it holds two numbers.
+    """
+    D = split.X.shape[1]
+    total, first, varies = np.zeros(D), split.X[:1], np.zeros(D, dtype=bool)
+    for rows in split.blocks(BLOCK):
+        X = split.X[rows]
+        total += X.sum(axis=0, dtype=np.float64)
+        varies |= (first != X).any(axis=0)
+    mean, squares = total / len(split), np.zeros(D)
+    for rows in split.blocks(BLOCK):
+        squares += np.square(np.subtract(split.X[rows], mean)).sum(axis=0)
+    deviation = np.sqrt(squares / len(split))
+    return mean, deviation, varies & (deviation > 0)

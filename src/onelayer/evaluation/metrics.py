@@ -1,29 +1,28 @@
 """What a run predicts on a split, counted."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import Split
+from onelayer.data.dataset import BLOCK, Features, Split
 from onelayer.training.run import Run
 
-_BLOCK = 1000  # rows scored at a time: memory stays small whatever N is
 
-
-def predict(run: Run, X: NDArray[Any]) -> NDArray[np.intp]:
+def predict(run: Run, X: Features) -> NDArray[np.intp]:
     """Return the class that each model predicts for each stored row of X, (M, N)."""
     blocks = [
-        run.scores(X[start : start + _BLOCK]).argmax(axis=2) for start in range(0, len(X), _BLOCK)
+        run.scores(X[start : start + BLOCK]).argmax(axis=2) for start in range(0, len(X), BLOCK)
     ]
     return np.concatenate(blocks).T
 
 
 def confusion_matrices(run: Run, split: Split) -> NDArray[np.intp]:
     """Return C (M, K, K): C[m, i, j] counts the rows of class i that model m calls class j."""
-    K = len(run.class_names)
-    pairs = split.y.astype(np.intp) * K + predict(run, split.X)  # (M, N)
-    return np.array([np.bincount(row, minlength=K * K).reshape(K, K) for row in pairs])
+    M, K = len(run.settings), len(run.class_names)
+    confusion = np.zeros((M, K * K), dtype=np.intp)
+    for rows in split.blocks(BLOCK):
+        pairs = split.y[rows].astype(np.intp) * K + predict(run, split.X[rows])  # (M, rows)
+        confusion += [np.bincount(row, minlength=K * K) for row in pairs]
+    return confusion.reshape(M, K, K)
 
 
 def accuracies(confusion: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -144,8 +144,9 @@ def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
     checks = tuple(run_checks(spec, data))
     seed, orders = spec.training.seed, spec.training.orders
     run = _train(spec, data, spec.training.order, seed, "training: epoch", **resources)
+    again = "windowed" if spec.training.order == "windowed" else "shuffled"
     repeats = tuple(
-        _train(spec, data, "shuffled", seed + n, f"order {n} of {orders}: epoch", **resources)
+        _train(spec, data, again, seed + n, f"order {n} of {orders}: epoch", **resources)
         for n in range(1, orders + 1)
     )
     tested = _tested_models(spec, run)

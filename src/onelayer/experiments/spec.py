@@ -26,7 +26,7 @@ class _Section(BaseModel):
 
 
 class DataSpec(_Section):
-    """Which parts of which data set are the splits, and how features are scaled."""
+    """Which parts of which data set, or which folder, are the splits; how features are scaled."""
 
     dataset: str
     train: Parts = DEFAULT
@@ -38,8 +38,8 @@ class DataSpec(_Section):
 class TrainingSpec(_Section):
     """The protocol: one run in `order`, and `orders` repeats, each in a shuffled order of its own.
 
-    `test` says which models see the test split: every one, as a published table of several
-    settings needs, or only the one that the validation split chose.
+    The repeats are windowed if `order` is. `test` says which models see the test split: every one,
+    as a published table of several settings needs, or only the one that the validation split chose.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 100
@@ -124,10 +124,11 @@ def spec_of_grid(dataset: str, values: dict[str, list[float]], **protocol: Any) 
         If a value is out of range or a name unknown: names the option.
     """
     settings = [SettingSpec(**vars(setting)) for setting in grid(**values)]
+    name = Path(dataset).resolve().name  # of a folder the last part alone: runs/ comes before it
     try:
         return Spec(
-            name=dataset,
-            title=f"Training on {dataset}",
+            name=name,
+            title=f"Training on {name}",
             data=DataSpec(dataset=dataset, scaling=protocol.pop("scaling")),
             training=TrainingSpec(test="selected", **protocol),
             settings=tuple(settings),

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import Split
+from onelayer.data.dataset import Features, Split
 from onelayer.data.scaling import Scaling
+from onelayer.data.shards import Shards
 from onelayer.training.engine import Evaluation, Rows
 
 Array = NDArray[Any]
@@ -39,6 +40,7 @@ def _load_kernel() -> Any:
 
 _kernel = _load_kernel()
 _TYPES = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
+_EVALUATION_BLOCKS = 128  # of the kernel, a call: enough for all threads
 WIDTHS = tuple(w for w in (16, 8) if _kernel is not None and _kernel.lib.stack_supports(w))
 
 
@@ -76,39 +78,25 @@ class CompiledEngine:
 
     def step(self, split: Split, rows: Rows) -> NDArray[np.bool_]:
         """See Engine.step: equations (8) to (11) for all models at once."""
-        if isinstance(rows, slice) or not _is_readable(split.X):
-            features, index = _stored(split.X[rows]), self._ffi.NULL
-        else:  # the kernel gathers the rows where they are
-            features, index = split.X, self._buffer("int64_t[]", rows)
-        y = np.ascontiguousarray(split.y[rows], dtype=np.int64)
         sound = np.empty(self._shape[0], dtype=bool)
-        self._enough(
-            self._lib.stack_step(
-                self._stack,
-                *self._features(features),
-                index,
-                self._buffer("int64_t[]", y),
-                len(y),
-                self._buffer("uint8_t[]", sound),
-            )
-        )
+        _held, samples = self._samples(split, rows)
+        self._enough(self._lib.stack_step(self._stack, *samples, self._buffer("uint8_t[]", sound)))
         return sound
 
     def evaluate(self, split: Split) -> Evaluation:
         """See Engine.evaluate: block by block, summed in float64."""
         M, N = self._shape[0], len(split)
-        losses, hits = np.empty(M), np.empty(M, dtype=np.int64)
-        features, y = _stored(split.X), np.ascontiguousarray(split.y, dtype=np.int64)
-        self._enough(
-            self._lib.stack_evaluate(
-                self._stack,
-                *self._features(features),
-                self._buffer("int64_t[]", y),
-                N,
-                self._buffer("double[]", losses),
-                self._buffer("int64_t[]", hits),
+        losses, hits = np.zeros(M), np.zeros(M, dtype=np.int64)
+        for rows in split.blocks(_EVALUATION_BLOCKS * self._lib.stack_evaluation_rows()):
+            _held, samples = self._samples(split, rows)
+            self._enough(
+                self._lib.stack_evaluate(
+                    self._stack,
+                    *samples,
+                    self._buffer("double[]", losses),
+                    self._buffer("int64_t[]", hits),
+                )
             )
-        )
         return Evaluation(losses / N, hits / N)
 
     def penalties(self) -> NDArray[np.float64]:
@@ -126,9 +114,15 @@ class CompiledEngine:
         )
         return weights, biases
 
-    def _features(self, X: Array) -> tuple[Any, int, int]:
-        """Return the address, the type and the bytes a row of stored features."""
-        return self._ffi.cast("char *", X.ctypes.data), _TYPES[X.dtype], X.strides[0]
+    def _samples(self, split: Split, rows: Rows) -> tuple[Array | Shards, tuple[Any, ...]]:
+        """Return rows as the kernel takes them: type, addresses, labels, how many.
+
+        Before them the features themselves: while these are held, the addresses are good.
+        """
+        X, addresses = _locate(split.X, rows)
+        y = np.ascontiguousarray(split.y[rows], dtype=np.int64)
+        buffers = (self._buffer("int64_t[]", array) for array in (addresses, y))
+        return X, (_TYPES[X.dtype], *buffers, len(y))
 
     def _floats(self, array: Array) -> Any:
         with np.errstate(over="ignore"):  # a model that overflows is found out and stopped
@@ -144,12 +138,15 @@ class CompiledEngine:
         return outcome
 
 
-def _stored(X: Array) -> Array:
-    """Return X as the kernel reads it: one of its types, values of a row side by side."""
-    if _is_readable(X):
-        return X
-    return np.ascontiguousarray(X, dtype=X.dtype if X.dtype in _TYPES else np.float32)
+def _locate(X: Features, rows: Rows) -> tuple[Array | Shards, NDArray[np.int64]]:
+    """Return features that the kernel can read and where in memory each of the rows begins.
 
-
-def _is_readable(X: Array) -> bool:
-    return X.dtype in _TYPES and X.strides[1] == X.itemsize
+    They are X itself if it is of one of the kernel's types with the values of a row side by side.
+    """
+    if X.dtype not in _TYPES or X.strides[1] != X.dtype.itemsize:
+        copied = np.ascontiguousarray(X[rows], X.dtype if X.dtype in _TYPES else np.float32)
+        return copied, copied.ctypes.data + np.arange(len(copied)) * copied.strides[0]
+    index = np.arange(*rows.indices(len(X))) if isinstance(rows, slice) else rows
+    if isinstance(X, Shards):
+        return X, X.addresses(index)
+    return X, X.ctypes.data + index * X.strides[0]

@@ -60,8 +60,9 @@ def train(
 ) -> Run:
     """Train one model for every setting, all in one pass over the mini-batches.
 
-    Mini-batch gradient descent on equation (5). `order` is "file" (consecutive rows) or "shuffled"
-    (a fresh permutation each epoch, the same for all models); the last batch may be smaller.
+    Mini-batch gradient descent on equation (5). `order` is "file" (consecutive rows), "shuffled" (a
+    fresh permutation each epoch, the same for all models) or "windowed" (shuffled within windows,
+    for data larger than memory; see docs/data.md); the last batch may be smaller.
     Before the first epoch and after every epoch loss, cost and accuracy are measured on the whole
     training and validation splits. The outcome of a model does not depend on its neighbours in the
     stack: everything random is drawn from `seed` alone. `threads` defaults to all cores, `engine`
@@ -75,8 +76,8 @@ def train(
     ------
     InputError
         If there are no settings, the batch size is not in 1 … N, the epochs are negative, the
-        threads fewer than one or far more than cores, a name is unknown, or the memory does not
-        suffice.
+        threads fewer than one or far more than cores, a name is unknown, the memory does not
+        suffice, or a mapped file has changed since it was opened.
     """
     check_protocol(data, settings, batch_size, epochs, order, dtype, threads)
     stacks = cut_into_stacks(len(settings), data.n_classes, data.n_features, batch_size, memory)
@@ -176,6 +177,7 @@ def _run_epochs(
     curves = {name: np.full((len(sound), epochs + 1), math.nan) for name in CURVES}
     for epoch in range(epochs + 1):
         if epoch > 0:
+            data.train.check_unchanged()
             for count, rows in enumerate(batches(len(data.train), batch_size, order, generator), 1):
                 now_sound = stack.step(data.train, rows)
                 for model in np.flatnonzero(sound & ~now_sound):

@@ -15,10 +15,10 @@ stack *stack_new(int width, long models, long classes, long features,
 void stack_free(stack *s);
 void stack_parameters(const stack *s, float *weights, float *biases);
 void stack_squares(const stack *s, double *squares);
-int stack_step(stack *s, const char *X, int type, long stride, const int64_t *index,
-               const int64_t *y, long rows, uint8_t *sound);
-int stack_evaluate(const stack *s, const char *X, int type, long stride, const int64_t *y,
-                   long rows, double *losses, int64_t *hits);
+int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows, uint8_t *sound);
+long stack_evaluation_rows(void);
+int stack_evaluate(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
+                   double *losses, int64_t *hits);
 """
 
 builder = FFI()

@@ -16,8 +16,8 @@
 #define PART 768            /* features a part, about: a tile of W then stays in the L1 cache */
 #define EVALUATION_ROWS 96  /* rows scored at a time: their part of X stays in the L2 cache */
 
-typedef void convert_rows(const char *X, long stride, const int64_t *index, long rows, long length,
-                          long padded, const float *shift, const float *factor, float *out);
+typedef void convert_rows(const int64_t *X, long start, long rows, long length, long padded,
+                          const float *shift, const float *factor, float *out);
 
 typedef struct {
     int rows, cols, width; /* the tile of scores, and floats a register */
@@ -177,14 +177,12 @@ void stack_squares(const stack *s, double *squares)
     }
 }
 
-static void convert(const stack *s, int type, const char *X, long stride, const int64_t *index,
-                    long rows, long part, float *out)
+static void convert(const stack *s, int type, const int64_t *X, long rows, long part, float *out)
 {
-    static const long sizes[] = {1, 4, 8};
     long start = part_start(s, part), end = part_start(s, part + 1);
     long stored = (end < s->features ? end : s->features) - start;
-    s->run->convert[type](X + start * sizes[type], stride, index, rows, stored, end - start,
-                          s->shift + start, s->factor + start, out);
+    s->run->convert[type](X, start, rows, stored, end - start, s->shift + start, s->factor + start,
+                          out);
 }
 
 /* Subtract each model's largest score; return in `finite` whether all of a model's are finite. */
@@ -275,9 +273,9 @@ static share share_of(const stack *s, long item, long groups)
     return w;
 }
 
-/* One step on the rows `index` of X (NULL: the first ones); y (rows). 0: no memory. */
-int stack_step(stack *s, const char *X, int type, long stride, const int64_t *index,
-               const int64_t *y, long rows, uint8_t *sound)
+/* One step on the rows at the addresses X, so that a batch is read where it lies, in however many
+ * arrays; y (rows). 0: no memory. */
+int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows, uint8_t *sound)
 {
     int threads = team(s, rows), unsound = 0;
     if (!reserve(s, rows)) return 0;
@@ -289,7 +287,7 @@ int stack_step(stack *s, const char *X, int type, long stride, const int64_t *in
 #pragma omp for schedule(static)
         for (long part = 0; part < s->parts; part++) {
             float *features = s->X + part_start(s, part) * room;
-            convert(s, type, X, stride, index, rows, part, features);
+            convert(s, type, X, rows, part, features);
             if (groups > 1) continue;
             share w = share_of(s, part, 1);
             run->scores(features, w.length, s->weights + w.start, s->padded, w.length, whole, C,
@@ -330,15 +328,15 @@ int stack_step(stack *s, const char *X, int type, long stride, const int64_t *in
 }
 
 /* Losses and hits of one block of rows, (M) each. */
-static void evaluate_block(const stack *s, const char *X, int type, long stride, const int64_t *y,
-                           long rows, float *features, float *scores, uint8_t *finite,
+static void evaluate_block(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
+                           float *features, float *scores, uint8_t *finite,
                            double *losses, int64_t *hits)
 {
     long C = s->columns, whole = rounded(rows, s->run->rows);
     for (long r = 0; r < whole; r++) memcpy(scores + r * C, s->biases, C * sizeof(float));
     for (long part = 0; part < s->parts; part++) {
         long start = part_start(s, part), length = part_start(s, part + 1) - start;
-        convert(s, type, X, stride, NULL, rows, part, features);
+        convert(s, type, X, rows, part, features);
         s->run->scores(features, length, s->weights + start, s->padded, length, whole, C, scores,
                        C, 1);
     }
@@ -361,9 +359,12 @@ static void evaluate_block(const stack *s, const char *X, int type, long stride,
     }
 }
 
-/* The sums of the losses (M) and the right predictions (M) over all rows of X. 0: no memory. */
-int stack_evaluate(const stack *s, const char *X, int type, long stride, const int64_t *y,
-                   long rows, double *losses, int64_t *hits)
+/* A caller who evaluates piece by piece cuts at multiples of so many rows: the bits are the same. */
+long stack_evaluation_rows(void) { return EVALUATION_ROWS; }
+
+/* Add the losses (M) and the right predictions (M) of the rows at X. 0: no memory. */
+int stack_evaluate(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
+                   double *losses, int64_t *hits)
 {
     long M = s->models, blocks = (rows + EVALUATION_ROWS - 1) / EVALUATION_ROWS;
     double *block_losses = calloc(blocks * M, sizeof(double));
@@ -384,13 +385,12 @@ int stack_evaluate(const stack *s, const char *X, int type, long stride, const i
             long first = block * EVALUATION_ROWS;
             long count = rows - first < EVALUATION_ROWS ? rows - first : EVALUATION_ROWS;
             if (enough)
-                evaluate_block(s, X + first * stride, type, stride, y + first, count, features,
-                               scores, finite, block_losses + block * M, block_hits + block * M);
+                evaluate_block(s, type, X + first, y + first, count, features, scores,
+                               finite, block_losses + block * M, block_hits + block * M);
         }
         free(features), free(scores), free(finite);
     }
     for (long m = 0; m < M && enough; m++) {
-        losses[m] = 0, hits[m] = 0;
         for (long block = 0; block < blocks; block++) {
             losses[m] += block_losses[block * M + m];
             hits[m] += block_hits[block * M + m];

@@ -132,17 +132,18 @@ static void NAME(descend)(
     }
 }
 
-/* out[r][d] = (X[r][d] - shift[d]) * factor[d] for rows of any stored type; pads with zeros.
+/* out[r][d] = (x[d] - shift[d]) * factor[d], x from feature `start` of the row of any stored type
+ * at the address X[r]; pads with zeros.
  * A part of a row is too short for the processor to see ahead by itself, hence the prefetch. */
 #define CONVERT(type, name, LOAD) \
     static void NAME(name)( \
-        const char *X, long stride, const int64_t *index, long rows, long length, long padded, \
-        const float *shift, const float *factor, float *out) \
+        const int64_t *X, long start, long rows, long length, long padded, const float *shift, \
+        const float *factor, float *out) \
     { \
         for (long r = 0; r < rows; r++, out += padded) { \
-            const type *x = (const type *)(X + (index ? index[r] : r) * stride); \
+            const type *x = (const type *)(intptr_t)X[r] + start; \
             long ahead = r + 4 < rows ? r + 4 : rows - 1, d = 0; \
-            const type *next = (const type *)(X + (index ? index[ahead] : ahead) * stride); \
+            const type *next = (const type *)(intptr_t)X[ahead] + start; \
             for (; d + WIDTH <= length; d += WIDTH) { \
                 __builtin_prefetch(next + d); \
                 *(V *)(out + d) = (LOAD(x + d) - *(const V *)(shift + d)) * \

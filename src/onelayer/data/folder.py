@@ -1,0 +1,133 @@
+"""A data set as a folder of .npy files, which may be larger than memory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import SPLIT_NAMES, Dataset, Split
+from onelayer.data.files import read_file
+from onelayer.data.npy import Mapped, map_npy
+from onelayer.data.shards import Shards
+from onelayer.errors import InputError
+
+CLASSES = "classes.txt"
+_FULL_SCALES = {np.dtype(np.uint8): 255.0, np.dtype(np.float32): 1.0, np.dtype(np.float64): 1.0}
+_CLASSES_LIMIT = 1 << 24  # bytes
+_UNNAMED_LIMIT = 100_000  # one stray label must not make a stack of a billion classes
+
+
+def load_folder(folder: Path, *, test: bool = True) -> Dataset:
+    """Return the data set in `folder`: X mapped, never read as a whole; y (N,) in memory.
+
+    A split is a folder of shards, train/a.X.npy (n, D) with train/a.y.npy (n,), which follow each
+    other by name, or one such pair train.X.npy, train.y.npy; likewise validation and, if it is
+    there and `test` is true, test. Features are uint8 (255 then stands for 1), float32 or float64.
+    A line of classes.txt names a class; without it classes are called by their numbers.
+
+    Raises
+    ------
+    InputError
+        If a split or a file is missing, or is not what the others let expect; names the file.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    found = {name: _find_features(folder, name) for name in SPLIT_NAMES if test or name != "test"}
+    features = {name: [map_npy(path) for path in paths] for name, paths in found.items() if paths}
+    for shards in features.values():
+        for shard in shards:
+            _check_alike(shard, features["train"][0])
+    splits = {name: _join(shards) for name, shards in features.items()}
+    return Dataset(
+        folder.resolve().name,
+        splits["train"],
+        splits["validation"],
+        splits.get("test"),
+        _class_names(folder, splits),
+        _FULL_SCALES[features["train"][0].array.dtype],
+    )
+
+
+def _find_features(folder: Path, split: str) -> list[Path]:
+    """Return the files of a split's features, by name; none for a test split that is not there."""
+    shards, single = folder / split, folder / f"{split}.X.npy"
+    if shards.is_dir() and single.exists():
+        raise InputError(f"{folder}: holds both {split} and {single.name}, expected one of them")
+    if not shards.is_dir():
+        if split != "test" or single.exists() or _labels_of(single).exists():
+            return [single]
+        return []
+    found = sorted(shards.glob("*.X.npy"))
+    for labels in sorted(shards.glob("*.y.npy")):
+        if not labels.with_name(labels.name.removesuffix("y.npy") + "X.npy").exists():
+            raise InputError(f"{labels}: labels without features, {labels.name[:-5]}X.npy")
+    if not found:
+        raise InputError(f"{shards}: no file *.X.npy in it")
+    return found
+
+
+def _labels_of(features: Path) -> Path:
+    return features.with_name(features.name.removesuffix("X.npy") + "y.npy")
+
+
+def _check_alike(shard: Mapped, first: Mapped) -> None:
+    """Raise InputError if X cannot be features, or not beside those of the first file."""
+    X, expected = shard.array, first.array
+    if X.ndim != 2 or X.dtype not in _FULL_SCALES:
+        raise InputError(
+            f"{shard.path}: {X.dtype} of the shape {X.shape}, "
+            "expected uint8, float32 or float64 of the shape (N, D)"
+        )
+    if X.shape[1] != expected.shape[1] or X.dtype != expected.dtype:
+        raise InputError(
+            f"{shard.path}: {X.shape[1]} features of {X.dtype}, "
+            f"but {expected.shape[1]} of {expected.dtype} in {first.path}"
+        )
+
+
+def _join(shards: Sequence[Mapped]) -> Split:
+    """Return the samples of all shards: a single one is its mapped array."""
+    arrays = [shard.array for shard in shards]
+    y = np.concatenate([_read_labels(shard) for shard in shards])
+    return Split(arrays[0] if len(arrays) == 1 else Shards(arrays), y, tuple(shards))
+
+
+def _read_labels(shard: Mapped) -> NDArray[np.intp]:
+    """Return y (n,) of a shard."""
+    path = _labels_of(shard.path)
+    y = map_npy(path).array
+    if y.dtype.kind not in "iu" or y.shape != (len(shard.array),):
+        raise InputError(
+            f"{path}: {y.dtype} of the shape {y.shape}, "
+            f"expected whole numbers of the shape ({len(shard.array)},)"
+        )
+    return y.astype(np.intp)
+
+
+def _class_names(folder: Path, splits: dict[str, Split]) -> tuple[str, ...]:
+    """Return the lines of classes.txt, or as many numbers as there are classes."""
+    path = folder / CLASSES
+    if path.exists():
+        return _read_names(path)
+    largest = {name: int(split.y.argmax()) for name, split in splits.items()}
+    for name, row in largest.items():
+        if splits[name].y[row] >= _UNNAMED_LIMIT:
+            raise InputError(
+                f"{splits[name].place(row)} has the label {splits[name].y[row]}; "
+                f"more than {_UNNAMED_LIMIT:,} classes need a file {path}"
+            )
+    K = max(int(splits[name].y[row]) for name, row in largest.items()) + 1
+    return tuple(map(str, range(max(K, 1))))
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = read_file(path, _CLASSES_LIMIT).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
+    names = tuple(line.strip() for line in lines)
+    if not all(names) or not names:
+        empty = names.index("") + 1 if names else 1
+        raise InputError(f"{path}: line {empty} is empty, expected the name of a class")
+    return names

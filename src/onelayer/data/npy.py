@@ -1,0 +1,96 @@
+"""NumPy's .npy files, mapped: a header is checked before anything is mapped or allocated."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from onelayer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """An array that stays in its file, and what the file was like when it was mapped."""
+
+    path: Path
+    array: NDArray[np.generic]
+    stamp: tuple[int, ...]
+
+    def check_unchanged(self) -> None:
+        """Look whether the file is still the one that was mapped.
+
+        Reading what a file no longer holds would not raise but kill the process (SIGBUS).
+
+        Raises
+        ------
+        InputError
+            If it has vanished, or another size, time of change or identity.
+        """
+        try:
+            now = stamp(os.stat(self.path))
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror}, while it was in use") from error
+        if now != self.stamp:
+            raise InputError(
+                f"{self.path}: changed while it was in use: "
+                f"{self.stamp[0]:,} bytes when it was opened, now {now[0]:,}"
+            )
+
+
+def stamp(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells a file from a changed one: size, time of change, identity."""
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+
+
+def map_npy(path: Path) -> Mapped:
+    """Map the numbers of a .npy file as numpy.save writes them, read-only.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not of that format, holds no numbers or objects, is in
+        Fortran order, or is of another size than its header promises.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            shape, dtype = _read_header(path, file)
+            start = file.tell()
+            promised = start + math.prod(shape) * dtype.itemsize
+            if promised != status.st_size:
+                raise InputError(
+                    f"{path}: holds {status.st_size:,} bytes, its header promises {promised:,}"
+                )
+            array = np.asarray(np.memmap(file, dtype, "r", start, shape))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return Mapped(path, array, stamp(status))
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Return shape and type of the values that follow in `file`."""
+    try:
+        # Version 1 alone: it is all that plain numbers need, and its header is at most 64 KiB.
+        if npy_format.read_magic(file) != (1, 0):
+            raise ValueError("not of version 1.0")
+        shape, in_fortran_order, dtype = npy_format.read_array_header_1_0(file)
+    except OSError:
+        raise
+    except Exception as error:  # from a damaged header the parser raises nearly anything
+        raise InputError(f"{path}: not a .npy file as numpy.save writes it: {error}") from error
+    if dtype.kind not in "biuf" or dtype.names or dtype.subdtype:
+        raise InputError(f"{path}: holds {str(dtype)[:40]}, expected plain numbers")
+    if in_fortran_order:
+        raise InputError(f"{path}: in Fortran order, expected C order")
+    if not shape or min(shape) < 1:
+        raise InputError(f"{path}: an array of the shape {shape}, expected at least one row")
+    if file.tell() % dtype.itemsize:
+        raise InputError(f"{path}: its numbers do not start at a multiple of their size")
+    return shape, dtype

@@ -21,12 +21,15 @@ from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import confusion_matrices
 from onelayer.model import network
+from onelayer.model.losses import LOSSES
 from onelayer.training import compiled_engine
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
 from onelayer.training.engines import best_engine
-from onelayer.training.hyperparameters import grid
+from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
 from onelayer.training.numpy_engine import NumpyEngine
+from onelayer.training.run import CURVES
+from onelayer.training.sample_weights import SampleWeights
 
 ENGINES = {
     "numpy": NumpyEngine,
@@ -38,38 +41,93 @@ BOUND = 2e-5
 any_engine = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
 
 
-def problem(M, K, D, N=150, seed=0, stored=np.uint8):
+def problem(M, K, D, N=150, seed=0, stored=np.uint8, momentum=False):
+    """Models of all losses, every second with momentum, every fourth Nesterov's, if asked."""
     generator = np.random.default_rng(seed)
     X = generator.integers(0, 256, (N, D)).astype(stored)
     scaling = Scaling("made", generator.uniform(0, 200, D), generator.uniform(0.001, 0.01, D))
     weights = generator.normal(0, 0.1, (M, K, D)).astype(np.float32)
     biases = generator.normal(0, 0.1, (M, K)).astype(np.float32)
-    options = {"l2": generator.uniform(0, 0.1, M), "learning_rates": generator.uniform(0, 0.05, M)}
-    return Split(X, generator.integers(0, K, N)), weights, biases, options, scaling
+    models = [
+        Hyperparameters(
+            l2=generator.uniform(0, 0.1),
+            learning_rate=generator.uniform(0.001, 0.03),
+            loss=list(LOSSES)[m % 3],
+            momentum=0.7 if momentum and m % 2 else 0,
+            nesterov=momentum and m % 4 == 3,
+        )
+        for m in range(M)
+    ]
+    return Split(X, generator.integers(0, K, N)), weights, biases, models, scaling
 
 
-def check_against_textbook(engine, M, K, D, batch, stored=np.uint8, shuffled=False):
-    split, weights, biases, options, scaling = problem(M, K, D, stored=stored)
-    stack = engine(weights, biases, scaling=scaling, **options)
-    X = scaling.apply(split.X)
+def rates_of(models):
+    return np.array([model.learning_rate for model in models])
+
+
+def textbook_steps(X, y, W, b, setting, batches, weights=None):
+    """Equations (8) to (11) step by step, with v ← μ v + g where there is momentum."""
+    speed_W, speed_b, rate = 0 * W, 0 * b, setting.learning_rate
+    for rows in batches:
+        w = None if weights is None else weights[rows].astype(float)
+        if w is not None and not w.any():
+            continue
+        kind = LOSSES[setting.loss]
+        dW, db = network.gradients(X[rows], y[rows], W, b, setting.l2, kind, w)
+        speed_W, speed_b = setting.momentum * speed_W + dW, setting.momentum * speed_b + db
+        if setting.nesterov:
+            dW, db = dW + setting.momentum * speed_W, db + setting.momentum * speed_b
+        else:
+            dW, db = speed_W, speed_b
+        W, b = W - rate * dW, b - rate * db
+    return W, b
+
+
+def check_against_textbook(
+    engine, M, K, D, batch, stored=np.uint8, shuffled=False, weigh=None, momentum=False
+):
+    split, weights, biases, models, scaling = problem(M, K, D, stored=stored, momentum=momentum)
+    stack = engine(weights, biases, settings=models, scaling=scaling)
+    X, y, rates = scaling.apply(split.X), split.y, rates_of(models)
     order = np.random.default_rng(1).permutation(len(split)) if shuffled else np.arange(len(split))
-    steps = [order[start : start + batch] for start in range(0, len(order), batch)]
-    for rows in steps:
-        stack.step(split, rows if shuffled else slice(rows[0], rows[-1] + 1))
+    batches = [order[start : start + batch] for start in range(0, len(order), batch)]
+    w = None if weigh is None else SampleWeights(weigh(M, len(split)), np.arange(M))
+    for rows in batches:
+        chosen = rows if shuffled else slice(rows[0], rows[-1] + 1)
+        stack.step(split, chosen, rates, None if w is None else w.of(chosen))
     got_weights, got_biases = stack.parameters()
-    losses, hits = stack.evaluate(split)
+    losses, accuracies = stack.evaluate(split, w)
     penalties = stack.penalties()
-    for m in range(M):
-        W, b = weights[m].astype(float), biases[m].astype(float)
-        l2, rate = options["l2"][m], options["learning_rates"][m]
-        for rows in steps:
-            W, b = network.descend(X[rows], split.y[rows], W, b, l2=l2, learning_rate=rate)
+    for m, setting in enumerate(models):
+        own = None if w is None else w.values[m].astype(float)
+        start = weights[m].astype(float), biases[m].astype(float)
+        W, b = textbook_steps(X, y, *start, setting, batches, own)
         np.testing.assert_allclose(got_weights[m], W, rtol=0, atol=BOUND)
         np.testing.assert_allclose(got_biases[m], b, rtol=0, atol=BOUND)
         S = network.scores(X, got_weights[m].astype(float), got_biases[m].astype(float))
-        assert losses[m] == pytest.approx(network.loss(S, split.y), rel=1e-5)
-        assert hits[m] == pytest.approx(np.mean(network.predictions(S) == split.y), abs=0.01)
-        assert penalties[m] == pytest.approx(l2 * np.sum(got_weights[m].astype(float) ** 2))
+        expected = network.loss(S, y, LOSSES[setting.loss], own)
+        assert losses[m] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        right = np.average(network.predictions(S) == y, weights=own)
+        assert accuracies[m] == pytest.approx(right, abs=0.02)
+        assert penalties[m] == pytest.approx(setting.l2 * np.sum(got_weights[m].astype(float) ** 2))
+
+
+def masks(M, N):
+    """A fifth of the rows is held out, another for each model; and whole batches for the first."""
+    held_out = np.random.default_rng(2).integers(0, 5, (M, N)) == 0
+    held_out[0, :60] = True
+    return (~held_out).astype(np.uint8)
+
+
+def counts(M, N):
+    return np.random.default_rng(3).poisson(1.0, (M, N)).astype(np.uint8)
+
+
+def reals(M, N):
+    return np.random.default_rng(4).gamma(1.0, 1.0, (M, N))
+
+
+WEIGHTS = {"masks": masks, "counts": counts, "reals": reals}
 
 
 @any_engine
@@ -105,46 +163,90 @@ def test_any_shape_equals_the_textbook(M, K, D, batch, shuffled):
 
 
 @any_engine
+@pytest.mark.parametrize("weigh", WEIGHTS.values(), ids=WEIGHTS.keys())
+@pytest.mark.parametrize("momentum", [False, True])
+@pytest.mark.parametrize("M", [1, 7])
+def test_weights_of_samples_and_momentum_equal_the_textbook(engine, weigh, momentum, M):
+    check_against_textbook(engine, M, 5, D=37, batch=33, weigh=weigh, momentum=momentum)
+
+
+@any_engine
+def test_momentum_beside_models_without_it_equals_the_textbook(engine):
+    check_against_textbook(engine, 12, 4, D=21, batch=30, momentum=True, shuffled=True)
+
+
+@any_engine
+def test_rows_without_weight_come_back_as_they_were_scored_before_the_step(engine):
+    split, weights, biases, models, scaling = problem(6, 4, 30)
+    stack = engine(weights, biases, settings=models, scaling=scaling)
+    rows, w = slice(20, 90), masks(6, 70)
+    w[5] = 1
+    held_out = stack.step(split, rows, rates_of(models), w).held_out
+    X, y = scaling.apply(split.X[rows]), split.y[rows]
+    for m, setting in enumerate(models):
+        S = network.scores(X, weights[m].astype(float), biases[m].astype(float))
+        out = w[m] == 0
+        losses = LOSSES[setting.loss].values(S, y)[out]
+        assert held_out.loss[m] == pytest.approx(losses.sum(), rel=1e-5)
+        assert held_out.hits[m] == (network.predictions(S) == y)[out].sum()
+        assert held_out.rows[m] == out.sum()
+    assert stack.step(split, rows, rates_of(models)).held_out is None
+
+
+@any_engine
+@pytest.mark.parametrize("momentum", [False, True])
+def test_a_model_with_the_rate_0_or_no_weights_stays_as_it_is(engine, momentum):
+    split, weights, biases, models, scaling = problem(4, 3, 20, momentum=momentum)
+    stack = engine(weights, biases, settings=models, scaling=scaling)
+    stack.step(split, slice(0, 40), rates_of(models))  # speed, where there is momentum
+    before = stack.parameters()
+    w = np.ones((4, 50))
+    w[1] = 0
+    stack.step(split, slice(40, 90), rates_of(models) * [1, 1, 1, 0], w)
+    moved = [(old != new).any() for old, new in zip(before[0], stack.parameters()[0], strict=True)]
+    assert moved == [True, False, True, False]
+    np.testing.assert_array_equal(before[1][[1, 3]], stack.parameters()[1][[1, 3]])
+
+
+@any_engine
 @pytest.mark.parametrize("N", [1, 95, 96, 97, 500, 501])
 def test_evaluation_covers_every_row_once(engine, N):
-    split, weights, biases, options, scaling = problem(3, 4, 25, N=N)
-    losses, hits = engine(weights, biases, scaling=scaling, **options).evaluate(split)
-    for m in range(3):
+    split, weights, biases, models, scaling = problem(3, 4, 25, N=N)
+    losses, hits = engine(weights, biases, settings=models, scaling=scaling).evaluate(split)
+    for m, setting in enumerate(models):
         S = network.scores(scaling.apply(split.X), weights[m].astype(float), biases[m])
-        assert losses[m] == pytest.approx(network.loss(S, split.y), rel=1e-5)
+        expected = network.loss(S, split.y, LOSSES[setting.loss])
+        assert losses[m] == pytest.approx(expected, rel=1e-5)
         assert hits[m] == np.mean(network.predictions(S) == split.y)
 
 
 @any_engine
 def test_rows_of_a_strided_read_only_view_are_read_in_place(engine):
-    split, weights, biases, options, scaling = problem(2, 3, 40)
+    split, weights, biases, models, scaling = problem(2, 3, 40)
     records = np.zeros((len(split), 41), np.uint8)
     records[:, 1:] = split.X
     records.flags.writeable = False
-    stacks = [engine(weights, biases, scaling=scaling, **options) for _ in "12"]
+    stacks = [engine(weights, biases, settings=models, scaling=scaling) for _ in "12"]
     for stack, X in zip(stacks, (split.X, records[:, 1:]), strict=True):
-        stack.step(Split(X, split.y), np.array([5, 3, 140, 7]))
-        stack.step(Split(X, split.y), slice(10, 31))
+        stack.step(Split(X, split.y), np.array([5, 3, 140, 7]), rates_of(models))
+        stack.step(Split(X, split.y), slice(10, 31), rates_of(models))
     for ours, theirs in zip(*(stack.parameters() for stack in stacks), strict=True):
         assert ours.tobytes() == theirs.tobytes()
 
 
 @any_engine
-def test_a_model_that_overflows_keeps_its_weights_and_harms_no_other(engine):
-    split, weights, biases, options, scaling = problem(3, 4, 50)
+@pytest.mark.parametrize("momentum", [False, True])
+def test_a_model_that_overflows_keeps_its_weights_and_harms_no_other(engine, momentum):
+    split, weights, biases, models, scaling = problem(3, 4, 50, momentum=momentum)
     wild = weights.copy()
     wild[1] = np.sign(wild[1]) * 3e38
-    stack = engine(wild, biases, scaling=scaling, **options)
-    calm = engine(
-        weights[[0, 2]],
-        biases[[0, 2]],
-        scaling=scaling,
-        **{name: values[[0, 2]] for name, values in options.items()},
-    )
+    stack = engine(wild, biases, settings=models, scaling=scaling)
+    calm = engine(weights[[0, 2]], biases[[0, 2]], settings=models[::2], scaling=scaling)
     for start in (0, 50, 100):
         rows = slice(start, start + 50)
-        np.testing.assert_array_equal(stack.step(split, rows), [True, False, True])
-        calm.step(split, rows)
+        sound = stack.step(split, rows, rates_of(models)).sound
+        np.testing.assert_array_equal(sound, [True, False, True])
+        calm.step(split, rows, rates_of(models[::2]))
     got, expected = stack.parameters()[0], calm.parameters()[0]
     np.testing.assert_array_equal(got[1], wild[1])
     np.testing.assert_allclose(got[[0, 2]], expected, rtol=0, atol=1e-6)
@@ -154,10 +256,10 @@ def test_a_model_that_overflows_keeps_its_weights_and_harms_no_other(engine):
 
 @any_engine
 def test_huge_but_finite_scores_have_a_finite_loss(engine):
-    split, weights, biases, options, scaling = problem(1, 3, 4)
+    split, weights, biases, models, scaling = problem(3, 3, 4)
     weights *= 1e30
-    stack = engine(weights, biases, scaling=scaling, **options)
-    assert stack.step(split, slice(0, 10)).all()
+    stack = engine(weights, biases, settings=models, scaling=scaling)
+    assert stack.step(split, slice(0, 10), rates_of(models)).sound.all()
     assert np.isfinite(stack.evaluate(split).loss).all()
 
 
@@ -179,7 +281,7 @@ def test_mapped_files_give_the_bits_of_memory(tmp_path, monkeypatch, engine, ord
     full_scale = 255.0 if stored is np.uint8 else 1.0
     data = make_data(N=700, D=37, dtype=stored, full_scale=full_scale)
     mapped = load_dataset(write_folder(tmp_path, data, sizes))
-    models = grid(l2=[0, 0.1], learning_rate=[0.01, 0.1])
+    models = grid(l2=[0, 0.1], learning_rate=[0.01, 0.1], loss=[*LOSSES])
     for scaling in ("unit", "standardise"):
         protocol = {"batch_size": 47, "epochs": 2, "scaling": scaling, "engine": engine}
         expected = train(data, models, order=order, **protocol)
@@ -188,7 +290,8 @@ def test_mapped_files_give_the_bits_of_memory(tmp_path, monkeypatch, engine, ord
             got = train(mapped, models, order=order, **protocol)
         assert got.weights.tobytes() == expected.weights.tobytes()
         assert got.biases.tobytes() == expected.biases.tobytes()
-        for name, curve in vars(expected.history).items():
+        for name in CURVES:
+            curve = getattr(expected.history, name)
             assert getattr(got.history, name).tobytes() == curve.tobytes(), name
         ours, theirs = confusion_matrices(got, mapped.test), confusion_matrices(got, data.test)
         np.testing.assert_array_equal(ours, theirs)

@@ -15,6 +15,7 @@ from onelayer.errors import InputError
 from onelayer.model import network
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import initial_parameters, train
+from onelayer.training.run import CURVES
 
 SETTINGS = [
     Hyperparameters(0, 0.1),
@@ -50,7 +51,7 @@ def textbook(data, setting, *, batch_size, epochs, order="file", seed=0, scaling
 
 
 def curves(run, model):
-    return np.array([values[model] for values in vars(run.history).values()])
+    return np.array([getattr(run.history, name)[model] for name in CURVES])
 
 
 @pytest.mark.parametrize("order", ["file", "shuffled"])

@@ -80,7 +80,7 @@ class Dataset:
 
     name: str
     train: Split
-    validation: Split
+    validation: Split | None
     test: Split | None
     class_names: tuple[str, ...]
     full_scale: float = 1.0

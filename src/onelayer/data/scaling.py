@@ -29,8 +29,10 @@ class Scaling:
         return scaled
 
 
-def fit_scaling(method: str, data: Dataset) -> Scaling:
+def fit_scaling(method: str, data: Dataset, weights: NDArray[np.generic] | None = None) -> Scaling:
     """Return the scaling that `method` means for `data`, estimated on the training split alone.
+
+    With `weights` (N,) a sample counts as often as it weighs.
 
     "unit" divides by the full scale, "standardise" subtracts each feature's mean and divides by
     its standard deviation (by 1 where a feature is constant), "none" changes nothing.
@@ -41,27 +43,29 @@ def fit_scaling(method: str, data: Dataset) -> Scaling:
     if method == "unit":
         return Scaling(method, np.zeros(D), np.full(D, 1.0 / data.full_scale))
     if method == "standardise":
-        mean, deviation, varies = _moments(data.train)
+        mean, deviation, varies = _moments(data.train, weights)
         return Scaling(method, mean, 1.0 / np.where(varies, deviation, 1.0))
     raise unknown_name("scaling", method, METHODS)
 
 
 def _moments(
-    split: Split,
+    split: Split, weights: NDArray[Any] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return mean, standard deviation (divisor N) and whether it is one, of each column of X.
+    """Return mean, standard deviation (divisor Σ w) and whether it is one, of each column of X.
 
     In two passes. The mean of equal numbers is off by a rounding error, which must not become the
     scale: a column varies if it holds two numbers.
     """
     D = split.X.shape[1]
-    total, first, varies = np.zeros(D), split.X[:1], np.zeros(D, dtype=bool)
+    w = np.ones(len(split)) if weights is None else weights.astype(np.float64)
+    first = split.X[np.flatnonzero(w)[:1]]
+    total, varies = np.zeros(D), np.zeros(D, dtype=bool)
     for rows in split.blocks(BLOCK):
-        X = split.X[rows]
-        total += X.sum(axis=0, dtype=np.float64)
-        varies |= (first != X).any(axis=0)
-    mean, squares = total / len(split), np.zeros(D)
+        X: NDArray[Any] = split.X[rows]
+        total += w[rows] @ X
+        varies |= ((first != X) & (w[rows] > 0)[:, None]).any(axis=0)
+    mean, squares = total / w.sum(), np.zeros(D)
     for rows in split.blocks(BLOCK):
-        squares += np.square(np.subtract(split.X[rows], mean)).sum(axis=0)
-    deviation = np.sqrt(squares / len(split))
+        squares += w[rows] @ np.square(np.subtract(split.X[rows], mean))
+    deviation = np.sqrt(squares / w.sum())
     return mean, deviation, varies & (deviation > 0)

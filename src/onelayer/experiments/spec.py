@@ -12,7 +12,7 @@ from onelayer.data.scaling import Method as ScalingMethod
 from onelayer.errors import InputError, unknown_name
 from onelayer.model import derivatives, gradient_check
 from onelayer.training.hyperparameters import Hyperparameters, grid
-from onelayer.training.loop import Dtype
+from onelayer.training.protocol import Dtype
 
 FOLDER = Path(__file__).parent
 Share = Annotated[float, Field(ge=0, le=1)]

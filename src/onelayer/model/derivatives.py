@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from onelayer.errors import InputError, unknown_name
 from onelayer.model import network
+from onelayer.model.losses import Loss
 
 Array = NDArray[Any]
 Cost = Callable[[Array, Array], Any]
@@ -134,10 +135,11 @@ class LinearLayer:
     W: Array
     b: Array
     l2: float
+    loss: Loss = network.CROSS_ENTROPY
 
     def at(self) -> float:
         """Return J(W, b)."""
-        return float(network.cost(self.X, self.y, self.W, self.b, self.l2))
+        return float(network.cost(self.X, self.y, self.W, self.b, self.l2, self.loss))
 
     def moved(self, delta: complex) -> tuple[Array, Array]:
         """Return J with W[k, d] + delta for every k, d, and with b[k] + delta for every k."""
@@ -151,10 +153,5 @@ class LinearLayer:
 
     def _losses(self, S: Array, k: int, change: Array) -> Array:
         """Return the mean losses (C,) after adding each column of `change` (N, C) to s_k."""
-        # Shifting by the maximum before the change keeps every exponent near or below 0.
-        Z = S - S.max(axis=1, keepdims=True)
-        others = np.exp(np.delete(Z, k, axis=1)).sum(axis=1, keepdims=True)
-        z_k = Z[:, [k]] + change
-        z_y = np.where((self.y == k)[:, None], z_k, Z[np.arange(len(self.y)), self.y][:, None])
-        losses: Array = np.mean(np.log(others + np.exp(z_k)) - z_y, axis=0)
+        losses: Array = self.loss.values_with(S, self.y, k, S[:, [k]] + change).mean(axis=0)
         return losses

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onelayer.errors import InputError
 from onelayer.model import derivatives, network
 from onelayer.model.derivatives import BlackBox, Cost, LinearLayer, PerturbedCosts
+from onelayer.model.losses import find_loss
 
 Array = NDArray[Any]
 Gradient = Callable[[Array, Array], tuple[Array, Array]]
@@ -125,6 +126,7 @@ def check_layer(
     eps: float = 1e-5,
     tolerance: float | None = None,
     precision: Precision = "double",
+    loss: str = "cross-entropy",
 ) -> GradientCheck:
     """Check network.gradients on the batch X (N, D), y (N,): all K·D + K partials in seconds.
 
@@ -134,10 +136,11 @@ def check_layer(
     a long double is no longer than a double, the tolerance is therefore ten times as wide.
     """
     X, W, b = (np.asarray(array, dtype=_DTYPES[precision]) for array in (X, W, b))
-    analytic = network.gradients(X, y, W, b, l2)
+    kind = find_loss(loss)
+    analytic = network.gradients(X, y, W, b, l2, kind)
     if tolerance is not None and precision == "extended" and not EXTENDED:
         tolerance *= 10
-    return _check(LinearLayer(X, y, W, b, l2), analytic, method, step, eps, tolerance)
+    return _check(LinearLayer(X, y, W, b, l2, kind), analytic, method, step, eps, tolerance)
 
 
 def _check(

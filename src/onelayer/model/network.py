@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.model.losses import LOSSES, Labels, Loss, shifted
+
 Array = NDArray[Any]
+CROSS_ENTROPY = LOSSES["cross-entropy"]
 
 
 def scores(X: Array, W: Array, b: Array) -> Array:
@@ -23,7 +26,7 @@ def probabilities(S: Array) -> Array:
 
     Each row is shifted by its maximum first, which changes nothing and cannot overflow.
     """
-    E = np.exp(_shifted(S))
+    E = np.exp(shifted(S))
     P: Array = E / E.sum(axis=1, keepdims=True)
     return P
 
@@ -34,38 +37,53 @@ def predictions(S: Array) -> NDArray[np.intp]:
     return classes
 
 
-def loss(S: Array, y: NDArray[np.intp]) -> Any:
-    """Return the mean cross-entropy −log p_y: equation (6) averaged over the rows.
-
-    log p_y = s_y − log Σ exp(s) is computed as it stands, never as the logarithm of a probability
-    that may have underflowed.
-    """
-    Z = _shifted(S)
-    return np.mean(np.log(np.exp(Z).sum(axis=1)) - Z[np.arange(len(y)), y])
+def loss(S: Array, y: Labels, kind: Loss = CROSS_ENTROPY, weights: Array | None = None) -> Any:
+    """Return the mean of l over the rows; with weights w (N,) of the samples Σ w l / Σ w."""
+    return np.average(kind.values(S, y), weights=weights)
 
 
-def cost(X: Array, y: NDArray[np.intp], W: Array, b: Array, l2: float) -> Any:
+def cost(
+    X: Array,
+    y: Labels,
+    W: Array,
+    b: Array,
+    l2: float,
+    kind: Loss = CROSS_ENTROPY,
+    weights: Array | None = None,
+) -> Any:
     """Return J = loss + λ Σ W², equation (5): no factor ½, the bias is not penalised."""
-    return loss(scores(X, W, b), y) + l2 * np.sum(W * W)
+    return loss(scores(X, W, b), y, kind, weights) + l2 * np.sum(W * W)
 
 
-def gradients(X: Array, y: NDArray[np.intp], W: Array, b: Array, l2: float) -> tuple[Array, Array]:
+def gradients(
+    X: Array,
+    y: Labels,
+    W: Array,
+    b: Array,
+    l2: float,
+    kind: Loss = CROSS_ENTROPY,
+    weights: Array | None = None,
+) -> tuple[Array, Array]:
     """Return ∂J/∂W (K, D) and ∂J/∂b (K,) of the batch: equations (10) and (11)."""
-    G = probabilities(scores(X, W, b))
-    G[np.arange(len(y)), y] -= 1
-    G /= len(y)
+    G = kind.derivatives(scores(X, W, b), y)
+    if weights is None:
+        G /= len(y)
+    else:
+        G *= (weights / weights.sum())[:, None]
     return G.T @ X + 2 * l2 * W, G.sum(axis=0)
 
 
 def descend(
-    X: Array, y: NDArray[np.intp], W: Array, b: Array, *, l2: float, learning_rate: float
+    X: Array,
+    y: Labels,
+    W: Array,
+    b: Array,
+    *,
+    l2: float,
+    learning_rate: float,
+    kind: Loss = CROSS_ENTROPY,
+    weights: Array | None = None,
 ) -> tuple[Array, Array]:
     """Return W and b after one step of gradient descent on the batch: equations (8) and (9)."""
-    dW, db = gradients(X, y, W, b, l2)
+    dW, db = gradients(X, y, W, b, l2, kind, weights)
     return W - learning_rate * dW, b - learning_rate * db
-
-
-def _shifted(S: Array) -> Array:
-    """Subtract each row's largest (real) score."""
-    Z: Array = S - S.real.max(axis=1, keepdims=True)
-    return Z

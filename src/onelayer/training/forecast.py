@@ -4,17 +4,19 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
-from onelayer.data.batches import batches
 from onelayer.data.dataset import Dataset
 from onelayer.data.scaling import fit_scaling
-from onelayer.training.engine import Engine, Rows
+from onelayer.training.engine import Engine
+from onelayer.training.epochs import feed
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.loop import build_stack, check_protocol
+from onelayer.training.loop import build_stack, make_protocol
 from onelayer.training.plan import MEMORY, cut_into_stacks, model_bytes
+from onelayer.training.protocol import Protocol, check_threads
+from onelayer.training.schedules import LearningRates
 
 _SECONDS = 0.5  # to measure steps, and again to measure evaluation
 _BATCHES = 100  # of an epoch are stepped on, over and over
@@ -34,13 +36,10 @@ def forecast(
     data: Dataset,
     settings: Sequence[Hyperparameters],
     *,
-    batch_size: int = 100,
-    epochs: int = 40,
-    order: str = "file",
     scaling: str = "unit",
-    dtype: str = "float32",
     threads: int | None = None,
     memory: int = MEMORY,
+    **protocol: Any,
 ) -> Forecast:
     """Predict what onelayer.train would take with the same arguments; trains nothing to the end.
 
@@ -51,26 +50,34 @@ def forecast(
     InputError
         As train does, before anything is allocated.
     """
-    check_protocol(data, settings, batch_size, epochs, order, dtype, threads)
-    stacks = cut_into_stacks(len(settings), data.n_classes, data.n_features, batch_size, memory)
+    shared = make_protocol(protocol)
+    shared.check(data, settings)
+    check_threads(threads)
+    stacks = cut_into_stacks(
+        len(settings), data.n_classes, data.n_features, shared.batch_size, memory
+    )
     sizes = tuple(map(len, stacks))
     scale = fit_scaling(scaling, data)
-    n_steps = -(-len(data.train) // batch_size)
-    n_evaluated = (epochs + 1) * (len(data.train) + len(data.validation))
+    n_steps = -(-len(data.train) // shared.batch_size)
+    n_rows = sum(len(split) for split in (data.train, data.validation) if split is not None)
+    n_measured = sum(map(shared.measures, range(shared.epochs + 1)))
     seconds = 0.0
     for size in set(sizes):
         with threadpool_limits(threads):
-            stack = build_stack(data, settings[:size], 0, scale, dtype)
-            epoch = batches(len(data.train), batch_size, order, np.random.default_rng(0))
-            step, row = _time_step_and_row(stack, data, list(itertools.islice(epoch, _BATCHES)))
-        seconds += sizes.count(size) * (epochs * n_steps * step + n_evaluated * row)
-    one = model_bytes(data.n_classes, data.n_features, batch_size)
+            stack = build_stack(data, settings[:size], shared, scale)
+            step, row = _time_step_and_row(stack, data, settings[:size], shared)
+        seconds += sizes.count(size) * (shared.epochs * n_steps * step + n_measured * n_rows * row)
+    one = model_bytes(data.n_classes, data.n_features, shared.batch_size)
     return Forecast(sizes, max(sizes) * one, seconds)
 
 
-def _time_step_and_row(stack: Engine, data: Dataset, some: list[Rows]) -> tuple[float, float]:
+def _time_step_and_row(
+    stack: Engine, data: Dataset, settings: Sequence[Hyperparameters], protocol: Protocol
+) -> tuple[float, float]:
     """Return the seconds of one step and of the evaluation of one row."""
-    step = _time_of(lambda call: stack.step(data.train, some[call % len(some)]))
+    rates = LearningRates(settings, protocol.epochs).of_epoch(0)
+    some = list(itertools.islice(next(feed(data, protocol)), _BATCHES))
+    step = _time_of(lambda call: stack.step(*some[call % len(some)][:2], rates))
     head = data.train.head(_ROWS)
     return step, _time_of(lambda _: stack.evaluate(head)) / len(head)
 

@@ -1,73 +1,55 @@
-"""Training: the only epoch loop."""
+"""Training: a grid of settings on a data set, in one pass."""
 
-import math
-import os
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from onelayer.data.batches import ORDERS, batches
 from onelayer.data.dataset import Dataset
+from onelayer.data.sample_weights import check_sample_weights, class_weights
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.errors import InputError, unknown_name
-from onelayer.training.engine import Engine
+from onelayer.training.engine import Engine, HeldOut, MakeEngine, PerModel
 from onelayer.training.engines import best_engine
+from onelayer.training.epochs import OnEpoch, Trained, run_epochs
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.plan import MEMORY, cut_into_stacks
+from onelayer.training.protocol import Protocol, check_threads
 from onelayer.training.provenance import provenance
 from onelayer.training.run import CURVES, History, Run
-
-Dtype = Literal["float32", "float64"]
-DTYPES: tuple[str, ...] = get_args(Dtype)
-
-
-class _Trained(NamedTuple):
-    """What is left of one stack: parameters, curves (M, E + 1), where each model was stopped."""
-
-    weights: NDArray[Any]
-    biases: NDArray[Any]
-    curves: dict[str, NDArray[np.float64]]
-    stopped: list[str]
-    engine: str
-
-
-class OnEpoch(Protocol):
-    """Called, stack by stack, before the first epoch and after every one with what was measured."""
-
-    def __call__(self, epoch: int, curves: dict[str, NDArray[np.float64]]) -> None:
-        """Each curve is (M, E + 1); columns up to `epoch` are filled."""
-        ...
+from onelayer.training.sample_weights import SampleWeights
 
 
 def train(
     data: Dataset,
     settings: Sequence[Hyperparameters],
     *,
-    batch_size: int = 100,
-    epochs: int = 40,
-    order: str = "file",
-    seed: int = 0,
     scaling: str = "unit",
-    dtype: str = "float32",
+    sample_weights: NDArray[Any] | None = None,
+    class_weight: str | Mapping[str, float] | Sequence[float] | None = None,
     threads: int | None = None,
     memory: int = MEMORY,
-    engine: Callable[..., Engine] | None = None,
+    engine: MakeEngine | None = None,
     on_epoch: OnEpoch | None = None,
+    **protocol: Any,
 ) -> Run:
     """Train one model for every setting, all in one pass over the mini-batches.
 
-    Mini-batch gradient descent on equation (5). `order` is "file" (consecutive rows), "shuffled" (a
-    fresh permutation each epoch, the same for all models) or "windowed" (shuffled within windows,
-    for data larger than memory; see docs/data.md); the last batch may be smaller.
-    Before the first epoch and after every epoch loss, cost and accuracy are measured on the whole
-    training and validation splits. The outcome of a model does not depend on its neighbours in the
-    stack: everything random is drawn from `seed` alone. `threads` defaults to all cores, `engine`
-    to the fastest that this machine has. Where the models need more than `memory` bytes to train,
-    they are cut into several stacks, one after another.
+    Mini-batch gradient descent on equation (5). `protocol` are the fields of Protocol: batch_size,
+    epochs, order, seed and so on. The outcome of a model does not depend on its neighbours in the
+    stack: everything random is drawn from the seed alone.
+
+    `sample_weights` (N,) or (M, N) weigh the training samples, `class_weight` their classes
+    ("balanced", or a number for each class): the loss of a batch is then Σ w l / Σ w, and so are
+    the curves of the training split. `threads` defaults to all cores, `engine` to the fastest that
+    this machine has. Where the models need more than `memory` bytes to train, they are cut into
+    several stacks, one after another. `on_epoch(epoch, curves)` is called, stack by stack, before
+    the first epoch and after every one; each curve is (M, E + 1), NaN where nothing is known.
 
     A model whose scores or cost are no longer finite is stopped, and Run.stopped says where; the
     others go on.
@@ -75,52 +57,59 @@ def train(
     Raises
     ------
     InputError
-        If there are no settings, the batch size is not in 1 … N, the epochs are negative, the
-        threads fewer than one or far more than cores, a name is unknown, the memory does not
-        suffice, or a mapped file has changed since it was opened.
+        If the protocol cannot be trained (see Protocol), weights are negative, not finite or all
+        zero, the threads fewer than one or far more than cores, the memory does not suffice, or a
+        mapped file has changed since it was opened.
     """
-    check_protocol(data, settings, batch_size, epochs, order, dtype, threads)
-    stacks = cut_into_stacks(len(settings), data.n_classes, data.n_features, batch_size, memory)
+    shared = make_protocol(protocol)
+    shared.check(data, settings)
+    check_threads(threads)
+    weights = _sample_weights(data, len(settings), sample_weights, class_weight)
+    stacks = cut_into_stacks(
+        len(settings), data.n_classes, data.n_features, shared.batch_size, memory
+    )
     begin = time.perf_counter()
-    scale = fit_scaling(scaling, data)
+    scale = fit_scaling(scaling, data, _common(weights, scaling))
     with threadpool_limits(threads):
-        trained = [
-            _run_epochs(
-                build_stack(data, settings[models.start : models.stop], seed, scale, dtype, engine),
-                data,
-                batch_size,
-                epochs,
-                order,
-                seed,
-                on_epoch,
+        trained = []
+        for models in stacks:
+            some, own = slice(models.start, models.stop), None
+            if weights is not None:
+                own = weights.of_models(some)
+            stack = build_stack(data, settings[some], shared, scale, engine)
+            trained.append(
+                run_epochs(
+                    stack,
+                    data,
+                    settings[some],
+                    shared,
+                    partial(_measure_splits, data=data, weights=own),
+                    weights=own,
+                    on_epoch=on_epoch,
+                    deadline=shared.deadline(begin, models.stop / len(settings)),
+                )
             )
-            for models in stacks
-        ]
         origin = provenance()
     return Run(
         settings=tuple(settings),
         protocol={
             "dataset": data.name,
             "train_samples": len(data.train),
-            "validation_samples": len(data.validation),
-            "batch_size": batch_size,
-            "epochs": epochs,
-            "order": order,
-            "seed": seed,
-            "dtype": dtype,
+            "validation_samples": 0 if data.validation is None else len(data.validation),
+            **asdict(shared),
         },
         weights=np.concatenate([part.weights for part in trained]),
         biases=np.concatenate([part.biases for part in trained]),
-        history=History(
-            **{name: np.concatenate([part.curves[name] for part in trained]) for name in CURVES}
-        ),
+        history=_history(trained),
+        kept=np.concatenate([part.kept for part in trained]),
         stopped=tuple(place for part in trained for place in part.stopped),
+        ended=tuple(reason for part in trained for reason in part.ended),
         scaling=scale,
         class_names=data.class_names,
         image_shape=data.image_shape,
         provenance=origin
         | {
-            "engine": trained[0].engine,
+            "engine": type(stack).__name__,
             "stacks": [len(models) for models in stacks],
             "seconds": time.perf_counter() - begin,
             "digests": dict(data.digests),
@@ -128,21 +117,33 @@ def train(
     )
 
 
+def make_protocol(fields: Mapping[str, Any]) -> Protocol:
+    """Return the Protocol with these fields.
+
+    Raises
+    ------
+    InputError
+        If a name is not one of its fields; suggests the nearest.
+    """
+    for name in fields:
+        if name not in Protocol.__dataclass_fields__:
+            raise unknown_name("argument of training", name, Protocol.__dataclass_fields__)
+    return Protocol(**fields)
+
+
 def build_stack(
     data: Dataset,
     settings: Sequence[Hyperparameters],
-    seed: int,
+    protocol: Protocol,
     scaling: Scaling,
-    dtype: str,
-    engine: Callable[..., Engine] | None = None,
+    engine: MakeEngine | None = None,
 ) -> Engine:
     """Return an engine that holds one model for every setting, before training."""
-    weights, biases = initial_parameters(data, settings, seed)
-    return (engine or best_engine(dtype))(
-        weights.astype(dtype),
-        biases.astype(dtype),
-        l2=np.array([setting.l2 for setting in settings]),
-        learning_rates=np.array([setting.learning_rate for setting in settings]),
+    weights, biases = initial_parameters(data, settings, protocol.seed)
+    return (engine or best_engine(protocol.dtype))(
+        weights.astype(protocol.dtype),
+        biases.astype(protocol.dtype),
+        settings=settings,
         scaling=scaling,
     )
 
@@ -150,98 +151,80 @@ def build_stack(
 def initial_parameters(
     data: Dataset, settings: Sequence[Hyperparameters], seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return W (M, K, D) and b (M, K) from N(0, init_sd²), W drawn first.
+    """Return W (M, K, D) and b (M, K) as every setting's `init` says, W drawn first.
 
-    Every model gets the same standard normal draw, so neighbours differ by their settings alone.
+    Models of one init_seed get the same standard normal draw, so that neighbours differ by their
+    settings alone.
     """
-    generator = np.random.default_rng((seed, 0))
-    W = generator.standard_normal((data.n_classes, data.n_features))
-    b = generator.standard_normal(data.n_classes)
-    deviations = np.array([setting.init_sd for setting in settings])
-    return deviations[:, None, None] * W, deviations[:, None] * b
+    M, K, D = len(settings), data.n_classes, data.n_features
+    weights, biases = np.empty((M, K, D)), np.empty((M, K))
+    for init_seed in {setting.init_seed for setting in settings}:
+        generator = np.random.default_rng((seed, 0, init_seed) if init_seed else (seed, 0))
+        W, b = generator.standard_normal((K, D)), generator.standard_normal(K)
+        for model, setting in enumerate(settings):
+            if setting.init_seed == init_seed:
+                deviations = setting.init_deviation(D, K)
+                weights[model], biases[model] = deviations[0] * W, deviations[1] * b
+    return weights, biases
 
 
-def _run_epochs(
-    stack: Engine,
+def _sample_weights(
     data: Dataset,
-    batch_size: int,
-    epochs: int,
-    order: str,
-    seed: int,
-    on_epoch: OnEpoch | None,
-) -> _Trained:
-    """Step and measure, epoch by epoch."""
-    generator = np.random.default_rng((seed, 1))
-    sound = np.ones(len(stack.penalties()), dtype=bool)
-    stopped = [""] * len(sound)
-    curves = {name: np.full((len(sound), epochs + 1), math.nan) for name in CURVES}
-    for epoch in range(epochs + 1):
-        if epoch > 0:
-            data.train.check_unchanged()
-            for count, rows in enumerate(batches(len(data.train), batch_size, order, generator), 1):
-                now_sound = stack.step(data.train, rows)
-                for model in np.flatnonzero(sound & ~now_sound):
-                    stopped[model] = f"epoch {epoch}, batch {count}"
-                sound &= now_sound
-        for model in np.flatnonzero(sound & ~_measure(stack, data, curves, epoch, sound)):
-            stopped[model] = f"the evaluation after epoch {epoch}"
-            sound[model] = False
-        if on_epoch is not None:
-            on_epoch(epoch, curves)
-    weights, biases = stack.parameters()
-    return _Trained(weights, biases, curves, stopped, type(stack).__name__)
+    n_models: int,
+    sample_weights: NDArray[Any] | None,
+    class_weight: str | Mapping[str, float] | Sequence[float] | None,
+) -> SampleWeights | None:
+    """Return the product of both weights, None where there are none."""
+    if sample_weights is None and class_weight is None:
+        return None
+    values = np.ones(len(data.train))
+    if class_weight is not None:
+        values = class_weights(data.train.y, data.class_names, class_weight)[data.train.y]
+    if sample_weights is not None:
+        check_sample_weights(sample_weights, n_models, len(data.train))
+        values = values * np.asarray(sample_weights, np.float64)
+    values = np.atleast_2d(values)
+    groups = np.arange(n_models) if len(values) > 1 else np.zeros(n_models, np.intp)
+    return SampleWeights(values, groups)
 
 
-def _measure(
-    stack: Engine,
-    data: Dataset,
-    curves: dict[str, NDArray[np.float64]],
-    epoch: int,
-    sound: NDArray[np.bool_],
-) -> NDArray[np.bool_]:
-    """Fill column `epoch` of every curve and say whose costs are finite; others' stay NaN."""
-    penalties = stack.penalties()
-    measured = {
-        "train": stack.evaluate(data.train),
-        "validation": stack.evaluate(data.validation),
-    }
-    finite = sound.copy()
-    for evaluation in measured.values():
-        finite &= np.isfinite(evaluation.loss + penalties)
-    for name, evaluation in measured.items():
-        columns = (
-            ("loss", evaluation.loss),
-            ("cost", evaluation.loss + penalties),
-            ("accuracy", evaluation.accuracy),
-        )
-        for quantity, values in columns:
-            curves[f"{name}_{quantity}"][finite, epoch] = values[finite]
-    return finite
-
-
-def check_protocol(
-    data: Dataset,
-    settings: Sequence[Hyperparameters],
-    batch_size: int,
-    epochs: int,
-    order: str,
-    dtype: str,
-    threads: int | None,
-) -> None:
-    """Raise InputError for the first part of the protocol that cannot be trained."""
-    if not settings:
-        raise InputError("no settings to train; give at least one")
-    if not 1 <= batch_size <= len(data.train):
+def _common(weights: SampleWeights | None, scaling: str) -> NDArray[Any] | None:
+    """Return the weights (N,) that the scaling is estimated with."""
+    if weights is None or scaling != "standardise":
+        return None
+    if (weights.values != weights.values[0]).any():
         raise InputError(
-            f"batch size {batch_size}: expected 1 to {len(data.train)}, "
-            f"the samples in the training split of {data.name}"
+            'scaling "standardise" with sample weights that differ from model to model: each '
+            "would need a scaling of its own; cross_validate gives it one"
         )
-    if epochs < 0:
-        raise InputError(f"epochs {epochs}: expected 0 or more")
-    most = 16 * (os.cpu_count() or 1)
-    if threads is not None and not 1 <= threads <= most:
-        raise InputError(f"threads {threads}: expected 1 to {most}")
-    if order not in ORDERS:
-        raise unknown_name("order", order, ORDERS)
-    if dtype not in DTYPES:
-        raise unknown_name("dtype", dtype, DTYPES)
+    return np.asarray(weights.values[0])
+
+
+def _measure_splits(
+    stack: Engine, _: HeldOut | None, *, data: Dataset, weights: SampleWeights | None
+) -> dict[str, PerModel]:
+    """Return loss, cost and accuracy on the whole training and validation splits."""
+    penalties = stack.penalties()
+    evaluations = {"train": stack.evaluate(data.train, weights)}
+    if data.validation is not None:
+        evaluations["validation"] = stack.evaluate(data.validation)
+    measured = {}
+    for split, evaluation in evaluations.items():
+        measured[f"{split}_loss"] = evaluation.loss
+        measured[f"{split}_cost"] = evaluation.loss + penalties
+        measured[f"{split}_accuracy"] = evaluation.accuracy
+    return measured
+
+
+def _history(trained: Sequence[Trained]) -> History:
+    """Join the curves of all stacks; one that ended early has NaN in the others' epochs."""
+    measured = np.unique(np.concatenate([part.measured for part in trained]))
+    curves: dict[str, list[NDArray[np.float64]]] = {name: [] for name in CURVES}
+    for part in trained:
+        columns = np.searchsorted(measured, part.measured)
+        for name in CURVES:
+            filled = np.full((len(part.kept), len(measured)), np.nan)
+            if name in part.curves:
+                filled[:, columns] = part.curves[name]
+            curves[name].append(filled)
+    return History(measured, **{name: np.concatenate(parts) for name, parts in curves.items()})

@@ -6,6 +6,7 @@ products read X and V along their rows, which BLAS does fastest for the thin sha
 (measured at B = 100, D = 3072, M·K = 10 to 1000).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
-from onelayer.training.engine import Evaluation, Rows
+from onelayer.model.losses import Labels, Loss, find_loss
+from onelayer.training.engine import Evaluation, HeldOut, PerModel, Rows, Step
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.sample_weights import SampleWeights
 
 Array = NDArray[Any]
 _EVALUATION_ROWS = 500  # a block of scaled features then stays in cache
@@ -26,8 +30,8 @@ class NumpyEngine:
     ----------
     weights, biases
         (M, K, D) and (M, K); their dtype is the precision of all that follows.
-    l2, learning_rates
-        λ and η of every model, (M,).
+    settings
+        Of every model; learning rates are given to every step instead.
     scaling
         Applied to stored features as they are read.
     """
@@ -37,8 +41,7 @@ class NumpyEngine:
         weights: Array,
         biases: Array,
         *,
-        l2: Array,
-        learning_rates: Array,
+        settings: Sequence[Hyperparameters],
         scaling: Scaling,
     ) -> None:
         M, K, D = weights.shape
@@ -47,42 +50,44 @@ class NumpyEngine:
         self._V = weights.reshape(M * K, D).T.copy(order="C")  # (D, M·K)
         self._biases = biases.reshape(M * K).copy()
         self._gradient = np.empty_like(self._V)
-        self._l2 = np.asarray(l2, dtype=np.float64)
-        self._rates = np.asarray(learning_rates, dtype=np.float64)
+        self._l2 = np.array([setting.l2 for setting in settings])
+        self._losses = _models_of_losses(settings)
+        self._momenta = self._momenta_at_rest(settings)
         self._sound = np.ones(M, dtype=bool)
         self._reader = _FeatureReader(scaling, D, self._dtype)
-        self._set_factors()
 
-    def step(self, split: Split, rows: Rows) -> NDArray[np.bool_]:
+    def step(self, split: Split, rows: Rows, rates: PerModel, weights: Array | None = None) -> Step:
         """See Engine.step: equations (8) to (11) for all models at once."""
         M, K, _ = self._shape
         X, y = self._reader.read(split.X[rows]), split.y[rows]
         with np.errstate(over="ignore", invalid="ignore"):
             S = self._scores(X).reshape(len(y), M, K)
             self._stop_unsound(S)
-            G = _softmax(S)
-            G[np.arange(len(y)), :, y] -= 1
-            G *= self._steps / len(y)
-            G = G.reshape(len(y), M * K)
-            np.matmul(X.T, G, out=self._gradient)
-            self._V *= self._decays
-            self._V -= self._gradient
-            self._biases -= G.sum(axis=0)
-        return self._sound
+            G, rates = self._derivatives(S, y), np.where(self._sound, rates, 0)
+            if weights is None:
+                G /= len(y)
+                held_out = None
+            else:
+                totals = weights.sum(axis=1, dtype=np.float64)
+                rates = np.where(totals > 0, rates, 0)
+                G *= (weights / np.where(totals > 0, totals, 1)[:, None]).T[:, :, None]
+                held_out = self._held_out(S, y, weights == 0)
+            self._descend(X, G, rates)
+        return Step(self._sound, held_out)
 
-    def evaluate(self, split: Split) -> Evaluation:
+    def evaluate(self, split: Split, weights: SampleWeights | None = None) -> Evaluation:
         """See Engine.evaluate: block by block, summed in float64."""
         M, K, _ = self._shape
-        losses, hits = np.zeros(M), np.zeros(M, dtype=np.intp)
+        losses, hits, totals = np.zeros(M), np.zeros(M), np.zeros(M)
         with np.errstate(over="ignore", invalid="ignore"):
             for rows in split.blocks(_EVALUATION_ROWS):
                 X, y = self._reader.read(split.X[rows]), split.y[rows]
+                w = np.ones((M, len(y))) if weights is None else weights.of(rows)
                 S = self._scores(X).reshape(len(y), M, K)
-                hits += (S.argmax(axis=2) == y[:, None]).sum(axis=0)
-                S -= S.max(axis=2, keepdims=True)
-                of_label = S[np.arange(len(y)), :, y]
-                losses += (np.log(np.exp(S).sum(axis=2)) - of_label).sum(axis=0, dtype=np.float64)
-        return Evaluation(losses / len(split), hits / len(split))
+                losses += (w * self._values(S, y).T).sum(axis=1, dtype=np.float64)
+                hits += (w * _hits(S, y).T).sum(axis=1, dtype=np.float64)
+                totals += w.sum(axis=1)
+            return Evaluation(losses / totals, hits / totals)
 
     def penalties(self) -> NDArray[np.float64]:
         """See Engine.penalties."""
@@ -103,20 +108,75 @@ class NumpyEngine:
 
     def _stop_unsound(self, S: Array) -> None:
         """Freeze the models with a score (B, M, K) that is not finite."""
-        sound = self._sound & np.isfinite(S).all(axis=(0, 2))
-        if not sound.all():
-            S[:, ~sound] = 0
-        if (sound != self._sound).any():
-            self._sound = sound
-            self._set_factors()
+        self._sound = self._sound & np.isfinite(S).all(axis=(0, 2))
+        if not self._sound.all():
+            S[:, ~self._sound] = 0
 
-    def _set_factors(self) -> None:
-        """Lay out η (1, M, 1) and the weight decay 1 − 2ηλ (M·K,); a frozen model has 0 and 1."""
-        rates = np.where(self._sound, self._rates, 0.0)
-        decays = 1 - 2 * rates * self._l2
-        with np.errstate(over="ignore"):  # a model that overflows is found out and stopped
-            self._steps = rates[None, :, None].astype(self._dtype)
-            self._decays = np.repeat(decays, self._shape[1]).astype(self._dtype)
+    def _values(self, S: Array, y: Labels) -> Array:
+        """Return l (B, M) of scores (B, M, K), each model by its own loss."""
+        values = np.empty(S.shape[:2], S.dtype)
+        for loss, models in self._losses:
+            values[:, models] = loss.values(*_as_rows(S[:, models], y)).reshape(len(y), -1)
+        return values
+
+    def _derivatives(self, S: Array, y: Labels) -> Array:
+        """Return dl/ds (B, M, K) of scores (B, M, K), each model by its own loss."""
+        G = np.empty_like(S)
+        for loss, models in self._losses:
+            chosen = S[:, models]
+            G[:, models] = loss.derivatives(*_as_rows(chosen, y)).reshape(chosen.shape)
+        return G
+
+    def _held_out(self, S: Array, y: Labels, held_out: NDArray[np.bool_]) -> HeldOut:
+        """Sum over the rows that are held out, (M, B)."""
+        losses = np.where(held_out, self._values(S, y).T, 0).sum(axis=1, dtype=np.float64)
+        hits = (held_out & _hits(S, y).T).sum(axis=1, dtype=np.float64)
+        return HeldOut(losses, hits, held_out.sum(axis=1, dtype=np.float64))
+
+    def _descend(self, X: Array, G: Array, rates: PerModel) -> None:
+        """Take the step of X (B, D) and G (B, M, K); a rate of 0 leaves its model as it is."""
+        if self._momenta is None:
+            G *= rates.astype(self._dtype)[:, None]
+        G = G.reshape(len(X), -1)
+        np.matmul(X.T, G, out=self._gradient)
+        if self._momenta is None:
+            self._V *= self._columns(1 - 2 * rates * self._l2)
+            self._V -= self._gradient
+            self._biases -= G.sum(axis=0)
+        else:
+            steps = self._columns(rates)
+            self._gradient += self._columns(2 * self._l2) * self._V
+            self._V -= steps * self._momenta[0].follow(self._gradient, steps)
+            self._biases -= steps * self._momenta[1].follow(G.sum(axis=0), steps)
+
+    def _momenta_at_rest(
+        self, settings: Sequence[Hyperparameters]
+    ) -> "tuple[_Momentum, _Momentum] | None":
+        """Return those of W and b, None where no model has momentum."""
+        momentum = np.array([setting.momentum for setting in settings])
+        if not momentum.any():
+            return None
+        nesterov = np.array([setting.nesterov for setting in settings])
+        columns = self._columns(momentum), self._columns(nesterov) > 0
+        return _Momentum(*columns, self._V), _Momentum(*columns, self._biases)
+
+    def _columns(self, per_model: NDArray[Any]) -> Array:
+        """Return a number a model as one a column, (M·K,)."""
+        return np.repeat(per_model, self._shape[1]).astype(self._dtype)
+
+
+class _Momentum:
+    """The velocity of every column: v ← μ v + g, as in PyTorch's SGD."""
+
+    def __init__(self, momentum: Array, nesterov: NDArray[np.bool_], parameters: Array) -> None:
+        self._momentum, self._nesterov = momentum, nesterov
+        self._velocity = np.zeros_like(parameters)
+
+    def follow(self, gradient: Array, steps: Array) -> Array:
+        """Return the direction to go: v, Nesterov's is g + μ v; where the step is 0, v stays."""
+        v, momentum = self._velocity, self._momentum
+        np.copyto(v, momentum * v + gradient, where=steps > 0)
+        return np.where(self._nesterov, gradient + momentum * v, v)
 
 
 class _FeatureReader:
@@ -140,9 +200,21 @@ class _FeatureReader:
         return X
 
 
-def _softmax(S: Array) -> Array:
-    """Turn scores (B, M, K) into probabilities, in place."""
-    S -= S.max(axis=2, keepdims=True)
-    np.exp(S, out=S)
-    S /= S.sum(axis=2, keepdims=True)
-    return S
+def _models_of_losses(settings: Sequence[Hyperparameters]) -> list[tuple[Loss, Any]]:
+    """Return each loss that occurs, with the models it is for; a slice where it is for all."""
+    names = np.array([setting.loss for setting in settings])
+    if (names == names[0]).all():
+        return [(find_loss(names[0]), slice(None))]
+    return [(find_loss(name), np.flatnonzero(names == name)) for name in np.unique(names)]
+
+
+def _as_rows(S: Array, y: Labels) -> tuple[Array, Labels]:
+    """Return scores (B, M, K) as rows (B·M, K), and their labels."""
+    B, M, K = S.shape
+    return S.reshape(B * M, K), np.repeat(y, M)
+
+
+def _hits(S: Array, y: Labels) -> NDArray[np.bool_]:
+    """Return whether the prediction from scores (B, M, K) is right, (B, M)."""
+    hits: NDArray[np.bool_] = S.argmax(axis=2) == y[:, None]
+    return hits

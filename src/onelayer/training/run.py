@@ -15,7 +15,7 @@ from onelayer.errors import InputError, unknown_name
 from onelayer.storage import atomic_file
 from onelayer.training.hyperparameters import Hyperparameters
 
-FORMAT = 1
+FORMAT = 2
 CURVES = (
     "train_loss",
     "train_cost",
@@ -28,12 +28,13 @@ CURVES = (
 
 @dataclass(frozen=True)
 class History:
-    """The curves of every model, each (M, E + 1); column 0 is the state before training.
+    """The curves of every model, each (M, C), in the C epochs `measured`; 0 is before training.
 
-    Loss is the mean of equation (6), cost is equation (5). From the epoch in which a model was
-    stopped its curves are NaN.
+    Loss is the mean of l, cost is equation (5). After the epoch in which a model was stopped or
+    ended its curves are NaN, and those of a split that does not exist are throughout.
     """
 
+    measured: NDArray[np.intp]
     train_loss: NDArray[np.float64]
     train_cost: NDArray[np.float64]
     train_accuracy: NDArray[np.float64]
@@ -43,16 +44,18 @@ class History:
 
     @property
     def epochs(self) -> int:
-        """E, the number of epochs trained."""
-        return int(self.train_loss.shape[1]) - 1
+        """E, the number of epochs trained, of the longest training."""
+        return int(self.measured[-1])
 
 
 @dataclass(frozen=True)
 class Run:
     """M models after training: settings, weights (M, K, D), biases (M, K), curves, provenance.
 
-    `stopped` holds, for each model, where it became non-finite ("epoch 3, batch 17") or "".
-    `protocol` says how it was trained: data set, samples, batch_size, epochs, order, seed, dtype.
+    `kept` (M,) is the epoch that each model's parameters are of: its last or its best.
+    `stopped` holds, for each model, where it became non-finite ("epoch 3, batch 17") or "", `ended`
+    what else ended its training before the last epoch. `protocol` says how it was trained: data
+    set, samples, and the fields of Protocol.
 
     Raises
     ------
@@ -65,7 +68,9 @@ class Run:
     weights: NDArray[Any]
     biases: NDArray[Any]
     history: History
+    kept: NDArray[np.intp]
     stopped: tuple[str, ...]
+    ended: tuple[str, ...]
     scaling: Scaling
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None
@@ -77,13 +82,15 @@ class Run:
         shapes = {
             "weights": (self.weights.shape, (M, K, D)),
             "biases": (self.biases.shape, (M, K)),
+            "kept": (self.kept.shape, (M,)),
             "stopped": ((len(self.stopped),), (M,)),
+            "ended": ((len(self.ended),), (M,)),
             "scaling shift": (self.scaling.shift.shape, (D,)),
             "scaling factor": (self.scaling.factor.shape, (D,)),
             "image shape": (math.prod(max(0, side) for side in self.image_shape or (D,)), D),
             **{
-                name: (curve.shape, (M, self.history.epochs + 1))
-                for name, curve in vars(self.history).items()
+                name: (getattr(self.history, name).shape, (M, len(self.history.measured)))
+                for name in CURVES
             },
         }
         for name, (found, expected) in shapes.items():
@@ -91,8 +98,18 @@ class Run:
                 raise InputError(f"{name} of the shape {found}, expected {expected}")
         if not all(isinstance(record, Mapping) for record in (self.protocol, self.provenance)):
             raise InputError("protocol and provenance must be records")
-        if not all(isinstance(text, str) for text in (*self.class_names, *self.stopped)):
-            raise InputError("class names and places of a stop must be texts")
+        if not all(
+            isinstance(text, str) for text in (*self.class_names, *self.stopped, *self.ended)
+        ):
+            raise InputError("class names and the ends of models must be texts")
+        if not np.isin(self.kept, self.history.measured).all():
+            raise InputError("parameters kept from an epoch that was not measured")
+
+    def final(self, name: str) -> NDArray[np.float64]:
+        """Return the values (M,) of a curve in the epochs that the parameters are of."""
+        columns = np.searchsorted(self.history.measured, self.kept)
+        values: NDArray[np.float64] = getattr(self.history, name)[range(len(columns)), columns]
+        return values
 
     def scores(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return the scores (N, M, K) of stored (unscaled) features X (N, D).
@@ -116,6 +133,8 @@ class Run:
             "biases": self.biases,
             "scaling_shift": self.scaling.shift,
             "scaling_factor": self.scaling.factor,
+            "kept": self.kept,
+            "history_measured": self.history.measured,
             **{f"history_{name}": getattr(self.history, name) for name in CURVES},
         }
         record = {
@@ -123,6 +142,7 @@ class Run:
             "settings": [asdict(setting) for setting in self.settings],
             "protocol": dict(self.protocol),
             "stopped": self.stopped,
+            "ended": self.ended,
             "scaling": self.scaling.method,
             "class_names": self.class_names,
             "image_shape": self.image_shape,
@@ -164,8 +184,13 @@ def load_run(folder: str | Path) -> Run:
             protocol=record["protocol"],
             weights=arrays["weights"],
             biases=arrays["biases"],
-            history=History(**{name: arrays[f"history_{name}"] for name in CURVES}),
+            history=History(
+                arrays["history_measured"],
+                **{name: arrays[f"history_{name}"] for name in CURVES},
+            ),
+            kept=arrays["kept"],
             stopped=tuple(record["stopped"]),
+            ended=tuple(record["ended"]),
             scaling=Scaling(record["scaling"], arrays["scaling_shift"], arrays["scaling_factor"]),
             class_names=tuple(record["class_names"]),
             image_shape=None if shape is None else (shape[0], shape[1], shape[2]),

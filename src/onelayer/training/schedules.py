@@ -1,0 +1,126 @@
+"""How the learning rate of each model changes from epoch to epoch."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.errors import InputError, unknown_name
+
+_FORMS = {
+    "constant": "constant",
+    "exponential": "exponential:FACTOR",
+    "step": "step:EPOCHS:FACTOR",
+    "cosine": "cosine",
+    "plateau": "plateau:EPOCHS:FACTOR",
+}
+_THRESHOLD = 1e-4  # a loss that is not lower by this share has stalled, as in PyTorch
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """η of an epoch over the first one's.
+
+    `constant`; `exponential:f`: times f every epoch; `step:n:f`: times f after every n epochs;
+    `cosine`: (1 + cos(π e / E)) / 2 in epoch e = 0 … E − 1 (Loshchilov and Hutter 2017);
+    `plateau:n:f`: times f whenever the validation loss has not fallen for more than n epochs.
+    Epochs and factors as in PyTorch's schedulers of these names.
+    """
+
+    kind: str
+    epochs: int = 0
+    factor: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Schedule":
+        """Read one of the forms above.
+
+        Raises
+        ------
+        InputError
+            If the text is none of them, or a factor is not in (0, 1], or a count below 1.
+        """
+        kind, *values = text.split(":")
+        if kind not in _FORMS:
+            raise unknown_name("schedule", kind, _FORMS)
+        form = _FORMS[kind]
+        names = form.split(":")[1:]
+        try:
+            numbers = [
+                {"EPOCHS": int, "FACTOR": float}[name](value)
+                for name, value in zip(names, values, strict=True)
+            ]
+        except ValueError as error:
+            raise InputError(f"schedule {text!r}: expected {form}") from error
+        schedule = cls(kind, **dict(zip(map(str.lower, names), numbers, strict=True)))
+        if not 0 < schedule.factor <= 1 or (names[:1] == ["EPOCHS"] and schedule.epochs < 1):
+            raise InputError(f"schedule {text!r}: expected {form}, EPOCHS ≥ 1, 0 < FACTOR ≤ 1")
+        return schedule
+
+    def share(self, epoch: int, epochs: int) -> float:
+        """Return η of `epoch` (from 0) of `epochs` over the first one's; of a plateau, 1."""
+        if self.kind == "exponential":
+            return self.factor**epoch
+        if self.kind == "step":
+            return float(self.factor ** (epoch // self.epochs))
+        if self.kind == "cosine":
+            return (1 + math.cos(math.pi * epoch / epochs)) / 2
+        return 1.0
+
+
+class Scheduled(Protocol):
+    """What the rates of a model follow from."""
+
+    @property
+    def learning_rate(self) -> float:
+        """η."""
+        ...
+
+    @property
+    def schedule(self) -> str:
+        """The text of a Schedule."""
+        ...
+
+    @property
+    def warmup(self) -> int:
+        """The epochs over which the rate rises linearly to its full size."""
+        ...
+
+
+class LearningRates:
+    """The rates of M models: their schedules, their warm-ups, and what validation made of them."""
+
+    def __init__(self, settings: Sequence[Scheduled], epochs: int) -> None:
+        self._settings = settings
+        self._schedules = [Schedule.parse(setting.schedule) for setting in settings]
+        self._epochs = epochs
+        self._lowest = np.full(len(settings), math.inf)
+        self._stalled = np.zeros(len(settings), dtype=int)
+        self._reduced = np.ones(len(settings))
+
+    @property
+    def need_validation(self) -> bool:
+        """Whether a schedule depends on the validation loss."""
+        return any(schedule.kind == "plateau" for schedule in self._schedules)
+
+    def of_epoch(self, epoch: int) -> NDArray[np.float64]:
+        """Return η (M,) of an epoch, counted from 0."""
+        return self._reduced * [
+            setting.learning_rate
+            * schedule.share(epoch, self._epochs)
+            * min(1.0, (epoch + 1) / (setting.warmup + 1))
+            for setting, schedule in zip(self._settings, self._schedules, strict=True)
+        ]
+
+    def observe(self, validation_losses: NDArray[np.float64]) -> None:
+        """Take note of the losses (M,) after an epoch; a plateau lowers its model's rate."""
+        better = validation_losses < self._lowest * (1 - _THRESHOLD)
+        self._lowest = np.where(better, validation_losses, self._lowest)
+        self._stalled = np.where(better, 0, self._stalled + 1)
+        for model, schedule in enumerate(self._schedules):
+            if schedule.kind == "plateau" and self._stalled[model] > schedule.epochs:
+                self._reduced[model] *= schedule.factor
+                self._stalled[model] = 0

@@ -44,7 +44,11 @@ def make_run(settings, *, classes, image_shape, epochs, curves=None, stopped=Non
         },
         weights=generator.standard_normal((M, K, D)),
         biases=np.zeros((M, K)),
-        history=History(**(make_curves(M, epochs) if curves is None else curves)),
+        history=History(
+            np.arange(epochs + 1), **(make_curves(M, epochs) if curves is None else curves)
+        ),
+        kept=np.full(M, epochs),
+        ended=("",) * M,
         stopped=("",) * M if stopped is None else stopped,
         scaling=Scaling("unit", np.zeros(D), np.ones(D)),
         class_names=tuple(classes),

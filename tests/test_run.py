@@ -26,7 +26,15 @@ def test_a_saved_run_comes_back_bit_for_bit(run, tmp_path):
     assert back.biases.tobytes() == run.biases.tobytes()
     for name, curve in vars(run.history).items():
         assert getattr(back.history, name).tobytes() == curve.tobytes()
-    for name in ("settings", "stopped", "class_names", "image_shape", "protocol", "provenance"):
+    for name in (
+        "settings",
+        "stopped",
+        "ended",
+        "class_names",
+        "image_shape",
+        "protocol",
+        "provenance",
+    ):
         assert getattr(back, name) == getattr(run, name)
     X = make_data().test.X
     np.testing.assert_array_equal(back.scores(X), run.scores(X))

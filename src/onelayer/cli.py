@@ -297,7 +297,7 @@ def _show_results(results: "Results") -> None:
     columns = {
         "published": results.published,
         "test": results.test_accuracies,
-        "validation": results.run.history.validation_accuracy[:, -1],
+        "validation": results.run.final("validation_accuracy"),
         "mean": spread.mean,
         "sd": spread.sd,
         "min": spread.min,

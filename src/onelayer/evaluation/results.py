@@ -86,7 +86,7 @@ class Results:
 
     @property
     def selected(self) -> int:
-        """The model with the best validation accuracy after the last epoch (the first of equals).
+        """The model with the best validation accuracy as it was left (the first of equals).
 
         Chosen without the test split, so that its test accuracy is an honest estimate.
         """
@@ -111,8 +111,8 @@ class Results:
 
 
 def best_by_validation(run: Run) -> int:
-    """Return the model with the best final validation accuracy; a stopped one loses."""
-    final = run.history.validation_accuracy[:, -1]
+    """Return the model with the best validation accuracy as it was left; a stopped one loses."""
+    final = run.final("validation_accuracy")
     return int(np.argmax(np.where(np.isnan(final), -1.0, final)))
 
 
@@ -223,6 +223,6 @@ def _write_history(path: Path, run: Run) -> None:
         writer = csv.writer(file)
         writer.writerow(["model", "epoch", *CURVES])
         for model in range(len(run.settings)):
-            for epoch in range(run.history.epochs + 1):
-                values = [getattr(run.history, name)[model, epoch] for name in CURVES]
+            for column, epoch in enumerate(run.history.measured):
+                values = [getattr(run.history, name)[model, column] for name in CURVES]
                 writer.writerow([model, epoch, *(f"{value:.9g}" for value in values)])

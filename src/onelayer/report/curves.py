@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer.report.labels import decimals, setting_labels
 from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
-from onelayer.training.run import History, Run
+from onelayer.training.run import Run
 
 PANELS = 12  # more would not be legible on a page
 _SPLITS = (("train", "training", TRAIN), ("validation", "validation", VALIDATION))
@@ -31,16 +31,16 @@ def draw_losses(run: Run, models: Sequence[int], told: str) -> Drawing:
             for split, _, colour in _SPLITS
         }
         for (_, style, colour), curve in curves.items():
-            _plot(ax, curve, colour, style)
+            _plot(ax, run.history.measured, curve, colour, style)
         _set_limits(ax, list(curves.values()))
         if run.settings[model].l2 == 0:
             ax.set_title(f"{ax.get_title()} (cost = loss)", parse_math=False)
     decays = any(run.settings[model].l2 > 0 for model in models)
-    _finish(figure, panels, "loss, cost (nats)", ["loss", "cost (loss + λ Σ W²)"][: 1 + decays])
+    _finish(figure, panels, "loss, cost", ["loss", "cost (loss + λ Σ W²)"][: 1 + decays])
     caption = (
-        "Loss (mean cross-entropy, solid) and cost (with the L2 term, dashed) on the whole "
-        "training and validation split before training (epoch 0) and after every epoch. Where λ=0 "
-        f"cost and loss are the same curve. Every panel has its own scale.{told}"
+        "Loss (solid) and cost (with the L2 term, dashed) on the whole training and validation "
+        f"split, {_when(run)}. Where λ=0 cost and loss are the same curve. Every panel has its own "
+        f"scale.{told}"
     )
     return Drawing("curves", figure, caption, _describe("Loss and cost", run, models, "loss"))
 
@@ -50,15 +50,24 @@ def draw_accuracies(run: Run, models: Sequence[int], told: str) -> Drawing:
     figure, panels = _panels(run, models, sharey=True)
     for ax, model in zip(panels, models, strict=True):
         for split, _, colour in _SPLITS:
-            _plot(ax, getattr(run.history, f"{split}_accuracy")[model], colour, "-")
+            curve = getattr(run.history, f"{split}_accuracy")[model]
+            _plot(ax, run.history.measured, curve, colour, "-")
     _finish(figure, panels, "accuracy", ["accuracy"])
     caption = (
-        "Accuracy on the whole training and validation split before training (epoch 0) and after "
-        f"every epoch. All panels share one scale.{told}"
+        f"Accuracy on the whole training and validation split, {_when(run)}. All panels share one "
+        f"scale.{told}"
     )
     return Drawing(
         "accuracy_curves", figure, caption, _describe("Accuracy", run, models, "accuracy")
     )
+
+
+def _when(run: Run) -> str:
+    """Say when was measured, and what the dotted lines are if there are any."""
+    epochs = run.history.measured
+    every = "every epoch" if len(epochs) == epochs[-1] + 1 else "some epochs"
+    kept = "; dotted: the epoch that was kept" if (run.kept != epochs[-1]).any() else ""
+    return f"before training (epoch 0) and after {every}{kept}"
 
 
 def _panels(run: Run, models: Sequence[int], *, sharey: bool) -> tuple[Figure, list[Axes]]:
@@ -76,6 +85,8 @@ def _panels(run: Run, models: Sequence[int], *, sharey: bool) -> tuple[Figure, l
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
         if run.stopped[model]:
             ax.text(0.97, 0.95, f"stopped: {run.stopped[model]}", **_corner(ax))
+        if run.kept[model] != run.history.epochs:
+            ax.axvline(run.kept[model], color=MUTED, linewidth=0.8, linestyle=":")
         # A panel with nothing below it keeps its own epoch labels.
         if panels.index(ax) + columns >= len(models):
             ax.set_xlabel("epoch")
@@ -94,10 +105,12 @@ def _corner(ax: Axes) -> dict[str, Any]:
     }
 
 
-def _plot(ax: Axes, curve: NDArray[np.float64], colour: str, style: str) -> None:
+def _plot(
+    ax: Axes, epochs: NDArray[np.intp], curve: NDArray[np.float64], colour: str, style: str
+) -> None:
     # A single point makes no line.
     marker = "o" if np.isfinite(curve).sum() == 1 else ""
-    ax.plot(range(len(curve)), curve, style, color=colour, marker=marker, markersize=4)
+    ax.plot(epochs, curve, style, color=colour, marker=marker, markersize=4)
 
 
 def _set_limits(ax: Axes, curves: list[NDArray[np.float64]]) -> None:
@@ -135,8 +148,6 @@ def _finish(figure: Figure, panels: list[Axes], label: str, quantities: list[str
 
 def _describe(what: str, run: Run, models: Sequence[int], quantity: str) -> str:
     """Return the alternative text: what is shown and where each validation curve ends."""
-    history: History = run.history
-    curves: NDArray[np.float64] = getattr(history, f"validation_{quantity}")
-    names = setting_labels(run)
-    ends = "; ".join(f"{names[model]}: {decimals(curves[model, -1], 3)}" for model in models)
-    return f"{what} against the epoch. Validation {quantity} after the last epoch: {ends}."
+    finals, names = run.final(f"validation_{quantity}"), setting_labels(run)
+    ends = "; ".join(f"{names[model]}: {decimals(finals[model], 3)}" for model in models)
+    return f"{what} against the epoch. Validation {quantity} as each model was left: {ends}."

@@ -102,7 +102,7 @@ def _sampling(results: Results, first: int, second: int) -> str:
 
 def _selection(results: Results, first: int, evaluated: int) -> Iterator[str]:
     selected, accuracy = results.selected, results.test_accuracies
-    if evaluated < 2 or np.isnan(results.run.history.validation_accuracy[selected, -1]):
+    if evaluated < 2 or np.isnan(results.run.final("validation_accuracy")[selected]):
         return
     name = setting_labels(results.run)[selected]
     if accuracy[selected] == accuracy[first]:

@@ -48,7 +48,7 @@ def _best(run: Run, limit: int) -> tuple[list[int], str]:
     M = len(run.settings)
     if limit >= M:
         return list(range(M)), ""
-    final = run.history.validation_accuracy[:, -1]
+    final = run.final("validation_accuracy")
     best = np.argsort(np.where(np.isnan(final), 1.0, -final), kind="stable")[:limit]
     told = f" Shown: the {limit} of {M} settings with the best final validation accuracy."
     return sorted(int(model) for model in best), told

@@ -36,7 +36,7 @@ def _trust(results: Results) -> str:
 def _chosen(results: Results) -> Iterator[str]:
     """Tell the test accuracy of the setting chosen on the validation split."""
     selected, names = results.selected, setting_labels(results.run)
-    if np.isnan(results.run.history.validation_accuracy[selected, -1]):
+    if np.isnan(results.run.final("validation_accuracy")[selected]):
         yield "No model was sound to the end."
         return
     best = "" if len(names) == 1 else ", the best of them on the validation split,"

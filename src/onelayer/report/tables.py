@@ -12,6 +12,7 @@ import numpy as np
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table
 from onelayer.report.labels import MISSING, decimals, one_line, setting_labels
+from onelayer.training.run import Run
 
 HEADER = (
     "l2",
@@ -175,10 +176,9 @@ def accuracy_table(results: Results) -> Table:
 
 
 def final_table(results: Results) -> Table:
-    """Return Table 2: loss, cost and accuracy after the last epoch, and the best epoch."""
-    history = results.run.history
+    """Return Table 2: loss, cost and accuracy of the models as they were left; the best epoch."""
     finals = [
-        getattr(history, f"{split}_{quantity}")[:, -1]
+        results.run.final(f"{split}_{quantity}")
         for split in ("train", "validation")
         for quantity in ("loss", "cost", "accuracy")
     ]
@@ -187,8 +187,8 @@ def final_table(results: Results) -> Table:
         for model, label in enumerate(setting_labels(results.run))
     )
     return Table(
-        f"Table 2. After the last epoch ({history.epochs}), on the whole training and validation "
-        "split. Best: the first epoch with the highest validation accuracy, and that accuracy.",
+        f"Table 2. {_when(results.run)}, on the whole training and validation split. "
+        "Best: the first epoch with the highest validation accuracy, and that accuracy.",
         (
             "setting",
             *(f"{split} {quantity}" for split in ("train", "val.") for quantity in _QUANTITIES),
@@ -199,6 +199,12 @@ def final_table(results: Results) -> Table:
     )
 
 
+def _when(run: Run) -> str:
+    if (run.kept == run.history.epochs).all():
+        return f"After the last epoch ({run.history.epochs})"
+    return f"Models as they were left, in epoch {', '.join(map(str, run.kept))}"
+
+
 _QUANTITIES = ("loss", "cost", "accuracy")
 
 
@@ -206,5 +212,5 @@ def _best_epoch(results: Results, model: int) -> str:
     curve = results.run.history.validation_accuracy[model]
     if np.isnan(curve).all():
         return MISSING
-    epoch = int(np.nanargmax(curve))
-    return f"{curve[epoch]:.4f} (epoch {epoch})"
+    column = int(np.nanargmax(curve))
+    return f"{curve[column]:.4f} (epoch {results.run.history.measured[column]})"

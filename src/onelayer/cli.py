@@ -249,6 +249,33 @@ def data_info(
         typer.echo(f"{file} sha256 {digest}")
 
 
+@data_app.command("show", epilog="Example: onelayer data show cifar10 --augment flip,shift:2")
+def data_show(
+    name: Dataset = "cifar10",
+    augment: Annotated[
+        str,
+        typer.Option(help="Show versions: any of flip, shift:2, brightness:0.2, contrast:0.2."),
+    ] = "none",
+    rows: Annotated[int, typer.Option(min=1, max=10, help="Rows of images for each class.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and the versions.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG file (default: NAME-images.png in this folder).")
+    ] = None,
+    source: Source = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+) -> None:
+    """Draw some training images of each class, to look at; with --augment, versions of them."""
+    from onelayer.data.catalog import load_dataset
+    from onelayer.report.contact_sheet import write_contact_sheet
+    from onelayer.training.augmentation import Augmentation
+
+    augmentation = Augmentation.parse(augment)
+    path = out or Path(f"{Path(name).resolve().name}-images.png")
+    data = load_dataset(name, source=source)
+    write_contact_sheet(data, path, augmentation, rows=rows, seed=seed, force=force)
+    typer.echo(f"images: {path}")
+
+
 def _run_spec(
     spec: "Spec", out: Path | None, source: Path | None, force: bool, **resources: Any
 ) -> int:

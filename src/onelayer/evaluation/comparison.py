@@ -1,0 +1,138 @@
+"""Whether one setting is better than another, or was lucky.
+
+Every test takes all M settings at once and answers with matrices (M, M): entry [i, j] compares
+setting i with setting j. Two settings are M = 2, entry [0, 1].
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onelayer.errors import InputError
+from onelayer.evaluation.statistics import check_accuracies, student_quantile, student_tail
+
+
+@dataclass(frozen=True)
+class TTest:
+    """Mean differences of accuracy i − j with their 95 % intervals and two-sided p, each (M, M)."""
+
+    difference: NDArray[np.float64]
+    standard_error: NDArray[np.float64]
+    t: NDArray[np.float64]
+    p: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class McNemarTest:
+    """Differences of accuracy i − j, how often only i was right, and two-sided p, each (M, M)."""
+
+    difference: NDArray[np.float64]
+    only_first: NDArray[np.intp]
+    p: NDArray[np.float64]
+
+
+def resampled_t_test(accuracies: ArrayLike, n_train: int, n_test: int) -> TTest:
+    """Compare all pairs of M settings by their accuracies (R, M) on the same R folds or resamples.
+
+    The corrected resampled t-test, equations (S2) and (S3): `n_train` and `n_test` samples of each
+    resample make up for training sets that overlap (Nadeau and Bengio 2003,
+    doi:10.1023/A:1024068626366). Settings that never differ have t = 0 and p = 1, those that
+    always differ by the same have an infinite t; pairs with a NaN are NaN throughout.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two folds, n_train or n_test is below 1, or an accuracy is not one.
+    """
+    values = check_accuracies(accuracies)
+    R = len(values)
+    if R < 2:
+        raise InputError("accuracies of 1 fold; a t-test needs at least 2")
+    if min(n_train, n_test) < 1:
+        raise InputError(f"n_train={n_train}, n_test={n_test}; both must be at least 1")
+    differences = values[:, :, None] - values[:, None, :]  # (R, M, M)
+    mean = differences.mean(axis=0)
+    error = differences.std(axis=0, ddof=1) * math.sqrt(1 / R + n_test / n_train)
+    t = np.copysign(np.where(mean == 0, 0.0, np.inf), mean)  # where nothing varies
+    np.divide(mean, error, out=t, where=error != 0)
+    width = student_quantile(R - 1) * error
+    return TTest(mean, error, t, student_tail(t, R - 1), mean - width, mean + width)
+
+
+def mcnemar_test(right: ArrayLike) -> McNemarTest:
+    """Compare all pairs of M models by which of the same N samples each gets right, bool (N, M).
+
+    McNemar's test in its exact form, equation (S4): of the samples that exactly one of two models
+    gets right, each is either one's with probability ½ (McNemar 1947, doi:10.1007/BF02295996).
+
+    Raises
+    ------
+    InputError
+        If `right` does not hold booleans, (N, M), with N ≥ 1.
+    """
+    right = np.asarray(right)
+    if right.dtype != np.bool_ or right.ndim != 2 or len(right) == 0:
+        raise InputError(
+            f"right is {right.dtype} of the shape {right.shape}, expected bool (samples, models)"
+        )
+    ones = right.astype(np.float64)
+    only = (ones.T @ (1 - ones)).astype(np.intp)
+    p = np.ones(only.shape)
+    for i, j in zip(*np.triu_indices_from(p, 1), strict=True):
+        p[i, j] = p[j, i] = _binomial_p(int(only[i, j]), int(only[j, i]))
+    return McNemarTest((only - only.T) / len(right), only, p)
+
+
+def _binomial_p(heads: int, tails: int) -> float:
+    """Return the two-sided p of so many heads and tails of a fair coin: equation (S4).
+
+    The sum runs down from its largest term C(n, k), of which the others are ratios.
+    """
+    n, k = heads + tails, min(heads, tails)
+    ratios = np.arange(k, 0, -1) / np.arange(n - k + 1, n + 1)
+    logarithm = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    largest = math.exp(logarithm - n * math.log(2))
+    return min(1.0, 2 * largest * (1 + float(np.cumprod(ratios).sum())))
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """Return the p-values of m tests (m,) corrected for there being m of them: equation (S5).
+
+    Rejecting those at most α errs anywhere at all with probability α at most (Holm 1979). A NaN is
+    no test: it is not counted and stays.
+
+    Raises
+    ------
+    InputError
+        If p is not a vector of probabilities.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise InputError(f"p of the shape {p.shape}, expected a vector of values from 0 to 1")
+    m = np.count_nonzero(~np.isnan(p))
+    order = np.argsort(p)[:m]  # NaN sorts last
+    adjusted = np.full(len(p), np.nan)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(m, 0, -1)))
+    return adjusted
+
+
+def holm_pairs(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a symmetric matrix of p-values (M, M) corrected for its M (M − 1) / 2 pairs.
+
+    The diagonal, which compares each setting with itself, stays.
+
+    Raises
+    ------
+    InputError
+        If p is not such a matrix.
+    """
+    if p.ndim != 2 or not np.array_equal(p, p.T, equal_nan=True):
+        raise InputError(f"p of the shape {p.shape}, expected a symmetric matrix (M, M)")
+    rows, columns = np.triu_indices_from(p, 1)
+    adjusted = p.copy()
+    adjusted[rows, columns] = adjusted[columns, rows] = holm(p[rows, columns])
+    return adjusted

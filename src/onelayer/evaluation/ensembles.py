@@ -1,0 +1,39 @@
+"""Several models asked the same question."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onelayer.evaluation.probabilities import check_labels, check_probabilities
+
+
+def mean_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
+    """Return the mean (N, K) of the probabilities of V models (V, N, K).
+
+    Raises
+    ------
+    InputError
+        If they are not probabilities of that shape.
+    """
+    mean: NDArray[np.float64] = check_probabilities(probabilities, axes=3).mean(axis=0)
+    return mean
+
+
+def majority_vote(predictions: ArrayLike, probabilities: ArrayLike) -> NDArray[np.intp]:
+    """Return the class (N,) that most of V models predict, predictions (V, N).
+
+    Of classes with equally many votes, the one with the larger mean of the probabilities (V, N, K)
+    wins; of those still equal, the first.
+
+    Raises
+    ------
+    InputError
+        If the arrays are not class indices and probabilities, or disagree in shape.
+    """
+    P = check_probabilities(probabilities, axes=3)
+    V, N, K = P.shape
+    votes = np.zeros((N, K), dtype=np.intp)
+    for voter in check_labels("predictions", predictions, (V, N), K):
+        votes[np.arange(N), voter] += 1
+    most = votes == votes.max(axis=1, keepdims=True)
+    winners: NDArray[np.intp] = np.where(most, P.mean(axis=0), -1).argmax(axis=1)
+    return winners

@@ -1,0 +1,117 @@
+"""Where a model is wrong: by class, and row by row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onelayer.errors import InputError
+from onelayer.evaluation.probabilities import check_labelled
+from onelayer.model import network
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Precision, recall, F1 and the number of samples of each class, each (…, K).
+
+    0/0 is NaN: the precision of a class that is never predicted, the recall of one without samples,
+    and the F1 of one that is neither predicted nor there.
+    """
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: NDArray[np.intp]
+
+    @property
+    def macro_precision(self) -> NDArray[np.float64]:
+        """The mean precision of the classes that have one, (…)."""
+        return _mean(self.precision)
+
+    @property
+    def macro_recall(self) -> NDArray[np.float64]:
+        """The mean recall of the classes that have one, (…)."""
+        return _mean(self.recall)
+
+    @property
+    def macro_f1(self) -> NDArray[np.float64]:
+        """The mean F1 of the classes that have one, (…)."""
+        return _mean(self.f1)
+
+
+@dataclass(frozen=True)
+class TrueClassHistogram:
+    """Counts (bins,) of the right and of the wrong rows by the probability of the true class."""
+
+    edges: NDArray[np.float64]
+    right: NDArray[np.intp]
+    wrong: NDArray[np.intp]
+
+
+def class_scores(confusion: ArrayLike) -> ClassScores:
+    """Return the scores of each class from confusion matrices (…, K, K), see confusion_matrices.
+
+    Raises
+    ------
+    InputError
+        If they are not square matrices of counts.
+    """
+    C = np.asarray(confusion)
+    if C.ndim < 2 or C.shape[-1] != C.shape[-2] or not np.issubdtype(C.dtype, np.integer):
+        raise InputError(f"confusion is {C.dtype} of the shape {C.shape}, expected counts (K, K)")
+    if (C < 0).any():
+        raise InputError("confusion holds a negative count")
+    C = C.astype(np.intp)  # sums of bytes would not fit in bytes
+    right, support, predicted = C.diagonal(0, -2, -1), C.sum(axis=-1), C.sum(axis=-2)
+    f1 = _ratio(2 * right, predicted + support)
+    return ClassScores(_ratio(right, predicted), _ratio(right, support), f1, support)
+
+
+def most_confident_mistakes(probabilities: ArrayLike, y: ArrayLike, count: int) -> NDArray[np.intp]:
+    """Return the rows of probabilities (N, K) that are wrong, the most confident first.
+
+    At most `count` of them; of equals the first.
+
+    Raises
+    ------
+    InputError
+        If `count` is negative, or the arrays are not probabilities and labels.
+    """
+    if count < 0:
+        raise InputError(f"count is {count}; expected 0 or more")
+    P, y = check_labelled(probabilities, y)
+    wrong = np.flatnonzero(network.predictions(P) != y)
+    return wrong[np.argsort(-P[wrong].max(axis=1), kind="stable")[:count]]
+
+
+def true_class_histogram(
+    probabilities: ArrayLike, y: ArrayLike, bins: int = 20
+) -> TrueClassHistogram:
+    """Count the right and the wrong rows of probabilities (N, K) by p_y, in bins of equal width.
+
+    Raises
+    ------
+    InputError
+        If there is no bin, or the arrays are not probabilities and labels.
+    """
+    if bins < 1:
+        raise InputError(f"bins is {bins}; expected at least 1")
+    P, y = check_labelled(probabilities, y)
+    right, true = network.predictions(P) == y, P[np.arange(len(y)), y]
+    edges = np.linspace(0, 1, bins + 1)
+    return TrueClassHistogram(
+        edges, np.histogram(true[right], edges)[0], np.histogram(true[~right], edges)[0]
+    )
+
+
+def _ratio(part: ArrayLike, whole: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return part / whole with NaN for 0/0."""
+    ratio = np.full(whole.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean over the last axis of what is not NaN; NaN where nothing is left."""
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))

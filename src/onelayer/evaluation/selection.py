@@ -1,0 +1,95 @@
+"""Which of M settings to keep, judged without the test split."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onelayer.errors import InputError, unknown_name
+from onelayer.evaluation.statistics import check_accuracies, student_quantile, wilson_interval
+from onelayer.training.hyperparameters import Hyperparameters
+
+RULES = ("best", "1se")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The setting that `rule` chose, the best one, and what is known of all M.
+
+    `means` and `standard_errors` are (M,), `intervals` (M, 2) at 95 %; all three are NaN for a
+    setting that was stopped. `within` (M,) marks those within one standard error of the best.
+    """
+
+    rule: str
+    chosen: int
+    best: int
+    means: NDArray[np.float64]
+    standard_errors: NDArray[np.float64]
+    intervals: NDArray[np.float64]
+    within: NDArray[np.bool_]
+
+
+def simplicity(setting: Hyperparameters) -> tuple[float, float]:
+    """Return a key that is least for the simplest setting: larger l2, then smaller learning rate.
+
+    Either keeps the weights smaller.
+    """
+    return -setting.l2, setting.learning_rate
+
+
+def select(
+    accuracies: ArrayLike,
+    keys: Sequence[tuple[float, ...]],
+    rule: str = "best",
+    samples: int | None = None,
+) -> Selection:
+    """Choose one of M settings by their validation accuracies (R, M) on R folds.
+
+    "best" is the largest mean, the first of equals. "1se" is, of all within one standard error of
+    the best, the one with the least of the `keys` (M), such as `simplicity` gives: what looks
+    better by less than chance is not worth a more complex model (Breiman et al. 1984). With one
+    fold the standard error is the binomial one of `samples` samples and the interval Wilson's; with
+    more they come from the spread of the folds, equation (S6). A setting with a NaN on any fold is
+    never chosen.
+
+    Raises
+    ------
+    InputError
+        If the rule is unknown, an accuracy is not one, there is not one key a setting, every
+        setting was stopped, or one fold comes without `samples`.
+    """
+    if rule not in RULES:
+        raise unknown_name("selection rule", rule, RULES)
+    values = check_accuracies(accuracies)
+    R, M = values.shape
+    if len(keys) != M:
+        raise InputError(f"{len(keys)} keys for {M} settings, expected one for each")
+    means = values.mean(axis=0)
+    if np.isnan(means).all():
+        raise InputError("every setting was stopped, so there is none to select")
+    errors, intervals = _of_folds(values) if R > 1 else _of_samples(means, samples)
+    best = int(np.nanargmax(means))
+    within = means >= means[best] - errors[best]
+    near = np.flatnonzero(within).tolist()
+    chosen = best if rule == "best" else min(near, key=lambda m: keys[m])
+    return Selection(rule, chosen, best, means, errors, intervals, within)
+
+
+def _of_folds(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return standard errors (M,) and t-intervals (M, 2), cut to [0, 1]: equation (S6)."""
+    R = len(values)
+    means, errors = values.mean(axis=0), values.std(axis=0, ddof=1) / math.sqrt(R)
+    width = student_quantile(R - 1) * errors
+    return errors, np.clip(np.stack([means - width, means + width], axis=1), 0, 1)
+
+
+def _of_samples(
+    shares: NDArray[np.float64], samples: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return binomial standard errors (M,) and Wilson's intervals (M, 2) of shares."""
+    if samples is None or samples < 1:
+        raise InputError(f"samples is {samples}; one fold needs the number of its samples")
+    errors = np.sqrt(shares * (1 - shares) / samples)
+    return errors, np.array([wilson_interval(share, samples) for share in shares])

@@ -1,0 +1,148 @@
+"""Tests of significance against scipy, statsmodels and closed forms."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from onelayer.errors import InputError
+from onelayer.evaluation.comparison import holm, holm_pairs, mcnemar_test, resampled_t_test
+from onelayer.evaluation.statistics import student_quantile, student_tail
+
+GENERATOR = np.random.default_rng(0)
+FOLDS = GENERATOR.uniform(0.3, 0.4, (5, 3))
+RIGHT = GENERATOR.random((400, 4)) < [0.3, 0.32, 0.45, 0.9]
+
+p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize("freedom", [2, 3, 4, 9, 99, 999])
+def test_students_tail_and_quantile_equal_scipys(freedom):
+    t = np.array([0, 1e-3, 0.1, 1, 2.5, -4, 10, 30])
+    expected = 2 * stats.t.sf(np.abs(t), freedom)
+    np.testing.assert_allclose(student_tail(t, freedom), expected, rtol=1e-12)
+    assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-12)
+
+
+def test_one_degree_of_freedom_is_cauchys():
+    t = np.array([1e-8, 0.1, 1, 1e6])
+    np.testing.assert_allclose(student_tail(t, 1), 2 * stats.cauchy.sf(t), rtol=1e-14)
+    assert student_quantile(1) == pytest.approx(np.tan(0.475 * np.pi), rel=1e-13)
+
+
+def test_without_test_samples_to_speak_of_it_is_the_paired_t_test():
+    test = resampled_t_test(FOLDS, n_train=10**15, n_test=1)
+    for i, j in [(0, 1), (2, 0)]:
+        expected = stats.ttest_rel(FOLDS[:, i], FOLDS[:, j])
+        interval = expected.confidence_interval()
+        found = [getattr(test, name)[i, j] for name in ("t", "p", "low", "high")]
+        np.testing.assert_allclose(found, [*expected, *interval], rtol=1e-10)
+
+
+def test_five_folds_are_corrected_by_three_halves():
+    plain, corrected = (resampled_t_test(FOLDS, n, 100) for n in (10**18, 400))
+    others = ~np.eye(3, dtype=bool)
+    np.testing.assert_allclose(corrected.standard_error, 1.5 * plain.standard_error, rtol=1e-12)
+    np.testing.assert_allclose(corrected.t[others], plain.t[others] / 1.5, rtol=1e-12)
+    np.testing.assert_array_equal(corrected.difference, plain.difference)
+    expected = 2 * stats.t.sf(np.abs(corrected.t), 4)
+    np.testing.assert_allclose(corrected.p, expected, rtol=1e-12)
+
+
+def test_the_t_test_turns_round_with_its_pair():
+    test = resampled_t_test(FOLDS, 400, 100)
+    np.testing.assert_array_equal(test.p, test.p.T)
+    for forth, back in [
+        (test.difference, test.difference),
+        (test.t, test.t),
+        (test.low, test.high),
+    ]:
+        np.testing.assert_array_equal(forth, -back.T)
+
+
+def test_settings_that_never_differ_or_always_by_the_same():
+    test = resampled_t_test([[0.25, 0.25, 0.5], [0.5, 0.5, 0.75]], 4, 1)
+    np.testing.assert_array_equal(test.t[0], [0, 0, -np.inf])
+    np.testing.assert_allclose(test.p[0], [1, 1, 0], rtol=1e-14)
+
+
+def test_a_stopped_setting_spoils_only_its_own_pairs():
+    stopped = FOLDS.copy()
+    stopped[3, 1] = np.nan
+    test, whole = resampled_t_test(stopped, 400, 100), resampled_t_test(FOLDS, 400, 100)
+    assert np.isnan(test.p[1]).all()
+    assert np.isnan(test.t[:, 1]).all()
+    assert test.p[0, 2] == whole.p[0, 2]
+
+
+def test_mcnemar_equals_statsmodels_for_every_pair():
+    test = mcnemar_test(RIGHT)
+    for i, j in np.ndindex(4, 4):
+        a, b = RIGHT[:, i], RIGHT[:, j]
+        table = [[np.sum(a & b), np.sum(a & ~b)], [np.sum(~a & b), np.sum(~a & ~b)]]
+        assert test.p[i, j] == pytest.approx(mcnemar(table, exact=True).pvalue, rel=1e-12)
+        assert test.only_first[i, j] == table[0][1]
+        assert test.difference[i, j] == pytest.approx(a.mean() - b.mean())
+
+
+def test_mcnemar_of_thousands_of_samples_equals_scipys_binomial_test():
+    right = np.zeros((20000, 2), dtype=bool)
+    right[:7800, 0] = right[7800:15300, 1] = True
+    expected = stats.binomtest(7500, 15300).pvalue
+    assert mcnemar_test(right).p[0, 1] == pytest.approx(expected, rel=1e-9)
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 30), st.just(2))))
+def test_mcnemar_is_symmetric_a_probability_and_certain_of_equals(right):
+    p = mcnemar_test(right).p
+    np.testing.assert_array_equal(p, p.T)
+    assert 0 < p[0, 1] <= 1
+    assert mcnemar_test(right[:, [0, 0]]).p[0, 1] == 1
+
+
+@settings(max_examples=15, deadline=None)  # the referee takes 60 ms
+@given(p_values)
+def test_holm_equals_statsmodels(p):
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
+
+
+@given(p_values)
+def test_holm_keeps_the_order_and_lowers_no_p(p):
+    adjusted = holm(p)
+    assert (adjusted >= p).all()
+    assert (np.diff(adjusted[np.argsort(p)]) >= 0).all()
+
+
+def test_holm_counts_no_missing_tests():
+    np.testing.assert_allclose(holm([0.01, np.nan, 0.03]), [0.02, np.nan, 0.03])
+
+
+def test_each_pair_of_a_matrix_counts_once():
+    p = resampled_t_test(FOLDS, 400, 100).p
+    adjusted = holm_pairs(p)
+    np.testing.assert_array_equal(adjusted[[0, 0, 1], [1, 2, 2]], holm([p[0, 1], p[0, 2], p[1, 2]]))
+    np.testing.assert_array_equal(adjusted, adjusted.T)
+    np.testing.assert_array_equal(adjusted.diagonal(), p.diagonal())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: resampled_t_test([[0.1, 0.2]], 4, 1), "1 fold; a t-test needs at least 2"),
+        (lambda: resampled_t_test(FOLDS, 400, 0), "n_test=0; both must be at least 1"),
+        (lambda: resampled_t_test(100 * FOLDS, 4, 1), "expected shares from 0 to 1"),
+        (lambda: resampled_t_test(FOLDS[0], 4, 1), r"shape \(3,\), expected \(folds, settings\)"),
+        (lambda: mcnemar_test(RIGHT.astype(int)), r"int64 .*expected bool \(samples, models\)"),
+        (lambda: mcnemar_test(RIGHT[:, 0]), r"shape \(400,\), expected bool"),
+        (lambda: holm([0.1, 1.1]), "expected a vector of values from 0 to 1"),
+        (lambda: holm_pairs(np.array([[1, 0.1], [0.2, 1]])), "expected a symmetric matrix"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(call, message):
+    with pytest.raises(InputError, match=message) as refusal:
+        call()
+    assert "\n" not in str(refusal.value)

@@ -6,7 +6,7 @@ READY := .venv/.ready
 MODELS ?= 1 4 20 100
 ROUNDS ?= 9
 
-.PHONY: run test test-slow check bench bench-compare clean
+.PHONY: run test test-slow test-torch check bench bench-compare clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -16,6 +16,9 @@ test: $(READY)  ## all tests; those on real CIFAR-10 run when it can be had
 
 test-slow: $(READY)  ## training on more data than memory; needs 4 GB of disk
 	$(BIN)/pytest -m slow
+
+test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's
+	$(BIN)/pytest -m torch
 
 check: $(READY)  ## lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks
@@ -43,7 +46,7 @@ $(READY): pyproject.toml $(KERNEL)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
-.venv/.bench: $(READY)
-	@echo "installing the peers"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+.venv/.torch .venv/.bench: .venv/.%: $(READY)
+	@echo "installing the extra: $*"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

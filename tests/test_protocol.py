@@ -82,7 +82,7 @@ def test_a_plateau_follows_the_validation_loss_of_its_own_model():
     models = [MODELS[1], replace(MODELS[1], schedule="plateau:1:0.1")]
     run = train(data, models, batch_size=10, epochs=25)
     losses, rate, lowest, stalled = run.history.validation_loss[1], 0.3, np.inf, 0
-    for epoch in range(26):
+    for epoch in range(1, 26):
         better = losses[epoch] < lowest * (1 - 1e-4)
         lowest, stalled = (losses[epoch], 0) if better else (lowest, stalled + 1)
         if stalled > 1:

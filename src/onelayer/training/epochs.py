@@ -77,7 +77,7 @@ def run_epochs(
         if log.over or protocol.measures(epoch):
             measured = measure(stack, held_out)
             log.enter(epoch, began, measured, stack)
-            if "validation_loss" in measured:
+            if epoch > 0 and "validation_loss" in measured:
                 rates.observe(measured["validation_loss"])
         if on_epoch is not None:
             on_epoch(epoch, log.curves)

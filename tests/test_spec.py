@@ -88,7 +88,9 @@ def test_a_missing_spec_file_is_named():
 
 
 def test_a_grid_becomes_a_spec_of_every_combination():
-    spec = spec_of_grid("digits", {"l2": [0, 1], "learning_rate": [0.1, 0.2]}, scaling="unit")
+    spec = spec_of_grid(
+        "digits", {"l2": [0, 1], "learning_rate": [0.1, 0.2]}, data={"scaling": "unit"}
+    )
     assert [(s.l2, s.learning_rate) for s in spec.settings] == [
         (0, 0.1), (0, 0.2), (1, 0.1), (1, 0.2)
     ]  # fmt: skip

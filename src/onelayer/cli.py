@@ -117,19 +117,34 @@ def reproduce(
     return _run_spec(asked, out, source, force, threads=threads)
 
 
+Many = list[str] | None
+
+
+def _of_each_model(text: str) -> Any:
+    return typer.Option(help=text, rich_help_panel="Of each model, one value or several: 0,0.1")
+
+
 @app.command(epilog="Example: onelayer train cifar10 --l2 0,0.1,1 --learning-rate 0.01,0.001")
 def train(
     dataset: Dataset = "cifar10",
-    l2: Annotated[
-        list[str] | None, typer.Option(help="λ, one or several: 0,0.1,1 (default: 0).")
-    ] = None,
-    learning_rate: Annotated[
-        list[str] | None, typer.Option(help="η, one or several (default: 0.01).")
-    ] = None,
+    l2: Annotated[Many, _of_each_model("λ (default: 0).")] = None,
+    learning_rate: Annotated[Many, _of_each_model("η (default: 0.01).")] = None,
     init_sd: Annotated[
-        list[str] | None,
-        typer.Option(help="Deviation of the first weights, one or several (default: 0.01)."),
+        Many, _of_each_model("Deviation of the first weights (default: 0.01).")
     ] = None,
+    loss: Annotated[Many, _of_each_model("cross-entropy, hinge or binary-cross-entropy.")] = None,
+    schedule: Annotated[
+        Many,
+        _of_each_model(
+            "Of η: constant, exponential:FACTOR, step:EPOCHS:FACTOR, cosine or "
+            "plateau:EPOCHS:FACTOR."
+        ),
+    ] = None,
+    warmup: Annotated[Many, _of_each_model("Epochs over which η rises.")] = None,
+    momentum: Annotated[Many, _of_each_model("μ (default: 0).")] = None,
+    nesterov: Annotated[Many, _of_each_model("Nesterov's momentum: no,yes.")] = None,
+    init: Annotated[Many, _of_each_model("normal, xavier or zeros.")] = None,
+    init_seed: Annotated[Many, _of_each_model("Another draw of first weights.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a mini-batch.")] = 100,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 40,
     order: Annotated[
@@ -137,6 +152,33 @@ def train(
     ] = "shuffled",
     orders: Annotated[int, typer.Option(min=0, help="Repeats in other shuffled orders.")] = 0,
     scaling: Annotated[str, typer.Option(help="unit, standardise or none.")] = "unit",
+    augmentation: Annotated[
+        str, typer.Option("--augment", help="On the fly: flip,shift:2,brightness:0.2,contrast:0.2.")
+    ] = "none",
+    class_weight: Annotated[
+        str | None, typer.Option(help="balanced: all classes weigh alike.")
+    ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="Split off the training samples: a share below 1, or a number."),
+    ] = None,
+    evaluate_every: Annotated[
+        int, typer.Option(min=0, help="Epochs between measurements; 0: at the end alone.")
+    ] = 1,
+    keep: Annotated[
+        str, typer.Option(help="The last epoch's weights, or the best one's.")
+    ] = "last",
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="End after so many measurements without a better one.")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of training.")] = None,
+    folds: Annotated[
+        int, typer.Option(min=0, help="Choose by cross-validation on so many folds.")
+    ] = 0,
+    fold_repeats: Annotated[int, typer.Option(min=1, help="Times the folds are drawn.")] = 1,
+    select: Annotated[
+        str, typer.Option(help="best, or 1se: the simplest within a standard error of it.")
+    ] = "best",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and orders.")] = 0,
     threads: Threads = None,
@@ -148,18 +190,30 @@ def train(
     source: Source = None,
     force: Force = False,
 ) -> None:
-    """Train a grid of settings in one pass; the best on validation is evaluated on test."""
+    """Train a grid of settings in one pass; the chosen one is evaluated on the test split."""
     from onelayer.experiments.spec import spec_of_grid
+    from onelayer.training.hyperparameters import DEFAULTS
 
-    values = {"l2": l2, "learning_rate": learning_rate, "init_sd": init_sd}
+    given = locals()
+    values = {name: _values(name, given[name], DEFAULTS[name]) for name in DEFAULTS if given[name]}
+    data = {"scaling": scaling} | ({} if validation is None else {"validation": validation})
     spec = spec_of_grid(
         dataset,
-        {name: _numbers(name, texts) for name, texts in values.items() if texts},
-        scaling=scaling,
+        values,
+        data=data,
         batch_size=batch_size,
         epochs=epochs,
         order=order,
         orders=orders,
+        augmentation=augmentation,
+        class_weight=class_weight,
+        evaluate_every=evaluate_every,
+        keep=keep,
+        patience=patience,
+        time_limit=time_limit,
+        folds=folds,
+        fold_repeats=fold_repeats,
+        select=select,
         dtype=dtype,
         seed=seed,
     )
@@ -300,18 +354,24 @@ def _show_plan(spec: "Spec", source: Path | None, resources: dict[str, Any]) -> 
     typer.echo(f"time: {plan.seconds:.3g} s of training")
 
 
-def _numbers(name: str, texts: list[str]) -> list[float]:
-    """Read 0,0.1,1 or the option given several times."""
+def _values(name: str, texts: list[str], default: Any) -> list[Any]:
+    """Read 0,0.1,1 or the option given several times, as values of the default's type."""
+    option, kind = name.replace("_", "-"), type(default)
+    read = {bool: _yes_or_no}.get(kind, kind)
+    example = {bool: "no,yes", int: "0,1", float: "0,0.1"}.get(kind, str(default))
     values = []
     for text in ",".join(texts).split(","):
         try:
-            values.append(float(text))
+            values.append(read(text))
         except ValueError as error:
-            option = name.replace("_", "-")
-            raise InputError(
-                f"--{option}: {text!r} is not a number; expected like 0,0.1"
-            ) from error
+            raise InputError(f"--{option}: found {text!r}; expected like {example}") from error
     return values
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("no", "yes"):
+        raise ValueError(text)
+    return text == "yes"
 
 
 def _show_results(results: "Results") -> None:

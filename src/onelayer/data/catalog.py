@@ -38,17 +38,17 @@ def load_dataset(
     name: str | Path,
     *,
     train: Parts = DEFAULT,
-    validation: Parts = DEFAULT,
+    validation: Parts | None = DEFAULT,
     test: Parts | None = DEFAULT,
     source: Path | None = None,
 ) -> Dataset:
     """Return the data set `name`: "cifar10", "digits", which needs no network, or a folder.
 
-    Each split is a part of the data set or a sequence of parts, which follow each other; `test`
-    may be None. For "cifar10" the parts are data_batch_1 to data_batch_5 and test_batch; by default
-    data_batch_1 trains, data_batch_2 validates and test_batch tests. They are fetched if they are
-    not on this machine, from `source` if it is given, and verified every time; X stays on disk,
-    mapped, where a split is a single part. For "digits" the parts are train, validation and test.
+    Each split is a part of the data set or a sequence of parts, which follow each other;
+    `validation` and `test` may be None. For "cifar10" the parts are data_batch_1 to data_batch_5
+    and test_batch; by default data_batch_1 trains, data_batch_2 validates and test_batch tests.
+    They are fetched if they are not on this machine, from `source` if it is given, and verified
+    every time; X stays on disk, mapped, where a split is a single part. For "digits" the parts are
     A folder holds its splits as .npy files, as docs/data.md says: of the options it takes
     `test=None` alone.
 
@@ -73,7 +73,7 @@ def load_dataset(
     chosen = {
         split: _choose(name, split, entry, parts)
         for split, parts in given.items()
-        if parts is not None or split != "test"
+        if parts is not None or split == "train"
     }
     _refuse_repeats(name, chosen)
     samples, digests = entry.read([part for parts in chosen.values() for part in parts], source)
@@ -81,7 +81,7 @@ def load_dataset(
     return Dataset(
         name,
         splits["train"],
-        splits["validation"],
+        splits.get("validation"),
         splits.get("test"),
         entry.class_names,
         entry.full_scale,

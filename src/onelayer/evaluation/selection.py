@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,8 @@ from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.statistics import check_accuracies, student_quantile, wilson_interval
 from onelayer.training.hyperparameters import Hyperparameters
 
-RULES = ("best", "1se")
+Rule = Literal["best", "1se"]
+RULES: tuple[str, ...] = get_args(Rule)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from onelayer.data.cache import NoSourceError
 from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import Dataset
 from onelayer.data.scaling import fit_scaling
+from onelayer.data.splitting import split_off
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.metrics import accuracies, confusion_matrices
 from onelayer.evaluation.results import (
@@ -121,10 +122,10 @@ def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> Non
 def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
     """Return the data set of the spec, or its stand-in with a notice that says so."""
     try:
-        return load_dataset(
+        data = load_dataset(
             spec.dataset,
             train=spec.train,
-            validation=spec.validation,
+            validation=None if isinstance(spec.validation, float) else spec.validation,
             test=spec.test,
             source=source,
         )
@@ -137,6 +138,10 @@ def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
             return replace(load_dataset(STAND_IN), notice=notice)
         except InputError as missing:
             raise NoSourceError(f"{error}; no stand-in either: {missing}") from error
+    if not isinstance(spec.validation, float):
+        return data
+    rest, validation = split_off(data.train, spec.validation, spec.split_seed)
+    return replace(data, train=rest, validation=validation)
 
 
 def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
@@ -173,11 +178,8 @@ def forecast_spec(spec: Spec, source: Path | None = None, **resources: Any) -> F
     once = forecast(
         data,
         [setting.hyperparameters for setting in spec.settings],
-        batch_size=protocol.batch_size,
-        epochs=protocol.epochs,
-        order=protocol.order,
         scaling=spec.data.scaling,
-        dtype=protocol.dtype,
+        **protocol.protocol,
         **resources,
     )
     return replace(once, seconds=(1 + protocol.orders) * once.seconds)
@@ -228,13 +230,10 @@ def _train(spec: Spec, data: Dataset, order: str, seed: int, title: str, **resou
         return train(
             data,
             [setting.hyperparameters for setting in spec.settings],
-            batch_size=protocol.batch_size,
-            epochs=protocol.epochs,
-            order=order,
-            seed=seed,
             scaling=spec.data.scaling,
-            dtype=protocol.dtype,
+            class_weight=protocol.class_weight,
             on_epoch=show,
+            **protocol.protocol | {"order": order, "seed": seed},
             **resources,
         )
 

@@ -10,9 +10,10 @@ from onelayer.data.batches import Order
 from onelayer.data.catalog import DEFAULT
 from onelayer.data.scaling import Method as ScalingMethod
 from onelayer.errors import InputError, unknown_name
+from onelayer.evaluation.selection import Rule
 from onelayer.model import derivatives, gradient_check
-from onelayer.training.hyperparameters import Hyperparameters, grid
-from onelayer.training.protocol import Dtype
+from onelayer.training.hyperparameters import DEFAULTS, Hyperparameters, grid
+from onelayer.training.protocol import Dtype, Keep, Protocol
 
 FOLDER = Path(__file__).parent
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -26,20 +27,27 @@ class _Section(BaseModel):
 
 
 class DataSpec(_Section):
-    """Which parts of which data set, or which folder, are the splits; how features are scaled."""
+    """Which parts of which data set, or which folder, are the splits; how features are scaled.
+
+    A number as `validation` is split off the training samples, stratified: a share of them below 1,
+    else their count. Which ones is drawn from `split_seed`.
+    """
 
     dataset: str
     train: Parts = DEFAULT
-    validation: Parts = DEFAULT
+    validation: Parts | Positive = DEFAULT
     test: Parts = DEFAULT
+    split_seed: Annotated[int, Field(ge=0)] = 0
     scaling: ScalingMethod = "unit"
 
 
 class TrainingSpec(_Section):
     """The protocol: one run in `order`, and `orders` repeats, each in a shuffled order of its own.
 
-    The repeats are windowed if `order` is. `test` says which models see the test split: every one,
-    as a published table of several settings needs, or only the one that the validation split chose.
+    The repeats are windowed if `order` is. What training.protocol.Protocol has keeps its meaning.
+    `folds` above 1 cross-validates all settings on the training split, `fold_repeats` times over.
+    `select` chooses a setting by that, or by the validation split. `test` says which models see the
+    test split: every one, as a published table of several settings needs, or the chosen one alone.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 100
@@ -48,7 +56,21 @@ class TrainingSpec(_Section):
     orders: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
     dtype: Dtype = "float32"
+    augmentation: str = "none"
+    evaluate_every: Annotated[int, Field(ge=0)] = 1
+    keep: Keep = "last"
+    patience: Annotated[int, Field(ge=1)] | None = None
+    time_limit: Positive | None = None
+    class_weight: Literal["balanced"] | dict[str, NotNegative] | None = None
+    folds: Annotated[int, Field(ge=0)] = 0
+    fold_repeats: Annotated[int, Field(ge=1)] = 1
+    select: Rule = "best"
     test: Literal["all", "selected"] = "all"
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The fields of training.protocol.Protocol."""
+        return {name: getattr(self, name) for name in Protocol.__dataclass_fields__}
 
 
 class SettingSpec(_Section):
@@ -57,12 +79,38 @@ class SettingSpec(_Section):
     l2: NotNegative = Hyperparameters.l2
     learning_rate: Positive = Hyperparameters.learning_rate
     init_sd: NotNegative = Hyperparameters.init_sd
+    loss: str = Hyperparameters.loss
+    schedule: str = Hyperparameters.schedule
+    warmup: Annotated[int, Field(ge=0)] = Hyperparameters.warmup
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Hyperparameters.momentum
+    nesterov: bool = Hyperparameters.nesterov
+    init: str = Hyperparameters.init
+    init_seed: Annotated[int, Field(ge=0)] = Hyperparameters.init_seed
     published_accuracy: Share | None = None
 
     @property
     def hyperparameters(self) -> Hyperparameters:
         """The setting without the published figure."""
-        return Hyperparameters(self.l2, self.learning_rate, self.init_sd)
+        return Hyperparameters(**{name: getattr(self, name) for name in DEFAULTS})
+
+    @model_validator(mode="after")
+    def _be_trainable(self) -> Self:
+        """Names and combinations are checked where they are known."""
+        self.hyperparameters  # noqa: B018
+        return self
+
+
+class Variant(_Section):
+    """The experiment with something changed: what is given here takes the place of the spec's own.
+
+    Without settings of its own it trains the first setting of the spec.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    title: str
+    data: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    settings: tuple[SettingSpec, ...] = ()
 
 
 class GradientCheckSpec(_Section):
@@ -88,6 +136,43 @@ class Spec(_Section):
     training: TrainingSpec = TrainingSpec()
     settings: Annotated[tuple[SettingSpec, ...], Field(min_length=1)]
     gradient_checks: tuple[GradientCheckSpec, ...] = ()
+    variants: tuple[Variant, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_grid(cls, given: Any) -> Any:
+        """Put all combinations of the lists of the table `grid` after the settings."""
+        if not isinstance(given, dict) or "grid" not in given:
+            return given
+        given = dict(given)
+        values = given.pop("grid")
+        if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
+            raise ValueError("grid: expected a list of values for each hyperparameter")
+        combinations = [vars(setting) for setting in grid(**values)]
+        return given | {"settings": [*given.get("settings", ()), *combinations]}
+
+    @model_validator(mode="after")
+    def _check_variants(self) -> Self:
+        """Find out what cannot be before anything is trained."""
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise ValueError("two variants have the same name")
+        self.of_variants()
+        return self
+
+    def of_variants(self) -> list["Spec"]:
+        """Return the experiment of each variant."""
+        return [self._of_variant(variant) for variant in self.variants]
+
+    def _of_variant(self, variant: Variant) -> "Spec":
+        return Spec(
+            name=f"{self.name}-{variant.name}",
+            title=variant.title,
+            source=self.source,
+            data=DataSpec.model_validate(self.data.model_dump() | variant.data),
+            training=TrainingSpec.model_validate(self.training.model_dump() | variant.training),
+            settings=variant.settings or self.settings[:1],
+        )
 
     @model_validator(mode="after")
     def _name_checks_apart(self) -> Self:
@@ -112,11 +197,13 @@ def adjust(spec: Spec, **asked: int | None) -> Spec:
     return spec.model_copy(update={"training": training, "settings": settings})
 
 
-def spec_of_grid(dataset: str, values: dict[str, list[float]], **protocol: Any) -> Spec:
+def spec_of_grid(
+    dataset: str, values: dict[str, list[Any]], *, data: dict[str, Any], **training: Any
+) -> Spec:
     """Return the spec that trains every combination of the `values` of Hyperparameters.
 
-    `protocol` are fields of TrainingSpec, and scaling. Only the setting that validation chooses is
-    evaluated on the test split.
+    `data` are fields of DataSpec, `training` those of TrainingSpec. Only the setting that is chosen
+    without it is evaluated on the test split.
 
     Raises
     ------
@@ -129,8 +216,8 @@ def spec_of_grid(dataset: str, values: dict[str, list[float]], **protocol: Any) 
         return Spec(
             name=name,
             title=f"Training on {name}",
-            data=DataSpec(dataset=dataset, scaling=protocol.pop("scaling")),
-            training=TrainingSpec(test="selected", **protocol),
+            data=DataSpec(dataset=dataset, **data),
+            training=TrainingSpec(test="selected", **training),
             settings=tuple(settings),
         )
     except ValidationError as error:

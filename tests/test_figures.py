@@ -114,8 +114,9 @@ def test_many_settings_are_cut_to_the_best_and_the_caption_says_so(tmp_path, mon
     monkeypatch.setattr(curves, "PANELS", 2)
     results = make_results(image_shape=None, checks=())
     pictures = write_figures(results, tmp_path / "figures")
-    assert set(pictures) == {"curves", "accuracy_curves", "confusion"}
-    assert "Shown: the 2 of 3 settings with the best" in pictures["curves"].caption
+    figures = {"curves", "accuracy_curves", "confusion", "true_class", "reliability"}
+    assert set(pictures) == figures
+    assert "Shown: the chosen one of 3 settings and the 1 other" in pictures["curves"].caption
     assert "λ=0, " not in pictures["curves"].alt
     assert "λ=0.2, η=0.01" in pictures["curves"].alt
 

@@ -4,13 +4,17 @@ import html
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pypdf
 import pytest
 
 from onelayer.data.scaling import Scaling
+from onelayer.evaluation.per_class import most_confident_mistakes
+from onelayer.evaluation.predictions import Ensemble, Mistakes, Predictions, Scored
 from onelayer.evaluation.results import BatchCheck, Results, load_results
+from onelayer.evaluation.selection import choose
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
 from onelayer.report import curves, figures, style
 from onelayer.report.discussion import discuss
@@ -41,6 +45,7 @@ def make_run(settings, *, classes, image_shape, epochs, curves=None, stopped=Non
             "order": "file",
             "seed": 1,
             "dtype": "float64",
+            "validation_samples": 1000,
         },
         weights=generator.standard_normal((M, K, D)),
         biases=np.zeros((M, K)),
@@ -78,6 +83,31 @@ def make_confusion(accuracies, K, samples):
     return confusion
 
 
+def make_predictions(run, confusion, selected):
+    """Return predictions that belong to such a confusion: the first rows of the split are right."""
+    generator, K = np.random.default_rng(0), confusion.shape[1]
+    evaluated = confusion[confusion.any(axis=(1, 2))]
+    N = evaluated[:1].sum()
+    right = np.arange(N) < evaluated[:, :1, 0]
+    test = None
+    if confusion[selected].any():
+        scores = generator.random((N, K)).astype(np.float32)
+        mine = np.arange(N) < confusion[selected, 0, 0]
+        scores[:, 0] += np.where(mine, 1 + 3 * generator.random(N), -1).astype(np.float32)
+        scores[:, 1] += np.where(mine, 0, 2 * generator.random(N)).astype(np.float32)
+        test = Scored(scores, np.zeros(N, dtype=np.intp))
+    validation = Scored(
+        generator.standard_normal((300, K)).astype(np.float32) + np.eye(K, dtype=np.float32)[0],
+        np.zeros(300, dtype=np.intp),
+    )
+    mistakes = None
+    if test is not None and run.image_shape is not None:
+        rows = most_confident_mistakes(test.probabilities(), test.y, 24)
+        images = generator.integers(0, 256, (len(rows), run.weights.shape[2]), dtype=np.uint8)
+        mistakes = Mistakes(rows, images, 255.0)
+    return Predictions(right, test, validation, mistakes)
+
+
 def make_results(
     accuracies=(0.30, 0.50, 0.40),
     *,
@@ -93,6 +123,9 @@ def make_results(
     checks=None,
     title="A title",
     notice="",
+    cross_validation=None,
+    rule="best",
+    **changes,
 ):
     """Return Results with these test accuracies (M,), and repeats (R, M)."""
     M, K = len(accuracies), len(classes)
@@ -100,17 +133,25 @@ def make_results(
     made = {"classes": classes, "image_shape": image_shape, "epochs": epochs}
     run = make_run(settings, curves=curves, stopped=stopped, **made)
     D = run.weights.shape[2]
-    return Results(
+    confusion = make_confusion(accuracies, K, samples)
+    selection = choose(run, cross_validation, rule)
+    results = Results(
         title=title,
         source="a source",
         notice=notice,
         published=np.full(M, np.nan) if published is None else np.array(published, dtype=float),
         run=run,
         repeats=tuple(make_run(settings, **made) for _ in repeats),
-        confusion=make_confusion(accuracies, K, samples),
+        confusion=confusion,
         repeat_accuracies=np.array(repeats, dtype=float).reshape(-1, M),
         checks=(make_check(K, D),) if checks is None else checks,
+        selection=selection,
+        cross_validation=cross_validation,
+        predictions=make_predictions(run, confusion, selection.chosen),
+        ensembles=(Ensemble("settings", 3, 0.6, 0.55),) if M > 1 else (),
+        optimal_costs=np.full(M, np.nan),
     )
+    return replace(results, **changes)
 
 
 def nan_curves(M, epochs, from_epoch):
@@ -175,7 +216,7 @@ def test_same_results_give_the_same_bytes_though_they_were_stored_between(writte
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
         for folder in (written, tmp_path / "again")
     )
-    assert len(first) == 15
+    assert len([path for path in first if path.suffix != ".parquet"]) == 22
     assert first == second
     assert before == {path: path.read_bytes() for path in before}
 
@@ -195,7 +236,7 @@ def test_names_cannot_break_out_of_the_page(tmp_path):
 def test_page_needs_no_other_file_and_runs_nothing(written):
     page = (written / "report.html").read_text("utf-8")
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(addresses) == 5
+    assert len(addresses) == 8
     assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
     assert "@import" not in page
     assert "url(" not in page

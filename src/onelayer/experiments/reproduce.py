@@ -17,19 +17,16 @@ from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import split_off
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.metrics import accuracies, confusion_matrices
-from onelayer.evaluation.results import (
-    BatchCheck,
-    Results,
-    best_by_validation,
-    load_results,
-    save_checks,
-)
+from onelayer.evaluation.predictions import Ensemble, ask_together, keep_predictions
+from onelayer.evaluation.results import BatchCheck, Results, load_results, save_checks
+from onelayer.evaluation.selection import choose
 from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
 from onelayer.model.gradient_check import check_layer
 from onelayer.progress import progress_bar
 from onelayer.report.figures import draw_checks
 from onelayer.report.page import write_report
 from onelayer.storage import atomic_file, output_folder
+from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.forecast import Forecast, forecast
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import initial_parameters, train
@@ -144,8 +141,18 @@ def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
     return replace(data, train=rest, validation=validation)
 
 
-def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
-    """Check the gradients, train, repeat in shuffled orders and evaluate on the test split."""
+def run_experiment(
+    spec: Spec,
+    data: Dataset,
+    *,
+    rule: str = "best",
+    cross_validation: CrossValidation | None = None,
+    **resources: Any,
+) -> Results:
+    """Check the gradients, train, repeat in shuffled orders, choose and evaluate on the test split.
+
+    `rule` chooses a setting (see selection.select) by the `cross_validation` if there is one.
+    """
     checks = tuple(run_checks(spec, data))
     seed, orders = spec.training.seed, spec.training.orders
     run = _train(spec, data, spec.training.order, seed, "training: epoch", **resources)
@@ -154,7 +161,9 @@ def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
         _train(spec, data, again, seed + n, f"order {n} of {orders}: epoch", **resources)
         for n in range(1, orders + 1)
     )
-    tested = _tested_models(spec, run)
+    selection = choose(run, cross_validation, rule)
+    tested = _tested_models(spec, run, selection.chosen)
+    sound = [model for model in tested if not run.stopped[model]]
     repeat_confusion = [_evaluate_on_test(data, repeat, tested) for repeat in repeats]
     published = [setting.published_accuracy for setting in spec.settings]
     return Results(
@@ -169,6 +178,11 @@ def run_experiment(spec: Spec, data: Dataset, **resources: Any) -> Results:
             [accuracies(confusion) for confusion in repeat_confusion]
         ).reshape(-1, len(spec.settings)),
         checks=checks,
+        selection=selection,
+        cross_validation=cross_validation,
+        predictions=keep_predictions(data, run, sound, selection.chosen),
+        ensembles=tuple(_ensembles(data, run, repeats, sound, selection.chosen)),
+        optimal_costs=np.full(len(run.settings), np.nan),
     )
 
 
@@ -238,11 +252,9 @@ def _train(spec: Spec, data: Dataset, order: str, seed: int, title: str, **resou
         )
 
 
-def _tested_models(spec: Spec, run: Run) -> list[int]:
-    """Return the models that may see the test split; validation of the main run chooses."""
-    if spec.training.test == "selected":
-        return [best_by_validation(run)]
-    return list(range(len(run.settings)))
+def _tested_models(spec: Spec, run: Run, selected: int) -> list[int]:
+    """Return the models that may see the test split."""
+    return [selected] if spec.training.test == "selected" else list(range(len(run.settings)))
 
 
 def _evaluate_on_test(data: Dataset, run: Run, models: list[int]) -> NDArray[np.intp]:
@@ -256,6 +268,17 @@ def _evaluate_on_test(data: Dataset, run: Run, models: list[int]) -> NDArray[np.
     if data.test is not None and sound:
         confusion[sound] = confusion_matrices(run, data.test)[sound]
     return confusion
+
+
+def _ensembles(
+    data: Dataset, run: Run, repeats: tuple[Run, ...], sound: list[int], selected: int
+) -> Iterator[Ensemble]:
+    """Yield that of the settings that saw the test split, and of the chosen one's repeats."""
+    again = [(repeat, [selected]) for repeat in repeats if not repeat.stopped[selected]]
+    if data.test is not None and len(sound) > 1:
+        yield ask_together("settings", [(run, sound)], data.test)
+    if data.test is not None and selected in sound and len(again) > 1:
+        yield ask_together("repeats", again, data.test)
 
 
 def _published(figures: list[float | None], *, comparable: bool) -> NDArray[np.float64]:

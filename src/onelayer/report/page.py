@@ -9,6 +9,7 @@ from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Report
 from onelayer.report.content import compose
 from onelayer.report.figures import write_figures
+from onelayer.report.grid_export import write_grid
 from onelayer.report.pdf import write_pdf
 from onelayer.report.tables import write_table1
 
@@ -16,11 +17,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(results: Results, folder: Path) -> None:
-    """Write table1.*, figures/, report.html and report.pdf of `results` into an existing folder.
+    """Write table1.*, grid.*, figures/, report.html and report.pdf into an existing folder.
 
     The same results give the same bytes.
     """
     write_table1(results, folder)
+    write_grid(results, folder)
     report = compose(results, write_figures(results, folder / "figures"))
     (folder / "report.html").write_text(render_html(report), "utf-8", newline="\n")
     write_pdf(report, folder / "report.pdf")

@@ -42,13 +42,13 @@ def show_settings(results: Results, limit: int) -> tuple[list[int], str]:
 
 
 def chosen_words(results: Results) -> str:
-    """Say by what the setting was chosen."""
+    """Say by what the setting was chosen, such as "chosen on the validation split"."""
     folds = results.cross_validation
     if not results.selection.informed:
-        return "without anything to choose by: the first that is sound"
+        return "the first that is sound, since there was nothing to choose by"
     if folds is None:
-        return "on the validation split"
-    return f"by cross-validation on {count_of(len(folds.accuracy), 'fold')}"
+        return "chosen on the validation split"
+    return f"chosen by cross-validation on {count_of(len(folds.accuracy), 'fold')}"
 
 
 def _accuracy(results: Results) -> str:
@@ -74,7 +74,7 @@ def choice_tables(results: Results) -> Iterator[Table]:
         for model, cells in zip(models, differences, strict=True)
     )
     yield Table(
-        f"The choice {chosen_words(results)}: {_accuracy(results)}, its standard error, its "
+        f"How one setting was {chosen_words(results)}: {_accuracy(results)}, its standard error, "
         f"95{PER_CENT} interval, and whether it is within one standard error of the best "
         f"({names[selection.best]}). {_intervals(results)}{caption} Bold: "
         f"{_KEPT[selection.rule]}.{told}",

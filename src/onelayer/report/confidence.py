@@ -134,7 +134,7 @@ def draw_reliability(results: Results, test: Scored) -> Drawing:
     """Draw accuracy against confidence, before and after temperature scaling."""
     calibration = Calibration(test, results.predictions.validation)
     bins = calibration.reliabilities()
-    figure = Figure(figsize=(WIDTH * (0.35 + 0.65 * (len(bins) > 1)), 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH if len(bins) > 1 else 0.64 * WIDTH, 3.6), layout="constrained")
     grid = figure.subplots(
         2, len(bins), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1)
     )

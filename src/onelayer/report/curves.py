@@ -11,7 +11,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from onelayer.report.labels import decimals, setting_labels, shortened, wrapped
+from onelayer.report.labels import (
+    decimals,
+    setting_labels,
+    shortened,
+    split_words,
+    validated,
+    wrapped,
+)
 from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
 from onelayer.training.run import Run
 
@@ -32,16 +39,16 @@ def draw_losses(run: Run, models: Sequence[int], told: str) -> Drawing:
         curves = {
             (name, style, colour): getattr(run.history, f"{split}_{name}")[model]
             for name, style in quantities
-            for split, _, colour in _SPLITS
+            for split, _, colour in _splits(run)
         }
         for (_, style, colour), curve in curves.items():
             _plot(ax, run.history.measured, curve, colour, style)
         _set_limits(ax, list(curves.values()))
     decays = any(run.settings[model].l2 > 0 for model in models)
-    _finish(figure, panels, "loss, cost", ["loss", "cost (loss + λ Σ W²)"][: 1 + decays])
+    _finish(figure, run, panels, "loss, cost", ["loss", "cost (loss + λ Σ W²)"][: 1 + decays])
     caption = (
-        "Loss (solid) and cost (with the L2 term, dashed) on the whole training and validation "
-        f"split, {_when(run)}. Where λ=0 cost and loss are the same curve. Every panel has its own "
+        f"Loss (solid) and cost (with the L2 term, dashed) on the whole {split_words(run)}, "
+        f"{_when(run)}. Where λ=0 cost and loss are the same curve. Every panel has its own "
         f"scale.{told}"
     )
     return Drawing("curves", figure, caption, _describe("Loss and cost", run, models, "loss"))
@@ -51,17 +58,20 @@ def draw_accuracies(run: Run, models: Sequence[int], told: str) -> Drawing:
     """Draw the accuracies of `models` on one common scale."""
     figure, panels = _panels(run, models, [""] * len(models), sharey=True)
     for ax, model in zip(panels, models, strict=True):
-        for split, _, colour in _SPLITS:
+        for split, _, colour in _splits(run):
             curve = getattr(run.history, f"{split}_accuracy")[model]
             _plot(ax, run.history.measured, curve, colour, "-")
-    _finish(figure, panels, "accuracy", ["accuracy"])
+    _finish(figure, run, panels, "accuracy", ["accuracy"])
     caption = (
-        f"Accuracy on the whole training and validation split, {_when(run)}. All panels share one "
-        f"scale.{told}"
+        f"Accuracy on the whole {split_words(run)}, {_when(run)}. All panels share one scale.{told}"
     )
     return Drawing(
         "accuracy_curves", figure, caption, _describe("Accuracy", run, models, "accuracy")
     )
+
+
+def _splits(run: Run) -> tuple[tuple[str, str, str], ...]:
+    return _SPLITS[: 1 + validated(run)]
 
 
 def _same_cost(run: Run, model: int) -> str:
@@ -167,13 +177,15 @@ def _set_limits(ax: Axes, curves: list[NDArray[np.float64]]) -> None:
         ax.text(0.97, 0.95, f"epoch 0, above the axis: {', '.join(starts)}", **_corner(ax))
 
 
-def _finish(figure: Figure, panels: list[Axes], label: str, quantities: list[str]) -> None:
+def _finish(
+    figure: Figure, run: Run, panels: list[Axes], label: str, quantities: list[str]
+) -> None:
     """Label the outer axes and put one legend above all panels."""
     for ax in panels:
         subplot = ax.get_subplotspec()
         if subplot is not None and subplot.is_first_col():
             ax.set_ylabel(label)
-    colours = [Line2D([], [], color=colour, label=name) for _, name, colour in _SPLITS]
+    colours = [Line2D([], [], color=colour, label=name) for _, name, colour in _splits(run)]
     dashes: tuple[Literal["-", "--"], ...] = ("-", "--")
     styles = [
         Line2D([], [], color=MUTED, linestyle=style, label=name)
@@ -184,7 +196,10 @@ def _finish(figure: Figure, panels: list[Axes], label: str, quantities: list[str
 
 
 def _describe(what: str, run: Run, models: Sequence[int], quantity: str) -> str:
-    """Return the alternative text: what is shown and where each validation curve ends."""
-    finals, names = run.final(f"validation_{quantity}"), setting_labels(run)
+    """Return the alternative text: what is shown and where each last curve ends."""
+    split, words, _ = _splits(run)[-1]
+    finals, names = run.final(f"{split}_{quantity}"), setting_labels(run)
     ends = "; ".join(f"{names[model]}: {decimals(finals[model], 3)}" for model in models)
-    return f"{what} against the epoch. Validation {quantity} as each model was left: {ends}."
+    return (
+        f"{what} against the epoch. {words.capitalize()} {quantity} as each model was left: {ends}."
+    )

@@ -5,6 +5,8 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from onelayer.training.run import Run
 
 MISSING = "–"
@@ -85,3 +87,13 @@ def shortened(name: str, letters: int) -> str:
     """Return a class name on one line, cut to so many letters."""
     name = one_line(name)
     return name if len(name) <= letters else f"{name[: letters - 1]}…"
+
+
+def validated(run: Run) -> bool:
+    """Whether there was a validation split (or a model that lived to see it)."""
+    return not np.isnan(run.history.validation_loss).all()
+
+
+def split_words(run: Run) -> str:
+    """Name the splits that the curves are of."""
+    return "training and validation split" if validated(run) else "training split"

@@ -184,7 +184,7 @@ def draw_confusion(results: Results) -> Drawing:
             ax.text(column, row, f"{count}", ha="center", va="center", fontsize=7.5, color=ink)
     name = setting_labels(results.run)[results.selected]
     caption = (
-        f"Confusion matrix of {name} (chosen {chosen_words(results)}) on the test split"
+        f"Confusion matrix of {name} ({chosen_words(results)}) on the test split"
         f"{': counts, coloured by their share' if K <= _ANNOTATED else ', coloured by the share'} "
         "of the true class."
     )

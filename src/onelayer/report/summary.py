@@ -56,7 +56,8 @@ def _title(results: Results) -> str:
     """Say what the chosen setting is among the others."""
     selection, chosen = results.selection, chosen_words(results)
     if not selection.informed:
-        return f"chosen {chosen}"
+        return chosen
+    chosen = chosen.removeprefix("chosen ")
     if selection.chosen == selection.best:
         return f"the best of them {chosen}"
     return f"the simplest of them within one standard error of the best {chosen}"

@@ -12,7 +12,14 @@ import numpy as np
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table
 from onelayer.report.choice import ROWS, chosen_words, show_settings
-from onelayer.report.labels import MISSING, decimals, one_line, setting_labels
+from onelayer.report.labels import (
+    MISSING,
+    decimals,
+    one_line,
+    setting_labels,
+    split_words,
+    validated,
+)
 from onelayer.training.hyperparameters import DEFAULTS
 from onelayer.training.run import Run
 
@@ -191,7 +198,7 @@ def accuracy_table(results: Results) -> Table:
     return Table(
         f"Table 1. Accuracy on the test set. Published; the main run (batches in "
         f"{results.run.protocol['order']} order); mean, standard deviation, minimum and maximum "
-        f"over {R} shuffled order{'' if R == 1 else 's'}. Bold: chosen {chosen_words(results)}."
+        f"over {R} shuffled order{'' if R == 1 else 's'}. Bold: {chosen_words(results)}."
         f"{told}",
         ("setting", "published", "main run", "mean", "sd", "min", "max"),
         rows,
@@ -208,7 +215,7 @@ def final_table(results: Results) -> Table:
     models, told = show_settings(results, ROWS)
     columns = {
         f"{name} {quantity}": run.final(f"{split}_{quantity}")
-        for split, name in (("train", "train"), ("validation", "val."))
+        for split, name in (("train", "train"), ("validation", "val."))[: 1 + validated(run)]
         for quantity in _QUANTITIES
     }
     excess = run.final("train_cost") - results.optimal_costs
@@ -219,21 +226,21 @@ def final_table(results: Results) -> Table:
             *[str(run.kept[model])] * differ,
             *(decimals(float(column[model])) for column in columns.values()),
             *[_excess(float(excess[model]))] * _known(results),
-            _best_epoch(results, model),
+            *[_best_epoch(results, model)] * validated(run),
         )
         for model in models
     )
+    best = " Best: the first epoch with the highest validation accuracy, and that accuracy."
     optimum = " Above optimum: training cost less the least one that λ and the loss allow."
     return Table(
-        f"Table 2. {_when(run)}, on the whole training and validation split."
-        f"{optimum * _known(results)} "
-        f"Best: the first epoch with the highest validation accuracy, and that accuracy.{told}",
+        f"Table 2. {_when(run)}, on the whole {split_words(run)}.{optimum * _known(results)}"
+        f"{best * validated(run)}{told}",
         (
             "setting",
             *["epoch"] * differ,
             *columns,
             *["above optimum"] * _known(results),
-            "best val. accuracy",
+            *["best val. accuracy"] * validated(run),
         ),
         rows,
         strong=models.index(results.selected),

@@ -18,12 +18,7 @@ from onelayer.report.grid_export import write_grid
 from onelayer.report.significance import comparison_tables, ensemble_tables
 from onelayer.report.summary import summarise
 from onelayer.training.hyperparameters import DEFAULTS, Hyperparameters
-from test_report import make_curves, make_folds, make_results, nan_curves
-
-
-def unvalidated(M):
-    curves = make_curves(M, 4)
-    return {name: c * np.nan if name.startswith("validation") else c for name, c in curves.items()}
+from test_report import make_folds, make_results, nan_curves, nan_validation
 
 
 def test_the_validation_split_chooses_unless_folds_do():
@@ -47,7 +42,7 @@ def test_a_setting_that_stopped_in_the_run_is_never_chosen_whatever_its_folds_sa
 
 def test_without_anything_to_choose_by_the_first_sound_setting_is_taken_and_told():
     stopped = ("epoch 1, batch 2", "", "")
-    results = make_results((np.nan, 0.5, 0.4), curves=unvalidated(3), stopped=stopped)
+    results = make_results((np.nan, 0.5, 0.4), curves=nan_validation(3), stopped=stopped)
     assert (results.selected, results.selection.informed) == (1, False)
     assert not list(choice_tables(results))
     assert chosen_words(results).startswith("the first that is sound")

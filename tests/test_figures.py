@@ -208,7 +208,7 @@ def test_reliability_bars_are_the_accuracies_before_and_after_the_temperature():
         gaps = [patch.get_height() for patch in panel.containers[1]]
         filled = bins.count > 0
         np.testing.assert_allclose(gaps, np.abs(bins.accuracy - bins.confidence)[filled])
-    assert second.get_title() == f"after temperature scaling, T = {T:.3g}"
+    assert second.get_title() == f"after temperature scaling, T = {T:.4g}"
 
 
 def test_calibration_table_gives_the_measures_of_both_temperatures():

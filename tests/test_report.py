@@ -12,7 +12,13 @@ import pytest
 
 from onelayer.data.scaling import Scaling
 from onelayer.evaluation.per_class import most_confident_mistakes
-from onelayer.evaluation.predictions import Ensemble, Mistakes, Predictions, Scored
+from onelayer.evaluation.predictions import (
+    NO_PREDICTIONS,
+    Ensemble,
+    Mistakes,
+    Predictions,
+    Scored,
+)
 from onelayer.evaluation.results import BatchCheck, Results, load_results
 from onelayer.evaluation.selection import choose
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
@@ -170,6 +176,12 @@ def nan_curves(M, epochs, from_epoch):
     return curves
 
 
+def nan_validation(M):
+    """Return curves of models that had no validation split."""
+    curves = make_curves(M, 4)
+    return {name: c * np.nan if name.startswith("validation") else c for name, c in curves.items()}
+
+
 def read_html(path):
     """Return the text that a reader sees, on one line."""
     text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", path.read_text("utf-8"), flags=re.DOTALL)
@@ -276,9 +288,20 @@ def test_notice_stands_on_the_page_and_in_the_pdf_above_everything_else(written)
             classes=[f"class {k}" for k in range(50)],
             checks=[make_check(50, 12, parameter="b", worst=float("nan"))],
         ),
+        make_results((0.5,), classes=[f"class {k}" for k in range(1000)], repeats=(), checks=()),
+        make_results((0.5, 1.0), classes="ab", repeats=(), image_shape=None),
+        make_results(
+            cross_validation=make_folds(3), rule="1se", optimal_costs=np.array([1.0, np.nan, 2.36])
+        ),
+        make_results(
+            (np.nan,) * 2, curves=nan_validation(2), repeats=(), predictions=NO_PREDICTIONS
+        ),
     ],
-    ids=["bare", "one repeat", "not evaluated", "stopped", "all stopped", "large"],
-)
+    ids=[
+        "bare", "one repeat", "not evaluated", "stopped", "all stopped", "large",
+        "a thousand classes", "two classes, one without mistakes", "folds", "training split alone",
+    ],
+)  # fmt: skip
 def test_unusual_results_have_a_report(results, tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "PANELS", 3)  # drawing twelve takes seconds
     monkeypatch.setattr(figures, "WEIGHT_ROWS", 3)
@@ -287,6 +310,31 @@ def test_unusual_results_have_a_report(results, tmp_path, monkeypatch):
     alts = re.findall(r'alt="([^"]*)"', (tmp_path / "report.html").read_text("utf-8"))
     assert not re.search(r"\bnan\b", " ".join([text, *alts]), re.IGNORECASE)
     assert squeeze(discuss(results)[0].text) in read_pdf(tmp_path / "report.pdf")
+
+
+def test_a_report_of_folds_tells_of_the_choice_the_mistakes_and_the_probabilities(tmp_path):
+    results = make_results(cross_validation=make_folds(3), settings=[
+        Hyperparameters(l2, loss=loss) for l2, loss in
+        ((0, "hinge"), (0.1, "hinge"), (0.2, "binary-cross-entropy"))
+    ])  # fmt: skip
+    write_report(results, tmp_path)
+    for text in (read_html(tmp_path / "report.html"), read_pdf(tmp_path / "report.pdf")):
+        places = [
+            text.index(words)
+            for words in (
+                "multi-class hinge loss",
+                "chosen by cross-validation on 5 folds",
+                "Where it is wrong",
+                "precision",
+                "most confidently wrong about",
+                "How sure it is",
+                "sigmoid of the true class's score",
+                "after temperature scaling",
+                "McNemar's exact test between every two settings",
+                "majority vote",
+            )
+        ]
+        assert places == sorted(places)
 
 
 def test_no_heading_ends_a_page(written):

@@ -141,7 +141,7 @@ def draw_reliability(results: Results, test: Scored) -> Drawing:
     errors = []
     for (above, below), T, found in zip(grid.T, calibration.temperatures, bins, strict=True):
         _draw_bins(above, below, found)
-        name = "as trained" if T == 1 else f"after temperature scaling, T = {T:.3g}"
+        name = "as trained" if T == 1 else f"after temperature scaling, T = {T:.4g}"
         above.set_title(name)
         errors.append(f"{name}: {found.expected_calibration_error:.4f}")
     grid[0, 0].set_ylabel("accuracy")

@@ -251,7 +251,7 @@ def test_mistakes_are_drawn_with_both_classes_and_the_probability():
     mistakes, test = results.predictions.mistakes, results.predictions.test
     drawing = draw(draw_mistakes, results, mistakes)
     axes = [ax for ax in drawing.figure.axes if ax.images]
-    assert len(axes) == len(mistakes.rows) == 24
+    assert len(axes) == len(mistakes.rows) == 8
     shown = np.asarray(axes[3].images[0].get_array())
     np.testing.assert_allclose(shown[..., 1], mistakes.X[3].reshape(3, 4) / 255)
     P = test.probabilities()[mistakes.rows[3]]

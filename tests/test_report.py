@@ -117,7 +117,7 @@ def make_predictions(run, confusion, selected):
     )
     mistakes = None
     if test is not None and run.image_shape is not None:
-        rows = most_confident_mistakes(test.probabilities(), test.y, 24)
+        rows = most_confident_mistakes(test.probabilities(), test.y, 8)
         images = generator.integers(0, 256, (len(rows), run.weights.shape[2]), dtype=np.uint8)
         mistakes = Mistakes(rows, images, 255.0)
     return Predictions(right, test, validation, mistakes)
@@ -288,7 +288,13 @@ def test_notice_stands_on_the_page_and_in_the_pdf_above_everything_else(written)
             classes=[f"class {k}" for k in range(50)],
             checks=[make_check(50, 12, parameter="b", worst=float("nan"))],
         ),
-        make_results((0.5,), classes=[f"class {k}" for k in range(1000)], repeats=(), checks=()),
+        make_results(
+            (0.5,),
+            classes=[f"class {k}" for k in range(1000)],
+            repeats=(),
+            checks=(),
+            samples=100,
+        ),
         make_results((0.5, 1.0), classes="ab", repeats=(), image_shape=None),
         make_results(
             cross_validation=make_folds(3), rule="1se", optimal_costs=np.array([1.0, np.nan, 2.36])

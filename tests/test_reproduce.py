@@ -4,9 +4,11 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from onelayer import load_run
 from onelayer.data import cache
@@ -14,10 +16,17 @@ from onelayer.data.catalog import load_dataset
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies, confusion_matrices
 from onelayer.evaluation.results import load_results
-from onelayer.experiments.reproduce import check_gradients, load_data, redraw, reproduce
+from onelayer.experiments.reproduce import (
+    check_gradients,
+    load_data,
+    redraw,
+    reproduce,
+    run_experiment,
+)
 from onelayer.experiments.spec import Spec, adjust, load_spec
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train
+from test_report import make_folds
 
 
 def make_spec(**changes):
@@ -51,10 +60,14 @@ def test_the_folder_holds_everything_that_is_promised(out):
         "report.html", "report.pdf", "table1.csv", "table1.md", "table1.tex", "history.csv",
         "gradient_check.json", "gradient_check/strict_l2_0_W.csv",
         "gradient_check/strict_l2_1_b.csv",
+        "grid.csv", "predictions.safetensors",
         "run/run.safetensors", "run/run.json", "repeats/2/run.json", "spec.json", "results.json",
         *(
             f"figures/{stem}.{kind}"
-            for stem in ("gradient_check", "curves", "weights", "confusion")
+            for stem in (
+                "gradient_check", "curves", "weights", "confusion", "mistakes", "true_class",
+                "reliability",
+            )
             for kind in ("png", "svg")
         ),
     }  # fmt: skip
@@ -171,6 +184,44 @@ def test_the_repeats_are_evaluated_for_the_model_that_the_main_run_selected(tmp_
     known = ~np.isnan(results.repeat_accuracies)
     assert known.tolist() == [[m == results.selected for m in range(3)]] * 4
     assert "NaN" not in (tmp_path / "out" / "results.json").read_text()
+
+
+def test_the_ensembles_are_of_the_stored_models(out):
+    data, results = load_dataset("digits"), load_results(out)
+    settings, repeats = results.ensembles
+    runs = [load_run(out / folder) for folder in ("run", "repeats/1", "repeats/2")]
+    S = [run.scores(data.test.X).swapaxes(0, 1).astype(float) for run in runs]
+    members = {"settings": S[0], "repeats": np.array([s[results.selected] for s in S[1:]])}
+    for ensemble in (settings, repeats):
+        P = softmax(members[ensemble.members], axis=2).mean(axis=0)
+        assert ensemble.size == 2
+        assert ensemble.mean_probability == np.mean(P.argmax(axis=1) == data.test.y)
+
+
+@pytest.mark.parametrize("missing", [("validation",), ("test",), ("validation", "test")])
+@pytest.mark.parametrize("test", ["all", "selected"])
+def test_an_experiment_needs_neither_validation_nor_test(tmp_path, missing, test):
+    data = replace(load_dataset("digits"), **dict.fromkeys(missing))
+    spec = make_spec(training={"epochs": 1, "orders": 2, "test": test}, gradient_checks=[])
+    results = run_experiment(spec, data)
+    results.save(tmp_path)
+    back = load_results(tmp_path)
+    assert back.selection.informed == ("validation" not in missing)
+    assert back.selected == (0 if "validation" in missing else results.selected)
+    assert (back.predictions.validation is None) == ("validation" in missing)
+    seen = {"all": 2, "selected": 1}[test] * ("test" not in missing)
+    assert len(back.evaluated) == len(back.predictions.right) == seen
+    assert len(back.ensembles) == ("test" not in missing) * (1 + (test == "all"))
+
+
+def test_the_rule_and_the_folds_that_an_experiment_is_given_choose():
+    data = load_dataset("digits")
+    folds = make_folds(2)
+    spec = make_spec(training={"epochs": 1}, gradient_checks=[])
+    results = run_experiment(spec, data, rule="1se", cross_validation=folds)
+    assert results.cross_validation is folds
+    assert results.selection.rule == "1se"
+    np.testing.assert_allclose(results.selection.means, folds.accuracy.mean(axis=0))
 
 
 def test_without_scikit_learn_the_reasons_of_both_failures_are_told(tmp_path, monkeypatch):

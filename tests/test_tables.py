@@ -6,7 +6,9 @@ import subprocess
 
 import numpy as np
 import pytest
+from sklearn.metrics import classification_report
 
+from onelayer.report.mistakes import class_tables
 from onelayer.report.tables import accuracy_table, escape_latex, final_table, header, write_table1
 from onelayer.training.hyperparameters import Hyperparameters
 from test_report import HOSTILE, make_results, nan_curves
@@ -160,3 +162,32 @@ def test_final_table_tells_the_cost_above_the_optimum_and_the_epoch_that_was_kep
     assert [row[1] for row in table.rows] == ["4", "2", "4"]
     assert [row[-2] for row in table.rows] == ["1.00e−01", "–", "1.33e−01"]
     assert table.rows[1][3] == "2.4333"  # in the epoch that was kept
+
+
+def test_class_table_holds_scikit_learns_scores_and_their_means():
+    confusion = np.array([[5, 3, 0], [1, 6, 0], [2, 2, 0]])
+    results = make_results((19 / 19,) * 3, samples=19)
+    results.confusion[:] = confusion
+    (table,) = class_tables(results)
+    true = np.repeat(range(3), confusion.sum(axis=1))
+    predicted = np.concatenate([np.repeat(range(3), row) for row in confusion])
+    names = ["cat", "dog", "fox"]
+    told = classification_report(
+        true, predicted, target_names=names, output_dict=True, zero_division=np.nan
+    )
+    for row, name in zip(table.rows, [*names, "macro avg"], strict=True):
+        expected = told[name]
+        numbers = [expected[score] for score in ("precision", "recall", "f1-score")]
+        assert list(row[1:4]) == ["–" if np.isnan(x) else f"{x:.4f}" for x in numbers]
+        assert row[4] == f"{expected['support']:.0f}"
+
+
+def test_of_many_classes_those_with_the_lowest_f1_are_tabled():
+    K = 50
+    results = make_results((0.5,), classes=[f"class {k}" for k in range(K)], repeats=(), checks=())
+    results.confusion[0] = np.diag(np.arange(K)) + np.eye(K, k=1, dtype=int) * 10
+    (table,) = class_tables(results)
+    assert len(table.rows) == 41
+    assert [row[0] for row in table.rows[:-1]] == [f"class {k}" for k in range(40)]
+    assert "the 40 of 50 classes with the lowest F1" in table.caption
+    assert not list(class_tables(make_results((np.nan,), repeats=())))

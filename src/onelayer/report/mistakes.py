@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from onelayer.evaluation.per_class import class_scores
-from onelayer.evaluation.predictions import Mistakes
+from onelayer.evaluation.predictions import Mistakes, Scored
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table
 from onelayer.report.labels import decimals, one_line, setting_labels, shortened
@@ -56,8 +56,9 @@ def draw_mistakes(results: Results, mistakes: Mistakes) -> Drawing:
     test, names = results.predictions.test, results.run.class_names
     assert test is not None  # Predictions has no mistakes without
     assert results.run.image_shape is not None
-    probabilities = test.probabilities()[mistakes.rows]
-    predicted, true = probabilities.argmax(axis=1), test.y[mistakes.rows]
+    shown = Scored(test.scores[mistakes.rows], test.y[mistakes.rows])
+    probabilities, true = shown.probabilities(), shown.y
+    predicted = probabilities.argmax(axis=1)
     images = _lighten(mistakes, results.run.image_shape)
     rows = math.ceil(len(images) / _COLUMNS)
     _, H, W, _ = images.shape

@@ -57,7 +57,7 @@ def comparison_tables(results: Results) -> Iterator[Table]:
     )
     last = f"{numbers[-1]}: {names[compared.models[-1]]}"
     left_out = len(results.evaluated) - len(compared.models)
-    told = f" {left_out} settings that were chosen last are left out." if left_out > 0 else ""
+    told = f" Left out: the {left_out} settings that the choice ranks last." if left_out else ""
     yield Table(
         f"McNemar's exact test between every two settings on the test set: p, corrected for "
         f"{compared.pairs} pairs (Holm). It asks whether two trained models are right equally "

@@ -127,7 +127,7 @@ def test_pairs_have_the_exact_binomial_p_corrected_by_holm():
     corrected = multipletests(p, method="holm")[1]
     cells = (table.rows[0][1], table.rows[0][2], table.rows[1][2])
     for cell, value in zip(cells, corrected, strict=True):
-        assert cell == ("< 0.0001" if value < 1e-4 else f"{value:.4f}")
+        assert cell == ("< 0.001" if value < 1e-3 else f"{value:.3f}")
     assert table.rows[1][1] == ""
     assert "Column 3: λ=0.2, η=0.01." in table.caption
 

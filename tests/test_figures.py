@@ -298,3 +298,10 @@ def test_a_long_name_of_a_setting_stays_inside_of_the_figure():
         assert_inside(draw(curves.draw_losses, results.run, models, ""))
     assert_inside(draw(curves.draw_excess, results.run, np.ones(3), [0, 1, 2], ""))
     assert_inside(draw(matrices.draw_weights, results.run, [0, 1, 2], ""))
+
+
+@pytest.mark.parametrize("optimal", [[np.nan, 2.0, np.nan], [9.0, np.nan, np.nan]])
+def test_optima_that_no_shown_curve_is_above_draw_no_line_and_no_warning(optimal):
+    run = make_results(optimal_costs=np.array(optimal)).run
+    (ax,) = draw(curves.draw_excess, run, np.array(optimal), [0], "").figure.axes
+    assert not any(len(line.get_ydata()) for line in ax.lines)

@@ -95,8 +95,9 @@ def draw_excess(run: Run, optimal_costs: Values, models: Sequence[int], told: st
     ax.set_xlabel("epoch")
     ax.set_ylabel("cost above the optimum")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
-    columns = 1 if max(map(len, names)) > 40 else 2
-    figure.legend(loc="outside upper center", ncols=columns, frameon=False)
+    if ax.lines:
+        columns = 1 if max(map(len, names)) > 40 else 2
+        figure.legend(loc="outside upper center", ncols=columns, frameon=False)
     caption = (
         "Training cost above the optimum, J − J*, where J* is the least cost that any W and b "
         f"reach with the same λ and loss.{told}"

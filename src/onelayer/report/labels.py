@@ -51,9 +51,10 @@ def scientific(value: float, digits: int = 4) -> str:
     return "not a number" if math.isnan(value) else f"{value:.{digits}e}"
 
 
-def p_value(p: float) -> str:
-    """Write a p-value with four decimals, or that it is smaller, or a dash where it is missing."""
-    return "< 0.0001" if p < 1e-4 else decimals(p)
+def p_value(p: float, digits: int = 4) -> str:
+    """Write a p-value with so many decimals, or that it is smaller; a dash where it is missing."""
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if p < least else decimals(p, digits)
 
 
 def signed(value: float) -> str:

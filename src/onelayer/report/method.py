@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from onelayer.report.blocks import Block, Equations, Paragraph
-from onelayer.report.labels import common_words, listing
+from onelayer.report.labels import common_words, count_of, listing
 from onelayer.training.augmentation import Augmentation
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
@@ -118,7 +118,7 @@ def _augmentation(text: str) -> Iterator[str]:
     if augmentation.flip:
         yield f"mirrored with probability {augmentation.flip:g}"
     if augmentation.shift:
-        yield f"shifted by up to {augmentation.shift} pixels each way"
+        yield f"shifted by up to {count_of(augmentation.shift, 'pixel')} each way"
     if augmentation.brightness:
         yield f"its brightness multiplied by 1 ± {augmentation.brightness:g}"
     if augmentation.contrast:

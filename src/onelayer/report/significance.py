@@ -51,7 +51,7 @@ def comparison_tables(results: Results) -> Iterator[Table]:
     rows = tuple(
         (
             f"{i}: {names[model]}",
-            *(p_value(float(compared.p[i - 1, j - 1])) if j > i else "" for j in numbers[1:]),
+            *(p_value(float(compared.p[i - 1, j - 1]), 3) if j > i else "" for j in numbers[1:]),
         )
         for i, model in zip(numbers[:-1], compared.models[:-1], strict=True)
     )

@@ -176,14 +176,13 @@ def _exact(value: float | str) -> str:
 
 def _rounded(results: Results) -> list[list[str]]:
     """Return the cells of Table 1, accuracies with four decimals, empty where NaN."""
-    cells = [
-        [f"{value:g}" if isinstance(value, float) else _exact(value) for value in row[:-7]]
-        + [_exact(value) for value in row[-7:]]
-        for row in table1(results)
-    ]
-    for row in cells:
-        row[_ACCURACIES] = [f"{float(cell):.4f}" if cell else "" for cell in row[_ACCURACIES]]
-    return cells
+    rounded = []
+    for row in table1(results):
+        cells = [f"{value:g}" if isinstance(value, float) else _exact(value) for value in row]
+        accuracies = map(float, row[_ACCURACIES])
+        cells[_ACCURACIES] = ["" if math.isnan(a) else f"{a:.4f}" for a in accuracies]
+        rounded.append(cells)
+    return rounded
 
 
 def accuracy_table(results: Results) -> Table:

@@ -34,14 +34,20 @@ def predictions(S: Array) -> NDArray[np.intp]:
     return classes
 
 
-def loss(S: Array, y: NDArray[np.intp]) -> Any:
-    """Return the mean cross-entropy −log p_y: equation (6) averaged over the rows.
+def losses(S: Array, y: NDArray[np.intp]) -> Array:
+    """Return the cross-entropy −log p_y of each row, shape (N,): equation (6).
 
     log p_y = s_y − log Σ exp(s) is computed as it stands, never as the logarithm of a probability
     that may have underflowed.
     """
     Z = _shifted(S)
-    return np.mean(np.log(np.exp(Z).sum(axis=1)) - Z[np.arange(len(y)), y])
+    each: Array = np.log(np.exp(Z).sum(axis=1)) - Z[np.arange(len(y)), y]
+    return each
+
+
+def loss(S: Array, y: NDArray[np.intp]) -> Any:
+    """Return the mean cross-entropy: equation (6) averaged over the rows."""
+    return np.mean(losses(S, y))
 
 
 def cost(X: Array, y: NDArray[np.intp], W: Array, b: Array, l2: float) -> Any:
@@ -49,10 +55,16 @@ def cost(X: Array, y: NDArray[np.intp], W: Array, b: Array, l2: float) -> Any:
     return loss(scores(X, W, b), y) + l2 * np.sum(W * W)
 
 
+def score_gradients(S: Array, y: NDArray[np.intp]) -> Array:
+    """Return G = ∂l/∂s = P − Y, shape (N, K): the derivative of each row's own loss."""
+    G = probabilities(S)
+    G[np.arange(len(y)), y] -= 1
+    return G
+
+
 def gradients(X: Array, y: NDArray[np.intp], W: Array, b: Array, l2: float) -> tuple[Array, Array]:
     """Return ∂J/∂W (K, D) and ∂J/∂b (K,) of the batch: equations (10) and (11)."""
-    G = probabilities(scores(X, W, b))
-    G[np.arange(len(y)), y] -= 1
+    G = score_gradients(scores(X, W, b), y)
     G /= len(y)
     return G.T @ X + 2 * l2 * W, G.sum(axis=0)
 

@@ -1,7 +1,7 @@
 """How much each row counts: in a resample, by its class, or as the user says."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,6 +122,6 @@ def check_sample_weights(weights: ArrayLike, n_models: int, n_samples: int) -> N
             raise InputError(f"{whose}: all are 0, so there is nothing to train on")
 
 
-def _countable(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+def _countable(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where a value is a finite number from 0 up; NaN is neither."""
     return np.asarray((values >= 0) & (values < np.inf))

@@ -4,9 +4,9 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,32 +70,50 @@ def find_optimum(
             f"l2 is {l2}: expected a number above 0; without weight decay the cost of classes "
             "that can be separated falls for ever"
         )
-    minimize = _import_minimize()
     shares = np.full(len(X), 1 / len(X))
     if sample_weights is not None:
         X, y, shares = _drop_unweighted(X, y, np.asarray(sample_weights))
     present, y = np.unique(y, return_inverse=True)
-    # The same problem with features of mean 0 and of length 1 on average, or less if λ is above 1
-    # then: b follows the mean and λ the length. It takes far fewer steps, whatever the units.
+    # The same problem with features of mean 0 and of length 2 on average, or less if λ is above 1
+    # then: b follows the mean and λ the length. It takes far fewer steps, whatever the units; at
+    # length 2 the direction that varies most weighs about as much as the 1 that b stands for.
     mean = shares @ X
     Z = X - mean
-    length = math.sqrt(max(shares @ np.einsum("nd,nd->n", Z, Z), l2))
-    Z /= length
-    K, D, decay = len(present), X.shape[1], l2 / length**2
+    unit = math.sqrt(max(shares @ np.einsum("nd,nd->n", Z, Z) / 4, l2))
+    Z /= unit
+    best = _search(Z, y, l2 / unit**2, shares, tolerance)
+    if not best.excess <= tolerance * best.cost:
+        raise InputError(
+            f"l2 is {l2:g}: after {best.iterations} steps the cost {best.cost:.6g} may still be "
+            f"{best.excess:.1g} above its minimum; a larger l2 or tolerance can be reached"
+        )
+    W, b = np.zeros((n_classes, len(mean))), np.full(n_classes, -math.inf)
+    W[present] = best.W / unit
+    b[present] = best.b - W[present] @ mean
+    return replace(best, W=W, b=b)
+
+
+def _search(X: Matrix, y: NDArray[np.intp], l2: float, shares: Vector, tolerance: float) -> Optimum:
+    """Go downhill by L-BFGS until the excess is small enough, or no step helps any more."""
+    minimize = _import_minimize()
+    class_shares = np.bincount(y, shares)
+    K, D = len(class_shares), X.shape[1]
     # 2λ bends the cost along every weight; along a bias the softmax does, where all scores are
     # alike by the share of the rarest class or more.
-    curvature = min(2 * decay, np.bincount(y, shares).min())
+    curvature = min(2 * l2, class_shares.min())
     excess = math.inf
+
+    def unpack(v: Vector) -> tuple[Matrix, Vector]:
+        return v[: K * D].reshape(K, D), v[K * D :]
 
     def objective(v: Vector) -> tuple[float, Vector]:
         nonlocal excess
-        V, c = v[: K * D].reshape(K, D), v[K * D :]
-        J, dV, dc = cost_and_gradients(Z, y, V, c, decay, shares)
-        gradient = np.concatenate([dV.ravel(), dc])
+        J, dW, db = cost_and_gradients(X, y, *unpack(v), l2, shares)
+        gradient = np.concatenate([dW.ravel(), db])
         excess = float(gradient @ gradient / (2 * curvature))
         return J, gradient
 
-    def stop_if_close(intermediate_result: Any) -> None:
+    def stop_if_close(intermediate_result: Any) -> None:  # scipy looks for this very name
         if excess <= tolerance * intermediate_result.fun:
             raise StopIteration
 
@@ -107,16 +125,8 @@ def find_optimum(
         callback=stop_if_close,
         options={"gtol": 0, "ftol": 0, "maxiter": MOST_ITERATIONS, "maxfun": 2 * MOST_ITERATIONS},
     )
-    cost, _ = objective(found.x)
-    if not excess <= tolerance * cost:
-        raise InputError(
-            f"l2 is {l2:g}: after {found.nit} iterations the cost {cost:.6g} may still be "
-            f"{excess:.1g} above its minimum; a larger l2 or tolerance can be reached"
-        )
-    W, b = np.zeros((n_classes, D)), np.full(n_classes, -math.inf)
-    W[present] = found.x[: K * D].reshape(K, D) / length
-    b[present] = found.x[K * D :] - W[present] @ mean
-    return Optimum(W, b, cost, excess, int(found.nit))
+    cost, _ = objective(found.x)  # the last point tried need not be the one returned
+    return Optimum(*unpack(found.x), cost, excess, int(found.nit))
 
 
 def cost_and_gradients(
@@ -216,14 +226,14 @@ def _drop_unweighted(
 ) -> tuple[NDArray[Any], NDArray[np.intp], Vector]:
     """Return the rows whose weight is above 0, and how much of the mean each of them is."""
     check_sample_weights(weights, 1, len(X))
-    weights = weights.reshape(len(X))
+    weights = weights.reshape(len(X)).astype(np.float64)
     used = weights > 0
-    return X[used], y[used], weights[used] / weights[used].sum(dtype=np.float64)
+    return X[used], y[used], weights[used] / weights.sum()
 
 
 def _import_minimize() -> Callable[..., Any]:
     try:
         from scipy.optimize import minimize
     except ImportError as error:
-        raise InputError("the smallest cost needs scipy: pip install 'onelayer[optimum]'") from error
-    return minimize
+        raise InputError("this needs scipy: pip install 'onelayer[optimum]'") from error
+    return cast(Callable[..., Any], minimize)

@@ -1,0 +1,127 @@
+"""How much each row counts: in a resample, by its class, or as the user says."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onelayer.errors import InputError, unknown_name
+
+Resampling = Literal["bootstrap", "poisson"]
+RESAMPLINGS: tuple[str, ...] = get_args(Resampling)
+
+
+def bootstrap_weights(
+    n_samples: int, resamples: int, seed: int, kind: str = "bootstrap"
+) -> NDArray[np.uint8]:
+    """Return how often each row is drawn in each resample, (R, N); 0 where it is out of the bag.
+
+    "bootstrap" draws N rows with replacement (Efron 1979, doi:10.1214/aos/1176344552). "poisson"
+    draws each count alone, from Poisson(1), so the counts sum to N only on average, and those of a
+    handful of rows may all be 0. More resamples begin with the fewer ones of the same seed.
+
+    Raises
+    ------
+    InputError
+        If there are no rows or no resamples, or the kind is unknown.
+    """
+    if n_samples < 1 or resamples < 1:
+        raise InputError(f"{resamples} resamples of {n_samples} rows: expected at least 1 of each")
+    if kind not in RESAMPLINGS:
+        raise unknown_name("kind of resampling", kind, RESAMPLINGS)
+    counts = _draw(n_samples, kind, np.random.default_rng((seed, 4)))
+    # No count is above 255: that has a chance of some 1e-507 a row.
+    return np.array([next(counts) for _ in range(resamples)], np.uint8)
+
+
+def _draw(
+    n_samples: int, kind: str, generator: np.random.Generator
+) -> Iterator[NDArray[np.integer]]:
+    while True:
+        if kind == "poisson":
+            yield generator.poisson(1.0, n_samples)
+        else:
+            yield np.bincount(generator.integers(n_samples, size=n_samples), minlength=n_samples)
+
+
+def class_weights(
+    y: NDArray[np.intp],
+    class_names: Sequence[str],
+    weights: str | Mapping[str, float] | Sequence[float],
+) -> NDArray[np.float64]:
+    """Return the weight of each class (K,), so that `class_weights(…)[y]` are sample weights.
+
+    "balanced" gives a class with n_k of the N rows N / (K n_k), as scikit-learn does: all classes
+    then weigh alike, and a row weighs 1 on average. Otherwise the weights are those given: in the
+    order of the classes, or by name, and then 1 for a class that is not named.
+
+    Raises
+    ------
+    InputError
+        If a class has no rows and the weights are to be balanced, a name is unknown, or the
+        weights are not K finite numbers from 0 up, one of them above 0.
+    """
+    if isinstance(weights, str):
+        if weights != "balanced":
+            raise unknown_name("class weights", weights, ["balanced"])
+        return _balanced(y, class_names)
+    if isinstance(weights, Mapping):
+        for name in weights:
+            if name not in class_names:
+                raise unknown_name("class", str(name), class_names)
+        weights = [weights.get(name, 1.0) for name in class_names]
+    values = np.asarray(weights, np.float64)
+    if values.shape != (len(class_names),):
+        raise InputError(
+            f"class weights of the shape {values.shape}, expected one for each of "
+            f"the {len(class_names)} classes"
+        )
+    wrong = np.flatnonzero(~_countable(values))
+    if wrong.size:
+        raise InputError(
+            f"the weight of class {class_names[wrong[0]]} is {values[wrong[0]]}, "
+            "expected a finite number from 0 up"
+        )
+    if not values.any():
+        raise InputError("class weights that are all 0: nothing would be learnt")
+    return values
+
+
+def _balanced(y: NDArray[np.intp], class_names: Sequence[str]) -> NDArray[np.float64]:
+    sizes = np.bincount(y, minlength=len(class_names))
+    empty = np.flatnonzero(sizes == 0)
+    if empty.size:
+        raise InputError(
+            f"class {class_names[empty[0]]} has no rows, so no weight can balance the classes"
+        )
+    return np.asarray(len(y) / (len(class_names) * sizes))
+
+
+def check_sample_weights(weights: ArrayLike, n_models: int, n_samples: int) -> None:
+    """Raise InputError unless `weights` can weigh the rows of every model.
+
+    They are real and finite, from 0 up, not all 0 for any model, and of the shape (N,), the same
+    for all models, or (M, N).
+    """
+    given = np.asarray(weights)
+    if given.shape not in ((n_samples,), (n_models, n_samples)) or given.dtype.kind not in "buif":
+        raise InputError(
+            f"sample weights of {given.dtype} and the shape {given.shape}, "
+            f"expected real numbers of the shape ({n_samples},) or ({n_models}, {n_samples})"
+        )
+    for model, values in enumerate(given.reshape(-1, n_samples)):
+        whose = "sample weights" if given.ndim == 1 else f"sample weights of model {model}"
+        wrong = np.flatnonzero(~_countable(values))
+        if wrong.size:
+            raise InputError(
+                f"{whose}: row {wrong[0]} has {values[wrong[0]]}, "
+                "expected a finite number from 0 up"
+            )
+        if not values.any():
+            raise InputError(f"{whose}: all are 0, so there is nothing to train on")
+
+
+def _countable(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where a value is a finite number from 0 up; NaN is neither."""
+    return np.asarray((values >= 0) & (values < np.inf))

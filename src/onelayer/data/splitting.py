@@ -1,0 +1,216 @@
+"""Which rows are held out: a validation split, the folds of a cross-validation.
+
+Folds are sample weights: the model of a fold has the weight 0 on the rows that the fold holds out
+and 1 on the others, so that all folds of all settings are models of one stack.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onelayer.data.dataset import Split
+from onelayer.errors import InputError
+
+Weights = NDArray[np.uint8]
+
+
+def split_off(split: Split, samples: float, seed: int) -> tuple[Split, Split]:
+    """Return what is left of a split, and the validation split that was taken from it.
+
+    `samples` is a share of the rows if it is below 1, else their number. Each class gives the same
+    share of its rows, to a whole row (largest remainder); which ones is drawn from `seed`. Both
+    parts are copies in memory, with values and order as stored.
+
+    Raises
+    ------
+    InputError
+        If `samples` leaves either part empty or is no whole number, a class has too few rows to
+        be in both parts, or a mapped file has changed since it was opened.
+    """
+    N = len(split)
+    count = round(samples * N) if 0 < samples < 1 else samples
+    if not 0 < count < N or count != int(count):
+        raise InputError(
+            f"{samples:g} samples to split off: "
+            f"expected a share between 0 and 1, or a whole number from 1 to {N - 1}"
+        )
+    classes, sizes = np.unique(split.y, return_counts=True)
+    taken = _share_out(int(count), sizes)
+    missing = np.flatnonzero((taken == 0) | (taken == sizes))
+    if missing.size:
+        raise InputError(
+            f"class {classes[missing[0]]} has {sizes[missing[0]]} of {N} rows, "
+            f"too few to be in both parts if {taken.sum()} are split off"
+        )
+    rank = np.arange(N) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of a row within its class
+    held_out = np.empty(N, np.bool_)
+    held_out[_by_class(split.y, np.random.default_rng((seed, 2)))] = rank < np.repeat(taken, sizes)
+    split.check_unchanged()
+    rest, held = (
+        Split(split.X[rows], split.y[rows])
+        for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
+    )
+    return rest, held
+
+
+def fold_weights(
+    y: NDArray[np.intp],
+    folds: int,
+    *,
+    repeats: int = 1,
+    seed: int,
+    stratified: bool = True,
+    groups: ArrayLike | None = None,
+) -> Weights:
+    """Return the weights (repeats · folds, N) of every row in the model of every fold: 0 or 1.
+
+    In each repeat each row is held out by one fold. The folds are of even size: they differ by at
+    most one row and, stratified by the labels y (N,), by at most one row of each class.
+
+    With `groups` (N,), numbers or names, all rows of a group are held out together. Groups are
+    dealt from the largest to the smallest, each to the fold that it leaves the evenest, so chance,
+    and with it a repeat, decides only between groups that are alike.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 folds, more than groups or than rows of the smallest class, no
+        repeats, or not a group for every row.
+    """
+    strata = np.unique(y, return_inverse=True)[1] if stratified else np.zeros(len(y), np.intp)
+    group_of_row = None if groups is None else _numbered(groups, len(y))[1]
+    _check_folds(folds, repeats, strata, group_of_row)
+    generator = np.random.default_rng((seed, 3))
+    return np.concatenate(
+        [
+            _hold_out(
+                _deal_rows(strata, folds, generator)
+                if group_of_row is None
+                else _deal_groups(strata, group_of_row, folds, generator),
+                folds,
+            )
+            for _ in range(repeats)
+        ]
+    )
+
+
+def fold_weights_from(fold_of_row: ArrayLike, groups: ArrayLike | None = None) -> Weights:
+    """Return the weights (F, N) that hold out, fold by fold, the rows with each number in turn.
+
+    Raises
+    ------
+    InputError
+        If `fold_of_row` (N,) is not of whole numbers from 0 up, there are fewer than 2 folds, or a
+        group is in two of them (see check_no_leak).
+    """
+    given = np.asarray(fold_of_row)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or (given < 0).any():
+        raise InputError(
+            f"folds of {given.dtype} and the shape {given.shape}: "
+            "expected the number of a fold, 0 or more, for every row"
+        )
+    numbers, fold = np.unique(given, return_inverse=True)
+    if len(numbers) < 2:
+        raise InputError(f"{len(numbers)} fold in all: expected at least 2")
+    weights = _hold_out(fold, len(numbers))
+    if groups is not None:
+        check_no_leak(weights, groups)
+    return weights
+
+
+def check_no_leak(weights: NDArray[np.generic], groups: ArrayLike) -> None:
+    """Raise InputError if a model trains on some rows of a group and holds out others.
+
+    `weights` (M, N) are 0 on held-out rows, `groups` (N,) are numbers or names.
+    """
+    names, group_of_row = _numbered(groups, weights.shape[1])
+    sizes = np.bincount(group_of_row)
+    for model, row in enumerate(weights):
+        held_out = np.bincount(group_of_row[row == 0], minlength=len(names))
+        leaking = np.flatnonzero((held_out > 0) & (held_out < sizes))
+        if leaking.size:
+            group = leaking[0]
+            raise InputError(
+                f"group {names[group]} is on both sides: model {model} "
+                f"holds out {held_out[group]} of its {sizes[group]} rows and trains on the others"
+            )
+
+
+def _share_out(count: int, sizes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return how many of `count` fall to each class: its share, by the largest remainder."""
+    shares, remainders = np.divmod(sizes * count, sizes.sum())
+    largest = np.argsort(-remainders, kind="stable")
+    shares[largest[: count - shares.sum()]] += 1
+    return np.asarray(shares)
+
+
+def _by_class(y: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np.intp]:
+    """Return all rows, sorted by class and in random order within each."""
+    rows = generator.permutation(len(y))
+    return rows[np.argsort(y[rows], kind="stable")]
+
+
+def _numbered(groups: ArrayLike, n_samples: int) -> tuple[NDArray[np.generic], NDArray[np.intp]]:
+    """Return the names of the groups, and the number of each row's group."""
+    given = np.asarray(groups)
+    if given.shape != (n_samples,):
+        raise InputError(f"groups of the shape {given.shape}, expected ({n_samples},)")
+    return np.unique(given, return_inverse=True)
+
+
+def _check_folds(
+    folds: int,
+    repeats: int,
+    strata: NDArray[np.intp],
+    group_of_row: NDArray[np.intp] | None,
+) -> None:
+    if folds < 2:
+        raise InputError(f"folds {folds}: expected at least 2")
+    if repeats < 1:
+        raise InputError(f"repeats {repeats}: expected at least 1")
+    sizes = np.bincount(strata)
+    if group_of_row is not None and folds > (G := group_of_row.max() + 1):
+        raise InputError(f"folds {folds}: expected at most {G}, the number of groups")
+    if group_of_row is None and folds > sizes.min():
+        smallest = f"of the smallest of the {len(sizes)} classes" if len(sizes) > 1 else "there are"
+        raise InputError(f"folds {folds}: expected at most {sizes.min()}, the rows {smallest}")
+
+
+def _deal_rows(
+    strata: NDArray[np.intp], folds: int, generator: np.random.Generator
+) -> NDArray[np.intp]:
+    """Return each row's fold: dealt in turn, class after class, so that every count is even."""
+    fold = np.empty(len(strata), np.intp)
+    fold[_by_class(strata, generator)] = np.arange(len(strata)) % folds
+    return fold
+
+
+def _deal_groups(
+    strata: NDArray[np.intp],
+    group_of_row: NDArray[np.intp],
+    folds: int,
+    generator: np.random.Generator,
+) -> NDArray[np.intp]:
+    """Return each row's fold, the same for all rows of a group.
+
+    A group has a share of the rows of each class, and of all rows. It goes where it adds least to
+    the sum of squares of the folds' shares, which is smallest if all folds are alike. An empty fold
+    comes first, for there it adds least of all.
+    """
+    counts = np.zeros((group_of_row.max() + 1, strata.max() + 1))
+    np.add.at(counts, (group_of_row, strata), 1)
+    shares = np.column_stack([counts / counts.sum(axis=0), counts.sum(axis=1) / len(strata)])
+    groups = generator.permutation(len(shares))
+    groups = groups[np.argsort(-np.square(shares[groups]).sum(axis=1), kind="stable")]
+    held = np.zeros((folds, shares.shape[1]))
+    fold_of_group = np.empty(len(shares), np.intp)
+    for group in groups:
+        # (h + s)² − h² = 2 h s + s², of which the last term is the same for all folds
+        fold = np.argmin(held @ shares[group])
+        held[fold] += shares[group]
+        fold_of_group[group] = fold
+    return fold_of_group[group_of_row]
+
+
+def _hold_out(fold_of_row: NDArray[np.intp], folds: int) -> Weights:
+    """Return the weights (folds, N): 0 in the fold of the row, else 1."""
+    return np.asarray(fold_of_row != np.arange(folds)[:, None], np.uint8)

@@ -37,7 +37,7 @@ def peer_cost(X, y, l2, weights=None):
     model = LogisticRegression(
         C=1 / (2 * weights.sum() * l2), solver="newton-cholesky", tol=1e-10, max_iter=1000
     ).fit(X, y, sample_weight=weights)
-    losses = network.losses(network.scores(X, model.coef_, model.intercept_), y)
+    losses = network.CROSS_ENTROPY.values(network.scores(X, model.coef_, model.intercept_), y)
     return np.average(losses, weights=weights) + l2 * np.sum(model.coef_**2)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Dataset
-from onelayer.data.sample_weights import check_sample_weights
+from onelayer.data.sample_weights import SampleWeights, check_sample_weights
 from onelayer.data.scaling import fit_scaling
 from onelayer.errors import InputError
 from onelayer.training.engine import Engine, HeldOut, MakeEngine, PerModel
@@ -21,7 +21,6 @@ from onelayer.training.lockstep import Lockstep
 from onelayer.training.loop import build_stack, make_protocol
 from onelayer.training.plan import MEMORY, cut_into_stacks
 from onelayer.training.protocol import Protocol, check_threads
-from onelayer.training.sample_weights import SampleWeights
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Which engine trains."""
 
-from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
 from onelayer.training.engine import MakeEngine
 from onelayer.training.numpy_engine import NumpyEngine
 

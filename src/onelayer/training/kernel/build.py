@@ -27,7 +27,7 @@ builder.set_source(
     "onelayer.training._kernel",
     '#include "stack.c"',
     include_dirs=[str(FOLDER)],
-    depends=[str(FOLDER / name) for name in ("stack.c", "tiles.h")],
+    depends=[str(FOLDER / name) for name in ("stack.c", "tiles.h", "lanes.h", "losses.h")],
     extra_compile_args=["-O3", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno"],
     extra_link_args=["-fopenmp"],
     # Without a compiler the package installs all the same, and trains with NumPy.

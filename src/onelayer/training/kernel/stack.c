@@ -16,16 +16,24 @@
 #define PART 768            /* features a part, about: a tile of W then stays in the L1 cache */
 #define EVALUATION_ROWS 96  /* rows scored at a time: their part of X stays in the L2 cache */
 
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+
 typedef void convert_rows(const int64_t *X, long start, long rows, long length, long padded,
                           const float *shift, const float *factor, float *out);
 
 typedef struct {
-    int rows, cols, width; /* the tile of scores, and floats a register */
+    int cols, width; /* columns of a tile, floats a register */
     void (*scores)(const float *X, long x_stride, const float *W, long w_stride, long length,
                    long rows, long C, float *out, long out_stride, int add);
-    void (*descend)(const float *X, long x_stride, const float *G, long rows, long length, long C,
-                    float *W, long w_stride, const float *decay);
-    void (*exponentials)(float *s, long C);
+    void (*descend)(const float *X, long x_stride, const float *G, long g_stride, long rows,
+                    long length, long C, float *W, long w_stride, const float *decay);
+    int (*differentiate)(float *scores, long stride, long K, long part_stride, long parts,
+                         const float *biases, const int32_t *labels, long rows, float scale);
+    void (*measure)(float *scores, long stride, long K, const float *biases, const int32_t *labels,
+                    long rows, double *loss, int64_t *hits);
+    float (*total)(const float *G, long rows);
     convert_rows *convert[3]; /* from uint8, float32, float64 */
 } kernels;
 
@@ -37,7 +45,6 @@ typedef struct {
 #define LOAD_BYTES(x) \
     (__m512)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(x))))
 #define WIDTH 16
-#define ROWS 4
 #define COLS 6
 #include "tiles.h"
 #pragma GCC pop_options
@@ -47,8 +54,7 @@ typedef struct {
 #define LOAD_BYTES(x) \
     (__m256)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(x))))
 #define WIDTH 8
-#define ROWS 3
-#define COLS 4
+#define COLS 3
 #include "tiles.h"
 #pragma GCC pop_options
 
@@ -86,8 +92,8 @@ typedef struct {
     float *steps, *decays;    /* learning rate and 1 - 2 rate l2, a model each and a column each */
     uint8_t *sound;           /* (M) */
     float *shift, *factor;    /* (D) */
-    float *X, *partial, *G;   /* the batch: features by parts, scores by parts, gradient in tiles */
-    uint8_t *finite;          /* (B, M): whether a model's scores of a row are all finite */
+    float *X, *scores;        /* the batch: features by parts, scores (parts, C, capacity) */
+    int32_t *labels;          /* (capacity) */
 } stack;
 
 static long rounded(long n, long unit) { return (n + unit - 1) / unit * unit; }
@@ -111,7 +117,7 @@ void stack_free(stack *s)
 {
     if (!s) return;
     free(s->weights), free(s->biases), free(s->steps), free(s->decays), free(s->sound);
-    free(s->shift), free(s->factor), free(s->X), free(s->partial), free(s->G), free(s->finite);
+    free(s->shift), free(s->factor), free(s->X), free(s->scores), free(s->labels);
     free(s);
 }
 
@@ -185,75 +191,53 @@ static void convert(const stack *s, int type, const int64_t *X, long rows, long 
                           out);
 }
 
-/* Subtract each model's largest score; return in `finite` whether all of a model's are finite. */
-static void shift_scores(const stack *s, float *scores, uint8_t *finite)
+/* The scores of model m from row r on; after `differentiate` the slopes of its loss. */
+static float *scores_of(const stack *s, long m, long r)
 {
-    for (long m = 0; m < s->models; m++, scores += s->classes) {
-        float largest = scores[0], check = 0;
-        for (long k = 0; k < s->classes; k++) {
-            largest = scores[k] > largest ? scores[k] : largest;
-            check += scores[k] * 0;
-        }
-        for (long k = 0; k < s->classes; k++) scores[k] -= largest;
-        finite[m] = check == 0;
-    }
+    return s->scores + m * s->classes * s->capacity + r;
 }
 
-/* Turn row r of the partial scores into G = (P - Y) step / B; say whether a model is not finite.
- * The first part's scores are the place to work in. */
-static int gradient_row(stack *s, long r, long rows, long capacity, int64_t label)
+/* Turn the parts' scores into G = (P - Y) step / B, for one model and a register of rows from row
+ * r on. Says whether they are all finite, and freezes the model if not: no update, ever. */
+static int differentiate(stack *s, long m, long r, long rows)
 {
-    long C = s->columns, cols = s->run->cols;
-    float *scores = s->partial + r * C;
-    uint8_t *finite = s->finite + r * s->models;
-    int unsound = 0;
-    for (long c = 0; c < C; c++) scores[c] += s->biases[c];
-    for (long part = 1; part < s->parts; part++) {
-        const float *partial = s->partial + (part * capacity + r) * C;
-        for (long c = 0; c < C; c++) scores[c] += partial[c];
+    int finite = s->run->differentiate(
+        scores_of(s, m, r), s->capacity, s->classes, s->columns * s->capacity, s->parts,
+        s->biases + m * s->classes, s->labels + r, rows - r, s->steps[m] / (float)rows);
+    if (!finite) {
+#pragma omp atomic write
+        s->sound[m] = 0;
     }
-    shift_scores(s, scores, finite);
-    s->run->exponentials(scores, C);
+    return finite;
+}
+
+/* Frozen models have no gradient and no decay. */
+static void freeze(stack *s)
+{
     for (long m = 0; m < s->models; m++) {
-        float *p = scores + m * s->classes, sum = 0;
-        for (long k = 0; k < s->classes; k++) sum += p[k];
-        float step = s->steps[m] / (float)rows;
-        for (long k = 0; k < s->classes; k++) p[k] = (p[k] / sum - (k == label)) * step;
-        unsound |= !finite[m];
+        if (s->sound[m]) continue;
+        s->steps[m] = 0;
+        for (long k = 0; k < s->classes; k++) s->decays[m * s->classes + k] = 1;
+        memset(scores_of(s, m, 0), 0, s->classes * s->capacity * sizeof(float));
     }
-    for (long c = 0; c < C; c += cols) {
-        long width = C - c < cols ? C - c : cols;
-        memcpy(s->G + c * rows + r * cols, scores + c, width * sizeof(float));
-    }
-    return unsound;
 }
 
-/* Freeze the models that are not finite in a row, for good: no gradient, no decay. */
-static void freeze(stack *s, long rows)
+/* The labels as the kernels read them: whole registers of 32 bits. */
+static void narrow(const int64_t *y, long rows, int32_t *labels)
 {
-    long cols = s->run->cols;
-    for (long i = 0; i < rows * s->models; i++)
-        if (!s->finite[i]) s->sound[i % s->models] = 0;
-    for (long m = 0; m < s->models; m++)
-        if (!s->sound[m]) s->steps[m] = 0;
-    for (long c = 0; c < s->columns; c++) {
-        if (s->sound[c / s->classes]) continue;
-        s->decays[c] = 1;
-        for (long r = 0; r < rows; r++) s->G[c / cols * cols * rows + r * cols + c % cols] = 0;
-    }
+    for (long r = 0; r < rows; r++) labels[r] = (int32_t)y[r];
 }
 
 /* Make room for a batch of `rows`. 0: no memory. */
 static int reserve(stack *s, long rows)
 {
     if (rows <= s->capacity) return 1;
-    long room = rounded(rows, 12); /* whole tiles on every instruction set */
-    free(s->X), free(s->partial), free(s->G), free(s->finite);
+    long room = rounded(rows, 16); /* whole registers on every instruction set */
+    free(s->X), free(s->scores), free(s->labels);
     s->X = floats(room * s->padded);
-    s->partial = floats(s->parts * room * s->columns);
-    s->G = floats(rounded(s->columns, s->run->cols) * room);
-    s->finite = malloc(room * s->models);
-    s->capacity = s->X && s->partial && s->G && s->finite ? room : 0;
+    s->scores = floats(s->parts * s->columns * room);
+    s->labels = calloc(room, sizeof *s->labels);
+    s->capacity = s->X && s->scores && s->labels ? room : 0;
     return s->capacity > 0;
 }
 
@@ -279,8 +263,10 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
 {
     int threads = team(s, rows), unsound = 0;
     if (!reserve(s, rows)) return 0;
+    narrow(y, rows, s->labels);
     const kernels *run = s->run;
-    long C = s->columns, room = s->capacity, whole = rounded(rows, run->rows);
+    long C = s->columns, room = s->capacity, whole = rounded(rows, 4);
+    long registers = (rows + run->width - 1) / run->width;
     long groups = (threads + s->parts - 1) / s->parts; /* of columns, where parts are too few */
 #pragma omp parallel num_threads(threads)
     {
@@ -291,7 +277,7 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
             if (groups > 1) continue;
             share w = share_of(s, part, 1);
             run->scores(features, w.length, s->weights + w.start, s->padded, w.length, whole, C,
-                        s->partial + part * room * C, C, 0);
+                        s->scores + part * C * room, room, 0);
         }
         if (groups > 1) {
 #pragma omp for schedule(static)
@@ -299,64 +285,47 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
                 share w = share_of(s, item, groups);
                 run->scores(s->X + w.start * room, w.length,
                             s->weights + w.first * s->padded + w.start, s->padded, w.length, whole,
-                            w.columns, s->partial + w.part * room * C + w.first, C, 0);
+                            w.columns, s->scores + (w.part * C + w.first) * room, room, 0);
             }
         }
 #pragma omp for schedule(static) reduction(| : unsound)
-        for (long r = 0; r < rows; r++) unsound |= gradient_row(s, r, rows, room, y[r]);
+        for (long i = 0; i < s->models * registers; i++)
+            unsound |= !differentiate(s, i / registers, i % registers * run->width, rows);
         if (unsound) {
 #pragma omp single
-            freeze(s, rows);
+            freeze(s);
         }
 #pragma omp for schedule(static) nowait
         for (long item = 0; item < s->parts * groups; item++) {
             share w = share_of(s, item, groups);
-            run->descend(s->X + w.start * room, w.length, s->G + w.first * rows, rows, w.length,
-                         w.columns, s->weights + w.first * s->padded + w.start, s->padded,
-                         s->decays + w.first);
+            run->descend(s->X + w.start * room, w.length, s->scores + w.first * room, room, rows,
+                         w.length, w.columns, s->weights + w.first * s->padded + w.start,
+                         s->padded, s->decays + w.first);
         }
 #pragma omp for schedule(static)
-        for (long c = 0; c < C; c++) {
-            const float *g = s->G + c / run->cols * run->cols * rows + c % run->cols;
-            float sum = 0;
-            for (long r = 0; r < rows; r++) sum += g[r * run->cols];
-            s->biases[c] -= sum;
-        }
+        for (long c = 0; c < C; c++) s->biases[c] -= run->total(s->scores + c * room, rows);
     }
     memcpy(sound, s->sound, s->models);
     return 1;
 }
 
-/* Losses and hits of one block of rows, (M) each. */
+/* Add the losses and hits of one block of rows, (M) each. */
 static void evaluate_block(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
-                           float *features, float *scores, uint8_t *finite,
-                           double *losses, int64_t *hits)
+                           float *features, float *scores, double *losses, int64_t *hits)
 {
-    long C = s->columns, whole = rounded(rows, s->run->rows);
-    for (long r = 0; r < whole; r++) memcpy(scores + r * C, s->biases, C * sizeof(float));
+    long C = s->columns, K = s->classes, whole = rounded(rows, 4);
+    int32_t labels[EVALUATION_ROWS] = {0};
+    narrow(y, rows, labels);
     for (long part = 0; part < s->parts; part++) {
         long start = part_start(s, part), length = part_start(s, part + 1) - start;
         convert(s, type, X, rows, part, features);
         s->run->scores(features, length, s->weights + start, s->padded, length, whole, C, scores,
-                       C, 1);
+                       EVALUATION_ROWS, part > 0);
     }
-    for (long r = 0; r < rows; r++) {
-        float *row = scores + r * C;
-        shift_scores(s, row, finite + r * s->models);
-        for (long m = 0; m < s->models; m++) {
-            const float *z = row + m * s->classes;
-            int hit = z[y[r]] == 0; /* the largest score, and the first of equals */
-            for (long k = 0; hit && k < y[r]; k++) hit = z[k] != 0;
-            hits[m] += hit;
-            losses[m] -= z[y[r]];
-        }
-    }
-    s->run->exponentials(scores, rows * C);
-    for (long i = 0; i < rows * s->models; i++) {
-        float sum = 0;
-        for (long k = 0; k < s->classes; k++) sum += scores[i * s->classes + k];
-        losses[i % s->models] += finite[i] ? log(sum) : NAN;
-    }
+    for (long m = 0; m < s->models; m++)
+        for (long r = 0; r < rows; r += s->run->width)
+            s->run->measure(scores + m * K * EVALUATION_ROWS + r, EVALUATION_ROWS, K,
+                            s->biases + m * K, labels + r, rows - r, losses + m, hits + m);
 }
 
 /* A caller who evaluates piece by piece cuts at multiples of so many rows: the bits are the same. */
@@ -374,21 +343,20 @@ int stack_evaluate(const stack *s, int type, const int64_t *X, const int64_t *y,
     {
         float *features = floats(EVALUATION_ROWS * (2 * PART + s->run->width));
         float *scores = floats(EVALUATION_ROWS * s->columns);
-        uint8_t *finite = malloc(EVALUATION_ROWS * M);
-        if (!features || !scores || !finite) {
+        if (!features || !scores) {
 #pragma omp atomic write
             enough = 0;
         }
 #pragma omp barrier
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (long block = 0; block < blocks; block++) {
             long first = block * EVALUATION_ROWS;
             long count = rows - first < EVALUATION_ROWS ? rows - first : EVALUATION_ROWS;
             if (enough)
                 evaluate_block(s, type, X + first, y + first, count, features, scores,
-                               finite, block_losses + block * M, block_hits + block * M);
+                               block_losses + block * M, block_hits + block * M);
         }
-        free(features), free(scores), free(finite);
+        free(features), free(scores);
     }
     for (long m = 0; m < M && enough; m++) {
         for (long block = 0; block < blocks; block++) {

@@ -72,10 +72,23 @@ static void NAME(scores)(
     }
 }
 
-/* W[c][d] = decay[c] W[c][d] - sum over r of G[c][r] X[r][d], for one tile. */
+/* One register of weights after its step, with the slopes' sum g; v is its velocity, if any. */
+INLINE void NAME(move)(V *w, V *v, V g, const change *model)
+{
+    if (!v) {
+        *w = *w * model->decay - g;
+        return;
+    }
+    g += *w * model->penalty;
+    V speed = *v * model->momentum + g, along = g + speed * model->momentum;
+    *v = speed;
+    *w -= (model->nesterov ? along : speed) * model->rate;
+}
+
+/* Move W[c][d] along the sum over r of G[c][r] X[r][d], for one tile. */
 INLINE void NAME(descend_tile)(
     const float *X, long x_stride, const float *G, long g_stride, long rows,
-    float *W, long w_stride, const float *decay, int cols, int vectors)
+    float *W, float *velocity, long w_stride, const change *const *models, int cols, int vectors)
 {
     V sum[COLS][4];
     for (int c = 0; c < cols; c++)
@@ -84,17 +97,17 @@ INLINE void NAME(descend_tile)(
             __builtin_prefetch(W + c * w_stride + v * WIDTH, 1);
         }
     for (long r = 0; r < rows; r++) {
-        V x[4];
-        for (int v = 0; v < vectors; v++) x[v] = *(const V *)(X + r * x_stride + v * WIDTH);
-        for (int c = 0; c < cols; c++) {
-            float g = G[c * g_stride + r];
-            for (int v = 0; v < vectors; v++) sum[c][v] += g * x[v];
+        V g[COLS];
+        for (int c = 0; c < cols; c++) g[c] = NAME(all)(G[c * g_stride + r]);
+        for (int v = 0; v < vectors; v++) {
+            V x = *(const V *)(X + r * x_stride + v * WIDTH);
+            for (int c = 0; c < cols; c++) sum[c][v] += g[c] * x;
         }
     }
     for (int c = 0; c < cols; c++)
         for (int v = 0; v < vectors; v++) {
-            V *w = (V *)(W + c * w_stride + v * WIDTH);
-            *w = *w * decay[c] - sum[c][v];
+            long at = c * w_stride + v * WIDTH;
+            NAME(move)((V *)(W + at), velocity ? (V *)(velocity + at) : NULL, sum[c][v], models[c]);
         }
 }
 
@@ -102,17 +115,22 @@ INLINE void NAME(descend_tile)(
 #define DESCEND_CASE(n) \
     case n: \
         for (; d + 4 * WIDTH <= length; d += 4 * WIDTH) \
-            NAME(descend_tile)(X + d, x_stride, G, g_stride, rows, W + d, w_stride, decay, n, 4); \
+            NAME(descend_tile)(X + d, x_stride, G, g_stride, rows, W + d, \
+                               velocity ? velocity + d : NULL, w_stride, models, n, 4); \
         for (; d < length; d += WIDTH) \
-            NAME(descend_tile)(X + d, x_stride, G, g_stride, rows, W + d, w_stride, decay, n, 1); \
+            NAME(descend_tile)(X + d, x_stride, G, g_stride, rows, W + d, \
+                               velocity ? velocity + d : NULL, w_stride, models, n, 1); \
         break;
 
+/* Columns `first` to `first` + C, at which G, W and velocity begin; each model has K of them. */
 static void NAME(descend)(
-    const float *X, long x_stride, const float *G, long g_stride, long rows, long length, long C,
-    float *W, long w_stride, const float *decay)
+    const float *X, long x_stride, const float *G, long g_stride, long rows, long length,
+    long first, long C, long K, float *W, float *velocity, long w_stride, const change *changes)
 {
-    for (long c = 0; c < C; c += COLS, G += COLS * g_stride, W += COLS * w_stride, decay += COLS) {
+    for (long c = 0; c < C; c += COLS, G += COLS * g_stride, W += COLS * w_stride) {
         int cols = C - c < COLS ? (int)(C - c) : COLS;
+        const change *models[COLS];
+        for (int i = 0; i < cols; i++) models[i] = changes + (first + c + i) / K;
         long d = 0;
         switch (cols) {
             DESCEND_CASE(1) DESCEND_CASE(2) DESCEND_CASE(3)
@@ -120,6 +138,7 @@ static void NAME(descend)(
             DESCEND_CASE(4) DESCEND_CASE(5) DESCEND_CASE(6)
 #endif
         }
+        if (velocity) velocity += COLS * w_stride;
     }
 }
 

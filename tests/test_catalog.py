@@ -61,7 +61,7 @@ def test_parts_follow_each_other(small_cifar, source):
         ({"train": ["data_batch_3"] * 2}, "twice, in train and in train"),
         ({"train": "data_batch_7"}, "unknown part of cifar10 'data_batch_7'; did you mean 'data_b"),
         ({"train": []}, "train needs at least one part: data_batch_1, "),
-        ({"validation": None}, "validation needs at least one part"),
+        ({"validation": []}, "validation needs at least one part"),
     ],
 )
 def test_splits_that_leak_or_name_nothing_are_refused(splits, problem, small_cifar):

@@ -110,7 +110,10 @@ def write_parquet_list(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
 def write_feather(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
     labels = pa.array(named(y)).dictionary_encode()
     pa.feather.write_feather(
-        pa.table(columns_of(X, labels)), folder / "a.feather", compression="lz4", chunksize=16
+        pa.table(columns_of(X, labels)),
+        folder / "a.feather",
+        compression="lz4",
+        chunksize=max(16, len(X) // 10),
     )
     return folder / "a.feather"
 
@@ -120,7 +123,7 @@ def write_arrow(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
     flat = pa.FixedSizeListArray.from_arrays(pa.array(X.reshape(-1)), X[0].size)
     table = pa.table({"features": flat, "labels": named(y)})
     with pa.ipc.new_file(folder / "a.arrow", table.schema) as writer:
-        writer.write_table(table, max_chunksize=16)
+        writer.write_table(table, max_chunksize=max(16, len(X) // 10))
     return folder / "a.arrow"
 
 

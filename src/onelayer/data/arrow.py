@@ -12,6 +12,7 @@ from onelayer.data.table import LONGEST_NAME, Contents, Part, feature_type, labe
 from onelayer.errors import InputError
 
 _ROWS = 1024  # decoded together
+_BUFFER = 4096  # bytes of each column; without it all columns of a row group lie in memory
 _LONGEST_TEXT, _MOST_ITEMS = 1 << 22, 1 << 20  # in the header of a Parquet file
 
 
@@ -20,16 +21,18 @@ def read_parquet(path: Path) -> Contents:
     size, pyarrow = check_file(path), _pyarrow()
     from pyarrow import parquet
 
-    bounds = {
+    options = {
+        "pre_buffer": False,
+        "buffer_size": _BUFFER,
         "thrift_string_size_limit": _LONGEST_TEXT,
         "thrift_container_size_limit": _MOST_ITEMS,
     }
     try:
-        with parquet.ParquetFile(path, pre_buffer=False, **bounds) as file:
+        with parquet.ParquetFile(path, **options) as file:
             schema = file.schema_arrow
             texts = schema.names[label_column(schema.names) :][:1]
         # As a dictionary a long text takes its place once, not in every row.
-        with parquet.ParquetFile(path, read_dictionary=texts, pre_buffer=False, **bounds) as file:
+        with parquet.ParquetFile(path, read_dictionary=texts, **options) as file:
             batches = file.iter_batches(_ROWS, use_threads=False)
             return _collect(path, file.schema_arrow, batches, file.metadata.num_rows, size)
     except InputError:
@@ -44,7 +47,8 @@ def read_feather(path: Path) -> Contents:
     from pyarrow import ipc
 
     try:
-        with pyarrow.memory_map(str(path)) as source, ipc.open_file(source) as file:
+        alone = ipc.IpcReadOptions(use_threads=False)  # a thread's stack is memory, too
+        with pyarrow.memory_map(str(path)) as source, ipc.open_file(source, options=alone) as file:
             label = label_column(file.schema.names)
             only_labels = ipc.IpcReadOptions(included_fields=[label], use_threads=False)
             with ipc.open_file(source, options=only_labels) as labels:

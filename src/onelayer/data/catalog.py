@@ -55,7 +55,7 @@ def load_dataset(
 
     Files and folders are of the formats in docs/data.md. They take `test=None`, `seed`, which draws
     the splits that they lack, and what their format takes: `resize=(height, width)` of pictures,
-    `coarse=True` of CIFAR-100. A copy of CIFAR-10, folder or .tar.gz, is taken as its source.
+    `coarse=True` of CIFAR-100. A folder with a copy of CIFAR-10 is taken as its source.
 
     Raises
     ------
@@ -114,9 +114,7 @@ def is_path(name: str | Path) -> bool:
 
 
 def is_cifar10(path: Path) -> bool:
-    """Return whether `path` looks like a copy of CIFAR-10, of any version."""
-    if path.name.endswith((".tar.gz", ".tgz")):
-        return True
+    """Return whether the folder `path` looks like a copy of CIFAR-10, of any version."""
     return any((path / version.files(cifar.PARTS[0])[0]).is_file() for version in cifar.VERSIONS)
 
 

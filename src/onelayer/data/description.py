@@ -7,7 +7,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import BLOCK, Features, Split
+from onelayer.data.dataset import Features, Split
+
+_BLOCK = 1 << 22  # bytes read together
 
 
 @dataclass(frozen=True)
@@ -75,4 +77,5 @@ def _hash_rows(split: Split) -> NDArray[np.int64]:
 
 
 def _read(split: Split) -> Iterator[Features]:
-    return (split.X[rows] for rows in split.blocks(BLOCK))
+    row = split.X.dtype.itemsize * split.X.shape[1]
+    return (split.X[rows] for rows in split.blocks(max(1, _BLOCK // row)))

@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -88,4 +89,6 @@ def _read_member(where: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
         if stream.read(1):  # at its end the checksum is compared
             raise InputError(f"{where}: holds more than its header promises")
     values: NDArray[Any] = np.frombuffer(content, dtype)
+    if dtype.kind == "U" and (values.view(dtype.byteorder + "u4") > sys.maxunicode).any():
+        raise InputError(f"{where}: holds a text that is none")
     return values.reshape(shape[::-1]).T if in_fortran_order else values.reshape(shape)

@@ -78,6 +78,28 @@ def test_every_row_is_drawn_with_the_same_chance():
     assert np.abs(np.mean(taken, axis=0) - 0.15).max() < 5 * deviation
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "feather"])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("categories", [False, True])
+def test_what_a_library_of_frames_writes_is_read(library, suffix, categories, tmp_path):
+    frames, path = pytest.importorskip(library), tmp_path / f"a.{suffix}"
+    images, labels = make_images()
+    columns = format_writers.columns_of(images, format_writers.named(labels))
+    frame = frames.DataFrame(columns)
+    if library == "pandas":
+        frame["label"] = frame["label"].astype("category" if categories else str)
+        frame.to_csv(path, index=False) if suffix == "csv" else getattr(frame, f"to_{suffix}")(path)
+    else:
+        kind = frames.Categorical if categories else frames.String
+        frame = frame.with_columns(frames.col("label").cast(kind))
+        getattr(frame, f"write_{suffix.replace('feather', 'ipc')}")(path)
+    data = load_dataset(path)
+    X, y = rows_of(data)
+    np.testing.assert_array_equal(X, images.reshape(len(images), -1))
+    np.testing.assert_array_equal(y, labels)
+    assert data.class_names == NAMES
+
+
 @pytest.fixture
 def small_cifar100(monkeypatch):
     monkeypatch.setattr(cifar100, "ROWS", {"train": 12, "test": 6})

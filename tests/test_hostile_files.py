@@ -1,8 +1,8 @@
 """Files made to harm: each ends in one line and exit status 2, in little time and memory.
 
-Every command runs in a process of its own that may allocate 64 MB and run for 10 seconds. That no
-number in a file is believed before it is compared with the file's size, and that nothing in a file
-is executed, is seen from outside. Pickles, archives and .npy headers: also in test_pickled.py,
+Every command runs in a process of its own that may allocate 64 MB and compute for 10 seconds. That
+no number in a file is believed before it is compared with the file's size, and that nothing in a
+file is executed, is seen from outside. Pickles, archives and .npy headers: also in test_pickled.py,
 test_archive.py and test_folder.py.
 """
 
@@ -156,6 +156,18 @@ def parquet(**columns):
         return folder / "a.parquet"
 
     return write
+
+
+def shared_text(folder):
+    """Let 100,000 rows of 16 bytes view one and the same text of 10 MB."""
+    text = pa.py_buffer(b"x" * 10_000_000)
+    view = struct.pack("<i4sii", len(text), b"xxxx", 0, 0)
+    views = pa.py_buffer(view * 100_000)
+    labels = pa.Array.from_buffers(pa.string_view(), 100_000, [None, views, text])
+    table = pa.table({"x": np.arange(100_000.0), "label": labels})
+    with pa.ipc.new_file(folder / "a.arrow", table.schema) as writer:
+        writer.write_table(table)
+    return folder / "a.arrow"
 
 
 def parquet_of_runs(folder):
@@ -383,15 +395,16 @@ CASES = {
         parquet(x=["a", "b", "c", "d"], label=[0, 1, 0, 1]), "'x' holds string, expected numbers"
     ),
     "Parquet with ragged lists": (
-        parquet(x=[[1.0], [2.0, 3.0], [1.0], [1.0]], label=[0, 1, 0, 1]), "lists of different"
+        parquet(x=[[1.0], [2.0, 3.0], [1.0], [1.0]], label=[0, 1, 0, 1]), "holds lists of different"
     ),
     "Parquet with a missing list": (
-        parquet(x=[[1.0], None, [1.0], [1.0]], label=[0, 1, 0, 1]), "lists of different lengths"
+        parquet(x=[[1.0], None, [1.0], [1.0]], label=[0, 1, 0, 1]), "holds lists of different"
     ),
     "Parquet with a long text in every row": (
         parquet(x=np.arange(2000.0), label=["x" * 1_000_000] + ["y"] * 1999),
-        "a text of more than 100 characters",
+        "a label of 1,000,000 bytes",
     ),
+    "Arrow with a text that every row shows": (shared_text, "a label of 10,000,000 bytes"),
     "Parquet of 2^26 equal rows": (parquet_of_runs, "67,108,864 rows of 1 values take"),
     "Parquet without its end": (
         named("a.parquet", lambda f: format_writers.write_parquet(f, X, Y).read_bytes()[:-9]),
@@ -478,7 +491,7 @@ def test_missing_values_end_a_training_in_one_line(bounded, tmp_path):
 SIZES = {  # (N, H, W): 16 MB as they are read
     **dict.fromkeys(WRITERS, (8_000, 40, 50)),
     **dict.fromkeys(("csv", "tsv"), (4_000, 25, 20)),  # numbers of 8 bytes
-    **dict.fromkeys(("parquet", "feather"), (80_000, 10, 20)),
+    **dict.fromkeys(("parquet", "feather"), (160_000, 10, 10)),
     **dict.fromkeys(("images", "split_images"), (200, 280, 286)),
 }
 

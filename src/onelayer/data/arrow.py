@@ -98,6 +98,8 @@ def _collect(path: Path, schema: Any, batches: Iterator[Any], n: int, size: int)
     for batch in batches:
         if not len(batch):
             continue
+        batch.validate()
+        _check_length(path, batch.column(label))
         batch.validate(full=True)
         rows = _rows(path, batch, columns, dtype)
         if not done:
@@ -145,18 +147,15 @@ def _rows(path: Path, batch: Any, columns: Sequence[int], dtype: np.dtype[Any]) 
     """Return the features (n, D) of a record batch."""
     from pyarrow import compute, types
 
-    only = batch.column(columns[0])
+    only, names = batch.column(columns[0]), batch.schema.names
     if not types.is_nested(only.type):
-        return np.column_stack(
-            [_numbers(path, batch.column(c), batch.schema.names[c], dtype) for c in columns]
-        )
+        return np.column_stack([_numbers(path, batch.column(c), names[c], dtype) for c in columns])
+    where = f"{path}: the column {names[columns[0]][:40]!r}"
     lengths = compute.list_value_length(only)
     D = lengths[0].as_py()
-    if only.null_count or D == 0 or not compute.all(compute.equal(lengths, D)).as_py():
-        raise InputError(
-            f"{path}: lists of different lengths, or none, in {batch.schema.names[columns[0]]!r}"
-        )
-    values = _numbers(path, only.flatten(), batch.schema.names[columns[0]], dtype)
+    if not D or only.null_count or not compute.all(compute.equal(lengths, D)).as_py():
+        raise InputError(f"{where} holds lists of different lengths, or none")
+    values = _numbers(path, only.flatten(), names[columns[0]], dtype)
     return values.reshape(len(only), D)
 
 
@@ -171,22 +170,36 @@ def _numbers(path: Path, column: Any, name: str, dtype: np.dtype[Any]) -> NDArra
 
 
 def _labels(path: Path, column: Any, name: str) -> NDArray[Any] | list[str]:
-    from pyarrow import compute, types
+    """Return labels as numbers, or as texts of which equal ones are one object."""
+    from pyarrow import large_string, types
 
     where = f"{path}: the label column {name[:40]!r}"
-    if column.null_count:
+    coded = types.is_dictionary(column.type)
+    values = column.dictionary if coded else column
+    if column.null_count or values.null_count:
         raise InputError(f"{where} has missing values")
-    texts = column.dictionary if types.is_dictionary(column.type) else column
-    if types.is_string(texts.type) or types.is_large_string(texts.type):
-        if len(texts) and compute.max(compute.utf8_length(texts)).as_py() > LONGEST_NAME:
-            raise InputError(f"{where} holds a text of more than {LONGEST_NAME} characters")
-        found: list[str] = column.to_pylist()
-        return found
-    if not (types.is_integer(texts.type) or types.is_floating(texts.type)) and not types.is_boolean(
-        texts.type
-    ):
+    kind = values.type
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        if not coded:
+            column = column.cast(large_string()).dictionary_encode()
+        texts = column.dictionary.cast(large_string()).to_pylist()
+        return list(map(texts.__getitem__, column.indices.to_pylist()))
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise InputError(f"{where} holds {str(column.type)[:40]}, expected numbers or strings")
-    if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return values.astype(np.int64) if types.is_boolean(texts.type) else values
+    plain = column.dictionary_decode() if coded else column
+    numbers: NDArray[Any] = plain.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _check_length(path: Path, column: Any) -> None:
+    """Raise InputError for a long text, looking at no text: all rows may show the same one."""
+    from pyarrow import compute, types
+
+    texts = column.dictionary if types.is_dictionary(column.type) else column
+    longest = 0
+    if types.is_string_view(texts.type):  # 16 bytes a text, of which 4 are its length
+        longest = int(np.frombuffer(texts.buffers()[1], np.int32)[::4].max(initial=0))
+    elif types.is_string(texts.type) or types.is_large_string(texts.type):
+        longest = compute.max(compute.binary_length(texts)).as_py() or 0
+    if longest > 4 * LONGEST_NAME:
+        raise InputError(f"{path}: a label of {longest:,} bytes, expected {LONGEST_NAME} letters")

@@ -121,7 +121,7 @@ def write_feather(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
 def write_arrow(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
     """Write fixed-size lists, not compressed, as NumPy's own bytes lie."""
     flat = pa.FixedSizeListArray.from_arrays(pa.array(X.reshape(-1)), X[0].size)
-    table = pa.table({"features": flat, "labels": named(y)})
+    table = pa.table({"features": flat, "labels": pa.array(named(y), pa.string_view())})
     with pa.ipc.new_file(folder / "a.arrow", table.schema) as writer:
         writer.write_table(table, max_chunksize=max(16, len(X) // 10))
     return folder / "a.arrow"

@@ -448,6 +448,11 @@ CASES = {
     "something else among the pictures": (
         pictures("readme.txt", b"x"), "readme.txt: expected only"
     ),
+    "a folder of pictures with an escape in its name": (
+        lambda folder: (format_writers.write_images(folder, X, Y) / "bee").rename(
+            folder / "\x1b[2Jbee") and folder,
+        "cannot be seen, U+001B",
+    ),
     "a pipe among the pictures": (pictures("000.png", os.mkfifo), "000.png: no such file"),
     "a device among the pictures": (pictures("000.png", device), "000.png: no such file"),
     "a symlink loop": (loop, "a.csv: no such file"),

@@ -241,7 +241,7 @@ def data_info(
 
     data = open_dataset(name, source)
     found = describe(data.splits, len(data.class_names))
-    table = Table("", *data.splits, title=f"{data.name}: samples")
+    table = Table("", *data.splits, title=Text(f"{data.name}: samples"))
     counts = zip(*(split.class_counts for split in found.splits.values()), strict=True)
     for class_name, row in zip(data.class_names, counts, strict=True):
         table.add_row(Text(class_name), *map(str, row))

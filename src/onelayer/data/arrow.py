@@ -15,6 +15,8 @@ _ROWS = 1024  # decoded together
 _BUFFER = 4096  # bytes of each column; without it all columns of a row group lie in memory
 _LONGEST_TEXT, _MOST_ITEMS = 1 << 22, 1 << 20  # in the header of a Parquet file
 
+_DAMAGE = (OSError, EOFError, ValueError, LookupError, NotImplementedError)
+
 
 def read_parquet(path: Path) -> Contents:
     """Read the columns of a Parquet file: see `_collect`."""
@@ -59,9 +61,6 @@ def read_feather(path: Path) -> Contents:
         raise
     except (pyarrow.ArrowException, *_DAMAGE) as error:
         raise InputError(f"{path}: not an Arrow file, or damaged: {_first(error)}") from error
-
-
-_DAMAGE = (OSError, EOFError, ValueError, LookupError, NotImplementedError)
 
 
 def _pyarrow() -> Any:

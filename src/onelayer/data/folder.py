@@ -20,8 +20,8 @@ _UNNAMED_LIMIT = 100_000  # one stray label must not make a stack of a billion c
 
 
 def suits_folder(folder: Path) -> bool:
-    """Return whether any of the files is there that such a folder consists of."""
-    patterns = ("*.[Xy].npy", "train/*.[Xy].npy", CLASSES)
+    """Return whether any of the files is there that make up such a folder."""
+    patterns = ("*.[Xy].npy", "*/*.[Xy].npy")
     return any(next(folder.glob(pattern), None) for pattern in patterns)
 
 

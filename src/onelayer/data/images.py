@@ -57,8 +57,9 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
         raise InputError(f"resize is {resize}, expected (height, width)")
     found = find_classes(folder)
     names = sorted({place.name for folders in found.values() for place in folders})
+    labels = {name: label for label, name in enumerate(names)}
     pictures = {
-        split: [(entry, names.index(place.name)) for place in folders for entry in _pictures(place)]
+        split: [(entry, labels[place.name]) for place in folders for entry in _pictures(place)]
         for split, folders in found.items()
     }
     paths = [path for listed in pictures.values() for path, _ in listed]

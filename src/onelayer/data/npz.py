@@ -17,8 +17,16 @@ from onelayer.data.table import Contents, Part, find_arrays
 from onelayer.errors import InputError
 
 _BLOCK = 1 << 18  # bytes; the list of members is read as one, so it bounds how many there are
-_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, LookupError)
-_DAMAGE_TOO = (NotImplementedError, RuntimeError, ArithmeticError)  # other packings, passwords
+_DAMAGE = (  # what zipfile raises for bytes that are none of its own, packings and passwords
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    ArithmeticError,
+)
 NAMES = "class_names"
 
 
@@ -45,7 +53,7 @@ def read_npz(path: Path) -> Contents:
             return _read(path, archive, limit)
     except InputError:
         raise
-    except (*_DAMAGE, *_DAMAGE_TOO) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path}: not a .npz file, or damaged: {error}") from error
 
 

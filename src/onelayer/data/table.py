@@ -33,9 +33,10 @@ _JOINERS = "\u200c\u200d"  # invisible, but part of how some scripts are written
 
 @dataclass(frozen=True)
 class Part:
-    """Samples as they are stored: X (N, D), (N, H, W) or (N, H, W, C); labels (N,).
+    """Samples as they are stored: X (N, D), or images, and labels (N,).
 
-    Labels are whole numbers or strings; `files` are those that X is mapped from.
+    Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels. Labels are whole
+    numbers or strings. `files` are those that X is mapped from.
     """
 
     X: Any
@@ -223,12 +224,14 @@ def _flatten(X: Any) -> Features:
 
 
 def _as_features(source: str, X: Features) -> Features:
+    """Return X in one of the three types, each row in one run of memory."""
     if X.dtype.kind not in "biuf":
         raise InputError(f"{source}: features of {str(X.dtype)[:40]}, expected real numbers")
-    if X.dtype in (np.uint8, np.float32, np.float64) and X.dtype.isnative:
+    dtype = feature_type([X.dtype])
+    if X.dtype == dtype and X.strides[1] == dtype.itemsize:
         return X
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told as that
-        return np.asarray(X).astype(feature_type([X.dtype]))
+        return np.asarray(X).astype(dtype, order="C")
 
 
 def feature_type(types: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
@@ -236,7 +239,7 @@ def feature_type(types: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
     kinds = set(types)
     if kinds == {np.dtype(np.uint8)}:
         return np.dtype(np.uint8)
-    exact = all(kind.itemsize <= 2 or kind in (np.float32, np.dtype(">f4")) for kind in kinds)
+    exact = all(kind.itemsize <= 2 or kind.newbyteorder("=") == np.float32 for kind in kinds)
     return np.dtype(np.float32 if exact else np.float64)
 
 

@@ -119,8 +119,8 @@ def _allocate(path: Path, n: int, D: int, dtype: np.dtype[Any], size: int) -> ND
     limit = unpacked_limit(size)
     if n * D * dtype.itemsize > limit:
         raise InputError(
-            f"{path}: {n:,} rows of {D:,} values take {n * D * dtype.itemsize:,} bytes, a file of "
-            f"this size holds at most {limit:,}"
+            f"{path}: {n:,} rows of {D:,} values take {n * D * dtype.itemsize:,} bytes, expected "
+            f"at most {limit:,} from a file of this size; numpy.savez writes it unpacked"
         )
     return np.empty((n, D), dtype)
 

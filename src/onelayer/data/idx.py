@@ -88,8 +88,8 @@ def _read(path: Path, file: BinaryIO, dimensions: int, limit: int) -> NDArray[np
     promised = math.prod(shape)
     if promised > limit:
         raise InputError(
-            f"{path}: its header promises {promised:,} bytes, a file of this size holds at most "
-            f"{limit:,}"
+            f"{path}: its header promises {promised:,} bytes, expected at most {limit:,} from a "
+            "file of this size"
         )
     content = bytearray(promised)
     view, filled = memoryview(content), 0

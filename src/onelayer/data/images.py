@@ -53,7 +53,7 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
     InputError
         If a file is no picture, is damaged, or is of another size than the first; names it.
     """
-    if resize is not None and not all(1 <= side <= 10_000 for side in resize):
+    if resize and (len(resize) != 2 or not all(1 <= side <= 10_000 for side in resize)):
         raise InputError(f"resize is {resize}, expected (height, width)")
     found = find_classes(folder)
     names = sorted({place.name for folders in found.values() for place in folders})

@@ -69,7 +69,10 @@ def _read(path: Path, archive: zipfile.ZipFile, limit: int) -> Contents:
     wanted += [name for name in (NAMES,) if name in members]
     promised = sum(members[name].file_size for name in wanted)
     if promised > limit:
-        raise InputError(f"{path}: unpacks to {promised:,} bytes, expected at most {limit:,}")
+        raise InputError(
+            f"{path}: unpacks to {promised:,} bytes, expected at most {limit:,} from a file of "
+            "this size; numpy.savez writes it unpacked"
+        )
     arrays = {name: _read_member(f"{path}: {name}", archive, members[name]) for name in wanted}
     parts = {split: Part(arrays[pair["X"]], arrays[pair["y"]]) for split, pair in found.items()}
     names = arrays.get(NAMES)

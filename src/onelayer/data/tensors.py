@@ -31,7 +31,7 @@ def read_safetensors(path: Path) -> Contents:
                 for split, pair in found.items()
             }
             names = json.loads((file.metadata() or {}).get(NAMES, "null"))
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # the library raises its own, and what NumPy and JSON do
         raise InputError(f"{path}: not a safetensors file, or damaged: {error}") from error

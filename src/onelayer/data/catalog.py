@@ -81,10 +81,10 @@ def load_dataset(
         raise unknown_name("data set", name, _ENTRIES)
     _check_source(source)
     entry = _ENTRIES[name]
-    given = dict(zip(SPLIT_NAMES, (train, validation, test), strict=True))
+    asked = dict(zip(SPLIT_NAMES, (train, validation, test), strict=True))
     chosen = {
         split: _choose(name, split, entry, parts)
-        for split, parts in given.items()
+        for split, parts in asked.items()
         if parts is not None or split == "train"
     }
     _refuse_repeats(name, chosen)

@@ -84,11 +84,11 @@ INLINE void NAME(descend_tile)(
             __builtin_prefetch(W + c * w_stride + v * WIDTH, 1);
         }
     for (long r = 0; r < rows; r++) {
-        V x[4];
-        for (int v = 0; v < vectors; v++) x[v] = *(const V *)(X + r * x_stride + v * WIDTH);
-        for (int c = 0; c < cols; c++) {
-            float g = G[c * g_stride + r];
-            for (int v = 0; v < vectors; v++) sum[c][v] += g * x[v];
+        V g[COLS];
+        for (int c = 0; c < cols; c++) g[c] = NAME(all)(G[c * g_stride + r]);
+        for (int v = 0; v < vectors; v++) {
+            V x = *(const V *)(X + r * x_stride + v * WIDTH);
+            for (int c = 0; c < cols; c++) sum[c][v] += g[c] * x;
         }
     }
     for (int c = 0; c < cols; c++)

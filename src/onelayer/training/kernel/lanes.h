@@ -14,7 +14,7 @@ typedef int32_t NAME(integers) __attribute__((vector_size(4 * WIDTH), aligned(4)
 #endif
 
 /* The same value in every lane. */
-INLINE V NAME(all)(float x) { return (V){0} + x; }
+INLINE V NAME(all)(float x) { return x - (V){0}; }
 
 /* a in the lanes where `where` holds, b elsewhere. */
 INLINE V NAME(choose)(I where, V a, V b) { return (V)((where & (I)a) | (~where & (I)b)); }

@@ -5,8 +5,10 @@ READY := .venv/.ready
 
 MODELS ?= 1 4 20 100
 ROUNDS ?= 9
+CASES ?= 100000
+SEED ?= 0
 
-.PHONY: run test test-slow test-torch check bench bench-compare clean
+.PHONY: run test test-slow test-torch fuzz check bench bench-compare clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -19,6 +21,9 @@ test-slow: $(READY)  ## training on more data than memory; needs 4 GB of disk
 
 test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's
 	$(BIN)/pytest -m torch
+
+fuzz: $(READY)  ## 100,000 damaged files of every format: data or one clear error, no crash, no hang
+	$(BIN)/python tests/fuzz_readers.py --cases $(CASES) --first $(SEED)
 
 check: $(READY)  ## lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks

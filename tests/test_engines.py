@@ -17,6 +17,7 @@ from onelayer.data import batches as batch_orders
 from onelayer.data.batches import ORDERS
 from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import Split
+from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import confusion_matrices
@@ -29,7 +30,6 @@ from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
 from onelayer.training.numpy_engine import NumpyEngine
 from onelayer.training.run import CURVES
-from onelayer.training.sample_weights import SampleWeights
 
 ENGINES = {
     "numpy": NumpyEngine,

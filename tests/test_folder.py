@@ -275,10 +275,10 @@ def test_a_pipe_is_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("./nowhere", {}, "nowhere: no such folder"),
+        ("./nowhere", {}, "nowhere: no such file or folder"),
         ("nowhere", {}, "unknown data set 'nowhere'"),
-        (".", {"train": "data_batch_1"}, "a folder has no parts to choose from"),
-        (".", {"source": Path()}, "a folder has no parts to choose from"),
+        (".", {"train": "data_batch_1"}, "a file or folder has no parts to choose from"),
+        (".", {"source": Path()}, "a file or folder has no parts to choose from"),
     ],
 )
 def test_what_is_no_folder_is_told(tmp_path, monkeypatch, name, options, message):

@@ -1,6 +1,7 @@
 """What a run leaves on disk comes back bit for bit, and nothing else is read."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import onelayer
 from made import make_data
 from onelayer.errors import InputError
 from onelayer.model import network
-from onelayer.training.hyperparameters import grid
+from onelayer.training.hyperparameters import Hyperparameters, grid
 
 
 @pytest.fixture
@@ -96,5 +97,5 @@ def test_weights_that_do_not_fit_the_record_are_refused(run, tmp_path):
 def test_the_record_is_plain_json(run, tmp_path):
     run.save(tmp_path)
     record = json.loads((tmp_path / "run.json").read_text())
-    assert record["settings"][1] == {"l2": 0.1, "learning_rate": 0.05, "init_sd": 0.01}
+    assert record["settings"][1] == asdict(Hyperparameters(0.1, 0.05))
     assert record["protocol"]["batch_size"] == 10

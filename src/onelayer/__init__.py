@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onelayer.data.catalog import load_dataset
     from onelayer.data.dataset import Dataset, Split
+    from onelayer.data.in_memory import dataset_from
     from onelayer.errors import InputError
     from onelayer.model.gradient_check import GradientCheck, check_gradient
     from onelayer.training.hyperparameters import Hyperparameters, grid
@@ -20,6 +21,7 @@ _HOMES = {
     "Run": "training.run",
     "Split": "data.dataset",
     "check_gradient": "model.gradient_check",
+    "dataset_from": "data.in_memory",
     "grid": "training.hyperparameters",
     "load_dataset": "data.catalog",
     "load_run": "training.run",
@@ -34,6 +36,7 @@ __all__ = [
     "Run",
     "Split",
     "check_gradient",
+    "dataset_from",
     "grid",
     "load_dataset",
     "load_run",

@@ -280,25 +280,35 @@ def data_fetch(
     typer.echo(f"{name}: {fetch_dataset(name, source)}")
 
 
-@data_app.command("info", epilog="Example: onelayer data info cifar10")
+@data_app.command("info", epilog="Example: onelayer data info mine.csv")
 def data_info(
-    name: Dataset = "cifar10",
+    name: Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")] = "cifar10",
     source: Source = None,
 ) -> None:
-    """Say what a data set holds: samples, features, classes and counts, digests."""
-    import numpy as np
+    """Say what was understood: samples, features, classes, missing values, duplicates, digests."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from onelayer.data.catalog import load_dataset
+    from onelayer.data.catalog import open_dataset
+    from onelayer.data.description import describe
 
-    data = load_dataset(name, source=source)
-    table = Table("class", *data.splits, title=f"{name}: samples of each class")
-    counts = [np.bincount(split.y, minlength=data.n_classes) for split in data.splits.values()]
-    for class_name, row in zip(data.class_names, np.transpose(counts), strict=True):
-        table.add_row(class_name, *map(str, row))
+    data = open_dataset(name, source)
+    found = describe(data.splits, len(data.class_names))
+    table = Table("", *data.splits, title=Text(f"{data.name}: samples"))
+    counts = zip(*(split.class_counts for split in found.splits.values()), strict=True)
+    for class_name, row in zip(data.class_names, counts, strict=True):
+        table.add_row(Text(class_name), *map(str, row))
+    table.add_section()
+    for field in ("samples", "duplicates", "missing", "infinite", "minimum", "maximum"):
+        figures = (f"{getattr(split, field):.9g}" for split in found.splits.values())
+        table.add_row(field, *figures)
     Console().print(table)
-    typer.echo(f"{data.n_features} features, {data.train.X.dtype}, full scale {data.full_scale:g}")
+    shape = ", images of {} × {} × {}".format(*data.image_shape) if data.image_shape else ""
+    X = data.splits["train"].X
+    typer.echo(f"{X.shape[1]} features, {X.dtype}, full scale {data.full_scale:g}{shape}")
+    for (one, other), samples in found.shared.items():
+        typer.echo(f"samples of {other} that equal one of {one}: {samples}")
     for file, digest in data.digests.items():
         typer.echo(f"{file} sha256 {digest}")
 

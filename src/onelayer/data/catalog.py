@@ -3,16 +3,18 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data import cache, cifar
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, Split
-from onelayer.data.folder import load_folder
+from onelayer.data.formats import open_table
 from onelayer.data.npy import Mapped, stamp
+from onelayer.data.table import Table
 from onelayer.errors import InputError, unknown_name
 
 Parts = str | Sequence[str]
@@ -41,16 +43,21 @@ def load_dataset(
     validation: Parts | None = DEFAULT,
     test: Parts | None = DEFAULT,
     source: Path | None = None,
+    **options: Any,
 ) -> Dataset:
-    """Return the data set `name`: "cifar10", "digits", which needs no network, or a folder.
+    """Return the data set `name`: "cifar10", "digits", which needs no network, a file or a folder.
 
     Each split is a part of the data set or a sequence of parts, which follow each other;
     `validation` and `test` may be None. For "cifar10" the parts are data_batch_1 to data_batch_5
     and test_batch; by default data_batch_1 trains, data_batch_2 validates and test_batch tests.
     They are fetched if they are not on this machine, from `source` if it is given, and verified
     every time; X stays on disk, mapped, where a split is a single part. For "digits" the parts are
-    A folder holds its splits as .npy files, as docs/data.md says: of the options it takes
-    `test=None` alone.
+    train, validation and test.
+
+    Files and folders are of the formats in docs/data.md. They take `validation=None`, which leaves
+    those samples to the training split, `test=None`, `seed`, which draws the splits that they lack,
+    and what their format takes: `resize=(height, width)` of pictures, `coarse=True` of CIFAR-100.
+    A folder with a copy of CIFAR-10 is taken as its source.
 
     Raises
     ------
@@ -60,19 +67,25 @@ def load_dataset(
         If a name is unknown, a part is named twice, a file is not what was published, or `source`
         is not the data set.
     """
+    if is_path(name) and is_cifar10(Path(name)):
+        name, source = "cifar10", Path(name)
+    if is_path(name):
+        given = (train, validation or DEFAULT, test or DEFAULT, source)
+        if given != (DEFAULT, DEFAULT, DEFAULT, None):
+            raise InputError(f"{name}: a file or folder has no parts to choose from, and no source")
+        data = open_table(Path(name), test=test is not None, **options).dataset()
+        return data if validation else _without_validation(data)
     name = str(name)
-    if name not in _ENTRIES and (os.sep in name or Path(name).is_dir()):
-        if (train, validation, test or DEFAULT, source) != (DEFAULT, DEFAULT, DEFAULT, None):
-            raise InputError(f"{name}: a folder has no parts to choose from, and no source")
-        return load_folder(Path(name), test=test is not None)
+    if options:
+        raise InputError(f"{name}: takes no option {next(iter(options))!r}")
     if name not in _ENTRIES:
         raise unknown_name("data set", name, _ENTRIES)
     _check_source(source)
     entry = _ENTRIES[name]
-    given = dict(zip(SPLIT_NAMES, (train, validation, test), strict=True))
+    asked = dict(zip(SPLIT_NAMES, (train, validation, test), strict=True))
     chosen = {
         split: _choose(name, split, entry, parts)
-        for split, parts in given.items()
+        for split, parts in asked.items()
         if parts is not None or split == "train"
     }
     _refuse_repeats(name, chosen)
@@ -88,6 +101,34 @@ def load_dataset(
         entry.image_shape,
         digests,
     )
+
+
+def _without_validation(data: Dataset) -> Dataset:
+    if data.validation is None:
+        return data
+    parts = [
+        Split(split.X[np.arange(len(split))], split.y) for split in (data.train, data.validation)
+    ]
+    return replace(data, train=_join(parts), validation=None)
+
+
+def open_dataset(name: str, source: Path | None = None) -> Table | Dataset:
+    """Return what `load_dataset` would, even if values are missing or infinite."""
+    if is_path(name) and not is_cifar10(Path(name)):
+        return open_table(Path(name))
+    return load_dataset(name, source=source)
+
+
+def is_path(name: str | Path) -> bool:
+    """Return whether `name` means a file or folder, and not a data set known by that name."""
+    path = Path(name)
+    known = str(name) in _ENTRIES
+    return not known and (os.sep in str(name) or bool(path.suffix) or os.path.lexists(path))
+
+
+def is_cifar10(path: Path) -> bool:
+    """Return whether the folder `path` looks like a copy of CIFAR-10, of any version."""
+    return any((path / version.files(cifar.PARTS[0])[0]).is_file() for version in cifar.VERSIONS)
 
 
 def fetch_dataset(name: str, source: Path | None = None) -> Path:

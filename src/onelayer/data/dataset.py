@@ -92,7 +92,10 @@ class Dataset:
         if not 0 < self.full_scale < float("inf"):
             raise InputError(f"{self.name}: full scale {self.full_scale}, expected a positive one")
         for split_name, split in self.splits.items():
-            _check_split(f"{self.name}, {split_name}", split, self.n_features, self.n_classes)
+            where = f"{self.name}, {split_name}"
+            check_split(where, split, self.n_features, self.n_classes)
+            if split.X.dtype.kind == "f":
+                _check_finite(where, split)
         if self.image_shape is not None and int(np.prod(self.image_shape)) != self.n_features:
             raise InputError(
                 f"{self.name}: image shape {self.image_shape}, but {self.n_features} features"
@@ -115,7 +118,8 @@ class Dataset:
         return len(self.class_names)
 
 
-def _check_split(where: str, split: Split, n_features: int, n_classes: int) -> None:
+def check_split(where: str, split: Split, n_features: int, n_classes: int) -> None:
+    """Raise InputError unless X (N, D) and y (N,) go together and y has classes; names the row."""
     X, y = split.X, split.y
     if X.ndim != 2 or X.shape[1] != n_features:
         raise InputError(f"{where}: X has the shape {X.shape}, expected (N, {n_features})")
@@ -132,8 +136,6 @@ def _check_split(where: str, split: Split, n_features: int, n_classes: int) -> N
             f"{where}: {split.place(wrong[0])} has the label {y[wrong[0]]}, "
             f"expected 0 to {n_classes - 1}"
         )
-    if X.dtype.kind == "f":
-        _check_finite(where, split)
 
 
 def _check_finite(where: str, split: Split) -> None:

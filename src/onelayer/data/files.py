@@ -39,3 +39,27 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def unpacked_limit(packed: int) -> int:
+    """Return how many bytes a file of `packed` bytes may unpack to: images and tables take fewer.
+
+    Only a bomb is packed a hundredfold; small files may be of one colour.
+    """
+    return 100 * packed + (16 << 20)
+
+
+def check_file(path: Path) -> int:
+    """Return the size of a regular file in bytes.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is a folder, a device or a pipe.
+    """
+    try:
+        if path.is_file():
+            return path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    raise InputError(f"{path}: no such file or folder, or a device or pipe")

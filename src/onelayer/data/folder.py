@@ -6,47 +6,54 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import SPLIT_NAMES, Dataset, Split
+from onelayer.data.dataset import SPLIT_NAMES, Split
 from onelayer.data.files import read_file
 from onelayer.data.npy import Mapped, map_npy
 from onelayer.data.shards import Shards
+from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 
 CLASSES = "classes.txt"
-_FULL_SCALES = {np.dtype(np.uint8): 255.0, np.dtype(np.float32): 1.0, np.dtype(np.float64): 1.0}
+_TYPES = (np.uint8, np.float32, np.float64)
 _CLASSES_LIMIT = 1 << 24  # bytes
 _UNNAMED_LIMIT = 100_000  # one stray label must not make a stack of a billion classes
 
 
-def load_folder(folder: Path, *, test: bool = True) -> Dataset:
-    """Return the data set in `folder`: X mapped, never read as a whole; y (N,) in memory.
+def suits_folder(folder: Path) -> bool:
+    """Return whether any of the files is there that make up such a folder."""
+    patterns = ("*.[Xy].npy", "*/*.[Xy].npy")
+    return any(next(folder.glob(pattern), None) for pattern in patterns)
+
+
+def read_folder(folder: Path) -> Contents:
+    """Read the splits in `folder`: X mapped, never read as a whole; y (N,) in memory.
 
     A split is a folder of shards, train/a.X.npy (n, D) with train/a.y.npy (n,), which follow each
     other by name, or one such pair train.X.npy, train.y.npy; likewise validation and, if it is
-    there and `test` is true, test. Features are uint8 (255 then stands for 1), float32 or float64.
-    A line of classes.txt names a class; without it classes are called by their numbers.
+    there, test. Features are uint8 (255 then stands for 1), float32 or float64. A line of
+    classes.txt names a class; without it classes are called by their numbers.
 
     Raises
     ------
     InputError
         If a split or a file is missing, or is not what the others let expect; names the file.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    found = {name: _find_features(folder, name) for name in SPLIT_NAMES if test or name != "test"}
+    found = {name: _find_features(folder, name) for name in SPLIT_NAMES}
     features = {name: [map_npy(path) for path in paths] for name, paths in found.items() if paths}
     for shards in features.values():
         for shard in shards:
             _check_alike(shard, features["train"][0])
     splits = {name: _join(shards) for name, shards in features.items()}
-    return Dataset(
-        folder.resolve().name,
-        splits["train"],
-        splits["validation"],
-        splits.get("test"),
-        _class_names(folder, splits),
-        _FULL_SCALES[features["train"][0].array.dtype],
-    )
+    parts = {name: Part(split.X, split.y, split.files) for name, split in splits.items()}
+    return Contents(parts, _class_names(folder, splits))
+
+
+def read_pair(path: Path) -> Contents:
+    """Read a single pair of files, a.X.npy with a.y.npy, which is of one piece."""
+    features = map_npy(path)
+    _check_alike(features, features)
+    split = _join([features])
+    return Contents({"train": Part(split.X, split.y, split.files)})
 
 
 def _find_features(folder: Path, split: str) -> list[Path]:
@@ -74,7 +81,7 @@ def _labels_of(features: Path) -> Path:
 def _check_alike(shard: Mapped, first: Mapped) -> None:
     """Raise InputError if X cannot be features, or not beside those of the first file."""
     X, expected = shard.array, first.array
-    if X.ndim != 2 or X.dtype not in _FULL_SCALES:
+    if X.ndim != 2 or X.dtype not in _TYPES:
         raise InputError(
             f"{shard.path}: {X.dtype} of the shape {X.shape}, "
             "expected uint8, float32 or float64 of the shape (N, D)"

@@ -21,8 +21,10 @@ _BYTES, _INT32, _UINT32, _MATRIX, _COMPRESSED = 2, 5, 6, 14, 15  # types of elem
 _UINT8_CLASS = 9
 
 
-def read_batch(path: Path, rows: int, columns: int) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return "data" (rows, columns) uint8 and "labels" of a MATLAB 5 file.
+def read_batch(
+    path: Path, rows: int, columns: int, labels: str = "labels"
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return "data" (rows, columns) uint8 and the labels of that name of a MATLAB 5 file.
 
     Raises
     ------
@@ -34,10 +36,10 @@ def read_batch(path: Path, rows: int, columns: int) -> tuple[NDArray[np.uint8], 
     try:
         arrays = dict(_arrays(content, limit))
         data = _of_shape(arrays, "data", (rows, columns))
-        labels = _of_shape(arrays, "labels", (rows, 1))
+        column = _of_shape(arrays, labels, (rows, 1))
     except (ValueError, struct.error, zlib.error) as error:
-        raise InputError(f"{path}: not a MATLAB 5 file of CIFAR-10, or damaged: {error}") from error
-    return data, labels[:, 0].tolist()
+        raise InputError(f"{path}: not a MATLAB 5 file of CIFAR, or damaged: {error}") from error
+    return data, column[:, 0].tolist()
 
 
 def _of_shape(

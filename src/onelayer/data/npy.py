@@ -2,9 +2,10 @@
 
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -61,7 +62,7 @@ def map_npy(path: Path) -> Mapped:
             raise InputError(f"{path}: no such file")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            shape, dtype = _read_header(path, file)
+            shape, dtype = _read_mappable_header(path, file)
             start = file.tell()
             promised = start + math.prod(shape) * dtype.itemsize
             if promised != status.st_size:
@@ -74,23 +75,40 @@ def map_npy(path: Path) -> Mapped:
     return Mapped(path, array, stamp(status))
 
 
-def _read_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Return shape and type of the values that follow in `file`."""
+def read_header(
+    where: str, file: BinaryIO, kinds: str = "biuf"
+) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Return shape and type of the values that follow in `file`, and whether in Fortran order.
+
+    Raises
+    ------
+    InputError
+        If it is no .npy header, has no rows, or the values are none of the `kinds`.
+    """
     try:
         # Version 1 alone: it is all that plain numbers need, and its header is at most 64 KiB.
         if npy_format.read_magic(file) != (1, 0):
             raise ValueError("not of version 1.0")
-        shape, in_fortran_order, dtype = npy_format.read_array_header_1_0(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of headers that only Python 2 wrote
+            shape, in_fortran_order, dtype = npy_format.read_array_header_1_0(file)
     except OSError:
         raise
     except Exception as error:  # from a damaged header the parser raises nearly anything
-        raise InputError(f"{path}: not a .npy file as numpy.save writes it: {error}") from error
-    if dtype.kind not in "biuf" or dtype.names or dtype.subdtype:
-        raise InputError(f"{path}: holds {str(dtype)[:40]}, expected plain numbers")
+        raise InputError(f"{where}: not a .npy file as numpy.save writes it: {error}") from error
+    if dtype.kind not in kinds or dtype.names or dtype.subdtype or not dtype.itemsize:
+        raise InputError(f"{where}: holds {str(dtype)[:40]}, expected plain numbers")
+    if not shape or min(shape) < 1:
+        raise InputError(f"{where}: an array of the shape {shape}, expected at least one row")
+    return shape, dtype, in_fortran_order
+
+
+def _read_mappable_header(
+    path: Path, file: BinaryIO
+) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    shape, dtype, in_fortran_order = read_header(str(path), file)
     if in_fortran_order:
         raise InputError(f"{path}: in Fortran order, expected C order")
-    if not shape or min(shape) < 1:
-        raise InputError(f"{path}: an array of the shape {shape}, expected at least one row")
     if file.tell() % dtype.itemsize:
         raise InputError(f"{path}: its numbers do not start at a multiple of their size")
     return shape, dtype

@@ -47,8 +47,10 @@ class _RefusedError(Exception):
     """What is wrong with the opcode at hand."""
 
 
-def read_batch(path: Path, rows: int, columns: int) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return the "data" (rows, columns) uint8 and the "labels" of a pickled batch.
+def read_batch(
+    path: Path, rows: int, columns: int, labels: str = "labels"
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return the "data" (rows, columns) uint8 and the list `labels` of a pickled batch.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def read_batch(path: Path, rows: int, columns: int) -> tuple[NDArray[np.uint8], 
                     raise _RefusedError(f"more than {most:,} opcodes")
                 machine.step(opcode.name, argument)
         batch = machine.pop()
-        return _pixels(batch, rows, columns), _labels(batch, rows)
+        return _pixels(batch, rows, columns), _labels(batch, rows, labels)
     except _RefusedError as error:
         raise InputError(f"{path}: byte {position}: {error}") from error
     except (ArithmeticError, LookupError, ValueError, Warning, struct.error) as error:
@@ -194,10 +196,10 @@ def _pixels(batch: Any, rows: int, columns: int) -> NDArray[np.uint8]:
     return pixels.reshape(columns, rows).T if fortran is True else pixels.reshape(rows, columns)
 
 
-def _labels(batch: dict[str, Any], rows: int) -> list[int]:
-    labels = batch.get("labels")
+def _labels(batch: dict[str, Any], rows: int, name: str) -> list[int]:
+    labels = batch.get(name)
     if not isinstance(labels, list) or len(labels) != rows:
-        raise _RefusedError(f'expected a list of {rows:,} numbers under the key "labels"')
+        raise _RefusedError(f'expected a list of {rows:,} numbers under the key "{name}"')
     if not all(type(label) is int for label in labels):
-        raise _RefusedError('the list "labels" holds something else than whole numbers')
+        raise _RefusedError(f'the list "{name}" holds something else than whole numbers')
     return labels

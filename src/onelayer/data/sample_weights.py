@@ -1,7 +1,8 @@
-"""How much each row counts: in a resample, by its class, or as the user says."""
+"""How much each row counts for each model: in a fold or resample, by its class, as users say."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,31 @@ from onelayer.errors import InputError, unknown_name
 
 Resampling = Literal["bootstrap", "poisson"]
 RESAMPLINGS: tuple[str, ...] = get_args(Resampling)
+
+
+@dataclass(frozen=True)
+class SampleWeights:
+    """Weights w ≥ 0 of N samples for M models: model m has the row `groups[m]` of `values`.
+
+    `values` is (G, N) of any real type: models of one fold share a row.
+    """
+
+    values: NDArray[Any]
+    groups: NDArray[np.intp]
+
+    def of(self, rows: slice | NDArray[np.intp]) -> NDArray[Any]:
+        """Return the weights (M, B) of these samples."""
+        weights: NDArray[Any] = self.values[:, rows][self.groups]
+        return weights
+
+    def of_models(self, models: slice | Sequence[int]) -> "SampleWeights":
+        """Return the weights of some of the models."""
+        return SampleWeights(self.values, self.groups[models])
+
+    @property
+    def held_out(self) -> "SampleWeights":
+        """Weight 1 for the samples that have none here, and 0 for all others."""
+        return SampleWeights(self.values == 0, self.groups)
 
 
 def bootstrap_weights(
@@ -122,6 +148,6 @@ def check_sample_weights(weights: ArrayLike, n_models: int, n_samples: int) -> N
             raise InputError(f"{whose}: all are 0, so there is nothing to train on")
 
 
-def _countable(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+def _countable(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where a value is a finite number from 0 up; NaN is neither."""
     return np.asarray((values >= 0) & (values < np.inf))

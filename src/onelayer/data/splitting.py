@@ -39,7 +39,7 @@ def split_off(split: Split, samples: float, seed: int) -> tuple[Split, Split]:
     if missing.size:
         raise InputError(
             f"class {classes[missing[0]]} has {sizes[missing[0]]} of {N} rows, "
-            f"too few to be in both parts if {count} rows are split off"
+            f"too few to be in both parts if {taken.sum()} are split off"
         )
     rank = np.arange(N) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of a row within its class
     held_out = np.empty(N, np.bool_)
@@ -213,4 +213,4 @@ def _deal_groups(
 
 def _hold_out(fold_of_row: NDArray[np.intp], folds: int) -> Weights:
     """Return the weights (folds, N): 0 in the fold of the row, else 1."""
-    return (fold_of_row != np.arange(folds)[:, None]).astype(np.uint8)
+    return np.asarray(fold_of_row != np.arange(folds)[:, None], np.uint8)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Dataset
-from onelayer.data.sample_weights import check_sample_weights
-from onelayer.data.scaling import fit_scaling
+from onelayer.data.sample_weights import SampleWeights, check_sample_weights
+from onelayer.data.scaling import fit_scaling, fit_scalings
 from onelayer.errors import InputError
 from onelayer.training.engine import Engine, HeldOut, MakeEngine, PerModel
 from onelayer.training.epochs import OnEpoch, Trained, run_epochs
@@ -21,7 +21,6 @@ from onelayer.training.lockstep import Lockstep
 from onelayer.training.loop import build_stack, make_protocol
 from onelayer.training.plan import MEMORY, cut_into_stacks
 from onelayer.training.protocol import Protocol, check_threads
-from onelayer.training.sample_weights import SampleWeights
 
 
 @dataclass(frozen=True)
@@ -138,9 +137,10 @@ def _build(
         settings[first:last]
         for first, last in itertools.pairwise([*firsts.tolist(), len(settings)])
     ]
+    scalings = fit_scalings(scaling, data, weights.values[resamples])
     stacks = [
-        build_stack(data, part, protocol, fit_scaling(scaling, data, weights.values[r]), engine)
-        for part, r in zip(parts, resamples, strict=True)
+        build_stack(data, part, protocol, own, engine)
+        for part, own in zip(parts, scalings, strict=True)
     ]
     return Lockstep(stacks, [len(part) for part in parts])
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
+from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.sample_weights import SampleWeights
 
 Rows = slice | NDArray[np.intp]
 PerModel = NDArray[np.float64]  # (M,)

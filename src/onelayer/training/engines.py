@@ -7,4 +7,4 @@ from onelayer.training.numpy_engine import NumpyEngine
 
 def best_engine(dtype: str) -> MakeEngine:
     """Return the fastest engine that this machine has for models in `dtype`."""
-    return NumpyEngine
+    return CompiledEngine if dtype == "float32" and WIDTHS else NumpyEngine

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from onelayer.data.batches import batches
 from onelayer.data.dataset import Dataset, Split
+from onelayer.data.sample_weights import SampleWeights
 from onelayer.training.augmentation import Augmentation, augment
 from onelayer.training.engine import Engine, HeldOut, PerModel, Rows
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.protocol import Protocol
-from onelayer.training.sample_weights import SampleWeights
 from onelayer.training.schedules import LearningRates
 
 Curves = dict[str, NDArray[np.float64]]

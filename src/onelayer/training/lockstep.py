@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
+from onelayer.data.sample_weights import SampleWeights
 from onelayer.training.engine import Engine, Evaluation, HeldOut, PerModel, Rows, Step
-from onelayer.training.sample_weights import SampleWeights
 
 
 class Lockstep:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Dataset
-from onelayer.data.sample_weights import check_sample_weights, class_weights
+from onelayer.data.sample_weights import SampleWeights, check_sample_weights, class_weights
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.errors import InputError, unknown_name
 from onelayer.training.engine import Engine, HeldOut, MakeEngine, PerModel
@@ -22,7 +22,6 @@ from onelayer.training.plan import MEMORY, cut_into_stacks
 from onelayer.training.protocol import Protocol, check_threads
 from onelayer.training.provenance import provenance
 from onelayer.training.run import CURVES, History, Run
-from onelayer.training.sample_weights import SampleWeights
 
 
 def train(

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
+from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.model.losses import Labels, Loss, find_loss
 from onelayer.training.engine import Evaluation, HeldOut, PerModel, Rows, Step
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.sample_weights import SampleWeights
 
 Array = NDArray[Any]
 _EVALUATION_ROWS = 500  # a block of scaled features then stays in cache

@@ -7,18 +7,22 @@ from cffi import FFI
 FOLDER = Path(__file__).parent
 DECLARATIONS = """
 typedef struct { ...; } stack;
+typedef struct { float scale, decay, rate, penalty, momentum, nesterov; } change;
+typedef struct { double loss, hits; } found;
 int stack_threads(void);
 int stack_supports(int width);
-stack *stack_new(int width, long models, long classes, long features,
-                 const float *weights, const float *biases, const float *steps,
-                 const float *decays, const float *shift, const float *factor);
+stack *stack_new(int width, long models, long classes, long features, int momentum,
+                 const float *weights, const float *biases, const int32_t *losses,
+                 const float *shift, const float *factor);
 void stack_free(stack *s);
 void stack_parameters(const stack *s, float *weights, float *biases);
 void stack_squares(const stack *s, double *squares);
-int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows, uint8_t *sound);
+long stack_room(long rows);
+int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows,
+               const float *weights, change *changes, uint8_t *sound, found *held_out);
 long stack_evaluation_rows(void);
 int stack_evaluate(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
-                   double *losses, int64_t *hits);
+                   const float *weights, found *sums);
 """
 
 builder = FFI()
@@ -27,7 +31,7 @@ builder.set_source(
     "onelayer.training._kernel",
     '#include "stack.c"',
     include_dirs=[str(FOLDER)],
-    depends=[str(FOLDER / name) for name in ("stack.c", "tiles.h")],
+    depends=[str(FOLDER / name) for name in ("stack.c", "tiles.h", "lanes.h", "losses.h")],
     extra_compile_args=["-O3", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno"],
     extra_link_args=["-fopenmp"],
     # Without a compiler the package installs all the same, and trains with NumPy.

@@ -16,16 +16,47 @@
 #define PART 768            /* features a part, about: a tile of W then stays in the L1 cache */
 #define EVALUATION_ROWS 96  /* rows scored at a time: their part of X stays in the L2 cache */
 
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+
 typedef void convert_rows(const int64_t *X, long start, long rows, long length, long padded,
                           const float *shift, const float *factor, float *out);
 
+enum { CROSS_ENTROPY, HINGE, BINARY_CROSS_ENTROPY };
+
+/* What becomes of one model in one step: its slopes are times `scale`, and w <- decay w - g; or, in
+ * a stack with velocities, g <- g + penalty w, v <- momentum v + g, and w goes along v, or along
+ * g + momentum v if `nesterov`, by `rate`. */
 typedef struct {
-    int rows, cols, width; /* the tile of scores, and floats a register */
+    float scale, decay, rate, penalty, momentum, nesterov;
+} change;
+
+/* Some rows from one on, as one model sees them. */
+typedef struct {
+    const int32_t *labels;
+    const float *weights; /* NULL: all 1 */
+    long count;
+} samples;
+
+/* Weighted sums over rows. */
+typedef struct {
+    double loss, hits;
+} found;
+
+typedef struct {
+    int cols, width; /* columns of a tile, floats a register */
     void (*scores)(const float *X, long x_stride, const float *W, long w_stride, long length,
                    long rows, long C, float *out, long out_stride, int add);
-    void (*descend)(const float *X, long x_stride, const float *G, long rows, long length, long C,
-                    float *W, long w_stride, const float *decay);
-    void (*exponentials)(float *s, long C);
+    void (*descend)(const float *X, long x_stride, const float *G, long g_stride, long rows,
+                    long length, long first, long C, long K, float *W, float *velocity,
+                    long w_stride, const change *changes);
+    int (*differentiate)(float *scores, long stride, long K, long part_stride, long parts,
+                         const float *biases, int loss, const samples *rows, float scale,
+                         found *held_out);
+    void (*measure)(float *scores, long stride, long K, const float *biases, int loss,
+                    const samples *rows, found *sum);
+    float (*total)(const float *G, long rows);
     convert_rows *convert[3]; /* from uint8, float32, float64 */
 } kernels;
 
@@ -37,7 +68,6 @@ typedef struct {
 #define LOAD_BYTES(x) \
     (__m512)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(x))))
 #define WIDTH 16
-#define ROWS 4
 #define COLS 6
 #include "tiles.h"
 #pragma GCC pop_options
@@ -47,8 +77,7 @@ typedef struct {
 #define LOAD_BYTES(x) \
     (__m256)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(x))))
 #define WIDTH 8
-#define ROWS 3
-#define COLS 4
+#define COLS 3
 #include "tiles.h"
 #pragma GCC pop_options
 
@@ -82,12 +111,13 @@ typedef struct {
     long models, classes, columns, features, padded; /* M, K, C, D, D rounded up */
     long parts, threads, capacity;                   /* capacity: rows the batch buffers hold */
     const kernels *run;
-    float *weights, *biases;  /* (C, padded), (C) */
-    float *steps, *decays;    /* learning rate and 1 - 2 rate l2, a model each and a column each */
-    uint8_t *sound;           /* (M) */
-    float *shift, *factor;    /* (D) */
-    float *X, *partial, *G;   /* the batch: features by parts, scores by parts, gradient in tiles */
-    uint8_t *finite;          /* (B, M): whether a model's scores of a row are all finite */
+    float *weights, *biases;             /* (C, padded), (C) */
+    float *velocity, *bias_velocity;     /* the same; NULL where no model has momentum */
+    int32_t *losses;                     /* (M) */
+    float *shift, *factor;               /* (D) */
+    float *X, *scores;                   /* of a batch: by parts, and (parts, C, capacity) */
+    int32_t *labels;                     /* (capacity) */
+    found *held_out;                     /* (M, registers of capacity) */
 } stack;
 
 static long rounded(long n, long unit) { return (n + unit - 1) / unit * unit; }
@@ -110,16 +140,17 @@ static float *floats(long count)
 void stack_free(stack *s)
 {
     if (!s) return;
-    free(s->weights), free(s->biases), free(s->steps), free(s->decays), free(s->sound);
-    free(s->shift), free(s->factor), free(s->X), free(s->partial), free(s->G), free(s->finite);
+    free(s->weights), free(s->biases), free(s->velocity), free(s->bias_velocity);
+    free(s->losses), free(s->shift), free(s->factor);
+    free(s->X), free(s->scores), free(s->labels), free(s->held_out);
     free(s);
 }
 
-/* Weights (C, D), biases (C), steps (M), decays (C), shift and factor (D). `width` is one that
+/* Weights (C, D), biases (C), the loss of each model (M), shift and factor (D). `width` is one that
  * stack_supports. NULL: no memory. */
-stack *stack_new(int width, long models, long classes, long features, const float *weights,
-                 const float *biases, const float *steps, const float *decays, const float *shift,
-                 const float *factor)
+stack *stack_new(int width, long models, long classes, long features, int momentum,
+                 const float *weights, const float *biases, const int32_t *losses,
+                 const float *shift, const float *factor)
 {
     stack *s = calloc(1, sizeof *s);
     if (!s) return NULL;
@@ -129,19 +160,21 @@ stack *stack_new(int width, long models, long classes, long features, const floa
     s->parts = (s->padded + PART / 2) / PART > 1 ? (s->padded + PART / 2) / PART : 1;
     s->threads = stack_threads();
     s->weights = floats(s->columns * s->padded), s->biases = floats(s->columns);
-    s->steps = floats(models), s->decays = floats(s->columns), s->sound = calloc(models, 1);
+    s->losses = malloc(models * sizeof *losses);
     s->shift = floats(features), s->factor = floats(features);
-    if (!s->weights || !s->biases || !s->steps || !s->decays || !s->sound || !s->shift ||
-        !s->factor) {
+    int enough = s->weights && s->biases && s->losses && s->shift && s->factor;
+    if (momentum) {
+        s->velocity = floats(s->columns * s->padded), s->bias_velocity = floats(s->columns);
+        enough = enough && s->velocity && s->bias_velocity;
+    }
+    if (!enough) {
         stack_free(s);
         return NULL;
     }
     for (long c = 0; c < s->columns; c++)
         memcpy(s->weights + c * s->padded, weights + c * features, features * sizeof(float));
     memcpy(s->biases, biases, s->columns * sizeof(float));
-    memcpy(s->steps, steps, models * sizeof(float));
-    memcpy(s->decays, decays, s->columns * sizeof(float));
-    memset(s->sound, 1, models);
+    memcpy(s->losses, losses, models * sizeof *losses);
     memcpy(s->shift, shift, features * sizeof(float));
     memcpy(s->factor, factor, features * sizeof(float));
     return s;
@@ -185,75 +218,85 @@ static void convert(const stack *s, int type, const int64_t *X, long rows, long 
                           out);
 }
 
-/* Subtract each model's largest score; return in `finite` whether all of a model's are finite. */
-static void shift_scores(const stack *s, float *scores, uint8_t *finite)
+/* The scores of model m from row r on; after `differentiate` the slopes of its loss. */
+static float *scores_of(const stack *s, long m, long r)
 {
-    for (long m = 0; m < s->models; m++, scores += s->classes) {
-        float largest = scores[0], check = 0;
-        for (long k = 0; k < s->classes; k++) {
-            largest = scores[k] > largest ? scores[k] : largest;
-            check += scores[k] * 0;
-        }
-        for (long k = 0; k < s->classes; k++) scores[k] -= largest;
-        finite[m] = check == 0;
-    }
+    return s->scores + m * s->classes * s->capacity + r;
 }
 
-/* Turn row r of the partial scores into G = (P - Y) step / B; say whether a model is not finite.
- * The first part's scores are the place to work in. */
-static int gradient_row(stack *s, long r, long rows, long capacity, int64_t label)
+/* How many weights each model has for a batch of `rows`: whole registers on every instruction set. */
+long stack_room(long rows) { return rounded(rows, 16); }
+
+/* Turn the parts' scores into slopes, for one model and register `i` of rows. Says whether they are
+ * all finite, and that the model is not sound if not. */
+static int differentiate(stack *s, long m, long i, const samples *batch, const change *changes,
+                         uint8_t *sound)
 {
-    long C = s->columns, cols = s->run->cols;
-    float *scores = s->partial + r * C;
-    uint8_t *finite = s->finite + r * s->models;
-    int unsound = 0;
-    for (long c = 0; c < C; c++) scores[c] += s->biases[c];
-    for (long part = 1; part < s->parts; part++) {
-        const float *partial = s->partial + (part * capacity + r) * C;
-        for (long c = 0; c < C; c++) scores[c] += partial[c];
+    long r = i * s->run->width, registers = s->capacity / s->run->width;
+    samples rows = {s->labels + r, batch->weights, batch->count - r};
+    if (rows.weights) rows.weights += m * stack_room(batch->count) + r;
+    found *held_out = s->held_out + m * registers + i;
+    *held_out = (found){0, 0};
+    int finite = s->run->differentiate(
+        scores_of(s, m, r), s->capacity, s->classes, s->columns * s->capacity, s->parts,
+        s->biases + m * s->classes, s->losses[m], &rows, changes[m].scale, held_out);
+    if (!finite) {
+#pragma omp atomic write
+        sound[m] = 0;
     }
-    shift_scores(s, scores, finite);
-    s->run->exponentials(scores, C);
+    return finite;
+}
+
+/* A model that is not sound stays where it is. */
+static void freeze(stack *s, change *changes, const uint8_t *sound)
+{
     for (long m = 0; m < s->models; m++) {
-        float *p = scores + m * s->classes, sum = 0;
-        for (long k = 0; k < s->classes; k++) sum += p[k];
-        float step = s->steps[m] / (float)rows;
-        for (long k = 0; k < s->classes; k++) p[k] = (p[k] / sum - (k == label)) * step;
-        unsound |= !finite[m];
+        if (sound[m]) continue;
+        changes[m] = (change){.decay = 1, .momentum = 1};
+        memset(scores_of(s, m, 0), 0, s->classes * s->capacity * sizeof(float));
     }
-    for (long c = 0; c < C; c += cols) {
-        long width = C - c < cols ? C - c : cols;
-        memcpy(s->G + c * rows + r * cols, scores + c, width * sizeof(float));
-    }
-    return unsound;
 }
 
-/* Freeze the models that are not finite in a row, for good: no gradient, no decay. */
-static void freeze(stack *s, long rows)
+/* The step of one bias, as that of a weight without penalty. */
+static void move_bias(stack *s, long c, float g, const change *model)
 {
-    long cols = s->run->cols;
-    for (long i = 0; i < rows * s->models; i++)
-        if (!s->finite[i]) s->sound[i % s->models] = 0;
-    for (long m = 0; m < s->models; m++)
-        if (!s->sound[m]) s->steps[m] = 0;
-    for (long c = 0; c < s->columns; c++) {
-        if (s->sound[c / s->classes]) continue;
-        s->decays[c] = 1;
-        for (long r = 0; r < rows; r++) s->G[c / cols * cols * rows + r * cols + c % cols] = 0;
+    if (!s->velocity) {
+        s->biases[c] -= g;
+        return;
     }
+    float *v = s->bias_velocity + c;
+    *v = *v * model->momentum + g;
+    s->biases[c] -= (model->nesterov ? g + *v * model->momentum : *v) * model->rate;
+}
+
+/* What the batch said of each model's held-out rows, (M). */
+static void sum_held_out(const stack *s, long registers, found *sums)
+{
+    for (long m = 0; m < s->models; m++) {
+        const found *of_model = s->held_out + m * (s->capacity / s->run->width);
+        sums[m] = (found){0, 0};
+        for (long i = 0; i < registers; i++)
+            sums[m].loss += of_model[i].loss, sums[m].hits += of_model[i].hits;
+    }
+}
+
+/* The labels as the kernels read them: whole registers of 32 bits. */
+static void narrow(const int64_t *y, long rows, int32_t *labels)
+{
+    for (long r = 0; r < rows; r++) labels[r] = (int32_t)y[r];
 }
 
 /* Make room for a batch of `rows`. 0: no memory. */
 static int reserve(stack *s, long rows)
 {
     if (rows <= s->capacity) return 1;
-    long room = rounded(rows, 12); /* whole tiles on every instruction set */
-    free(s->X), free(s->partial), free(s->G), free(s->finite);
+    long room = stack_room(rows);
+    free(s->X), free(s->scores), free(s->labels), free(s->held_out);
     s->X = floats(room * s->padded);
-    s->partial = floats(s->parts * room * s->columns);
-    s->G = floats(rounded(s->columns, s->run->cols) * room);
-    s->finite = malloc(room * s->models);
-    s->capacity = s->X && s->partial && s->G && s->finite ? room : 0;
+    s->scores = floats(s->parts * s->columns * room);
+    s->labels = calloc(room, sizeof *s->labels);
+    s->held_out = malloc(s->models * (room / s->run->width) * sizeof *s->held_out);
+    s->capacity = s->X && s->scores && s->labels && s->held_out ? room : 0;
     return s->capacity > 0;
 }
 
@@ -274,13 +317,19 @@ static share share_of(const stack *s, long item, long groups)
 }
 
 /* One step on the rows at the addresses X, so that a batch is read where it lies, in however many
- * arrays; y (rows). 0: no memory. */
-int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows, uint8_t *sound)
+ * arrays; y (rows), weights (M, stack_room(rows)) or NULL. `changes` (M) are used up; `sound` and,
+ * if there are weights, `held_out` (M) are filled. 0: no memory. */
+int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows,
+               const float *weights, change *changes, uint8_t *sound, found *held_out)
 {
     int threads = team(s, rows), unsound = 0;
     if (!reserve(s, rows)) return 0;
+    narrow(y, rows, s->labels);
+    memset(sound, 1, s->models);
+    const samples batch = {s->labels, weights, rows};
     const kernels *run = s->run;
-    long C = s->columns, room = s->capacity, whole = rounded(rows, run->rows);
+    long C = s->columns, room = s->capacity, whole = rounded(rows, 4);
+    long registers = (rows + run->width - 1) / run->width;
     long groups = (threads + s->parts - 1) / s->parts; /* of columns, where parts are too few */
 #pragma omp parallel num_threads(threads)
     {
@@ -291,7 +340,7 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
             if (groups > 1) continue;
             share w = share_of(s, part, 1);
             run->scores(features, w.length, s->weights + w.start, s->padded, w.length, whole, C,
-                        s->partial + part * room * C, C, 0);
+                        s->scores + part * C * room, room, 0);
         }
         if (groups > 1) {
 #pragma omp for schedule(static)
@@ -299,103 +348,86 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
                 share w = share_of(s, item, groups);
                 run->scores(s->X + w.start * room, w.length,
                             s->weights + w.first * s->padded + w.start, s->padded, w.length, whole,
-                            w.columns, s->partial + w.part * room * C + w.first, C, 0);
+                            w.columns, s->scores + (w.part * C + w.first) * room, room, 0);
             }
         }
 #pragma omp for schedule(static) reduction(| : unsound)
-        for (long r = 0; r < rows; r++) unsound |= gradient_row(s, r, rows, room, y[r]);
+        for (long i = 0; i < s->models * registers; i++)
+            unsound |= !differentiate(s, i / registers, i % registers, &batch, changes, sound);
         if (unsound) {
 #pragma omp single
-            freeze(s, rows);
+            freeze(s, changes, sound);
         }
 #pragma omp for schedule(static) nowait
         for (long item = 0; item < s->parts * groups; item++) {
             share w = share_of(s, item, groups);
-            run->descend(s->X + w.start * room, w.length, s->G + w.first * rows, rows, w.length,
-                         w.columns, s->weights + w.first * s->padded + w.start, s->padded,
-                         s->decays + w.first);
+            long at = w.first * s->padded + w.start;
+            run->descend(s->X + w.start * room, w.length, s->scores + w.first * room, room, rows,
+                         w.length, w.first, w.columns, s->classes, s->weights + at,
+                         s->velocity ? s->velocity + at : NULL, s->padded, changes);
         }
 #pragma omp for schedule(static)
-        for (long c = 0; c < C; c++) {
-            const float *g = s->G + c / run->cols * run->cols * rows + c % run->cols;
-            float sum = 0;
-            for (long r = 0; r < rows; r++) sum += g[r * run->cols];
-            s->biases[c] -= sum;
-        }
+        for (long c = 0; c < C; c++)
+            move_bias(s, c, run->total(s->scores + c * room, rows), changes + c / s->classes);
     }
-    memcpy(sound, s->sound, s->models);
+    if (weights) sum_held_out(s, registers, held_out);
     return 1;
 }
 
-/* Losses and hits of one block of rows, (M) each. */
+/* Add what one block of rows says of each model, (M); weights are those of its first row. */
 static void evaluate_block(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
-                           float *features, float *scores, uint8_t *finite,
-                           double *losses, int64_t *hits)
+                           const float *weights, long stride, float *features, float *scores,
+                           found *sums)
 {
-    long C = s->columns, whole = rounded(rows, s->run->rows);
-    for (long r = 0; r < whole; r++) memcpy(scores + r * C, s->biases, C * sizeof(float));
+    long C = s->columns, K = s->classes, whole = rounded(rows, 4);
+    int32_t labels[EVALUATION_ROWS] = {0};
+    narrow(y, rows, labels);
     for (long part = 0; part < s->parts; part++) {
         long start = part_start(s, part), length = part_start(s, part + 1) - start;
         convert(s, type, X, rows, part, features);
         s->run->scores(features, length, s->weights + start, s->padded, length, whole, C, scores,
-                       C, 1);
+                       EVALUATION_ROWS, part > 0);
     }
-    for (long r = 0; r < rows; r++) {
-        float *row = scores + r * C;
-        shift_scores(s, row, finite + r * s->models);
-        for (long m = 0; m < s->models; m++) {
-            const float *z = row + m * s->classes;
-            int hit = z[y[r]] == 0; /* the largest score, and the first of equals */
-            for (long k = 0; hit && k < y[r]; k++) hit = z[k] != 0;
-            hits[m] += hit;
-            losses[m] -= z[y[r]];
+    for (long m = 0; m < s->models; m++)
+        for (long r = 0; r < rows; r += s->run->width) {
+            samples some = {labels + r, weights ? weights + m * stride + r : NULL, rows - r};
+            s->run->measure(scores + m * K * EVALUATION_ROWS + r, EVALUATION_ROWS, K,
+                            s->biases + m * K, s->losses[m], &some, sums + m);
         }
-    }
-    s->run->exponentials(scores, rows * C);
-    for (long i = 0; i < rows * s->models; i++) {
-        float sum = 0;
-        for (long k = 0; k < s->classes; k++) sum += scores[i * s->classes + k];
-        losses[i % s->models] += finite[i] ? log(sum) : NAN;
-    }
 }
 
 /* A caller who evaluates piece by piece cuts at multiples of so many rows: the bits are the same. */
 long stack_evaluation_rows(void) { return EVALUATION_ROWS; }
 
-/* Add the losses (M) and the right predictions (M) of the rows at X. 0: no memory. */
+/* Add to `sums` (M) what the rows at X say; weights (M, stack_room(rows)) or NULL. 0: no memory. */
 int stack_evaluate(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
-                   double *losses, int64_t *hits)
+                   const float *weights, found *sums)
 {
     long M = s->models, blocks = (rows + EVALUATION_ROWS - 1) / EVALUATION_ROWS;
-    double *block_losses = calloc(blocks * M, sizeof(double));
-    int64_t *block_hits = calloc(blocks * M, sizeof(int64_t));
-    int enough = block_losses && block_hits;
+    found *block_sums = calloc(blocks * M, sizeof *sums);
+    int enough = block_sums != NULL;
 #pragma omp parallel num_threads(team(s, rows))
     {
         float *features = floats(EVALUATION_ROWS * (2 * PART + s->run->width));
         float *scores = floats(EVALUATION_ROWS * s->columns);
-        uint8_t *finite = malloc(EVALUATION_ROWS * M);
-        if (!features || !scores || !finite) {
+        if (!features || !scores) {
 #pragma omp atomic write
             enough = 0;
         }
 #pragma omp barrier
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (long block = 0; block < blocks; block++) {
             long first = block * EVALUATION_ROWS;
             long count = rows - first < EVALUATION_ROWS ? rows - first : EVALUATION_ROWS;
             if (enough)
-                evaluate_block(s, type, X + first, y + first, count, features, scores,
-                               finite, block_losses + block * M, block_hits + block * M);
+                evaluate_block(s, type, X + first, y + first, count,
+                               weights ? weights + first : NULL, stack_room(rows), features,
+                               scores, block_sums + block * M);
         }
-        free(features), free(scores), free(finite);
+        free(features), free(scores);
     }
-    for (long m = 0; m < M && enough; m++) {
-        for (long block = 0; block < blocks; block++) {
-            losses[m] += block_losses[block * M + m];
-            hits[m] += block_hits[block * M + m];
-        }
-    }
-    free(block_losses), free(block_hits);
+    for (long i = 0; enough && i < blocks * M; i++)
+        sums[i % M].loss += block_sums[i].loss, sums[i % M].hits += block_sums[i].hits;
+    free(block_sums);
     return enough;
 }

@@ -1,50 +1,41 @@
 /* The kernels for one instruction set. Included once for each, with
  *   NAME(f)     the function's name on this instruction set
  *   WIDTH       floats in a vector register
- *   ROWS, COLS  the tile of scores that fits its registers
+ *   COLS        columns of a tile: four rows of scores, or four registers of a row, times COLS
+ *               fill the registers
  *   LOAD_BYTES  WIDTH bytes as floats; left to itself the compiler goes a roundabout way
- * Letters as in docs/maths.md; C = M*K is the number of stacked columns. */
+ * Letters as in docs/maths.md; C = M*K is the number of stacked columns. Scores and their slopes
+ * lie by columns, out[c][r], so that what follows the products has a row in each lane. */
+#include "lanes.h"
+#include "losses.h"
 
-typedef float NAME(vector) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
-#define V NAME(vector)
-
-/* The sum of a vector's elements, by halves. */
-static inline __attribute__((always_inline)) float NAME(sum)(V v)
-{
-    typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
-    float part[WIDTH];
-    memcpy(part, &v, sizeof part);
-    four a = *(four *)part;
-    for (int i = 4; i < WIDTH; i += 4) a += *(four *)(part + i);
-    return (a[0] + a[1]) + (a[2] + a[3]);
-}
-
-/* scores: out[r][c] (+)= sum over d of X[r][d] W[c][d], for one tile. */
-static inline __attribute__((always_inline)) void NAME(scores_tile)(
+/* scores: out[c][r] (+)= sum over d of X[r][d] W[c][d], for one tile of four rows. */
+INLINE void NAME(scores_tile)(
     const float *X, long x_stride, const float *W, long w_stride, long length,
-    float *out, long out_stride, int rows, int cols, int add)
+    float *out, long out_stride, int cols, int add)
 {
-    V sum[ROWS][COLS];
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < cols; c++) sum[r][c] = (V){0};
+    V sum[COLS][4];
+    for (int c = 0; c < cols; c++)
+        for (int r = 0; r < 4; r++) sum[c][r] = (V){0};
     for (long d = 0; d < length; d += WIDTH) {
-        V x[ROWS];
-        for (int r = 0; r < rows; r++) x[r] = *(const V *)(X + r * x_stride + d);
-        for (int c = 0; c < cols; c++) {
-            V w = *(const V *)(W + c * w_stride + d);
-            for (int r = 0; r < rows; r++) sum[r][c] += x[r] * w;
+        V w[COLS];
+        for (int c = 0; c < cols; c++) w[c] = *(const V *)(W + c * w_stride + d);
+        for (int r = 0; r < 4; r++) {
+            V x = *(const V *)(X + r * x_stride + d);
+            for (int c = 0; c < cols; c++) sum[c][r] += x * w[c];
         }
     }
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < cols; c++) {
-            float total = NAME(sum)(sum[r][c]);
-            if (add) out[r * out_stride + c] += total;
-            else out[r * out_stride + c] = total;
-        }
+#pragma GCC unroll 6 /* early: the sums stay in registers */
+    for (int c = 0; c < cols; c++) {
+        four total = NAME(sums)(sum[c][0], sum[c][1], sum[c][2], sum[c][3]);
+        four *column = (four *)(out + c * out_stride);
+        if (add) total += *column;
+        *column = total;
+    }
 }
 
 #undef TILE_CASE
-#define TILE_CASE(n) case n: NAME(scores_tile)(X, x_stride, W, w_stride, length, out, out_stride, ROWS, n, add); break;
+#define TILE_CASE(n) case n: NAME(scores_tile)(X, x_stride, W, w_stride, length, out, out_stride, n, add); break;
 
 static void NAME(scores_cols)(
     const float *X, long x_stride, const float *W, long w_stride, long length,
@@ -53,83 +44,110 @@ static void NAME(scores_cols)(
     switch (cols) {
         TILE_CASE(1) TILE_CASE(2) TILE_CASE(3)
 #if COLS > 3
-        TILE_CASE(4)
-#endif
-#if COLS > 4
-        TILE_CASE(5)
-#endif
-#if COLS > 5
-        TILE_CASE(6)
+        TILE_CASE(4) TILE_CASE(5) TILE_CASE(6)
 #endif
     }
 }
 
-/* All scores of `rows` rows (a multiple of ROWS) over one stretch of features. */
+/* Fetch what of the next tile's columns falls to rows r to r + 4 of this tile's: a tile of W is
+ * used by all rows of the batch, so that the first would wait for every line of it. */
+INLINE void NAME(fetch_ahead)(const float *W, long w_stride, long length, long r, long rows)
+{
+    for (long d = r * length / rows; d < (r + 4) * length / rows; d += 64 / sizeof(float))
+        for (int c = 0; c < COLS; c++) __builtin_prefetch(W + c * w_stride + d, 0, 2);
+}
+
+/* All scores of `rows` rows (a multiple of four) over one stretch of features. */
 static void NAME(scores)(
     const float *X, long x_stride, const float *W, long w_stride, long length,
     long rows, long C, float *out, long out_stride, int add)
 {
     for (long c = 0; c < C; c += COLS) {
         int cols = C - c < COLS ? (int)(C - c) : COLS;
-        for (long r = 0; r < rows; r += ROWS)
+        for (long r = 0; r < rows; r += 4) {
+            NAME(fetch_ahead)(W + (c + COLS) * w_stride, w_stride, length, r, rows);
             NAME(scores_cols)(X + r * x_stride, x_stride, W + c * w_stride, w_stride, length,
-                              out + r * out_stride + c, out_stride, cols, add);
+                              out + c * out_stride + r, out_stride, cols, add);
+        }
     }
 }
 
-/* W[c][d] = decay[c] W[c][d] - sum over r of G[r][c] X[r][d], for one tile. */
-static inline __attribute__((always_inline)) void NAME(descend_tile)(
-    const float *X, long x_stride, const float *G, long rows,
-    float *W, long w_stride, const float *decay, int cols, int vectors)
+/* One register of weights after its step, with the slopes' sum g; v is its velocity, if any. */
+INLINE void NAME(move)(V *w, V *v, V g, const change *model)
 {
-    V sum[COLS][ROWS];
+    if (!v) {
+        *w = *w * model->decay - g;
+        return;
+    }
+    g += *w * model->penalty;
+    V speed = *v * model->momentum + g, along = g + speed * model->momentum;
+    *v = speed;
+    *w -= (model->nesterov ? along : speed) * model->rate;
+}
+
+/* Move W[c][d] along the sum over r of G[c][r] X[r][d], for one tile. */
+INLINE void NAME(descend_tile)(
+    const float *X, long x_stride, const float *G, long g_stride, long rows,
+    float *W, float *velocity, long w_stride, const change *const *models, int cols, int vectors)
+{
+    V sum[COLS][4];
     for (int c = 0; c < cols; c++)
-        for (int v = 0; v < vectors; v++) sum[c][v] = (V){0};
+        for (int v = 0; v < vectors; v++) {
+            sum[c][v] = (V){0};
+            __builtin_prefetch(W + c * w_stride + v * WIDTH, 1);
+        }
     for (long r = 0; r < rows; r++) {
-        V x[ROWS];
-        for (int v = 0; v < vectors; v++) x[v] = *(const V *)(X + r * x_stride + v * WIDTH);
-        for (int c = 0; c < cols; c++) {
-            float g = G[r * COLS + c];
-            for (int v = 0; v < vectors; v++) sum[c][v] += g * x[v];
+        V g[COLS];
+        for (int c = 0; c < cols; c++) g[c] = NAME(all)(G[c * g_stride + r]);
+        for (int v = 0; v < vectors; v++) {
+            V x = *(const V *)(X + r * x_stride + v * WIDTH);
+            for (int c = 0; c < cols; c++) sum[c][v] += g[c] * x;
         }
     }
     for (int c = 0; c < cols; c++)
         for (int v = 0; v < vectors; v++) {
-            V *w = (V *)(W + c * w_stride + v * WIDTH);
-            *w = *w * decay[c] - sum[c][v];
+            long at = c * w_stride + v * WIDTH;
+            NAME(move)((V *)(W + at), velocity ? (V *)(velocity + at) : NULL, sum[c][v], models[c]);
         }
 }
 
 #undef DESCEND_CASE
 #define DESCEND_CASE(n) \
     case n: \
-        for (; d + ROWS * WIDTH <= length; d += ROWS * WIDTH) \
-            NAME(descend_tile)(X + d, x_stride, G, rows, W + d, w_stride, decay, n, ROWS); \
+        for (; d + 4 * WIDTH <= length; d += 4 * WIDTH) \
+            NAME(descend_tile)(X + d, x_stride, G, g_stride, rows, W + d, \
+                               velocity ? velocity + d : NULL, w_stride, models, n, 4); \
         for (; d < length; d += WIDTH) \
-            NAME(descend_tile)(X + d, x_stride, G, rows, W + d, w_stride, decay, n, 1); \
+            NAME(descend_tile)(X + d, x_stride, G, g_stride, rows, W + d, \
+                               velocity ? velocity + d : NULL, w_stride, models, n, 1); \
         break;
 
-/* G is in tiles: column c of row r stands at (c / COLS) * rows * COLS + r * COLS + c % COLS. */
+/* Columns `first` to `first` + C, at which G, W and velocity begin; each model has K of them. */
 static void NAME(descend)(
-    const float *X, long x_stride, const float *G, long rows, long length, long C,
-    float *W, long w_stride, const float *decay)
+    const float *X, long x_stride, const float *G, long g_stride, long rows, long length,
+    long first, long C, long K, float *W, float *velocity, long w_stride, const change *changes)
 {
-    for (long c = 0; c < C; c += COLS, G += rows * COLS, W += COLS * w_stride, decay += COLS) {
+    for (long c = 0; c < C; c += COLS, G += COLS * g_stride, W += COLS * w_stride) {
         int cols = C - c < COLS ? (int)(C - c) : COLS;
+        const change *models[COLS];
+        for (int i = 0; i < cols; i++) models[i] = changes + (first + c + i) / K;
         long d = 0;
         switch (cols) {
             DESCEND_CASE(1) DESCEND_CASE(2) DESCEND_CASE(3)
 #if COLS > 3
-            DESCEND_CASE(4)
-#endif
-#if COLS > 4
-            DESCEND_CASE(5)
-#endif
-#if COLS > 5
-            DESCEND_CASE(6)
+            DESCEND_CASE(4) DESCEND_CASE(5) DESCEND_CASE(6)
 #endif
         }
+        if (velocity) velocity += COLS * w_stride;
     }
+}
+
+/* The sum of a column of slopes over `rows` rows and the lanes without one, which hold zeros. */
+static float NAME(total)(const float *G, long rows)
+{
+    V sum = {0};
+    for (long r = 0; r < rows; r += WIDTH) sum += *(const V *)(G + r);
+    return NAME(sum)(sum);
 }
 
 /* out[r][d] = (x[d] - shift[d]) * factor[d], x from feature `start` of the row of any stored type
@@ -163,34 +181,14 @@ CONVERT(double, convert_float64, LOAD_DOUBLES)
 #undef LOAD_DOUBLES
 #undef CONVERT
 
-/* s[c] <- exp(s[c]) for s <= 0, to two units in the last place; below -87 it is exp(-87). */
-static void NAME(exponentials)(float *s, long C)
-{
-    for (long c = 0; c < C; c++) {
-        float x = s[c] >= -87.0f ? s[c] : -87.0f; /* what is not a number, too */
-        float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* nearest whole number */
-        float r = x - n * 0.693145752f - n * 1.42860677e-6f;
-        float p = 1.38889e-3f;
-        p = p * r + 8.33333e-3f;
-        p = p * r + 4.16666667e-2f;
-        p = p * r + 1.66666667e-1f;
-        p = p * r + 0.5f;
-        p = p * r + 1.0f;
-        p = p * r + 1.0f;
-        uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
-        float power;
-        memcpy(&power, &bits, 4);
-        s[c] = p * power;
-    }
-}
-
 static const kernels NAME(kernels) = {
-    ROWS, COLS, WIDTH, NAME(scores), NAME(descend), NAME(exponentials),
+    COLS, WIDTH, NAME(scores), NAME(descend), NAME(differentiate), NAME(measure), NAME(total),
     {NAME(convert_uint8), NAME(convert_float32), NAME(convert_float64)},
 };
 #undef V
+#undef I
+#undef EACH
 #undef NAME
 #undef WIDTH
 #undef LOAD_BYTES
-#undef ROWS
 #undef COLS

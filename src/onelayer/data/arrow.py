@@ -1,0 +1,204 @@
+"""Parquet and Arrow (Feather): columns of numbers, or one column of lists, and a label column."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.files import check_file, unpacked_limit
+from onelayer.data.table import LONGEST_NAME, Contents, Part, feature_type, label_column
+from onelayer.errors import InputError
+
+_ROWS = 1024  # decoded together
+_BUFFER = 4096  # bytes of each column; without it all columns of a row group lie in memory
+_LONGEST_TEXT, _MOST_ITEMS = 1 << 22, 1 << 20  # in the header of a Parquet file
+
+_DAMAGE = (OSError, EOFError, ValueError, LookupError, NotImplementedError)
+
+
+def read_parquet(path: Path) -> Contents:
+    """Read the columns of a Parquet file: see `_collect`."""
+    size, pyarrow = check_file(path), _pyarrow()
+    from pyarrow import parquet
+
+    options = {
+        "pre_buffer": False,
+        "buffer_size": _BUFFER,
+        "thrift_string_size_limit": _LONGEST_TEXT,
+        "thrift_container_size_limit": _MOST_ITEMS,
+    }
+    try:
+        with parquet.ParquetFile(path, **options) as file:
+            schema = file.schema_arrow
+            texts = schema.names[label_column(schema.names) :][:1]
+        # As a dictionary a long text takes its place once, not in every row.
+        with parquet.ParquetFile(path, read_dictionary=texts, **options) as file:
+            batches = file.iter_batches(_ROWS, use_threads=False)
+            return _collect(path, file.schema_arrow, batches, file.metadata.num_rows, size)
+    except InputError:
+        raise
+    except (pyarrow.ArrowException, *_DAMAGE) as error:
+        raise InputError(f"{path}: not a Parquet file, or damaged: {_first(error)}") from error
+
+
+def read_feather(path: Path) -> Contents:
+    """Read the columns of an Arrow IPC file, which is what Feather files are: see `_collect`."""
+    size, pyarrow = check_file(path), _pyarrow()
+    from pyarrow import ipc
+
+    try:
+        alone = ipc.IpcReadOptions(use_threads=False)  # a thread's stack is memory, too
+        with pyarrow.memory_map(str(path)) as source, ipc.open_file(source, options=alone) as file:
+            label = label_column(file.schema.names)
+            only_labels = ipc.IpcReadOptions(included_fields=[label], use_threads=False)
+            with ipc.open_file(source, options=only_labels) as labels:
+                n = sum(labels.get_batch(i).num_rows for i in range(labels.num_record_batches))
+            batches = (file.get_batch(i) for i in range(file.num_record_batches))
+            return _collect(path, file.schema, batches, n, size)
+    except InputError:
+        raise
+    except (pyarrow.ArrowException, *_DAMAGE) as error:
+        raise InputError(f"{path}: not an Arrow file, or damaged: {_first(error)}") from error
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise InputError(
+            "Parquet and Arrow files need pyarrow: pip install 'onelayer[parquet]'"
+        ) from error
+    return pyarrow
+
+
+def _first(error: BaseException) -> str:
+    return str(error).partition("\n")[0][:200]
+
+
+def _collect(path: Path, schema: Any, batches: Iterator[Any], n: int, size: int) -> Contents:
+    """Return the n rows of all batches; nulls among the features become NaN.
+
+    Labels are in the column called label, class, target or y, or else in the last. The other
+    columns are numbers, or one of them lists of numbers, all of one length.
+
+    Raises
+    ------
+    InputError
+        If a column is neither, a label is missing, or there are more or fewer rows than promised.
+    """
+    label = label_column(schema.names)
+    columns = [column for column in range(len(schema.names)) if column != label]
+    if not columns:
+        raise InputError(f"{path}: expected a column of labels and at least one of features")
+    dtype = feature_type([_number_type(path, schema.field(c), len(columns)) for c in columns])
+    X, labels, done = np.empty((0, 0), dtype), list[Any](), 0
+    for batch in batches:
+        if not len(batch):
+            continue
+        batch.validate()
+        _check_length(path, batch.column(label))
+        batch.validate(full=True)
+        rows = _rows(path, batch, columns, dtype)
+        if not done:
+            X = _allocate(path, n, rows.shape[1], dtype, size)
+        if rows.shape[1] != X.shape[1] or done + len(rows) > n:
+            raise InputError(f"{path}: lists of different lengths, or more rows than promised")
+        X[done : done + len(rows)] = rows
+        done += len(rows)
+        labels.append(_labels(path, batch.column(label), schema.names[label]))
+    if done != n or not labels:
+        raise InputError(f"{path}: holds {done:,} rows, expected {n:,}, and at least one")
+    if isinstance(labels[0], list):
+        return Contents({"train": Part(X, [text for some in labels for text in some])})
+    return Contents({"train": Part(X, np.concatenate(labels))})
+
+
+def _allocate(path: Path, n: int, D: int, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
+    limit = unpacked_limit(size)
+    if n * D * dtype.itemsize > limit:
+        raise InputError(
+            f"{path}: {n:,} rows of {D:,} values take {n * D * dtype.itemsize:,} bytes, expected "
+            f"at most {limit:,} from a file of this size; numpy.savez writes it unpacked"
+        )
+    return np.empty((n, D), dtype)
+
+
+def _number_type(path: Path, field: Any, columns: int) -> np.dtype[Any]:
+    """Return the NumPy type of a column of numbers, or of lists of them if it is the only one."""
+    from pyarrow import types
+
+    kind = field.type
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if is_list and columns == 1:
+        kind = kind.value_type
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        raise InputError(
+            f"{path}: the column {field.name[:40]!r} holds {str(field.type)[:40]}, expected "
+            "numbers, or one column of lists of numbers"
+        )
+    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    return dtype
+
+
+def _rows(path: Path, batch: Any, columns: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the features (n, D) of a record batch."""
+    from pyarrow import compute, types
+
+    only, names = batch.column(columns[0]), batch.schema.names
+    if not types.is_nested(only.type):
+        return np.column_stack([_numbers(path, batch.column(c), names[c], dtype) for c in columns])
+    where = f"{path}: the column {names[columns[0]][:40]!r}"
+    lengths = compute.list_value_length(only)
+    D = lengths[0].as_py()
+    if not D or only.null_count or not compute.all(compute.equal(lengths, D)).as_py():
+        raise InputError(f"{where} holds lists of different lengths, or none")
+    values = _numbers(path, only.flatten(), names[columns[0]], dtype)
+    return values.reshape(len(only), D)
+
+
+def _numbers(path: Path, column: Any, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    from pyarrow import compute, from_numpy_dtype
+
+    if dtype == np.uint8 and column.null_count:
+        raise InputError(f"{path}: a missing value in the column {name[:40]!r} of uint8")
+    cast = compute.cast(column, from_numpy_dtype(dtype), safe=False)
+    values: NDArray[Any] = cast.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _labels(path: Path, column: Any, name: str) -> NDArray[Any] | list[str]:
+    """Return labels as numbers, or as texts of which equal ones are one object."""
+    from pyarrow import large_string, types
+
+    where = f"{path}: the label column {name[:40]!r}"
+    coded = types.is_dictionary(column.type)
+    values = column.dictionary if coded else column
+    if column.null_count or values.null_count:
+        raise InputError(f"{where} has missing values")
+    kind = values.type
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        if not coded:
+            column = column.cast(large_string()).dictionary_encode()
+        texts = column.dictionary.cast(large_string()).to_pylist()
+        return list(map(texts.__getitem__, column.indices.to_pylist()))
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        raise InputError(f"{where} holds {str(column.type)[:40]}, expected numbers or strings")
+    plain = column.dictionary_decode() if coded else column
+    numbers: NDArray[Any] = plain.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _check_length(path: Path, column: Any) -> None:
+    """Raise InputError for a long text, looking at no text: all rows may show the same one."""
+    from pyarrow import compute, types
+
+    texts = column.dictionary if types.is_dictionary(column.type) else column
+    longest = 0
+    if types.is_string_view(texts.type):  # 16 bytes a text, of which 4 are its length
+        longest = int(np.frombuffer(texts.buffers()[1], np.int32)[::4].max(initial=0))
+    elif types.is_string(texts.type) or types.is_large_string(texts.type):
+        longest = compute.max(compute.binary_length(texts)).as_py() or 0
+    if longest > 4 * LONGEST_NAME:
+        raise InputError(f"{path}: a label of {longest:,} bytes, expected {LONGEST_NAME} letters")

@@ -1,0 +1,89 @@
+"""CIFAR-100 in its three versions: binary, python (never unpickled) and matlab."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data import matlab, pickled
+from onelayer.data.cifar import IMAGE_SHAPE, PIXELS
+from onelayer.data.files import read_file
+from onelayer.data.table import Contents, Part
+from onelayer.errors import InputError
+
+ROWS = {"train": 50_000, "test": 10_000}
+_FINE = """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab
+crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard
+lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom
+oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
+trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
+_COARSE = """aquatic_mammals fish flowers food_containers fruit_and_vegetables
+household_electrical_devices household_furniture insects large_carnivores
+large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores
+medium_mammals non-insect_invertebrates people reptiles small_mammals trees vehicles_1
+vehicles_2"""
+FINE_NAMES, COARSE_NAMES = tuple(_FINE.split()), tuple(_COARSE.split())
+_SUFFIXES = (".bin", "", ".mat")
+
+Reader = Callable[[Path, int, str], tuple[NDArray[np.uint8], list[int]]]
+
+
+def find_cifar100(folder: Path) -> str | None:
+    """Return the suffix of the files of the version that `folder` holds, or None."""
+    for suffix in _SUFFIXES:
+        if all((folder / f"{split}{suffix}").is_file() for split in ROWS):
+            return suffix
+    return None
+
+
+def read_cifar100(folder: Path, coarse: bool = False) -> Contents:
+    """Read the training and test images with their fine labels, or the coarse ones.
+
+    Raises
+    ------
+    InputError
+        If a file is not of the version that its name says, or a label is out of range.
+    """
+    suffix = find_cifar100(folder)
+    if suffix is None:
+        raise InputError(f"{folder}: holds no CIFAR-100: train.bin and test.bin, or other versions")
+    read: Reader = {".bin": _read_binary, "": _read_python, ".mat": _read_matlab}[suffix]
+    names = COARSE_NAMES if coarse else FINE_NAMES
+    parts = {}
+    for split, rows in ROWS.items():
+        path = folder / f"{split}{suffix}"
+        X, labels = read(path, rows, "coarse_labels" if coarse else "fine_labels")
+        y = np.array(labels)
+        wrong = np.flatnonzero((y < 0) | (y >= len(names)))
+        if wrong.size:
+            raise InputError(
+                f"{path}: record {wrong[0]} has the label {y[wrong[0]]}, expected 0 to "
+                f"{len(names) - 1}"
+            )
+        parts[split] = Part(X, y)
+    return Contents(parts, names, IMAGE_SHAPE)
+
+
+def _read_binary(path: Path, rows: int, labels: str) -> tuple[NDArray[np.uint8], list[int]]:
+    """Read records of the coarse label, the fine label and the pixels."""
+    record = 2 + PIXELS
+    content = read_file(path, limit=rows * record)
+    if len(content) != rows * record:
+        raise InputError(
+            f"{path}: holds {len(content):,} bytes, expected {rows * record:,} "
+            f"({rows:,} records of {record:,})"
+        )
+    records = np.frombuffer(content, np.uint8).reshape(rows, record)
+    return records[:, 2:], records[:, int(labels == "fine_labels")].tolist()
+
+
+def _read_python(path: Path, rows: int, labels: str) -> tuple[NDArray[np.uint8], list[int]]:
+    return pickled.read_batch(path, rows, PIXELS, labels)
+
+
+def _read_matlab(path: Path, rows: int, labels: str) -> tuple[NDArray[np.uint8], list[int]]:
+    return matlab.read_batch(path, rows, PIXELS, labels)

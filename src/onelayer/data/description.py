@@ -1,0 +1,81 @@
+"""What a data set holds, counted without changing or refusing anything."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import Features, Split
+
+_BLOCK = 1 << 22  # bytes read together
+
+
+@dataclass(frozen=True)
+class SplitDescription:
+    """A split in figures: samples of each class (K,), range, missing and infinite values.
+
+    `duplicates` are the samples that equal an earlier one of the split, labels aside.
+    """
+
+    samples: int
+    class_counts: NDArray[np.intp]
+    minimum: float
+    maximum: float
+    missing: int
+    infinite: int
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """Every split in figures, and the samples of a split that equal one of another."""
+
+    splits: Mapping[str, SplitDescription]
+    shared: Mapping[tuple[str, str], int]
+
+
+def describe(splits: Mapping[str, Split], n_classes: int) -> Description:
+    """Return the figures of all splits, read in blocks; two rows are equal if their bytes are.
+
+    Rows are compared by hashes of 64 bits, 8 bytes a sample: of N samples the chance that any two
+    are taken for equal that are not is N²/2⁶⁵.
+    """
+    hashes = {name: _hash_rows(split) for name, split in splits.items()}
+    return Description(
+        {name: _describe_split(split, n_classes, hashes[name]) for name, split in splits.items()},
+        {
+            (one, other): int(np.isin(hashes[other], hashes[one]).sum())
+            for one, other in combinations(splits, 2)
+        },
+    )
+
+
+def _describe_split(split: Split, K: int, hashes: NDArray[np.int64]) -> SplitDescription:
+    minimum, maximum, missing, infinite = np.inf, -np.inf, 0, 0
+    for X in _read(split):
+        finite = X[np.isfinite(X)]
+        if finite.size:
+            minimum, maximum = min(minimum, finite.min()), max(maximum, finite.max())
+        missing += int(np.isnan(X).sum())
+        infinite += int(np.isinf(X).sum())
+    return SplitDescription(
+        len(split),
+        np.bincount(split.y, minlength=K),
+        float(minimum),
+        float(maximum),
+        missing,
+        infinite,
+        len(hashes) - len(np.unique(hashes)),
+    )
+
+
+def _hash_rows(split: Split) -> NDArray[np.int64]:
+    rows = (hash(row.tobytes()) for X in _read(split) for row in np.asarray(X))
+    return np.fromiter(rows, np.int64, len(split))
+
+
+def _read(split: Split) -> Iterator[Features]:
+    row = split.X.dtype.itemsize * split.X.shape[1]
+    return (split.X[rows] for rows in split.blocks(max(1, _BLOCK // row)))

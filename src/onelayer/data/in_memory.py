@@ -1,0 +1,126 @@
+"""What other libraries hold in memory, as a Dataset. None of them is imported here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import Dataset
+from onelayer.data.table import (
+    Contents,
+    ImageShape,
+    Part,
+    feature_type,
+    find_arrays,
+    label_column,
+    make_table,
+)
+from onelayer.errors import InputError
+
+
+def dataset_from(
+    data: Any,
+    labels: Any = None,
+    *,
+    name: str = "data",
+    class_names: Sequence[str] | None = None,
+    image_shape: ImageShape | None = None,
+    full_scale: float | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Return the Dataset of samples that are in memory, with splits drawn from `seed`.
+
+    `data` is an array or tensor (N, D) or of images, a pandas or polars frame, a scikit-learn
+    bunch, or a mapping of arrays X_train, y_train, X_test and so on. `labels` (N,) are whole
+    numbers or strings and belong to an array or a frame, of which they may also be a column's name;
+    without them it is the column label, class, target or y, or else the last. Splits, types and the
+    full scale, unless it is given, are those of docs/data.md.
+
+    Raises
+    ------
+    InputError
+        If the samples are sparse, or cannot be what they should be; says why.
+    """
+    contents = _contents(name, data, labels)
+    if class_names is not None or image_shape is not None:
+        names = contents.class_names if class_names is None else tuple(class_names)
+        contents = Contents(contents.parts, names, image_shape)
+    return make_table(name, contents, name=name, seed=seed, full_scale=full_scale).dataset()
+
+
+def _contents(name: str, data: Any, labels: Any) -> Contents:
+    if isinstance(data, Mapping) and "target" in data:  # a scikit-learn bunch
+        X, targets = data["data"], data["target"]
+        names = np.asarray(data.get("target_names", ()))
+        known = names.ndim == 1 and names.size and np.asarray(targets).dtype.kind in "iu"
+        features = _frame_features(name, X, [*X.columns]) if _is_frame(X) else _array(name, X)
+        part = Part(features, _array(name, targets))
+        return Contents({"train": part}, tuple(map(str, names)) if known else None)
+    if isinstance(data, Mapping):
+        found = find_arrays(name, data)
+        return Contents(
+            {
+                split: Part(_array(name, data[pair["X"]]), _array(name, data[pair["y"]]))
+                for split, pair in found.items()
+            }
+        )
+    if _is_frame(data):
+        return Contents({"train": _frame(name, data, labels)})
+    if labels is None:
+        raise InputError(f"{name}: labels are missing: dataset_from(X, y)")
+    return Contents({"train": Part(_array(name, data), _array(name, labels))})
+
+
+def _is_frame(data: Any) -> bool:
+    """Return whether `data` is a frame of pandas or polars."""
+    return hasattr(data, "columns") and type(data).__module__.partition(".")[0] in (
+        "pandas",
+        "polars",
+    )
+
+
+def _frame(name: str, frame: Any, labels: Any) -> Part:
+    columns = list(frame.columns)
+    if labels is None:
+        labels = columns[label_column([str(column) for column in columns])]
+    if not isinstance(labels, str):
+        return Part(_frame_features(name, frame, columns), _array(name, labels))
+    if labels not in columns:
+        raise InputError(f"{name}: no column {labels!r}")
+    features = [column for column in columns if column != labels]
+    return Part(_frame_features(name, frame, features), _array(name, frame[labels]))
+
+
+def _frame_features(name: str, frame: Any, columns: Sequence[Any]) -> NDArray[Any]:
+    """Return the columns as features (N, D), nulls as NaN."""
+    if not columns:
+        raise InputError(f"{name}: no columns of features")
+    arrays = {column: _numbers(name, frame[column], column) for column in columns}
+    X = np.empty((len(frame), len(columns)), feature_type(a.dtype for a in arrays.values()))
+    for place, column in enumerate(columns):
+        X[:, place] = arrays[column]
+    return X
+
+
+def _numbers(name: str, column: Any, label: Any) -> NDArray[Any]:
+    values: NDArray[Any] = column.to_numpy()
+    if values.dtype.kind == "O" and str(column.dtype).startswith(("Int", "UInt", "Float", "bool")):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)  # pandas' nullable numbers
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{name}: the column {label!r} holds {column.dtype}, expected numbers")
+    return values
+
+
+def _array(name: str, values: Any) -> NDArray[Any]:
+    """Return an array, tensor or series as an array."""
+    if hasattr(values, "toarray"):  # scipy's sparse matrices
+        dense = np.prod([float(side) for side in values.shape]) * values.dtype.itemsize
+        raise InputError(
+            f"{name}: sparse features are not read: every sample is used in full, which takes "
+            f"{dense:,.0f} bytes; if that fits into memory, give X.toarray()"
+        )
+    if hasattr(values, "detach"):  # a PyTorch tensor, wherever it is
+        values = values.detach().cpu()
+    array: NDArray[Any] = np.asarray(values)
+    return array

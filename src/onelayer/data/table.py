@@ -1,0 +1,323 @@
+"""From what a source holds to a Dataset: arrays to samples, labels to classes, splits drawn."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, Split, check_split
+from onelayer.data.npy import Mapped
+from onelayer.errors import InputError
+
+ImageShape = tuple[int, int, int]
+
+FRACTION = 0.15  # of all samples that validate, and that test, if the source does not say which
+FEWEST = 4  # samples: with fewer a drawn split would be empty
+MOST_CLASSES = 100_000
+LONGEST_NAME = 100  # characters
+LABEL_COLUMNS = ("label", "class", "target", "y")
+_SPLIT_WORDS = dict.fromkeys(("train", "training"), "train") | {
+    **dict.fromkeys(("validation", "valid", "val"), "validation"),
+    "test": "test",
+}
+_ROLE_WORDS = dict.fromkeys(("x", "data", "features", "images"), "X") | dict.fromkeys(
+    ("y", "label", "labels", "target", "targets"), "y"
+)
+_JOINERS = "\u200c\u200d"  # invisible, but part of how some scripts are written
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples as they are stored: X (N, D), or images, and labels (N,).
+
+    Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels. Labels are whole
+    numbers or strings. `files` are those that X is mapped from.
+    """
+
+    X: Any
+    labels: Any
+    files: tuple[Mapped, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a source holds: its parts by split, at least "train", and what it says of them.
+
+    With class names, labels are places among them or the names themselves.
+    """
+
+    parts: Mapping[str, Part]
+    class_names: tuple[str, ...] | None = None
+    image_shape: ImageShape | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """All that makes a Dataset; its values may still be missing or infinite."""
+
+    name: str
+    splits: Mapping[str, Split]
+    class_names: tuple[str, ...]
+    full_scale: float
+    image_shape: ImageShape | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        D = self.splits["train"].X.shape[-1]
+        for name, split in self.splits.items():
+            check_split(f"{self.name}, {name}", split, D, len(self.class_names))
+
+    def without_test(self) -> "Table":
+        """Return the same without the test split."""
+        return replace(
+            self, splits={name: split for name, split in self.splits.items() if name != "test"}
+        )
+
+    def dataset(self) -> Dataset:
+        """Return the Dataset; InputError if it is not fit for training."""
+        return Dataset(
+            self.name,
+            self.splits["train"],
+            self.splits["validation"],
+            self.splits.get("test"),
+            self.class_names,
+            self.full_scale,
+            self.image_shape,
+            self.digests,
+        )
+
+
+def make_table(
+    source: str, contents: Contents, *, name: str, seed: int = 0, full_scale: float | None = None
+) -> Table:
+    """Return the samples of `contents` as splits, their labels as class indices.
+
+    Without class names, the classes are the labels that occur, sorted. If there is only a training
+    part, 15% of all samples become the test split; if none validates, 15% of all become the
+    validation split, in both cases in the proportions of the classes, drawn from `seed`. uint8,
+    float32 and float64 stay as they are; other numbers become float32 or, where that could round
+    them, float64. The full scale of uint8 is 255, of all else 1.
+
+    Raises
+    ------
+    InputError
+        If shapes, types, labels or class names cannot be those of labelled samples; names `source`.
+    """
+    labels = {}
+    for split, part in contents.parts.items():
+        labels[split] = _labels(source, part.labels)
+        if 0 in part.X.shape or len(part.X) != len(labels[split]):
+            raise InputError(
+                f"{source}: features of the shape {part.X.shape}, labels of {len(labels[split]):,}"
+            )
+    image_shape = contents.image_shape or _image_shape(source, contents.parts["train"].X)
+    indices, class_names = _encode(source, labels, contents.class_names)
+    splits: dict[str, Split] = {}
+    for split, part in contents.parts.items():
+        _image_shape(source, part.X)
+        X, y = _flatten(part.X), indices[split]
+        if split == "train" and "validation" not in contents.parts:
+            for drawn, rows in _draw(source, y, "test" not in contents.parts, seed).items():
+                splits[drawn] = Split(_as_features(source, X[rows]), y[rows])
+        else:
+            splits[split] = Split(_as_features(source, X), y, part.files)
+    splits = {split: splits[split] for split in SPLIT_NAMES if split in splits}
+    if np.ptp(splits["train"].y) == 0:
+        raise InputError(f"{source}: all training samples are of one class, expected several")
+    pixels = splits["train"].X.dtype == np.uint8
+    full_scale = full_scale or (255.0 if pixels else 1.0)
+    return Table(name, splits, class_names, full_scale, image_shape)
+
+
+def find_arrays(source: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the names of the features "X" and labels "y" of each split, in "train" if none.
+
+    X, y, data, labels and the like count, alone or beside a split: X_train, val_labels.
+
+    Raises
+    ------
+    InputError
+        If two names mean the same, or a split lacks one of the two.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        words = name.lower().split("_")
+        roles = [_ROLE_WORDS[word] for word in words if word in _ROLE_WORDS]
+        splits = [_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS]
+        if len(roles) != 1 or len(splits) > 1 or len(words) != len(roles) + len(splits):
+            continue
+        pair = found.setdefault(splits[0] if splits else "train", {})
+        if roles[0] in pair:
+            raise InputError(f"{source}: both {pair[roles[0]]!r} and {name!r} mean the same")
+        pair[roles[0]] = name
+    for split, pair in found.items():
+        if len(pair) < 2:
+            missing = "labels" if "X" in pair else "features"
+            raise InputError(
+                f"{source}: {split} has no {missing} beside {next(iter(pair.values()))!r}"
+            )
+    if "train" not in found:
+        raise InputError(f"{source}: no arrays X and y, nor X_train and y_train and so on, in it")
+    return found
+
+
+def label_column(names: Sequence[str]) -> int:
+    """Return the place of the column called label, class, target or y, or else of the last."""
+    lowered = [name.strip().lower() for name in names]
+    known = [lowered.index(name) for name in LABEL_COLUMNS if name in lowered]
+    return known[0] if known else len(names) - 1
+
+
+def draw_stratified(
+    y: NDArray[np.intp], fraction: float, generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Return which rows (N,) a split of `fraction` takes: from n of a class, n·fraction ± 1.
+
+    Every 1/fraction-th row is taken of all rows, sorted by class and at random within a class.
+    """
+    order = np.lexsort((generator.random(len(y)), y))
+    taken = np.empty(len(y), np.bool_)
+    taken[order] = np.diff(np.floor(np.arange(len(y) + 1) * fraction + 0.5)) > 0
+    return taken
+
+
+def _draw(
+    source: str, y: NDArray[np.intp], with_test: bool, seed: int
+) -> dict[str, NDArray[np.intp]]:
+    """Return the rows that train, that validate and, if asked, that test."""
+    if len(y) < FEWEST:
+        raise InputError(f"{source}: {len(y)} samples are too few to split, expected {FEWEST}")
+    generator, rest, drawn = np.random.default_rng(seed), np.arange(len(y)), {}
+    for split in ("test", "validation") if with_test else ("validation",):
+        mask = draw_stratified(y[rest], FRACTION * len(y) / len(rest), generator)
+        drawn[split], rest = rest[mask], rest[~mask]
+    return {"train": rest, **drawn}
+
+
+def _image_shape(source: str, X: Any) -> ImageShape | None:
+    """Return (channels, height, width) of images (N, H, W), (N, C, H, W) or (N, H, W, C)."""
+    if X.ndim == 3:
+        return 1, int(X.shape[1]), int(X.shape[2])
+    if X.ndim == 4 and X.shape[1] in (1, 3):
+        return int(X.shape[1]), int(X.shape[2]), int(X.shape[3])
+    if X.ndim == 4 and X.shape[3] in (1, 3):
+        return int(X.shape[3]), int(X.shape[1]), int(X.shape[2])
+    if X.ndim != 2:
+        raise InputError(
+            f"{source}: features of the shape {X.shape}, expected (N, D), (N, H, W), or images "
+            "with 1 or 3 channels"
+        )
+    return None
+
+
+def _flatten(X: Any) -> Features:
+    """Return images as rows (N, D), channel by channel."""
+    if X.ndim == 4 and X.shape[1] not in (1, 3):
+        X = X.transpose(0, 3, 1, 2)
+    flat: Features = X if X.ndim == 2 else X.reshape(len(X), math.prod(X.shape[1:]))
+    return flat
+
+
+def _as_features(source: str, X: Features) -> Features:
+    """Return X in one of the three types, each row in one run of memory."""
+    if X.dtype.kind not in "biuf":
+        raise InputError(f"{source}: features of {str(X.dtype)[:40]}, expected real numbers")
+    dtype = feature_type([X.dtype])
+    if X.dtype == dtype and X.strides[1] == dtype.itemsize:
+        return X
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told as that
+        return np.asarray(X).astype(dtype, order="C")
+
+
+def feature_type(types: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
+    """Return the type in which features of several types are kept."""
+    kinds = set(types)
+    if kinds == {np.dtype(np.uint8)}:
+        return np.dtype(np.uint8)
+    exact = all(kind.itemsize <= 2 or kind.newbyteorder("=") == np.float32 for kind in kinds)
+    return np.dtype(np.float32 if exact else np.float64)
+
+
+def _labels(source: str, labels: Any) -> NDArray[np.integer[Any]] | list[str]:
+    """Return labels as whole numbers (N,) or a list of strings."""
+    if not isinstance(labels, list):
+        y: NDArray[Any] = np.asarray(labels)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        if y.ndim != 1:
+            raise InputError(f"{source}: labels of the shape {y.shape}, expected (N,)")
+        whole = y.dtype.kind == "f" and np.array_equal(y, np.rint(y)) and (abs(y) < 2**53).all()
+        if y.dtype.kind == "b" or whole:
+            y = y.astype(np.int64)
+        if y.dtype.kind in "iu":
+            return y
+        if y.dtype.kind not in "OUT":
+            raise InputError(
+                f"{source}: labels of {str(y.dtype)[:40]}, expected whole numbers or strings"
+            )
+        labels = y.tolist()
+    texts: list[str] = labels
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{source}: a label that is no string among strings")
+    return texts
+
+
+def _encode(
+    source: str,
+    labels: Mapping[str, NDArray[np.integer[Any]] | list[str]],
+    class_names: tuple[str, ...] | None,
+) -> tuple[dict[str, NDArray[np.intp]], tuple[str, ...]]:
+    """Return the class indices of each split, and the class names."""
+    texts = isinstance(next(iter(labels.values())), list)
+    if any(isinstance(some, list) != texts for some in labels.values()):
+        raise InputError(f"{source}: strings are labels in one split and numbers in another")
+    if class_names is not None and not texts:
+        _check_names(source, class_names)
+        return {split: np.asarray(y).astype(np.intp) for split, y in labels.items()}, class_names
+    distinct: set[Any] = set()
+    for some in labels.values():
+        distinct |= set(some if isinstance(some, list) else np.unique(some).tolist())
+    if len(distinct) > MOST_CLASSES:
+        raise InputError(f"{source}: {len(distinct):,} classes, expected at most {MOST_CLASSES:,}")
+    if class_names is not None and (strangers := sorted(distinct - set(class_names))):
+        raise InputError(f"{source}: the label {strangers[0][:40]!r} is not one of the classes")
+    whole = texts and all(re.fullmatch(r"-?[0-9]{1,18}", text) for text in distinct)
+    ordered: Sequence[Any] = class_names or sorted(distinct, key=int if whole else None)
+    names = tuple(map(str, ordered))
+    _check_names(source, names)
+    places = {label: place for place, label in enumerate(ordered)}
+    return {
+        split: np.fromiter(map(places.__getitem__, some), np.intp, len(some))
+        if isinstance(some, list)
+        else np.searchsorted(np.array(ordered), some)
+        for split, some in labels.items()
+    }, names
+
+
+def _check_names(source: str, names: Sequence[str]) -> None:
+    """Raise InputError unless the class names are distinct and can be shown as they are."""
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{source}: two classes are called {twice[:40]!r}")
+    for name in names:
+        hidden = [
+            character
+            for character in name
+            if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+            and character not in _JOINERS
+        ]
+        if hidden:
+            raise InputError(
+                f"{source}: the class name {name[:40]!a} holds a character that cannot be "
+                f"seen, U+{ord(hidden[0]):04X}"
+            )
+        if not name.strip() or len(name) > LONGEST_NAME:
+            raise InputError(
+                f"{source}: the class name {name[:40]!r} has {len(name):,} characters, "
+                f"expected 1 to {LONGEST_NAME} that can be seen"
+            )

@@ -1,0 +1,180 @@
+"""Writes small images, labels and class names as each format's own library does.
+
+Every writer takes a folder, X (N, H, W) uint8 and y (N,), and returns the path to load.
+"""
+
+import csv
+import gzip
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+from PIL import Image
+from safetensors.numpy import save_file
+
+NAMES = ("ant", "bee", "cat")
+
+
+def make_images(N: int = 40, H: int = 4, W: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return X (N, H, W) whose first pixel is the number of its row, and y (N,)."""
+    generator = np.random.default_rng(5)
+    X = generator.integers(0, 256, (N, H, W), dtype=np.uint8)
+    X[:, 0, 0] = np.arange(N)
+    return X, np.arange(N) % len(NAMES)
+
+
+def columns_of(X: np.ndarray, labels: list, label: str = "label") -> dict[str, list]:
+    flat = X.reshape(len(X), -1)
+    return {f"pixel{d}": flat[:, d] for d in range(flat.shape[1])} | {label: labels}
+
+
+def named(y: np.ndarray) -> list[str]:
+    return [NAMES[k] for k in y]
+
+
+def write_npz(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    np.savez(folder / "a.npz", X=X, y=y, class_names=np.array(NAMES))
+    return folder / "a.npz"
+
+
+def write_npz_compressed(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write the names that Keras gives its arrays, strings as labels, features in Fortran order."""
+    n = len(X) * 3 // 4
+    names = np.array(named(y))
+    np.savez_compressed(
+        folder / "a.npz",
+        x_train=np.asfortranarray(X[:n]), y_train=names[:n], x_test=X[n:], y_test=names[n:],
+    )  # fmt: skip
+    return folder / "a.npz"
+
+
+def write_pair(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    np.save(folder / "a.X.npy", X.reshape(len(X), -1))
+    np.save(folder / "a.y.npy", y)
+    return folder / "a.X.npy"
+
+
+def write_npy_folder(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    flat, thirds = X.reshape(len(X), -1), len(X) // 3
+    for name, rows in {
+        "train": slice(thirds), "validation": slice(thirds, 2 * thirds),
+        "test": slice(2 * thirds, None),
+    }.items():  # fmt: skip
+        np.save(folder / f"{name}.X.npy", flat[rows])
+        np.save(folder / f"{name}.y.npy", y[rows])
+    (folder / "classes.txt").write_text("\n".join(NAMES))
+    return folder
+
+
+def write_safetensors(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    save_file(
+        {"features": X, "labels": y}, folder / "a.safetensors", {"class_names": json.dumps(NAMES)}
+    )
+    return folder / "a.safetensors"
+
+
+def write_csv(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    columns = columns_of(X, named(y), "Class")
+    with (folder / "a.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return folder / "a.csv"
+
+
+def write_tsv(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write labels as numbers, in front."""
+    table = np.column_stack([y, X.reshape(len(X), -1)])
+    header = "\t".join(["y", *(f"pixel{d}" for d in range(table.shape[1] - 1))])
+    np.savetxt(folder / "a.tsv", table, "%d", "\t", header=header, comments="")
+    return folder / "a.tsv"
+
+
+def write_parquet(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    pa.parquet.write_table(pa.table(columns_of(X, named(y))), folder / "a.parquet")
+    return folder / "a.parquet"
+
+
+def write_parquet_list(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    features = pa.array(list(X.reshape(len(X), -1)))
+    pa.parquet.write_table(
+        pa.table({"embedding": features, "target": y}), folder / "a.parquet", row_group_size=16
+    )
+    return folder / "a.parquet"
+
+
+def write_feather(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    labels = pa.array(named(y)).dictionary_encode()
+    pa.feather.write_feather(
+        pa.table(columns_of(X, labels)),
+        folder / "a.feather",
+        compression="lz4",
+        chunksize=max(16, len(X) // 10),
+    )
+    return folder / "a.feather"
+
+
+def write_arrow(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write fixed-size lists, not compressed, as NumPy's own bytes lie."""
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(X.reshape(-1)), X[0].size)
+    table = pa.table({"features": flat, "labels": pa.array(named(y), pa.string_view())})
+    with pa.ipc.new_file(folder / "a.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=max(16, len(X) // 10))
+    return folder / "a.arrow"
+
+
+def idx(values: np.ndarray) -> bytes:
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    return header + values.astype(np.uint8).tobytes()
+
+
+def write_idx(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    n = len(X) * 3 // 4
+    for prefix, rows in {"train": slice(n), "t10k": slice(n, None)}.items():
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx(X[rows]))
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(y[rows]))
+    return folder
+
+
+def write_idx_gz(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    for path in list(write_idx(folder, X, y).iterdir()):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    return folder
+
+
+def write_images(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    for row, (picture, name) in enumerate(zip(X, named(y), strict=True)):
+        (folder / name).mkdir(exist_ok=True)
+        Image.fromarray(picture).save(folder / name / f"{row:03}.png")
+    return folder
+
+
+def write_split_images(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    for split, rows in {"train": slice(0, None, 2), "val": slice(1, None, 2)}.items():
+        (folder / split).mkdir()
+        write_images(folder / split, X[rows], y[rows])
+    return folder
+
+
+WRITERS = {
+    writer.__name__.removeprefix("write_"): writer
+    for writer in (
+        write_npz, write_npz_compressed, write_pair, write_npy_folder, write_safetensors, write_csv,
+        write_tsv, write_parquet, write_parquet_list, write_feather, write_arrow, write_idx,
+        write_idx_gz, write_images, write_split_images,
+    )
+}  # fmt: skip
+UNNAMED = {"pair", "tsv", "parquet_list", "idx", "idx_gz"}  # classes are called by their numbers
+PICTURES = {"npz", "npz_compressed", "safetensors", "idx", "idx_gz", "images", "split_images"}
+OWN_SPLITS = {
+    "npy_folder": ("train", "validation", "test"),
+    "npz_compressed": ("train", "test"),
+    "idx": ("train", "test"),
+    "idx_gz": ("train", "test"),
+    "split_images": ("train", "validation"),
+}

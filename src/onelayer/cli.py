@@ -355,7 +355,7 @@ def _run_spec(
 
 
 def _show_plan(spec: "Spec", source: Path | None, resources: dict[str, Any]) -> None:
-    from onelayer.experiments.reproduce import forecast_spec
+    from onelayer.experiments.experiment import forecast_spec
 
     plan = forecast_spec(spec, source, **resources)
     sizes = ", ".join(f"{plan.stacks.count(n)} of {n} models" for n in sorted(set(plan.stacks)))

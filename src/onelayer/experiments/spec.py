@@ -46,8 +46,10 @@ class TrainingSpec(_Section):
 
     The repeats are windowed if `order` is. What training.protocol.Protocol has keeps its meaning.
     `folds` above 1 cross-validates all settings on the training split, `fold_repeats` times over.
-    `select` chooses a setting by that, or by the validation split. `test` says which models see the
-    test split: every one, as a published table of several settings needs, or the chosen one alone.
+    `select` chooses a setting by that, or by the validation split. `optimum` asks for the least
+    cost of every cross-entropy with λ > 0, to measure the curves against. `test` says which models
+    see the test split: every one, as a published table of several settings needs, or the chosen
+    one alone, which is then the only one that is repeated.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 100
@@ -65,6 +67,7 @@ class TrainingSpec(_Section):
     folds: Annotated[int, Field(ge=0)] = 0
     fold_repeats: Annotated[int, Field(ge=1)] = 1
     select: Rule = "best"
+    optimum: bool = False
     test: Literal["all", "selected"] = "all"
 
     @property

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from onelayer.evaluation.ablation import AblationRow
 from onelayer.evaluation.results import BatchCheck, Results
+from onelayer.evaluation.test_log import TestEvaluation, warn_of_second_look
+from onelayer.report.ablation import ablation_tables
 from onelayer.report.blocks import (
     Block,
     Bullets,
@@ -32,14 +35,22 @@ _REDO = """onelayer reproduce spec.json --out again
 onelayer report ."""
 
 
-def compose(results: Results, pictures: Mapping[str, Picture]) -> Report:
-    """Return the report of `results` with the figures that were drawn, by stem."""
+def compose(
+    results: Results,
+    pictures: Mapping[str, Picture],
+    ablation: Sequence[AblationRow] = (),
+    looks: Sequence[TestEvaluation] = (),
+) -> Report:
+    """Return the report of `results` with the figures that were drawn, by stem.
+
+    `ablation` are the rows of its variants, `looks` all that were taken at the test split.
+    """
 
     def picture(*stems: str) -> list[Block]:
         return [pictures[stem] for stem in stems if stem in pictures]
 
     sections = (
-        Section("Summary", (Paragraph(summarise(results), "summary"),)),
+        Section("Summary", (Paragraph(summarise(results), "summary"), *_looks(looks))),
         Section("Data and protocol", (_protocol_table(results), *_repeats(results))),
         Section("Method", tuple(describe_method(results.run))),
         Section("Gradient check", (*_gradient_check(results.checks), *picture("gradient_check"))),
@@ -52,6 +63,7 @@ def compose(results: Results, pictures: Mapping[str, Picture]) -> Report:
             ),
         ),
         Section("Choice of the setting", tuple(choice_tables(results))),
+        Section("What each change is worth", tuple(ablation_tables(ablation))),
         Section("Weight images", tuple(picture("weights"))),
         Section(
             "Where it is wrong",
@@ -72,6 +84,11 @@ def compose(results: Results, pictures: Mapping[str, Picture]) -> Report:
         one_line(results.notice),
         tuple(section for section in sections if section.blocks),
     )
+
+
+def _looks(looks: Sequence[TestEvaluation]) -> Iterator[Block]:
+    if len(looks) > 1:
+        yield Paragraph(warn_of_second_look(looks))
 
 
 def _protocol_table(results: Results) -> Table:

@@ -232,7 +232,12 @@ def tell_stopped(results: Results) -> list[str]:
         if place
     ]
     for model, name in enumerate(names):
-        count = sum(bool(repeat.stopped[model]) for repeat in results.repeats)
+        setting = results.run.settings[model]
+        count = sum(
+            bool(repeat.stopped[repeat.settings.index(setting)])
+            for repeat in results.repeats
+            if setting in repeat.settings
+        )
         if count:
             points.append(
                 f"{name}: stopped in {count} of {count_of(len(results.repeats), 'repeat')}."

@@ -76,6 +76,18 @@ class TrainingSpec(_Section):
         return {name: getattr(self, name) for name in Protocol.__dataclass_fields__}
 
 
+def _expand_grid(given: Any) -> Any:
+    """Put all combinations of the lists of the table `grid` after the settings."""
+    if not isinstance(given, dict) or "grid" not in given:
+        return given
+    rest = {name: value for name, value in given.items() if name != "grid"}
+    values = given["grid"]
+    if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
+        raise ValueError("grid: expected a list of values for each hyperparameter")
+    combinations = [vars(setting) for setting in grid(**values)]
+    return rest | {"settings": [*rest.get("settings", ()), *combinations]}
+
+
 class SettingSpec(_Section):
     """One model, and the test accuracy that was published for it, if any."""
 
@@ -106,7 +118,7 @@ class SettingSpec(_Section):
 class Variant(_Section):
     """The experiment with something changed: what is given here takes the place of the spec's own.
 
-    Without settings of its own it trains the first setting of the spec.
+    Without settings, or a grid of them, it trains the first setting of the spec.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
@@ -114,6 +126,8 @@ class Variant(_Section):
     data: dict[str, Any] = {}
     training: dict[str, Any] = {}
     settings: tuple[SettingSpec, ...] = ()
+
+    _grid = model_validator(mode="before")(_expand_grid)
 
 
 class GradientCheckSpec(_Section):
@@ -130,7 +144,10 @@ class GradientCheckSpec(_Section):
 
 
 class Spec(_Section):
-    """A whole experiment; its name is that of its output folder, too."""
+    """A whole experiment; its name is that of its output folder, too.
+
+    A table `grid`, with a list of values for each hyperparameter, stands for all combinations.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: str
@@ -141,18 +158,7 @@ class Spec(_Section):
     gradient_checks: tuple[GradientCheckSpec, ...] = ()
     variants: tuple[Variant, ...] = ()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_grid(cls, given: Any) -> Any:
-        """Put all combinations of the lists of the table `grid` after the settings."""
-        if not isinstance(given, dict) or "grid" not in given:
-            return given
-        given = dict(given)
-        values = given.pop("grid")
-        if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
-            raise ValueError("grid: expected a list of values for each hyperparameter")
-        combinations = [vars(setting) for setting in grid(**values)]
-        return given | {"settings": [*given.get("settings", ()), *combinations]}
+    _grid = model_validator(mode="before")(_expand_grid)
 
     @model_validator(mode="after")
     def _check_variants(self) -> Self:

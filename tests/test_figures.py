@@ -14,6 +14,7 @@ from onelayer.report import confidence, curves, matrices, style
 from onelayer.report.figures import draw_checks, write_figures
 from onelayer.report.mistakes import draw_mistakes
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.run import CURVES, History
 from test_report import make_check, make_curves, make_results, nan_curves
 
 
@@ -305,3 +306,13 @@ def test_optima_that_no_shown_curve_is_above_draw_no_line_and_no_warning(optimal
     run = make_results(optimal_costs=np.array(optimal)).run
     (ax,) = draw(curves.draw_excess, run, np.array(optimal), [0], "").figure.axes
     assert not any(len(line.get_ydata()) for line in ax.lines)
+
+
+def test_a_run_that_was_measured_once_is_drawn_as_points_and_says_so():
+    run = make_results((0.5,), repeats=()).run
+    curves_of = {name: getattr(run.history, name)[:, -1:] for name in CURVES}
+    run = replace(run, history=History(np.array([4]), **curves_of))
+    drawing = draw(curves.draw_losses, run, [0], "")
+    assert "split, after the last epoch alone." in drawing.caption
+    for line in panels_of(drawing)[0].lines:
+        assert (line.get_marker(), list(line.get_xdata())) == ("o", [4])

@@ -109,6 +109,8 @@ def draw_excess(run: Run, optimal_costs: Values, models: Sequence[int], told: st
 def _when(run: Run) -> str:
     """Say when was measured, and what the dotted lines are if there are any."""
     epochs = run.history.measured
+    if epochs[0] > 0:
+        return "after the last epoch alone"
     every = "every epoch" if len(epochs) == epochs[-1] + 1 else "some epochs"
     kept = "; dotted: the epoch that was kept" if (run.kept != epochs[-1]).any() else ""
     return f"before training (epoch 0) and after {every}{kept}"

@@ -60,3 +60,9 @@ def listing(items: Sequence[str], last: str = "and") -> str:
 def one_line(text: str) -> str:
     """Return the text without line breaks and repeated blanks."""
     return " ".join(text.split())
+
+
+def shortened(name: str, letters: int) -> str:
+    """Return a class name on one line, cut to so many letters."""
+    name = one_line(name)
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"

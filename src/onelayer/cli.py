@@ -1,5 +1,6 @@
 """The command line: parse, then call. What is slow to import is imported by the command."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -313,6 +314,11 @@ def evaluate(
     opened, data = open_model(model, number), load_dataset(dataset, source=source)
     evaluation = evaluate_model(opened, data, split)
     show_evaluation(evaluation)
+    if data.full_scale != opened.full_scale:
+        typer.echo(
+            f"\nnote: the model learned that {opened.full_scale:g} stands for 1, here it is "
+            f"{data.full_scale:g}; values were taken as they are stored"
+        )
     if split == "test" and data.name == opened.dataset and (said := count_look(model, evaluation)):
         typer.echo(f"\n{said}")
 
@@ -345,8 +351,12 @@ def predict(
     rankings = rank_files(opened, files, top)
     if form == "table":
         show_rankings(rankings, quantity)
-    else:
+        return
+    try:
         write_rankings(rankings, quantity, sys.stdout, as_json=form == "json")
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough; what is still in the buffer is let go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command(epilog="Example: onelayer explain model.safetensors cat.png --out why.png")

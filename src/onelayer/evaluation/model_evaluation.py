@@ -69,7 +69,9 @@ def evaluate_model(model: Classifier, data: Dataset, split: str = "test") -> Mod
             f"{model.n_features:,}"
         )
     y = places[samples.y]
-    S = np.concatenate([model.scores(samples.X[rows]) for rows in samples.blocks(BLOCK)])
+    S = np.concatenate(
+        [model.scores(samples.X[rows], rows.start) for rows in samples.blocks(BLOCK)]
+    )
     confusion = np.bincount(y * K + network.predictions(S), minlength=K * K).reshape(K, K)
     softmax = model.link == "softmax"
     calibration = reliability(model.probabilities_of_scores(S), y) if softmax else None

@@ -36,9 +36,9 @@ def rank_files(model: Classifier, files: Iterable[str], top: int = 1) -> Iterato
         blocks = read_unlabelled(file, model.n_features, model.image_shape, model.full_scale)
         for X in blocks:
             try:
-                S = model.scores(X)
+                S = model.scores(X, start)
             except InputError as error:
-                raise InputError(f"{file}, from row {start}: {error}") from error
+                raise InputError(f"{file}: {error}") from error
             values = S if model.link is None else model.probabilities_of_scores(S)
             order = np.argsort(-S, axis=1, kind="stable")[:, :top]
             ranked = np.take_along_axis(values, order, axis=1).tolist()

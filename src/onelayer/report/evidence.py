@@ -26,6 +26,17 @@ _HEAD, _BETWEEN, _FOOT, _BAR = (
     0.75,
 )  # above, between the rows, below, on the right
 _LETTERS = 18  # of a class name
+_WORDS = """\
+Above: W∘x, the evidence of
+each pixel for a class (red)
+or against it (blue). Its sum
+Σ and the bias b make the
+score: s = Σ + b.
+
+Right: the weights W of the
+class as an image, by which
+the scaled pixels x are
+multiplied."""
 _LIMIT = 99.5  # per cent of the evidence inside the range of colours
 
 Array = NDArray[Any]
@@ -68,18 +79,17 @@ def draw_evidence(model: Classifier, picture: Array, top: int) -> Figure:
     board.title(0, "what the model sees", f"{picture.shape[2]} × {picture.shape[1]}", bold=False)
     for column, k in enumerate(classes, 1):
         ax = board.axes(0, column)
-        shown = ax.imshow(
-            maps[column - 1], cmap="RdBu_r", norm=Normalize(-limit, limit), aspect="auto"
-        )
+        shown = ax.imshow(maps[column - 1], cmap="RdBu_r", norm=Normalize(-limit, limit))
         likely = "no probability" if P is None else f"probability {P[k]:.3f}"
         name = shortened(model.class_names[k], _LETTERS)
-        board.title(column, f"{column}. {name}", likely, bold=True)
+        board.title(column, name, likely, bold=True)
         total, bias = float(evidence[column - 1].sum()), float(model.biases[k])
         sums = f"Σ {total:+.3f}, b {bias:+.3f}\nscore {total + bias:+.3f}"
-        _write(ax, 0.5, -4, sums.replace("-", "−"), va="top", linespacing=1.35)
+        ax.set_xlabel(sums.replace("-", "−"), fontsize=8.5, linespacing=1.35)
         _show_image(board.axes(1, column), templates[column - 1])
     board.explain()
     colours = board.figure.colorbar(shown, cax=board.bar(), extend="both")
+    colours.ax.grid(False)
     colours.set_label("evidence of a pixel")
     colours.outline.set_linewidth(0.5)
     return board.figure
@@ -96,7 +106,7 @@ class _Board:
     """A figure with two rows of pictures, of which the first column holds the sample's."""
 
     def __init__(self, classes: int, ratio: float) -> None:
-        self._height = _SIDE * ratio
+        self._height = _SIDE * min(max(ratio, 0.8), 1.5)
         width = 2 * _MARGIN + (classes + 1) * (_SIDE + _GAP) + _BAR
         height = _HEAD + _BETWEEN + _FOOT + 2 * self._height
         self._size = np.array([width, height, width, height])
@@ -126,14 +136,9 @@ class _Board:
             self.figure.text(x, y, text, ha="center", va="bottom", parse_math=False, **style)
 
     def explain(self) -> None:
-        words = (
-            "Above: evidence W∘x of\neach pixel for the class, red,\nor against it, blue. "
-            "Its sum Σ\nand the bias b are the score.\n\n"
-            "Right: the weights W as\nan image, which the score\ncompares the picture with."
-        )
         top = self._size[1] - _HEAD - self._height - _BETWEEN
         x, y = _MARGIN / self._size[0], top / self._size[1]
-        self.figure.text(x, y, words, va="top", fontsize=7.8, color=MUTED, linespacing=1.3)
+        self.figure.text(x, y, _WORDS, va="top", fontsize=7.5, color=MUTED, linespacing=1.3)
 
     def _place(self, left: float, row: int, width: float) -> Axes:
         top = _HEAD + row * (self._height + _BETWEEN)
@@ -146,9 +151,4 @@ class _Board:
 def _show_image(ax: Axes, image: Array) -> None:
     """Show an image (H, W, C): in colour if it has three channels, else grey."""
     grey = image.shape[2] != 3
-    ax.imshow(image.mean(axis=2) if grey else image, cmap="gray", vmin=0, vmax=1, aspect="auto")
-
-
-def _write(ax: Axes, x: float, points: float, text: str, **style: Any) -> None:
-    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    ax.annotate(text, (x, 0), (0, points), ha="center", parse_math=False, **place, **style)
+    ax.imshow(image.mean(axis=2) if grey else image, cmap="gray", vmin=0, vmax=1)

@@ -36,13 +36,18 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
         bins = len(evaluation.reliability.count)
         error = evaluation.reliability.expected_calibration_error
         console.print(f"expected calibration error {error:.4f} ({bins} bins)")
+    console.print("\neach class")
     console.print(_class_table(evaluation))
-    few = len(evaluation.class_names) <= _MATRIX
-    console.print(_confusion_table(evaluation) if few else _worst_confusions(evaluation))
+    if len(evaluation.class_names) <= _MATRIX:
+        console.print("\nconfusion: rows are true classes, columns predicted ones")
+        console.print(_confusion_table(evaluation))
+    else:
+        console.print("\nmost frequent confusions")
+        console.print(_worst_confusions(evaluation))
 
 
 def _class_table(evaluation: ModelEvaluation) -> Table:
-    table, scores = _table("\nEach class"), evaluation.class_scores
+    table, scores = _table(), evaluation.class_scores
     for column in ("class", "precision", "recall", "F1", "samples"):
         table.add_column(column, justify="left" if column == "class" else "right")
     rows = zip(scores.precision, scores.recall, scores.f1, scores.support, strict=True)
@@ -55,7 +60,7 @@ def _class_table(evaluation: ModelEvaluation) -> Table:
 
 
 def _confusion_table(evaluation: ModelEvaluation) -> Table:
-    table = _table("\nConfusion: a row a true class, a column a predicted one")
+    table = _table()
     table.add_column("")
     for k in range(len(evaluation.class_names)):
         table.add_column(f"{k}", justify="right")
@@ -70,7 +75,7 @@ def _confusion_table(evaluation: ModelEvaluation) -> Table:
 def _worst_confusions(evaluation: ModelEvaluation) -> Table:
     C = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
     places = np.argsort(-C, axis=None, kind="stable")[:_CONFUSIONS]
-    table = _table(f"\nMost frequent confusions (of {len(C)} classes)")
+    table = _table()
     for column in ("true class", "predicted", "samples"):
         table.add_column(column, justify="right" if column == "samples" else "left")
     for i, j in zip(*np.unravel_index(places, C.shape), strict=True):
@@ -84,7 +89,7 @@ def show_rankings(rankings: Iterable[Ranking], quantity: str) -> None:
     """Print a table with a line a row and two columns a rank."""
     shown = list(rankings)
     several = any(ranking.row for ranking in shown)
-    table = _table(None)
+    table = _table()
     table.add_column("file", overflow="fold")
     if several:
         table.add_column("row", justify="right")
@@ -117,5 +122,5 @@ def write_rankings(
                 writer.writerow((ranking.file, ranking.row, rank, name, f"{value:.6g}"))
 
 
-def _table(title: str | None) -> Table:
-    return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+def _table() -> Table:
+    return Table(box=None, padding=(0, 2, 0, 0))

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,10 @@ class Classifier:
         """What makes probabilities of scores: "softmax", "sigmoid" (each class alone) or None."""
         return _LINKS[self.hyperparameters.loss]
 
-    def scores(self, X: NDArray[Any]) -> NDArray[Any]:
+    def scores(self, X: NDArray[Any], first_row: int = 0) -> NDArray[Any]:
         """Return the scores (N, K) of stored (unscaled) features X (N, D): equation (1).
+
+        `first_row` is what an error calls the first row of a block.
 
         Raises
         ------
@@ -120,7 +123,9 @@ class Classifier:
             S = network.scores(scaled, self.weights, self.biases)
         wrong = np.flatnonzero(~np.isfinite(S).all(axis=1))
         if wrong.size:
-            raise InputError(f"row {wrong[0]}: a value is missing, infinite or too large")
+            raise InputError(
+                f"row {first_row + wrong[0]}: a value is missing, infinite or too large"
+            )
         return S
 
     def probabilities(self, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -153,13 +158,14 @@ class Classifier:
         Its weights are W·factor, its bias b − W·(factor·shift), computed in float64.
         """
         try:
-            import torch
+            torch: Any = import_module("torch")
         except ImportError as error:
             raise InputError("to_torch needs PyTorch: pip install 'onelayer[torch]'") from error
         W = self.weights * self.scaling.factor
         b = self.biases - W @ self.scaling.shift
         K, D = W.shape
-        linear = torch.nn.Linear(D, K, dtype=getattr(torch, str(self.weights.dtype)))
+        dtype = getattr(torch, str(self.weights.dtype))
+        linear = torch.nn.utils.skip_init(torch.nn.Linear, D, K, dtype=dtype)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(W))
             linear.bias.copy_(torch.from_numpy(b))

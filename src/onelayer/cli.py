@@ -456,13 +456,13 @@ def _run_spec(
     results = reproduce_spec(
         spec, folder, force=force, source=source, announce=typer.echo, **resources
     )
-    _show_results(results)
+    _show_results(results, folder)
     typer.echo(f"report: {folder / 'report.html'}")
     return 0 if all(batch.check.passed for batch in results.checks) else 1
 
 
 def _show_plan(spec: "Spec", source: Path | None, resources: dict[str, Any]) -> None:
-    from onelayer.experiments.reproduce import forecast_spec
+    from onelayer.experiments.experiment import forecast_spec
 
     plan = forecast_spec(spec, source, **resources)
     sizes = ", ".join(f"{plan.stacks.count(n)} of {n} models" for n in sorted(set(plan.stacks)))
@@ -491,13 +491,14 @@ def _yes_or_no(text: str) -> bool:
     return text == "yes"
 
 
-def _show_results(results: "Results") -> None:
+def _show_results(results: "Results", folder: Path) -> None:
     import numpy as np
     from rich.console import Console
     from rich.table import Table
 
-    spread = results.repeat_spread
-    settings = results.run.settings
+    from onelayer.report.labels import setting_labels
+
+    spread, folds = results.repeat_spread, results.cross_validation
     columns = {
         "published": results.published,
         "test": results.test_accuracies,
@@ -507,26 +508,54 @@ def _show_results(results: "Results") -> None:
         "min": spread.min,
         "max": spread.max,
     }
-    orders = f"; mean to max: test, shuffled orders: {spread.repeats}" if spread.repeats else ""
-    title = f"\nAccuracy{orders}"
+    if folds is not None:
+        means, errors = results.selection.means, results.selection.standard_errors
+        columns |= {f"{len(folds.accuracy)} folds": means, "std. error": errors}
+    repeats = f"; mean to max: test, shuffled orders: {spread.repeats}" if spread.repeats else ""
+    title, names = f"\nAccuracy{repeats}; * chosen", setting_labels(results.run)
     table = Table(title=title, caption=results.notice or None, box=None, padding=(0, 2, 0, 0))
     shown = [name for name, values in columns.items() if not np.isnan(values).all()]
-    for column in ("λ", "η", "σ", *shown):
+    table.add_column("setting")
+    for column in shown:
         table.add_column(column, justify="right")
-    for m, setting in enumerate(settings):
-        accuracies = (columns[name][m] for name in shown)
+    for m, name in enumerate(names):
+        accuracies = (columns[column][m] for column in shown)
         table.add_row(
-            f"{setting.l2:g}",
-            f"{setting.learning_rate:g}",
-            f"{setting.init_sd:g}",
+            f"{name} *" if m == results.selected else name,
             *("" if np.isnan(value) else f"{value:.4f}" for value in accuracies),
         )
     Console().print(table)
+    _show_ablation(folder)
     for batch in results.checks:
         typer.echo(f"{batch.name}, λ={batch.l2:g}: {batch.check}")
-    for setting, place in zip(results.run.settings, results.run.stopped, strict=True):
-        if place:
-            typer.echo(f"stopped: {setting} was no longer finite in {place}")
+    for name, stopped, ended in zip(names, results.run.stopped, results.run.ended, strict=True):
+        if stopped:
+            typer.echo(f"stopped: {name} was no longer finite in {stopped}")
+        if ended:
+            typer.echo(f"ended: {name}, {ended}")
+
+
+def _show_ablation(folder: Path) -> None:
+    """Print what the experiment's variants are worth, if it has any."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from onelayer.evaluation.ablation import load_ablation
+
+    rows = load_ablation(folder)
+    if not rows:
+        return
+    table = Table(title="\nVariants: accuracy on the test set", box=None, padding=(0, 2, 0, 0))
+    for column in ("variant", "setting"):
+        table.add_column(column)
+    for column in ("test", "mean", "sd", "gain"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        figures = (row.test, row.mean, row.sd)
+        cells = ("" if figure is None else f"{figure:.4f}" for figure in figures)
+        gain = "" if row.gain is None else f"{row.gain:+.4f}"
+        table.add_row(row.variant, row.setting, *cells, gain)
+    Console().print(table)
 
 
 def _show_check(batch: "BatchCheck") -> None:

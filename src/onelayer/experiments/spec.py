@@ -46,8 +46,10 @@ class TrainingSpec(_Section):
 
     The repeats are windowed if `order` is. What training.protocol.Protocol has keeps its meaning.
     `folds` above 1 cross-validates all settings on the training split, `fold_repeats` times over.
-    `select` chooses a setting by that, or by the validation split. `test` says which models see the
-    test split: every one, as a published table of several settings needs, or the chosen one alone.
+    `select` chooses a setting by that, or by the validation split. `optimum` asks for the least
+    cost of every cross-entropy with λ > 0, to measure the curves against. `test` says which models
+    see the test split: every one, as a published table of several settings needs, or the chosen
+    one alone, which is then the only one that is repeated.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 100
@@ -65,12 +67,25 @@ class TrainingSpec(_Section):
     folds: Annotated[int, Field(ge=0)] = 0
     fold_repeats: Annotated[int, Field(ge=1)] = 1
     select: Rule = "best"
+    optimum: bool = False
     test: Literal["all", "selected"] = "all"
 
     @property
     def protocol(self) -> dict[str, Any]:
         """The fields of training.protocol.Protocol."""
         return {name: getattr(self, name) for name in Protocol.__dataclass_fields__}
+
+
+def _expand_grid(given: Any) -> Any:
+    """Put all combinations of the lists of the table `grid` after the settings."""
+    if not isinstance(given, dict) or "grid" not in given:
+        return given
+    rest = {name: value for name, value in given.items() if name != "grid"}
+    values = given["grid"]
+    if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
+        raise ValueError("grid: expected a list of values for each hyperparameter")
+    combinations = [vars(setting) for setting in grid(**values)]
+    return rest | {"settings": [*rest.get("settings", ()), *combinations]}
 
 
 class SettingSpec(_Section):
@@ -103,7 +118,7 @@ class SettingSpec(_Section):
 class Variant(_Section):
     """The experiment with something changed: what is given here takes the place of the spec's own.
 
-    Without settings of its own it trains the first setting of the spec.
+    Without settings, or a grid of them, it trains the first setting of the spec.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
@@ -111,6 +126,8 @@ class Variant(_Section):
     data: dict[str, Any] = {}
     training: dict[str, Any] = {}
     settings: tuple[SettingSpec, ...] = ()
+
+    _grid = model_validator(mode="before")(_expand_grid)
 
 
 class GradientCheckSpec(_Section):
@@ -127,7 +144,10 @@ class GradientCheckSpec(_Section):
 
 
 class Spec(_Section):
-    """A whole experiment; its name is that of its output folder, too."""
+    """A whole experiment; its name is that of its output folder, too.
+
+    A table `grid`, with a list of values for each hyperparameter, stands for all combinations.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: str
@@ -138,18 +158,7 @@ class Spec(_Section):
     gradient_checks: tuple[GradientCheckSpec, ...] = ()
     variants: tuple[Variant, ...] = ()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_grid(cls, given: Any) -> Any:
-        """Put all combinations of the lists of the table `grid` after the settings."""
-        if not isinstance(given, dict) or "grid" not in given:
-            return given
-        given = dict(given)
-        values = given.pop("grid")
-        if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
-            raise ValueError("grid: expected a list of values for each hyperparameter")
-        combinations = [vars(setting) for setting in grid(**values)]
-        return given | {"settings": [*given.get("settings", ()), *combinations]}
+    _grid = model_validator(mode="before")(_expand_grid)
 
     @model_validator(mode="after")
     def _check_variants(self) -> Self:

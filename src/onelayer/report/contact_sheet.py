@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import Dataset
 from onelayer.errors import InputError
-from onelayer.report.labels import one_line
+from onelayer.report.labels import shortened
 from onelayer.report.style import MUTED, look
 from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.augmentation import Augmentation, augment, check_augmentation
@@ -47,7 +47,7 @@ def write_contact_sheet(
 def draw_contact_sheet(data: Dataset, augmentation: Augmentation, rows: int, seed: int) -> Figure:
     """Return the sheet of `write_contact_sheet`, drawn so that small pixels stay squares."""
     classes = list(_choose(data, augmentation, rows, seed))
-    names = [_short(name) for name in data.class_names[: len(classes)]]
+    names = [shortened(name, _LETTERS) for name in data.class_names[: len(classes)]]
     _, H, W, _ = classes[0].shape
     gap = max(1, round(W / 12))
     blocks = [_lay_out(images, rows, gap) for images in classes]
@@ -128,8 +128,3 @@ def _write_above(ax: Axes, x: float, points: float, text: str, **style: Any) -> 
         "va": "bottom",
     }
     ax.annotate(text, (x - 0.5, 1), (0, points), parse_math=False, **place, **style)
-
-
-def _short(name: str) -> str:
-    name = one_line(name)
-    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"

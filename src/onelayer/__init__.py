@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from onelayer.data.in_memory import dataset_from
     from onelayer.errors import InputError
     from onelayer.model.gradient_check import GradientCheck, check_gradient
+    from onelayer.training.classifier import Classifier, load_model, model_of
     from onelayer.training.hyperparameters import Hyperparameters, grid
     from onelayer.training.loop import train
     from onelayer.training.run import Run, load_run
 
 _HOMES = {
+    "Classifier": "training.classifier",
     "Dataset": "data.dataset",
     "GradientCheck": "model.gradient_check",
     "Hyperparameters": "training.hyperparameters",
@@ -24,11 +26,14 @@ _HOMES = {
     "dataset_from": "data.in_memory",
     "grid": "training.hyperparameters",
     "load_dataset": "data.catalog",
+    "load_model": "training.classifier",
     "load_run": "training.run",
+    "model_of": "training.classifier",
     "train": "training.loop",
 }
 
 __all__ = [
+    "Classifier",
     "Dataset",
     "GradientCheck",
     "Hyperparameters",
@@ -39,7 +44,9 @@ __all__ = [
     "dataset_from",
     "grid",
     "load_dataset",
+    "load_model",
     "load_run",
+    "model_of",
     "train",
 ]
 

@@ -13,7 +13,7 @@ from onelayer.data.dataset import Dataset
 from onelayer.errors import InputError
 from onelayer.report.labels import shortened
 from onelayer.report.style import MUTED, look
-from onelayer.storage import atomic_file
+from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.augmentation import Augmentation, augment, check_augmentation
 
 COLUMNS = 10  # images in a row
@@ -39,10 +39,7 @@ def write_contact_sheet(
         If the data are not images, the augmentation does not suit them, or `path` does not end in
         .png or exists while `force` is not given.
     """
-    if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: expected a name that ends in .png")
-    if path.exists() and not force:
-        raise InputError(f"{path}: exists; add --force to replace it")
+    check_output_file(path, (".png",), force=force)
     with look(), atomic_file(path) as temporary:
         draw_contact_sheet(data, augmentation, rows, seed).savefig(temporary, format="png")
 

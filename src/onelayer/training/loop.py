@@ -93,6 +93,7 @@ def train(
         settings=tuple(settings),
         protocol={
             "dataset": data.name,
+            "full_scale": data.full_scale,
             "train_samples": len(data.train),
             "validation_samples": 0 if data.validation is None else len(data.validation),
             **asdict(shared),

@@ -155,6 +155,15 @@ def test_an_interrupted_training_keeps_what_was_told_to_mlflow_as_failed(tmp_pat
     assert (metrics, status) == ({"train_loss": [(0, 0.5)]}, "FAILED")
 
 
+def test_an_experiment_that_mlflow_has_deleted_ends_in_one_line(tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    train_tracked(f"mlflow:{tmp_path}", SETTINGS[:1], epochs=0)
+    client = mlflow.MlflowClient(tmp_path.as_uri())
+    client.delete_experiment(client.get_experiment_by_name("made").experiment_id)
+    with pytest.raises(InputError, match=r"MLflow cannot write there: .*active"):
+        train_tracked(f"mlflow:{tmp_path}", SETTINGS[:1], epochs=0)
+
+
 def test_nothing_is_written_before_training_begins(tmp_path):
     pytest.importorskip("tensorboard")
     with open_tracker(f"tensorboard:{tmp_path / 'tb'}", "made", SETTINGS, {}):

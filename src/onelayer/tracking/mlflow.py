@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from onelayer.errors import InputError
@@ -22,16 +23,20 @@ def follow(folder: Path, experiment: str, models: Mapping[str, Parameters]) -> I
     try:
         from mlflow import MlflowClient
         from mlflow.entities import Metric, Param
+        from mlflow.exceptions import MlflowException
     except ImportError as error:
         raise InputError("mlflow: pip install 'onelayer[mlflow]' to track") from error
     client = MlflowClient(folder.resolve().as_uri())
     names = list(models)
     runs: dict[int, str] = {}
 
-    def begin(model: int) -> str:
+    @cache
+    def number() -> str:
         known = client.get_experiment_by_name(experiment)
-        number = known.experiment_id if known else client.create_experiment(experiment)
-        run: str = client.create_run(number, run_name=names[model]).info.run_id
+        return str(known.experiment_id if known else client.create_experiment(experiment))
+
+    def begin(model: int) -> str:
+        run: str = client.create_run(number(), run_name=names[model]).info.run_id
         params = [Param(name, str(value)) for name, value in models[names[model]].items()]
         client.log_batch(run, params=params, synchronous=True)
         return run
@@ -47,6 +52,8 @@ def follow(folder: Path, experiment: str, models: Mapping[str, Parameters]) -> I
     try:
         yield log
         status = "FINISHED"
+    except MlflowException as error:
+        raise InputError(f"{folder}: MLflow cannot write there: {error.message}") from error
     finally:
         for run in runs.values():
             client.set_terminated(run, status)

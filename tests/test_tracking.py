@@ -122,6 +122,13 @@ def test_mlflow_reads_back_every_curve_of_every_model(tmp_path):
         assert status == "FINISHED"
 
 
+def test_trainings_one_right_after_another_stay_apart(tmp_path):
+    pytest.importorskip("tensorboard")
+    for _ in range(2):
+        train_tracked(f"tensorboard:{tmp_path}", SETTINGS[:1], epochs=0)
+    assert len(list(tmp_path.rglob("events.out.tfevents.*"))) == 2
+
+
 def test_what_is_not_known_is_not_told(tmp_path):
     pytest.importorskip("tensorboard")
     settings = [Hyperparameters(l2=10.0, learning_rate=1e4), Hyperparameters()]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from onelayer.errors import InputError
@@ -23,15 +24,16 @@ def follow(folder: Path, experiment: str, models: Mapping[str, Parameters]) -> I
     except ImportError as error:
         raise InputError("tensorboard: pip install 'onelayer[tensorboard]' to track") from error
     began = time.time()
-    training = folder / experiment / time.strftime("%Y-%m-%d-%H%M%S", time.localtime(began))
+    moment = datetime.fromtimestamp(began).strftime("%Y-%m-%d-%H%M%S.%f")
     names = list(models)
 
     def log(model: int, epoch: int, values: Mapping[str, float]) -> None:
         # Windows allows no colon in a name, and schedules have some.
-        path = training / names[model].replace(":", "-") / f"events.out.tfevents.{began:.0f}"
+        run = folder / experiment / moment / names[model].replace(":", "-")
+        path = run / f"events.out.tfevents.{began:.0f}"
         events = []
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            run.mkdir(parents=True, exist_ok=True)
             events.append(Event(wall_time=began, file_version="brain.Event:2"))
             hyperparameters = hparams_pb(dict(models[names[model]]))
             events.append(Event(wall_time=began, summary=hyperparameters))

@@ -132,6 +132,26 @@ def _of_each_model(text: str) -> Any:
     return typer.Option(help=text, rich_help_panel="Of each model, one value or several: 0,0.1")
 
 
+def _take_from_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Let what the file sets stand wherever the command line says nothing."""
+    if path is None:
+        return path
+    from onelayer.experiments.config_file import load_config
+
+    parameters = {name.lstrip("-"): each for each in context.command.params for name in each.opts}
+    del parameters["config"]
+    context.default_map = {}
+    for option, text in load_config(path, parameters).items():
+        parameter = parameters[option]
+        value = [text] if parameter.multiple else text
+        try:
+            parameter.process_value(context, value)
+        except typer.BadParameter as error:
+            raise InputError(f"{path}: {option}: found {text!r}; {error.message}") from error
+        context.default_map[parameter.name] = value
+    return path
+
+
 @app.command(epilog="Example: onelayer train cifar10 --l2 0,0.1,1 --learning-rate 0.01,0.001")
 def train(
     dataset: Dataset = "cifar10",
@@ -191,6 +211,18 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and orders.")] = 0,
     threads: Threads = None,
     memory: Annotated[float, typer.Option(help="GB that a stack may take while training.")] = 1.0,
+    track: Annotated[
+        str | None,
+        typer.Option(help="Follow every model elsewhere: tensorboard:FOLDER or mlflow:FOLDER."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            is_eager=True,
+            callback=_take_from_file,
+            help="A TOML file of these options, for those that are not given here.",
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say the stacks, memory and time, and train nothing.")
     ] = False,
@@ -199,37 +231,19 @@ def train(
     force: Force = False,
 ) -> None:
     """Train a grid of settings in one pass; the chosen one is evaluated on the test split."""
-    from onelayer.experiments.spec import spec_of_grid
+    from onelayer.experiments.spec import TrainingSpec, spec_of_grid
     from onelayer.training.hyperparameters import DEFAULTS
 
     given = locals()
     values = {name: _values(name, given[name], DEFAULTS[name]) for name in DEFAULTS if given[name]}
     data = {"scaling": scaling} | ({} if validation is None else {"validation": validation})
-    spec = spec_of_grid(
-        dataset,
-        values,
-        data=data,
-        batch_size=batch_size,
-        epochs=epochs,
-        order=order,
-        orders=orders,
-        augmentation=augmentation,
-        class_weight=class_weight,
-        evaluate_every=evaluate_every,
-        keep=keep,
-        patience=patience,
-        time_limit=time_limit,
-        folds=folds,
-        fold_repeats=fold_repeats,
-        select=select,
-        dtype=dtype,
-        seed=seed,
-    )
+    training = {name: given[name] for name in TrainingSpec.model_fields if name in given}
+    spec = spec_of_grid(dataset, values, data=data, **training)
     resources = {"threads": threads, "memory": int(memory * 1e9)}
     if plan:
         _show_plan(spec, source, resources)
     else:
-        _run_spec(spec, out, source, force, **resources)
+        _run_spec(spec, out, source, force, track=track, **resources)
 
 
 @app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")

@@ -23,7 +23,7 @@ from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
 from onelayer.model.gradient_check import check_layer
 from onelayer.progress import progress_bar
 from onelayer.training.cross_validation import CrossValidation, cross_validate
-from onelayer.training.epochs import Curves
+from onelayer.training.epochs import Curves, OnEpoch
 from onelayer.training.forecast import Forecast, forecast
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import initial_parameters, train
@@ -58,18 +58,25 @@ def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
 
 
 def run_experiment(
-    spec: Spec, data: Dataset, *, optima: Path | None = None, **resources: Any
+    spec: Spec,
+    data: Dataset,
+    *,
+    optima: Path | None = None,
+    follow: OnEpoch | None = None,
+    **resources: Any,
 ) -> Results:
     """Check the gradients, train, choose, repeat in shuffled orders, evaluate on the test split.
 
     `optima` is the file in which the least costs are kept that are found on the way (see
     optima_of). Where only the chosen setting may see the test split, only that one is repeated.
+    `follow` is called after every epoch of the training, but not of the folds and repeats.
     """
     checks = tuple(run_checks(spec, data))
     settings = [setting.hyperparameters for setting in spec.settings]
     folds = _cross_validate(spec, data, settings, **resources)
     order, seed = spec.training.order, spec.training.seed
-    run = _train(spec, data, settings, order, seed, "training: epoch", **resources)
+    title = "training: epoch"
+    run = _train(spec, data, settings, order, seed, title, follow=follow, **resources)
     selection = choose(run, folds, spec.training.select)
     all_tested = spec.training.test == "all"
     tested = list(range(len(settings))) if all_tested else [selection.chosen]
@@ -150,15 +157,19 @@ def _train(
     order: str,
     seed: int,
     title: str,
+    *,
+    follow: OnEpoch | None = None,
     **resources: Any,
 ) -> Run:
     protocol = spec.training
     with progress_bar(title, protocol.epochs) as update:
 
-        def show(epoch: int, curves: Curves) -> None:
+        def show(epoch: int, curves: Curves, models: range) -> None:
             known = curves.get("train_loss", np.empty((0, epoch + 1)))[:4, epoch]
             words = " ".join(f"{loss:.3f}" for loss in known if np.isfinite(loss))
             update(epoch, f"loss {words}{' …' if len(settings) > 4 else ''}" if words else "")
+            if follow is not None:
+                follow(epoch, curves, models)
 
         return train(
             data,
@@ -201,7 +212,7 @@ def _cross_validate(
             settings,
             weights,
             scaling=spec.data.scaling,
-            on_epoch=lambda epoch, _: update(epoch, ""),
+            on_epoch=lambda epoch, *_: update(epoch, ""),
             **protocol.protocol,
             **resources,
         )

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from onelayer.progress import progress_bar
 from onelayer.report.figures import draw_checks
 from onelayer.report.page import write_report
 from onelayer.storage import atomic_file, output_folder
+from onelayer.tracking.trackers import open_tracker
+from onelayer.training.classifier import save_model_of
+from onelayer.training.epochs import OnEpoch
 
 SPEC_FILE = "spec.json"
 OPTIMA_FILE = "optima.json"
@@ -37,30 +40,41 @@ def reproduce(
     force: bool = False,
     source: Path | None = None,
     announce: Callable[[str], None] = print,
+    track: str | None = None,
     **resources: Any,
 ) -> Results:
     """Run `spec` and fill the folder `out`: runs, checks, tables, figures, report.
 
     `source` is where the user keeps the data set, if not in the cache; `resources` are the threads
-    and the memory of onelayer.train. If the data set cannot be
-    had at all, scikit-learn's digits stand in; the notice of that goes to `announce` before
-    anything else happens, and into every table. `out` gets all of it or, on any error, nothing.
+    and the memory of onelayer.train. `track` names a tracker (see open_tracker) of the training.
+    If the data set cannot be had at all, scikit-learn's digits stand in; the notice of that goes to
+    `announce` before anything else happens, and into every table. `out` gets all of it or, on any
+    error, nothing.
 
     Raises
     ------
     InputError
-        If `out` exists and `force` is not given, or the spec does not fit the data.
+        If `out` exists and `force` is not given, the spec does not fit the data, or there is no
+        such tracker.
     """
     looks = read_test_log(out)
-    with output_folder(out, force=force) as staging:
+    with output_folder(out, force=force) as staging, _tracker(track, spec) as follow:
         if (out / OPTIMA_FILE).is_file():  # what an earlier run found
             shutil.copy(out / OPTIMA_FILE, staging)
-        results = _run(spec, staging, source, announce, **resources)
+        results = _run(spec, staging, source, announce, follow=follow, **resources)
         rows = _run_variants(spec, results, staging, source, announce, **resources)
         _log_look(results, looks, staging, announce)
         with progress_bar("drawing the report", None):
             write_report(results, staging, rows, looks)
     return results
+
+
+def _tracker(target: str | None, spec: Spec) -> AbstractContextManager[OnEpoch | None]:
+    if target is None:
+        return nullcontext()
+    settings = [setting.hyperparameters for setting in spec.settings]
+    shared = {"dataset": spec.data.dataset, "scaling": spec.data.scaling}
+    return open_tracker(target, spec.name, settings, shared | spec.training.protocol)
 
 
 def _run(
@@ -76,6 +90,7 @@ def _run(
         announce(data.notice)
     results = run_experiment(spec, data, optima=folder / OPTIMA_FILE, **resources)
     results.save(folder)
+    save_model_of(results.run, results.selected, folder)
     with atomic_file(folder / SPEC_FILE) as path:
         path.write_text(spec.model_dump_json(indent=1) + "\n", "utf-8")
     return results

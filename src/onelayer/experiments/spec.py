@@ -1,16 +1,17 @@
 """A published experiment as data: what a TOML spec may say."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from onelayer.data.batches import Order
 from onelayer.data.catalog import DEFAULT
 from onelayer.data.scaling import Method as ScalingMethod
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.selection import Rule
+from onelayer.experiments.complaints import plain_words
+from onelayer.experiments.config_file import read_table
 from onelayer.model import derivatives, gradient_check
 from onelayer.training.hyperparameters import DEFAULTS, Hyperparameters, grid
 from onelayer.training.protocol import Dtype, Keep, Protocol
@@ -174,12 +175,16 @@ class Spec(_Section):
         return [self._of_variant(variant) for variant in self.variants]
 
     def _of_variant(self, variant: Variant) -> "Spec":
+        with plain_words(DataSpec, f"variant {variant.name}: data: "):
+            data = DataSpec.model_validate(self.data.model_dump() | variant.data)
+        with plain_words(TrainingSpec, f"variant {variant.name}: training: "):
+            training = TrainingSpec.model_validate(self.training.model_dump() | variant.training)
         return Spec(
             name=f"{self.name}-{variant.name}",
             title=variant.title,
             source=self.source,
-            data=DataSpec.model_validate(self.data.model_dump() | variant.data),
-            training=TrainingSpec.model_validate(self.training.model_dump() | variant.training),
+            data=data,
+            training=training,
             settings=variant.settings or self.settings[:1],
         )
 
@@ -197,9 +202,15 @@ def adjust(spec: Spec, **asked: int | None) -> Spec:
     """Return the spec with the parts of its training protocol that are not None replaced.
 
     With another number of epochs its published accuracies no longer belong to it and are dropped.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range: names the key.
     """
     changes = {name: value for name, value in asked.items() if value is not None}
-    training = TrainingSpec.model_validate(spec.training.model_dump() | changes)
+    with plain_words(TrainingSpec):
+        training = TrainingSpec.model_validate(spec.training.model_dump() | changes)
     settings = spec.settings
     if training.epochs != spec.training.epochs:
         settings = tuple(s.model_copy(update={"published_accuracy": None}) for s in settings)
@@ -221,16 +232,18 @@ def spec_of_grid(
     """
     settings = [SettingSpec(**vars(setting)) for setting in grid(**values)]
     name = Path(dataset).resolve().name  # of a folder the last part alone: runs/ comes before it
-    try:
+    with plain_words(DataSpec):
+        chosen = DataSpec(dataset=dataset, **data)
+    with plain_words(TrainingSpec):
+        protocol = TrainingSpec(test="selected", **training)
+    with plain_words(Spec):
         return Spec(
             name=name,
             title=f"Training on {name}",
-            data=DataSpec(dataset=dataset, **data),
-            training=TrainingSpec(test="selected", **training),
+            data=chosen,
+            training=protocol,
             settings=tuple(settings),
         )
-    except ValidationError as error:
-        raise InputError(_first_line(error)) from error
 
 
 def shipped_specs() -> dict[str, Path]:
@@ -253,20 +266,5 @@ def load_spec(name: str) -> Spec:
         if path.suffix in (".toml", ".json") or path.parent != Path():
             raise InputError(f"{path}: no such spec file")
         raise unknown_name("spec", name, shipped_specs())
-    try:
-        text = path.read_text("utf-8")
-        if path.suffix == ".json":
-            return Spec.model_validate_json(text)
-        return Spec.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from error
-    except ValidationError as error:
-        raise InputError(f"{path}: {_first_line(error)}") from error
-
-
-def _first_line(error: ValidationError) -> str:
-    """Say the first of pydantic's complaints in one line."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    found = "" if first["type"] == "missing" else f", found {first['input']!r}"
-    return f"{place or 'the file'}: {first['msg'].lower()}{found}"
+    with plain_words(Spec, f"{path}: "):
+        return Spec.model_validate(read_table(path))

@@ -95,6 +95,7 @@ def cross_validate(
                 models[some],
                 shared,
                 _measure_held_out,
+                models=chosen,
                 weights=own,
                 on_epoch=on_epoch,
                 deadline=shared.deadline(begin, chosen.stop / len(models)),

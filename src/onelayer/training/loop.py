@@ -47,8 +47,9 @@ def train(
     ("balanced", or a number for each class): the loss of a batch is then Σ w l / Σ w, and so are
     the curves of the training split. `threads` defaults to all cores, `engine` to the fastest that
     this machine has. Where the models need more than `memory` bytes to train, they are cut into
-    several stacks, one after another. `on_epoch(epoch, curves)` is called, stack by stack, before
-    the first epoch and after every one; each curve is (M, E + 1), NaN where nothing is known.
+    several stacks, one after another. `on_epoch(epoch, curves, models)` is called, stack by stack,
+    before the first epoch and after every one: `models` is the range of the settings that are in
+    the stack, and each of its curves is (len(models), E + 1), NaN where nothing is known.
 
     A model whose scores or cost are no longer finite is stopped, and Run.stopped says where; the
     others go on.
@@ -83,6 +84,7 @@ def train(
                     settings[some],
                     shared,
                     partial(_measure_splits, data=data, weights=own),
+                    models=models,
                     weights=own,
                     on_epoch=on_epoch,
                     deadline=shared.deadline(begin, models.stop / len(settings)),

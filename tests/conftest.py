@@ -3,10 +3,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from onelayer.data import cache, cifar
 from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import Dataset
+
+# The same examples everywhere, and no verdict on the speed of a machine that others use, too.
+settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -221,6 +221,15 @@ def test_evaluation_covers_every_row_once(engine, N):
 
 
 @any_engine
+@pytest.mark.parametrize("K", [2, 3, 17])
+def test_equal_scores_cost_log_k_and_predict_the_first_class(engine, K):
+    split, weights, biases, options, scaling = problem(2, K, 20)
+    losses, hits = engine(0 * weights, 0 * biases, scaling=scaling, **options).evaluate(split)
+    assert losses == pytest.approx(np.log(K), rel=3e-7)
+    np.testing.assert_array_equal(hits, np.mean(split.y == 0))
+
+
+@any_engine
 def test_rows_of_a_strided_read_only_view_are_read_in_place(engine):
     split, weights, biases, models, scaling = problem(2, 3, 40)
     records = np.zeros((len(split), 41), np.uint8)

@@ -14,10 +14,13 @@ from made import make_data
 from onelayer.data.dataset import Split
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies, confusion_matrices, predict
-from onelayer.evaluation.results import BatchCheck, Results, best_by_validation, load_results
+from onelayer.evaluation.predictions import ask_together, keep_predictions
+from onelayer.evaluation.results import BatchCheck, Results, load_results
+from onelayer.evaluation.selection import choose
 from onelayer.evaluation.statistics import spread, wilson_interval
 from onelayer.evaluation.weight_images import total_variation, weight_images
 from onelayer.model.gradient_check import check_layer
+from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.hyperparameters import grid
 from onelayer.training.loop import initial_parameters, train
 
@@ -125,6 +128,18 @@ def make_results(run, repeats=2):
         confusion=confusion_matrices(run, DATA.test),
         repeat_accuracies=np.array(repeated).reshape(-1, 2),
         checks=(BatchCheck("small", 9, 0.5, check_layer(X, y, W, b, 0.5)),),
+        selection=choose(run, None),
+        cross_validation=make_folds(),
+        predictions=keep_predictions(DATA, run, [0, 1], choose(run, None).chosen),
+        ensembles=(ask_together("settings", [(run, [0, 1])], DATA.test),),
+        optimal_costs=np.array([0.5, np.nan]),
+    )
+
+
+def make_folds():
+    generator = np.random.default_rng(0)
+    return CrossValidation(
+        *(generator.random((3, 2, *tail)) for tail in ((), (), (4,), (4,))), 40, 20
     )
 
 
@@ -137,6 +152,11 @@ def test_stored_results_come_back_with_every_number(run, tmp_path, repeats):
     np.testing.assert_array_equal(back.published, results.published)
     np.testing.assert_array_equal(back.repeat_accuracies, results.repeat_accuracies)
     assert len(back.repeats) == repeats
+    for part in ("selection", "cross_validation"):
+        for name, value in vars(getattr(results, part)).items():
+            np.testing.assert_array_equal(getattr(getattr(back, part), name), value)
+    assert back.ensembles == results.ensembles
+    np.testing.assert_array_equal(back.optimal_costs, results.optimal_costs)
     ours, theirs = results.checks[0].check, back.checks[0].check
     np.testing.assert_allclose(theirs.errors_W, ours.errors_W, rtol=1e-6)
     np.testing.assert_allclose(theirs.errors_b, ours.errors_b, rtol=1e-6)
@@ -157,12 +177,3 @@ def test_history_csv_has_a_row_for_each_model_and_epoch(run, tmp_path):
 def test_results_that_are_not_there_are_named(tmp_path):
     with pytest.raises(InputError, match=r"results\.json: not found"):
         load_results(tmp_path)
-
-
-def test_a_stopped_model_is_never_selected(run):
-    curve = run.history.validation_accuracy.copy()
-    curve[:, -1] = [np.nan, 0.1]
-    assert (
-        best_by_validation(replace(run, history=replace(run.history, validation_accuracy=curve)))
-        == 1
-    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onelayer.evaluation.metrics import accuracies, confusion_matrices
-from onelayer.experiments.reproduce import run_checks
+from onelayer.experiments.experiment import run_checks
 from onelayer.experiments.spec import adjust, load_spec
 from onelayer.training.loop import train
 

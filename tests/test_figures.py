@@ -1,14 +1,20 @@
 """Figures: which there are, what they show, and that nothing is drawn off the picture."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from sklearn.metrics import log_loss
 
-from onelayer.report import curves, matrices, style
+from onelayer.evaluation.calibration import brier_score, fit_temperature, reliability
+from onelayer.evaluation.predictions import Scored
+from onelayer.report import confidence, curves, matrices, style
 from onelayer.report.figures import draw_checks, write_figures
+from onelayer.report.mistakes import draw_mistakes
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.run import CURVES, History
 from test_report import make_check, make_curves, make_results, nan_curves
 
 
@@ -114,8 +120,9 @@ def test_many_settings_are_cut_to_the_best_and_the_caption_says_so(tmp_path, mon
     monkeypatch.setattr(curves, "PANELS", 2)
     results = make_results(image_shape=None, checks=())
     pictures = write_figures(results, tmp_path / "figures")
-    assert set(pictures) == {"curves", "accuracy_curves", "confusion"}
-    assert "Shown: the 2 of 3 settings with the best" in pictures["curves"].caption
+    figures = {"curves", "accuracy_curves", "confusion", "true_class", "reliability"}
+    assert set(pictures) == figures
+    assert "Shown: the chosen one of 3 settings and the 1 other" in pictures["curves"].caption
     assert "λ=0, " not in pictures["curves"].alt
     assert "λ=0.2, η=0.01" in pictures["curves"].alt
 
@@ -128,13 +135,23 @@ def test_nothing_is_drawn_outside_of_the_figure():
         draw(matrices.draw_gradient_checks, results.checks),
         draw(curves.draw_losses, results.run, [0, 1, 2], ""),
     ]
+    test = results.predictions.test
+    drawings += [
+        draw(draw_mistakes, results, results.predictions.mistakes),
+        draw(confidence.draw_true_class, results, test),
+        draw(confidence.draw_reliability, results, test),
+    ]
     for drawing in drawings:
-        width, height = drawing.figure.get_size_inches()
-        box = drawing.figure.get_tightbbox()
-        assert box.x0 > -0.03, drawing.stem
-        assert box.y0 > -0.03, drawing.stem
-        assert box.x1 < width + 0.03, drawing.stem
-        assert box.y1 < height + 0.03, drawing.stem
+        assert_inside(drawing)
+
+
+def assert_inside(drawing):
+    width, height = drawing.figure.get_size_inches()
+    box = drawing.figure.get_tightbbox()
+    assert box.x0 > -0.03, drawing.stem
+    assert box.y0 > -0.03, drawing.stem
+    assert box.x1 < width + 0.03, drawing.stem
+    assert box.y1 < height + 0.03, drawing.stem
 
 
 def test_a_readers_matplotlibrc_changes_nothing(tmp_path, monkeypatch):
@@ -164,3 +181,138 @@ def test_colours_of_the_two_splits_differ_in_lightness_too():
     ]
     lightness = [np.dot((0.2126, 0.7152, 0.0722), channel) for channel in channels]
     assert abs(lightness[0] - lightness[1]) > 0.05
+
+
+def test_histograms_of_the_true_class_are_the_counts_of_right_and_wrong():
+    results = make_results(samples=50)
+    test = results.predictions.test
+    panels = draw(confidence.draw_true_class, results, test).figure.axes
+    true = test.probabilities()[:, 0]
+    right = test.scores.argmax(axis=1) == 0
+    for panel, rows, word in zip(panels, (right, ~right), ("right", "wrong"), strict=True):
+        (bars,) = panel.patches
+        np.testing.assert_array_equal(
+            bars.get_data().values, np.histogram(true[rows], 20, (0, 1))[0]
+        )
+        assert panel.get_title() == f"{word}: {rows.sum()} of 50 samples"
+
+
+def test_reliability_bars_are_the_accuracies_before_and_after_the_temperature():
+    results = make_results(samples=500)
+    test, validation = results.predictions.test, results.predictions.validation
+    first, second, *_ = draw(confidence.draw_reliability, results, test).figure.axes
+    T = fit_temperature(validation.scores, validation.y).temperature
+    for panel, temperature in ((first, 1.0), (second, T)):
+        bins = reliability(test.probabilities(temperature), test.y)
+        bars = [patch.get_height() for patch in panel.containers[0]]
+        np.testing.assert_allclose(bars, bins.accuracy[bins.count > 0])
+        gaps = [patch.get_height() for patch in panel.containers[1]]
+        filled = bins.count > 0
+        np.testing.assert_allclose(gaps, np.abs(bins.accuracy - bins.confidence)[filled])
+    assert second.get_title() == f"after temperature scaling, T = {T:.4g}"
+
+
+def test_calibration_table_gives_the_measures_of_both_temperatures():
+    results = make_results(samples=500)
+    test, validation = results.predictions.test, results.predictions.validation
+    _, table = confidence.confidence_blocks(results)
+    T = fit_temperature(validation.scores, validation.y).temperature
+    for row, temperature in zip(table.rows, (1.0, T), strict=True):
+        P = test.probabilities(temperature)
+        assert row[4:] == (
+            f"{brier_score(P, test.y):.4f}",
+            f"{log_loss(test.y, P, labels=range(3)):.4f}",
+        )
+        error = reliability(P, test.y).expected_calibration_error
+        assert row[2] == f"{error:.4f}"
+
+
+@pytest.mark.parametrize(
+    ("validation", "sentence"),
+    [
+        (None, "Without validation scores no temperature can be fitted."),
+        (
+            Scored(np.eye(3, dtype=np.float32), np.arange(3)),
+            "No temperature was fitted on the validation scores: every row is right",
+        ),
+    ],
+)
+def test_without_a_temperature_the_report_says_why(validation, sentence):
+    results = make_results(samples=50)
+    predictions = replace(results.predictions, validation=validation)
+    results = replace(results, predictions=predictions)
+    paragraph, table = confidence.confidence_blocks(results)
+    assert sentence in paragraph.text
+    assert len(table.rows) == 1
+    assert len(draw(confidence.draw_reliability, results, predictions.test).figure.axes) == 2
+
+
+def test_mistakes_are_drawn_with_both_classes_and_the_probability():
+    results = make_results(image_shape=(1, 3, 4), samples=50)
+    mistakes, test = results.predictions.mistakes, results.predictions.test
+    drawing = draw(draw_mistakes, results, mistakes)
+    axes = [ax for ax in drawing.figure.axes if ax.images]
+    assert len(axes) == len(mistakes.rows) == 8
+    shown = np.asarray(axes[3].images[0].get_array())
+    np.testing.assert_allclose(shown[..., 1], mistakes.X[3].reshape(3, 4) / 255)
+    P = test.probabilities()[mistakes.rows[3]]
+    name = results.run.class_names[P.argmax()]
+    assert axes[3].texts[0].get_text() == f"cat\n↳ {name}\n{P.max():.3f}"
+
+
+def test_cost_above_the_optimum_is_the_difference_and_its_axis_logarithmic():
+    optimal = np.array([2.2, np.nan, 2.36])
+    run = make_results(optimal_costs=optimal).run
+    drawing = draw(curves.draw_excess, run, optimal, [0, 1, 2], "")
+    (ax,) = drawing.figure.axes
+    assert ax.get_yscale() == "log"
+    first, last = ax.lines
+    np.testing.assert_allclose(first.get_ydata(), run.history.train_cost[0] - 2.2)
+    excess = run.history.train_cost[2] - 2.36
+    np.testing.assert_allclose(last.get_ydata(), excess[excess > 0])
+    assert (excess <= 0).any()
+    assert [line.get_label() for line in ax.lines] == ["λ=0, η=0.01", "λ=0.2, η=0.01"]
+
+
+def test_without_validation_no_curve_of_it_is_drawn_or_spoken_of():
+    measured = make_curves(1, 4)
+    for name in ("loss", "cost", "accuracy"):
+        measured[f"validation_{name}"][:] = np.nan
+    run = make_results((0.5,), curves=measured, repeats=()).run
+    for function in (curves.draw_losses, curves.draw_accuracies):
+        drawing = draw(function, run, [0], "")
+        assert len(panels_of(drawing)[0].lines) == 1
+        assert "alidation" not in drawing.caption + drawing.alt
+        assert [text.get_text() for text in drawing.figure.legends[0].texts][:1] == ["training"]
+
+
+def test_a_long_name_of_a_setting_stays_inside_of_the_figure():
+    settings = [
+        Hyperparameters(
+            l2, 0.01, 0.001, "binary-cross-entropy" if l2 else "hinge", "plateau:10:0.5",
+            int(1 + l2), 0.5 + l2 / 10, bool(l2), "xavier" if l2 else "zeros", int(l2),
+        )
+        for l2 in (0, 1, 2)
+    ]  # fmt: skip
+    results = make_results(settings=settings, optimal_costs=np.ones(3))
+    for models in ([0], [0, 1], [0, 1, 2] * 2):
+        assert_inside(draw(curves.draw_losses, results.run, models, ""))
+    assert_inside(draw(curves.draw_excess, results.run, np.ones(3), [0, 1, 2], ""))
+    assert_inside(draw(matrices.draw_weights, results.run, [0, 1, 2], ""))
+
+
+@pytest.mark.parametrize("optimal", [[np.nan, 2.0, np.nan], [9.0, np.nan, np.nan]])
+def test_optima_that_no_shown_curve_is_above_draw_no_line_and_no_warning(optimal):
+    run = make_results(optimal_costs=np.array(optimal)).run
+    (ax,) = draw(curves.draw_excess, run, np.array(optimal), [0], "").figure.axes
+    assert not any(len(line.get_ydata()) for line in ax.lines)
+
+
+def test_a_run_that_was_measured_once_is_drawn_as_points_and_says_so():
+    run = make_results((0.5,), repeats=()).run
+    curves_of = {name: getattr(run.history, name)[:, -1:] for name in CURVES}
+    run = replace(run, history=History(np.array([4]), **curves_of))
+    drawing = draw(curves.draw_losses, run, [0], "")
+    assert "split, after the last epoch alone." in drawing.caption
+    for line in panels_of(drawing)[0].lines:
+        assert (line.get_marker(), list(line.get_xdata())) == ("o", [4])

@@ -299,7 +299,7 @@ CHANGES = {
 def test_a_file_that_changes_during_training_ends_it_with_its_name(folder, part, change, message):
     path = folder / part / "000.X.npy"
 
-    def interfere(epoch, curves):
+    def interfere(epoch, *_):
         if epoch == 1:
             change(path)
 

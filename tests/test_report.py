@@ -4,17 +4,28 @@ import html
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pypdf
 import pytest
 
 from onelayer.data.scaling import Scaling
+from onelayer.evaluation.per_class import most_confident_mistakes
+from onelayer.evaluation.predictions import (
+    NO_PREDICTIONS,
+    Ensemble,
+    Mistakes,
+    Predictions,
+    Scored,
+)
 from onelayer.evaluation.results import BatchCheck, Results, load_results
+from onelayer.evaluation.selection import choose
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
 from onelayer.report import curves, figures, style
 from onelayer.report.discussion import discuss
 from onelayer.report.page import write_report
+from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import CURVES, History, Run
 
@@ -41,6 +52,7 @@ def make_run(settings, *, classes, image_shape, epochs, curves=None, stopped=Non
             "order": "file",
             "seed": 1,
             "dtype": "float64",
+            "validation_samples": 1000,
         },
         weights=generator.standard_normal((M, K, D)),
         biases=np.zeros((M, K)),
@@ -78,6 +90,39 @@ def make_confusion(accuracies, K, samples):
     return confusion
 
 
+def make_folds(M, folds=5):
+    """Return accuracies (folds, M) around 0.3, 0.4, … of which the last is the best."""
+    generator = np.random.default_rng(0)
+    accuracy = 0.3 + 0.1 * np.arange(M) / M + 0.02 * generator.standard_normal((folds, M))
+    curves = np.zeros((folds, M, 4))
+    return CrossValidation(accuracy, 1 - accuracy, curves, curves, 800, 200)
+
+
+def make_predictions(run, confusion, selected):
+    """Return predictions that belong to such a confusion: the first rows of the split are right."""
+    generator, K = np.random.default_rng(0), confusion.shape[1]
+    evaluated = confusion[confusion.any(axis=(1, 2))]
+    N = evaluated[:1].sum()
+    right = np.arange(N) < evaluated[:, :1, 0]
+    test = None
+    if confusion[selected].any():
+        scores = generator.random((N, K)).astype(np.float32)
+        mine = np.arange(N) < confusion[selected, 0, 0]
+        scores[:, 0] += np.where(mine, 1 + 3 * generator.random(N), -1).astype(np.float32)
+        scores[:, 1] += np.where(mine, 0, 2 * generator.random(N)).astype(np.float32)
+        test = Scored(scores, np.zeros(N, dtype=np.intp))
+    validation = Scored(
+        generator.standard_normal((300, K)).astype(np.float32) + np.eye(K, dtype=np.float32)[0],
+        np.zeros(300, dtype=np.intp),
+    )
+    mistakes = None
+    if test is not None and run.image_shape is not None:
+        rows = most_confident_mistakes(test.probabilities(), test.y, 8)
+        images = generator.integers(0, 256, (len(rows), run.weights.shape[2]), dtype=np.uint8)
+        mistakes = Mistakes(rows, images, 255.0)
+    return Predictions(right, test, validation, mistakes)
+
+
 def make_results(
     accuracies=(0.30, 0.50, 0.40),
     *,
@@ -93,6 +138,9 @@ def make_results(
     checks=None,
     title="A title",
     notice="",
+    cross_validation=None,
+    rule="best",
+    **changes,
 ):
     """Return Results with these test accuracies (M,), and repeats (R, M)."""
     M, K = len(accuracies), len(classes)
@@ -100,17 +148,25 @@ def make_results(
     made = {"classes": classes, "image_shape": image_shape, "epochs": epochs}
     run = make_run(settings, curves=curves, stopped=stopped, **made)
     D = run.weights.shape[2]
-    return Results(
+    confusion = make_confusion(accuracies, K, samples)
+    selection = choose(run, cross_validation, rule)
+    results = Results(
         title=title,
         source="a source",
         notice=notice,
         published=np.full(M, np.nan) if published is None else np.array(published, dtype=float),
         run=run,
         repeats=tuple(make_run(settings, **made) for _ in repeats),
-        confusion=make_confusion(accuracies, K, samples),
+        confusion=confusion,
         repeat_accuracies=np.array(repeats, dtype=float).reshape(-1, M),
         checks=(make_check(K, D),) if checks is None else checks,
+        selection=selection,
+        cross_validation=cross_validation,
+        predictions=make_predictions(run, confusion, selection.chosen),
+        ensembles=(Ensemble("settings", 3, 0.6, 0.55),) if M > 1 else (),
+        optimal_costs=np.full(M, np.nan),
     )
+    return replace(results, **changes)
 
 
 def nan_curves(M, epochs, from_epoch):
@@ -118,6 +174,12 @@ def nan_curves(M, epochs, from_epoch):
     for curve in curves.values():
         curve[0, from_epoch:] = np.nan
     return curves
+
+
+def nan_validation(M):
+    """Return curves of models that had no validation split."""
+    curves = make_curves(M, 4)
+    return {name: c * np.nan if name.startswith("validation") else c for name, c in curves.items()}
 
 
 def read_html(path):
@@ -175,7 +237,7 @@ def test_same_results_give_the_same_bytes_though_they_were_stored_between(writte
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
         for folder in (written, tmp_path / "again")
     )
-    assert len(first) == 15
+    assert len([path for path in first if path.suffix != ".parquet"]) == 22
     assert first == second
     assert before == {path: path.read_bytes() for path in before}
 
@@ -195,7 +257,7 @@ def test_names_cannot_break_out_of_the_page(tmp_path):
 def test_page_needs_no_other_file_and_runs_nothing(written):
     page = (written / "report.html").read_text("utf-8")
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(addresses) == 5
+    assert len(addresses) == 8
     assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
     assert "@import" not in page
     assert "url(" not in page
@@ -226,9 +288,26 @@ def test_notice_stands_on_the_page_and_in_the_pdf_above_everything_else(written)
             classes=[f"class {k}" for k in range(50)],
             checks=[make_check(50, 12, parameter="b", worst=float("nan"))],
         ),
+        make_results(
+            (0.5,),
+            classes=[f"class {k}" for k in range(1000)],
+            repeats=(),
+            checks=(),
+            samples=100,
+        ),
+        make_results((0.5, 1.0), classes="ab", repeats=(), image_shape=None),
+        make_results(
+            cross_validation=make_folds(3), rule="1se", optimal_costs=np.array([1.0, np.nan, 2.36])
+        ),
+        make_results(
+            (np.nan,) * 2, curves=nan_validation(2), repeats=(), predictions=NO_PREDICTIONS
+        ),
     ],
-    ids=["bare", "one repeat", "not evaluated", "stopped", "all stopped", "large"],
-)
+    ids=[
+        "bare", "one repeat", "not evaluated", "stopped", "all stopped", "large",
+        "a thousand classes", "two classes, one without mistakes", "folds", "training split alone",
+    ],
+)  # fmt: skip
 def test_unusual_results_have_a_report(results, tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "PANELS", 3)  # drawing twelve takes seconds
     monkeypatch.setattr(figures, "WEIGHT_ROWS", 3)
@@ -237,6 +316,31 @@ def test_unusual_results_have_a_report(results, tmp_path, monkeypatch):
     alts = re.findall(r'alt="([^"]*)"', (tmp_path / "report.html").read_text("utf-8"))
     assert not re.search(r"\bnan\b", " ".join([text, *alts]), re.IGNORECASE)
     assert squeeze(discuss(results)[0].text) in read_pdf(tmp_path / "report.pdf")
+
+
+def test_a_report_of_folds_tells_of_the_choice_the_mistakes_and_the_probabilities(tmp_path):
+    results = make_results(cross_validation=make_folds(3), settings=[
+        Hyperparameters(l2, loss=loss) for l2, loss in
+        ((0, "hinge"), (0.1, "hinge"), (0.2, "binary-cross-entropy"))
+    ])  # fmt: skip
+    write_report(results, tmp_path)
+    for text in (read_html(tmp_path / "report.html"), read_pdf(tmp_path / "report.pdf")):
+        places = [
+            text.index(words)
+            for words in (
+                "multi-class hinge loss",
+                "chosen by cross-validation on 5 folds",
+                "Where it is wrong",
+                "precision",
+                "most confidently wrong about",
+                "How sure it is",
+                "sigmoid of the true class's score",
+                "after temperature scaling",
+                "McNemar's exact test between every two settings",
+                "majority vote",
+            )
+        ]
+        assert places == sorted(places)
 
 
 def test_no_heading_ends_a_page(written):

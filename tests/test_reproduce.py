@@ -4,18 +4,25 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from onelayer import load_run
 from onelayer.data import cache
 from onelayer.data.catalog import load_dataset
+from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
+from onelayer.evaluation.ablation import load_ablation
 from onelayer.evaluation.metrics import accuracies, confusion_matrices
 from onelayer.evaluation.results import load_results
-from onelayer.experiments.reproduce import check_gradients, load_data, redraw, reproduce
+from onelayer.evaluation.test_log import read_test_log
+from onelayer.experiments.experiment import load_data, run_experiment
+from onelayer.experiments.reproduce import check_gradients, redraw, reproduce
 from onelayer.experiments.spec import Spec, adjust, load_spec
+from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train
 
@@ -51,10 +58,14 @@ def test_the_folder_holds_everything_that_is_promised(out):
         "report.html", "report.pdf", "table1.csv", "table1.md", "table1.tex", "history.csv",
         "gradient_check.json", "gradient_check/strict_l2_0_W.csv",
         "gradient_check/strict_l2_1_b.csv",
+        "grid.csv", "predictions.safetensors",
         "run/run.safetensors", "run/run.json", "repeats/2/run.json", "spec.json", "results.json",
         *(
             f"figures/{stem}.{kind}"
-            for stem in ("gradient_check", "curves", "weights", "confusion")
+            for stem in (
+                "gradient_check", "curves", "weights", "confusion", "mistakes", "true_class",
+                "reliability",
+            )
             for kind in ("png", "svg")
         ),
     }  # fmt: skip
@@ -173,6 +184,108 @@ def test_the_repeats_are_evaluated_for_the_model_that_the_main_run_selected(tmp_
     assert "NaN" not in (tmp_path / "out" / "results.json").read_text()
 
 
+def test_the_ensembles_are_of_the_stored_models(out):
+    data, results = load_dataset("digits"), load_results(out)
+    settings, repeats = results.ensembles
+    runs = [load_run(out / folder) for folder in ("run", "repeats/1", "repeats/2")]
+    S = [run.scores(data.test.X).swapaxes(0, 1).astype(float) for run in runs]
+    members = {"settings": S[0], "repeats": np.array([s[results.selected] for s in S[1:]])}
+    for ensemble in (settings, repeats):
+        P = softmax(members[ensemble.members], axis=2).mean(axis=0)
+        assert ensemble.size == 2
+        assert ensemble.mean_probability == np.mean(P.argmax(axis=1) == data.test.y)
+
+
+@pytest.mark.parametrize("missing", [("validation",), ("test",), ("validation", "test")])
+@pytest.mark.parametrize("test", ["all", "selected"])
+def test_an_experiment_needs_neither_validation_nor_test(tmp_path, missing, test):
+    data = replace(load_dataset("digits"), **dict.fromkeys(missing))
+    spec = make_spec(training={"epochs": 1, "orders": 2, "test": test}, gradient_checks=[])
+    results = run_experiment(spec, data)
+    results.save(tmp_path)
+    back = load_results(tmp_path)
+    assert back.selection.informed == ("validation" not in missing)
+    assert back.selected == (0 if "validation" in missing else results.selected)
+    assert (back.predictions.validation is None) == ("validation" in missing)
+    seen = {"all": 2, "selected": 1}[test] * ("test" not in missing)
+    assert len(back.evaluated) == len(back.predictions.right) == seen
+    assert len(back.ensembles) == ("test" not in missing) * (1 + (test == "all"))
+
+
+def test_folds_choose_by_the_rule_and_equal_cross_validation_by_itself():
+    data = load_dataset("digits")
+    training = {"epochs": 3, "folds": 4, "fold_repeats": 2, "select": "1se", "test": "selected"}
+    spec = make_spec(training=training, gradient_checks=[])
+    results = run_experiment(spec, data)
+    weights = fold_weights(data.train.y, 4, repeats=2, seed=0)
+    expected = cross_validate(data, results.run.settings, weights, epochs=3)
+    np.testing.assert_array_equal(results.cross_validation.accuracy, expected.accuracy)
+    assert results.selection.rule == "1se"
+    np.testing.assert_allclose(results.selection.means, expected.accuracy.mean(axis=0))
+    assert results.evaluated.tolist() == [results.selected]
+
+
+def test_only_the_chosen_setting_is_repeated_where_only_that_one_is_tested():
+    data = load_dataset("digits")
+    spec = make_spec(training={"epochs": 1, "orders": 2, "test": "selected"}, gradient_checks=[])
+    results = run_experiment(spec, data)
+    chosen = results.run.settings[results.selected]
+    assert [repeat.settings for repeat in results.repeats] == [(chosen,)] * 2
+    repeats = [accuracies(confusion_matrices(run, data.test))[0] for run in results.repeats]
+    np.testing.assert_array_equal(results.repeat_accuracies[:, results.selected], repeats)
+    assert np.isnan(results.repeat_accuracies[:, 1 - results.selected]).all()
+
+
+def test_least_costs_are_found_kept_and_lie_below_every_curve(tmp_path):
+    spec = make_spec(
+        training={"epochs": 2, "optimum": True},
+        settings=[{"l2": 0}, {"l2": 0.1}, {"l2": 0.1, "loss": "hinge"}],
+        gradient_checks=[],
+    )
+    results = reproduce(spec, tmp_path / "out")
+    assert np.isnan(results.optimal_costs).tolist() == [True, False, True]
+    assert (results.run.history.train_cost[1] > results.optimal_costs[1]).all()
+    assert (tmp_path / "out" / "optima.json").is_file()
+    assert (tmp_path / "out" / "figures" / "excess.png").is_file()
+
+
+def test_variants_are_the_experiment_with_their_changes(tmp_path):
+    variants = [
+        {"name": "flip", "title": "upside down", "training": {"augmentation": "flip"}},
+        {"name": "hinge", "title": "another loss", "settings": [{"loss": "hinge"}, {"l2": 0.01}]},
+        {"name": "split", "title": "fewer rows", "data": {"validation": 0.5}},
+    ]
+    out = tmp_path / "out"
+    results = reproduce(make_spec(variants=variants, gradient_checks=[]), out)
+    rows = load_ablation(out)
+    names = ["base", "flip", "hinge", "split"]
+    assert sorted({row.variant for row in rows}, key=names.index) == names
+    first = next(row for row in rows if row.variant == "base")
+    assert first.mean == pytest.approx(results.repeat_accuracies[:, 0].mean())
+    assert first.gain == 0
+    for name, models in zip(names[1:], (1, 2, 1), strict=True):
+        run = load_run(out / "variants" / name / "run")
+        own = [row for row in rows if row.variant == name and row.mean is not None]
+        assert [row.setting for row in own] == [str(setting) for setting in run.settings]
+        assert len(own) == models
+        expected = accuracies(confusion_matrices(run, load_dataset("digits").test))
+        assert [row.test for row in own] == expected.tolist()
+    assert load_run(out / "variants/split/run").protocol["train_samples"] == 500
+    assert "upside down" in (out / "report.html").read_text()
+    again = load_spec(str(out / "variants" / "flip" / "spec.json"))
+    assert again.training.augmentation == "flip"
+
+
+def test_a_second_look_at_the_test_set_is_told(tmp_path):
+    spec, out, said = make_spec(gradient_checks=[]), tmp_path / "out", []
+    reproduce(spec, out, announce=said.append)
+    assert said == []
+    reproduce(spec, out, force=True, announce=said.append)
+    assert len(read_test_log(out)) == 2
+    assert "evaluation number 2 of the test set" in said[0]
+    assert "evaluation number 2 of the test set" in (out / "report.html").read_text()
+
+
 def test_without_scikit_learn_the_reasons_of_both_failures_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("ONELAYER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "SOURCES", ())
@@ -188,7 +301,7 @@ def test_other_epochs_than_the_specs_drop_the_published_figures():
 
 
 def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
-    def another_process(results, staging):
+    def another_process(results, staging, *_):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "report.html").write_text("theirs")
 

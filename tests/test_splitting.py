@@ -13,8 +13,8 @@ from sklearn.model_selection import (
 
 from made import make_data
 from made_folder import write_folder
+from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import Split
-from onelayer.data.folder import load_folder
 from onelayer.data.splitting import check_no_leak, fold_weights, fold_weights_from, split_off
 from onelayer.errors import InputError
 
@@ -75,7 +75,7 @@ def test_the_seed_alone_decides_which_rows_and_every_row_may_come():
 
 def test_mapped_shards_give_their_rows_in_the_type_stored(tmp_path):
     data = make_data(N=60, dtype=np.float32)
-    mapped = load_folder(write_folder(tmp_path, data, {"train": [17, 1, 42]}))
+    mapped = load_dataset(write_folder(tmp_path, data, {"train": [17, 1, 42]}))
     for ours, expected in zip(
         split_off(mapped.train, 25, 3), split_off(data.train, 25, 3), strict=True
     ):

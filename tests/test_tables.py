@@ -6,8 +6,11 @@ import subprocess
 
 import numpy as np
 import pytest
+from sklearn.metrics import classification_report
 
-from onelayer.report.tables import HEADER, accuracy_table, escape_latex, final_table, write_table1
+from onelayer.report.mistakes import class_tables
+from onelayer.report.tables import accuracy_table, escape_latex, final_table, header, write_table1
+from onelayer.training.hyperparameters import Hyperparameters
 from test_report import HOSTILE, make_results, nan_curves
 
 PUBLISHED = (0.2461, np.nan, 0.3317)
@@ -38,7 +41,7 @@ def test_csv_read_back_is_exactly_the_results(tmp_path):
         "orders": [3] * 3,
     }
     assert comments == []
-    assert tuple(rows[0]) == tuple(columns) == HEADER
+    assert tuple(rows[0]) == tuple(columns) == header(results.run)
     for name, values in columns.items():
         read = [float(row[name]) if row[name] else np.nan for row in rows]
         np.testing.assert_array_equal(read, values)
@@ -59,12 +62,45 @@ def test_markdown_and_latex_hold_the_same_rounded_numbers(tmp_path):
     latex = (tmp_path / "table1.tex").read_text("utf-8").splitlines()
     body = latex[latex.index(r"\midrule") + 1 : latex.index(r"\bottomrule")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown]
-    assert tuple(rows[0]) == HEADER
+    assert tuple(rows[0]) == header(results.run)
     assert rows[2:] == [[c.strip() for c in line.removesuffix(r"\\").split("&")] for line in body]
     assert rows[2][5] == "0.3333"
     assert rows[3][4] == ""
-    for name in HEADER:
+    for name in header(results.run):
         assert f"{{{name}}}".replace("_", r"\_\\") in "\n".join(latex)
+
+
+def test_hyperparameters_off_their_default_anywhere_have_a_column(tmp_path):
+    settings = [
+        Hyperparameters(0.1, 0.01, loss="hinge", momentum=0.9, nesterov=True),
+        Hyperparameters(1, 1e-5, schedule="step:10:0.1"),
+    ]
+    results = make_results((0.3, 0.5), settings=settings, repeats=())
+    write_table1(results, tmp_path)
+    _, rows = read_csv(tmp_path / "table1.csv")
+    found = list(rows[0])[: list(rows[0]).index("epochs")]
+    assert found == ["l2", "learning_rate", "loss", "schedule", "momentum", "nesterov"]
+    assert [row[name] for row in rows for name in found] == [
+        "0.1", "0.01", "hinge", "constant", "0.9", "true",
+        "1", "1e-05", "cross-entropy", "step:10:0.1", "0", "false",
+    ]  # fmt: skip
+    assert accuracy_table(results).rows[0][0] == "λ=0.1, η=0.01, hinge, μ=0.9, Nesterov"
+
+
+def test_what_all_settings_share_is_not_in_their_names():
+    settings = [Hyperparameters(l2, 0.01, loss="hinge", warmup=l2) for l2 in (0, 2)]
+    table = accuracy_table(make_results((0.3, 0.5), settings=settings, repeats=()))
+    assert [row[0] for row in table.rows] == ["λ=0, η=0.01", "λ=2, η=0.01, warm-up 2"]
+
+
+def test_a_thousand_settings_are_cut_to_the_best_but_not_in_the_file(tmp_path):
+    results = make_results(np.linspace(0.1, 0.5, 1000), repeats=(), samples=100)
+    for table in (accuracy_table(results), final_table(results)):
+        assert len(table.rows) == 40
+        assert table.rows[table.strong][0] == "λ=99.9, η=0.01"
+        assert "Shown: the chosen one of 1,000 settings and the 39 others" in table.caption
+    write_table1(results, tmp_path)
+    assert len(read_csv(tmp_path / "table1.csv")[1]) == 1000
 
 
 def test_every_table_carries_the_notice(tmp_path):
@@ -116,3 +152,42 @@ def test_final_table_of_a_stopped_model_keeps_its_best_epoch():
     row = final_table(results).rows[0]
     assert set(row[1:-1]) == {"–"}
     assert row[-1] == "0.1250 (epoch 1)"
+
+
+def test_final_table_tells_the_cost_above_the_optimum_and_the_epoch_that_was_kept():
+    results = make_results(optimal_costs=np.array([2.3, np.nan, 2.2]))
+    results.run.kept[1] = 2
+    table = final_table(results)
+    assert table.header[1] == "epoch"
+    assert [row[1] for row in table.rows] == ["4", "2", "4"]
+    assert [row[-2] for row in table.rows] == ["1.00e−01", "–", "1.33e−01"]
+    assert table.rows[1][3] == "2.4333"  # in the epoch that was kept
+
+
+def test_class_table_holds_scikit_learns_scores_and_their_means():
+    confusion = np.array([[5, 3, 0], [1, 6, 0], [2, 2, 0]])
+    results = make_results((19 / 19,) * 3, samples=19)
+    results.confusion[:] = confusion
+    (table,) = class_tables(results)
+    true = np.repeat(range(3), confusion.sum(axis=1))
+    predicted = np.concatenate([np.repeat(range(3), row) for row in confusion])
+    names = ["cat", "dog", "fox"]
+    told = classification_report(
+        true, predicted, target_names=names, output_dict=True, zero_division=np.nan
+    )
+    for row, name in zip(table.rows, [*names, "macro avg"], strict=True):
+        expected = told[name]
+        numbers = [expected[score] for score in ("precision", "recall", "f1-score")]
+        assert list(row[1:4]) == ["–" if np.isnan(x) else f"{x:.4f}" for x in numbers]
+        assert row[4] == f"{expected['support']:.0f}"
+
+
+def test_of_many_classes_those_with_the_lowest_f1_are_tabled():
+    K = 50
+    results = make_results((0.5,), classes=[f"class {k}" for k in range(K)], repeats=(), checks=())
+    results.confusion[0] = np.diag(np.arange(K)) + np.eye(K, k=1, dtype=int) * 10
+    (table,) = class_tables(results)
+    assert len(table.rows) == 41
+    assert [row[0] for row in table.rows[:-1]] == [f"class {k}" for k in range(40)]
+    assert "the 40 of 50 classes with the lowest F1" in table.caption
+    assert not list(class_tables(make_results((np.nan,), repeats=())))

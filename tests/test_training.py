@@ -158,7 +158,7 @@ def test_no_epochs_leave_the_initial_state_measured():
 def test_progress_is_told_before_and_after_every_epoch():
     seen = []
 
-    def listen(epoch, curves):
+    def listen(epoch, curves, _):
         seen.append((epoch, int(np.isfinite(curves["train_loss"][0]).sum())))
 
     train(make_data(), SETTINGS, epochs=3, batch_size=10, on_epoch=listen)

@@ -32,7 +32,7 @@ def _hold(problem: Problem, **options: Any) -> Epoch:
     go: SimpleQueue[None] = SimpleQueue()
     done: SimpleQueue[Callable[[], Outcome]] = SimpleQueue()
 
-    def on_epoch(epoch: int, curves: dict[str, Any]) -> None:
+    def on_epoch(epoch: int, curves: dict[str, Any], *_: object) -> None:
         done.put(lambda: {name: curves[name][:, epoch].tolist() for name in CURVES})
         go.get()
 

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from onelayer.estimator.conversions import C_from_l2, l2_from_alpha, l2_from_C
     from onelayer.estimator.search import OneLayerSearchCV
     from onelayer.model.gradient_check import GradientCheck, check_gradient
+    from onelayer.training.classifier import Classifier, load_model, model_of
     from onelayer.training.hyperparameters import Hyperparameters, grid
     from onelayer.training.loop import train
     from onelayer.training.run import Run, load_run
 
 _HOMES = {
     "C_from_l2": "estimator.conversions",
+    "Classifier": "training.classifier",
     "Dataset": "data.dataset",
     "GradientCheck": "model.gradient_check",
     "Hyperparameters": "training.hyperparameters",
@@ -32,12 +34,15 @@ _HOMES = {
     "l2_from_C": "estimator.conversions",
     "l2_from_alpha": "estimator.conversions",
     "load_dataset": "data.catalog",
+    "load_model": "training.classifier",
     "load_run": "training.run",
+    "model_of": "training.classifier",
     "train": "training.loop",
 }
 
 __all__ = [
     "C_from_l2",
+    "Classifier",
     "Dataset",
     "GradientCheck",
     "Hyperparameters",
@@ -52,7 +57,9 @@ __all__ = [
     "l2_from_C",
     "l2_from_alpha",
     "load_dataset",
+    "load_model",
     "load_run",
+    "model_of",
     "train",
 ]
 

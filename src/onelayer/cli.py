@@ -1,5 +1,6 @@
 """The command line: parse, then call. What is slow to import is imported by the command."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -28,6 +29,13 @@ Source = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Output folder (default: runs/ and the name).")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run wrote there.")]
+ForceFile = Annotated[bool, typer.Option("--force", help="Replace the file.")]
+ModelPath = Annotated[
+    Path, typer.Argument(help="A model.safetensors, what train wrote, or a saved run.")
+]
+Number = Annotated[
+    int | None, typer.Option("--model", min=0, help="Of a run, from 0 (default: the chosen one).")
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights and orders.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: all cores).")]
 
@@ -124,6 +132,26 @@ def _of_each_model(text: str) -> Any:
     return typer.Option(help=text, rich_help_panel="Of each model, one value or several: 0,0.1")
 
 
+def _take_from_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Let what the file sets stand wherever the command line says nothing."""
+    if path is None:
+        return path
+    from onelayer.experiments.config_file import load_config
+
+    parameters = {name.lstrip("-"): each for each in context.command.params for name in each.opts}
+    del parameters["config"]
+    context.default_map = {}
+    for option, text in load_config(path, parameters).items():
+        parameter = parameters[option]
+        value = [text] if parameter.multiple else text
+        try:
+            parameter.process_value(context, value)
+        except typer.BadParameter as error:
+            raise InputError(f"{path}: {option}: found {text!r}; {error.message}") from error
+        context.default_map[parameter.name] = value
+    return path
+
+
 @app.command(epilog="Example: onelayer train cifar10 --l2 0,0.1,1 --learning-rate 0.01,0.001")
 def train(
     dataset: Dataset = "cifar10",
@@ -183,6 +211,18 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and orders.")] = 0,
     threads: Threads = None,
     memory: Annotated[float, typer.Option(help="GB that a stack may take while training.")] = 1.0,
+    track: Annotated[
+        str | None,
+        typer.Option(help="Follow every model elsewhere: tensorboard:FOLDER or mlflow:FOLDER."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            is_eager=True,
+            callback=_take_from_file,
+            help="A TOML file of these options, for those that are not given here.",
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say the stacks, memory and time, and train nothing.")
     ] = False,
@@ -191,37 +231,19 @@ def train(
     force: Force = False,
 ) -> None:
     """Train a grid of settings in one pass; the chosen one is evaluated on the test split."""
-    from onelayer.experiments.spec import spec_of_grid
+    from onelayer.experiments.spec import TrainingSpec, spec_of_grid
     from onelayer.training.hyperparameters import DEFAULTS
 
     given = locals()
     values = {name: _values(name, given[name], DEFAULTS[name]) for name in DEFAULTS if given[name]}
     data = {"scaling": scaling} | ({} if validation is None else {"validation": validation})
-    spec = spec_of_grid(
-        dataset,
-        values,
-        data=data,
-        batch_size=batch_size,
-        epochs=epochs,
-        order=order,
-        orders=orders,
-        augmentation=augmentation,
-        class_weight=class_weight,
-        evaluate_every=evaluate_every,
-        keep=keep,
-        patience=patience,
-        time_limit=time_limit,
-        folds=folds,
-        fold_repeats=fold_repeats,
-        select=select,
-        dtype=dtype,
-        seed=seed,
-    )
+    training = {name: given[name] for name in TrainingSpec.model_fields if name in given}
+    spec = spec_of_grid(dataset, values, data=data, **training)
     resources = {"threads": threads, "memory": int(memory * 1e9)}
     if plan:
         _show_plan(spec, source, resources)
     else:
-        _run_spec(spec, out, source, force, **resources)
+        _run_spec(spec, out, source, force, track=track, **resources)
 
 
 @app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")
@@ -267,6 +289,105 @@ def report(
 
     redraw(folder, out, force=force)
     typer.echo(f"report: {(out or folder) / 'report.html'}")
+
+
+@app.command(epilog="Example: onelayer export runs/cifar10 --out cifar10.onnx")
+def export(
+    model: ModelPath,
+    number: Number = None,
+    out: Annotated[Path, typer.Option(help="A file that ends in .safetensors or .onnx.")] = Path(
+        "model.safetensors"
+    ),
+    force: ForceFile = False,
+) -> None:
+    """Write one model of a run as a file of its own."""
+    from onelayer.evaluation.run_folder import open_model
+    from onelayer.training.export import export_model
+
+    export_model(open_model(model, number), out, force=force)
+    typer.echo(f"model: {out}")
+
+
+@app.command(epilog="Example: onelayer evaluate runs/cifar10 cifar10")
+def evaluate(
+    model: ModelPath,
+    dataset: Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")],
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    number: Number = None,
+    source: Source = None,
+) -> None:
+    """Say what a model is worth on labelled samples: accuracy, each class, confusions, calibration.
+
+    Looks at the test split are counted in the model's output folder.
+    """
+    from onelayer.data.catalog import load_dataset
+    from onelayer.evaluation.model_evaluation import evaluate_model
+    from onelayer.evaluation.run_folder import count_look, open_model
+    from onelayer.report.terminal import show_evaluation
+
+    opened, data = open_model(model, number), load_dataset(dataset, source=source)
+    evaluation = evaluate_model(opened, data, split)
+    show_evaluation(evaluation)
+    if data.full_scale != opened.full_scale:
+        typer.echo(
+            f"\nnote: the model learned that {opened.full_scale:g} stands for 1, here it is "
+            f"{data.full_scale:g}; values were taken as they are stored"
+        )
+    if split == "test" and data.name == opened.dataset and (said := count_look(model, evaluation)):
+        typer.echo(f"\n{said}")
+
+
+@app.command(epilog="Example: onelayer predict model.safetensors cat.png --top 3")
+def predict(
+    model: ModelPath,
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Pictures, or rows as .npy, .npz, .csv, .tsv or .parquet; - is CSV."),
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Classes of each row, the likeliest first.")] = 1,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="table (on a terminal), csv (in a pipe) or json."),
+    ] = None,
+    number: Number = None,
+) -> None:
+    """Say the likeliest classes of pictures or rows of features, with their probabilities."""
+    from onelayer.errors import unknown_name
+    from onelayer.evaluation.ranking import rank_files
+    from onelayer.evaluation.run_folder import open_model
+    from onelayer.report.terminal import FORMATS, show_rankings, write_rankings
+
+    form = form or ("table" if sys.stdout.isatty() else "csv")
+    if form not in FORMATS:
+        raise unknown_name("format", form, FORMATS)
+    opened = open_model(model, number)
+    quantity = "score" if opened.link is None else "probability"
+    rankings = rank_files(opened, files, top)
+    if form == "table":
+        show_rankings(rankings, quantity)
+        return
+    try:
+        write_rankings(rankings, quantity, sys.stdout, as_json=form == "json")
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough; what is still in the buffer is let go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command(epilog="Example: onelayer explain model.safetensors cat.png --out why.png")
+def explain(
+    model: ModelPath,
+    image: Annotated[Path, typer.Argument(help="A PNG or JPEG of any size.")],
+    out: Annotated[Path, typer.Option(help="PNG file.")] = Path("explain.png"),
+    top: Annotated[int, typer.Option(min=1, max=5, help="Classes, the likeliest first.")] = 3,
+    number: Number = None,
+    force: ForceFile = False,
+) -> None:
+    """Draw which pixels speak for and against the likeliest classes of an image."""
+    from onelayer.evaluation.run_folder import open_model
+    from onelayer.report.evidence import write_explanation
+
+    write_explanation(open_model(model, number), image, out, top=top, force=force)
+    typer.echo(f"explanation: {out}")
 
 
 @data_app.command("fetch", epilog="Example: onelayer data fetch cifar10 --source ~/Downloads")
@@ -349,13 +470,13 @@ def _run_spec(
     results = reproduce_spec(
         spec, folder, force=force, source=source, announce=typer.echo, **resources
     )
-    _show_results(results)
+    _show_results(results, folder)
     typer.echo(f"report: {folder / 'report.html'}")
     return 0 if all(batch.check.passed for batch in results.checks) else 1
 
 
 def _show_plan(spec: "Spec", source: Path | None, resources: dict[str, Any]) -> None:
-    from onelayer.experiments.reproduce import forecast_spec
+    from onelayer.experiments.experiment import forecast_spec
 
     plan = forecast_spec(spec, source, **resources)
     sizes = ", ".join(f"{plan.stacks.count(n)} of {n} models" for n in sorted(set(plan.stacks)))
@@ -384,13 +505,14 @@ def _yes_or_no(text: str) -> bool:
     return text == "yes"
 
 
-def _show_results(results: "Results") -> None:
+def _show_results(results: "Results", folder: Path) -> None:
     import numpy as np
     from rich.console import Console
     from rich.table import Table
 
-    spread = results.repeat_spread
-    settings = results.run.settings
+    from onelayer.report.labels import setting_labels
+
+    spread, folds = results.repeat_spread, results.cross_validation
     columns = {
         "published": results.published,
         "test": results.test_accuracies,
@@ -400,26 +522,54 @@ def _show_results(results: "Results") -> None:
         "min": spread.min,
         "max": spread.max,
     }
-    orders = f"; mean to max: test, shuffled orders: {spread.repeats}" if spread.repeats else ""
-    title = f"\nAccuracy{orders}"
+    if folds is not None:
+        means, errors = results.selection.means, results.selection.standard_errors
+        columns |= {f"{len(folds.accuracy)} folds": means, "std. error": errors}
+    repeats = f"; mean to max: test, shuffled orders: {spread.repeats}" if spread.repeats else ""
+    title, names = f"\nAccuracy{repeats}; * chosen", setting_labels(results.run)
     table = Table(title=title, caption=results.notice or None, box=None, padding=(0, 2, 0, 0))
     shown = [name for name, values in columns.items() if not np.isnan(values).all()]
-    for column in ("λ", "η", "σ", *shown):
+    table.add_column("setting")
+    for column in shown:
         table.add_column(column, justify="right")
-    for m, setting in enumerate(settings):
-        accuracies = (columns[name][m] for name in shown)
+    for m, name in enumerate(names):
+        accuracies = (columns[column][m] for column in shown)
         table.add_row(
-            f"{setting.l2:g}",
-            f"{setting.learning_rate:g}",
-            f"{setting.init_sd:g}",
+            f"{name} *" if m == results.selected else name,
             *("" if np.isnan(value) else f"{value:.4f}" for value in accuracies),
         )
     Console().print(table)
+    _show_ablation(folder)
     for batch in results.checks:
         typer.echo(f"{batch.name}, λ={batch.l2:g}: {batch.check}")
-    for setting, place in zip(results.run.settings, results.run.stopped, strict=True):
-        if place:
-            typer.echo(f"stopped: {setting} was no longer finite in {place}")
+    for name, stopped, ended in zip(names, results.run.stopped, results.run.ended, strict=True):
+        if stopped:
+            typer.echo(f"stopped: {name} was no longer finite in {stopped}")
+        if ended:
+            typer.echo(f"ended: {name}, {ended}")
+
+
+def _show_ablation(folder: Path) -> None:
+    """Print what the experiment's variants are worth, if it has any."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from onelayer.evaluation.ablation import load_ablation
+
+    rows = load_ablation(folder)
+    if not rows:
+        return
+    table = Table(title="\nVariants: accuracy on the test set", box=None, padding=(0, 2, 0, 0))
+    for column in ("variant", "setting"):
+        table.add_column(column)
+    for column in ("test", "mean", "sd", "gain"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        figures = (row.test, row.mean, row.sd)
+        cells = ("" if figure is None else f"{figure:.4f}" for figure in figures)
+        gain = "" if row.gain is None else f"{row.gain:+.4f}"
+        table.add_row(row.variant, row.setting, *cells, gain)
+    Console().print(table)
 
 
 def _show_check(batch: "BatchCheck") -> None:

@@ -41,6 +41,14 @@ def check_output_folder(path: Path, *, force: bool) -> None:
         raise InputError(f"{path}: the folder exists; add --force to replace what it holds of ours")
 
 
+def check_output_file(path: Path, suffixes: tuple[str, ...], *, force: bool) -> None:
+    """Raise InputError unless `path` ends in one of `suffixes` and is free, or `force`."""
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
+    if path.exists() and not force:
+        raise InputError(f"{path}: exists; add --force to replace it")
+
+
 @contextmanager
 def output_folder(path: Path, *, force: bool = False, add: bool = False) -> Iterator[Path]:
     """Yield an empty staging folder whose files appear in `path` when the block succeeds.

@@ -1,6 +1,6 @@
 """Parquet and Arrow (Feather): columns of numbers, or one column of lists, and a label column."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.files import check_file, unpacked_limit
-from onelayer.data.table import LONGEST_NAME, Contents, Part, feature_type, label_column
+from onelayer.data.table import (
+    LONGEST_NAME,
+    Contents,
+    Part,
+    feature_type,
+    known_label_column,
+    label_column,
+)
 from onelayer.errors import InputError
 
 _ROWS = 1024  # decoded together
 _BUFFER = 4096  # bytes of each column; without it all columns of a row group lie in memory
 _LONGEST_TEXT, _MOST_ITEMS = 1 << 22, 1 << 20  # in the header of a Parquet file
 
+FindLabel = Callable[[Sequence[str]], int | None]
 _DAMAGE = (OSError, EOFError, ValueError, LookupError, NotImplementedError)
 
 
 def read_parquet(path: Path) -> Contents:
     """Read the columns of a Parquet file: see `_collect`."""
+    return Contents({"train": Part(*_read_parquet(path, label_column))})
+
+
+def read_parquet_features(path: Path) -> NDArray[Any]:
+    """Read the columns of a Parquet file but the one called label, class, target or y."""
+    return _read_parquet(path, known_label_column)[0]
+
+
+def _read_parquet(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]:
     size, pyarrow = check_file(path), _pyarrow()
     from pyarrow import parquet
 
@@ -32,11 +49,13 @@ def read_parquet(path: Path) -> Contents:
     try:
         with parquet.ParquetFile(path, **options) as file:
             schema = file.schema_arrow
-            texts = schema.names[label_column(schema.names) :][:1]
+            label = find_label(schema.names)
+        texts = [] if label is None else [schema.names[label]]
         # As a dictionary a long text takes its place once, not in every row.
         with parquet.ParquetFile(path, read_dictionary=texts, **options) as file:
             batches = file.iter_batches(_ROWS, use_threads=False)
-            return _collect(path, file.schema_arrow, batches, file.metadata.num_rows, size)
+            n = file.metadata.num_rows
+            return _collect(path, file.schema_arrow, batches, n, size, label)
     except InputError:
         raise
     except (pyarrow.ArrowException, *_DAMAGE) as error:
@@ -56,7 +75,8 @@ def read_feather(path: Path) -> Contents:
             with ipc.open_file(source, options=only_labels) as labels:
                 n = sum(labels.get_batch(i).num_rows for i in range(labels.num_record_batches))
             batches = (file.get_batch(i) for i in range(file.num_record_batches))
-            return _collect(path, file.schema, batches, n, size)
+            X, labels = _collect(path, file.schema, batches, n, size, label)
+            return Contents({"train": Part(X, labels)})
     except InputError:
         raise
     except (pyarrow.ArrowException, *_DAMAGE) as error:
@@ -77,28 +97,30 @@ def _first(error: BaseException) -> str:
     return str(error).partition("\n")[0][:200]
 
 
-def _collect(path: Path, schema: Any, batches: Iterator[Any], n: int, size: int) -> Contents:
-    """Return the n rows of all batches; nulls among the features become NaN.
+def _collect(
+    path: Path, schema: Any, batches: Iterator[Any], n: int, size: int, label: int | None
+) -> tuple[NDArray[Any], Any]:
+    """Return the n rows of all batches and their labels; nulls among the features become NaN.
 
-    Labels are in the column called label, class, target or y, or else in the last. The other
-    columns are numbers, or one of them lists of numbers, all of one length.
+    Labels are in the column `label`, or there are none (None). The other columns are numbers, or
+    one of them lists of numbers, all of one length.
 
     Raises
     ------
     InputError
         If a column is neither, a label is missing, or there are more or fewer rows than promised.
     """
-    label = label_column(schema.names)
     columns = [column for column in range(len(schema.names)) if column != label]
     if not columns:
-        raise InputError(f"{path}: expected a column of labels and at least one of features")
+        raise InputError(f"{path}: expected at least one column of features, and one of labels")
     dtype = feature_type([_number_type(path, schema.field(c), len(columns)) for c in columns])
     X, labels, done = np.empty((0, 0), dtype), list[Any](), 0
     for batch in batches:
         if not len(batch):
             continue
         batch.validate()
-        _check_length(path, batch.column(label))
+        if label is not None:
+            _check_length(path, batch.column(label))
         batch.validate(full=True)
         rows = _rows(path, batch, columns, dtype)
         if not done:
@@ -107,12 +129,15 @@ def _collect(path: Path, schema: Any, batches: Iterator[Any], n: int, size: int)
             raise InputError(f"{path}: lists of different lengths, or more rows than promised")
         X[done : done + len(rows)] = rows
         done += len(rows)
-        labels.append(_labels(path, batch.column(label), schema.names[label]))
-    if done != n or not labels:
+        if label is not None:
+            labels.append(_labels(path, batch.column(label), schema.names[label]))
+    if done != n or not done:
         raise InputError(f"{path}: holds {done:,} rows, expected {n:,}, and at least one")
+    if label is None:
+        return X, None
     if isinstance(labels[0], list):
-        return Contents({"train": Part(X, [text for some in labels for text in some])})
-    return Contents({"train": Part(X, np.concatenate(labels))})
+        return X, [text for some in labels for text in some]
+    return X, np.concatenate(labels)
 
 
 def _allocate(path: Path, n: int, D: int, dtype: np.dtype[Any], size: int) -> NDArray[Any]:

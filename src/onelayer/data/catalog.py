@@ -56,7 +56,8 @@ def load_dataset(
 
     Files and folders are of the formats in docs/data.md. They take `validation=None`, which leaves
     those samples to the training split, `test=None`, `seed`, which draws the splits that they lack,
-    and what their format takes: `resize=(height, width)` of pictures, `coarse=True` of CIFAR-100. A folder with a copy of CIFAR-10 is taken as its source.
+    and what their format takes: `resize=(height, width)` of pictures, `coarse=True` of CIFAR-100.
+    A folder with a copy of CIFAR-10 is taken as its source.
 
     Raises
     ------

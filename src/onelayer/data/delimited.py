@@ -3,13 +3,22 @@
 import csv
 from array import array
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
+from onelayer.data.dataset import BLOCK, Features
 from onelayer.data.files import check_file
-from onelayer.data.table import LABEL_COLUMNS, LONGEST_NAME, Contents, Part, label_column
+from onelayer.data.table import (
+    LABEL_COLUMNS,
+    LONGEST_NAME,
+    Contents,
+    Part,
+    known_label_column,
+    label_column,
+)
 from onelayer.errors import InputError
 
 _LONGEST_LINE = 1 << 24  # characters
@@ -37,10 +46,46 @@ def read_csv(path: Path) -> Contents:
         raise InputError(f"{path}: cannot be read as CSV: {error}") from error
 
 
-def _lines(path: Path, file: TextIO) -> Iterator[str]:
+def read_csv_features(source: str, file: TextIO, delimiter: str = ",") -> Iterator[Features]:
+    """Yield blocks of rows (n, D) of numbers without labels.
+
+    A first line that is no numbers names the columns; one called label, class, target or y is left
+    out. Empty cells, ?, NA and null are NaN.
+
+    Raises
+    ------
+    InputError
+        If a line has another number of cells than the first, or a cell is no number; names it.
+    """
+    try:
+        rows = csv.reader(_lines(source, file), delimiter=delimiter, strict=True)
+        filled: Iterator[list[str]] = (row for row in rows if row)
+        first = next(filled, [])
+        label = known_label_column(first)
+        if first and all(_is_number(cell) or cell.strip() in _MISSING for cell in first):
+            filled = chain([first], filled)
+        count = 0
+        while block := list(islice(filled, BLOCK)):
+            X = np.empty((len(block), len(first)))
+            for number, row in enumerate(block):
+                where = f"{source}: row {count + number}"
+                if len(row) != len(first):
+                    raise InputError(f"{where} has {len(row)} cells, expected {len(first)}")
+                if label is not None:
+                    row[label] = ""
+                X[number] = [_number(where, cell) for cell in row]
+            yield X if label is None else np.delete(X, label, axis=1)
+            count += len(block)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{source}: cannot be read as CSV: {error}") from error
+    if not count:
+        raise InputError(f"{source}: no rows in it")
+
+
+def _lines(source: object, file: TextIO) -> Iterator[str]:
     while line := file.readline(_LONGEST_LINE):
         if len(line) == _LONGEST_LINE:
-            raise InputError(f"{path}: a line has more than {_LONGEST_LINE:,} characters")
+            raise InputError(f"{source}: a line has more than {_LONGEST_LINE:,} characters")
         yield line
 
 

@@ -46,22 +46,24 @@ FOLDERS = (
 )
 
 
-def _named(*suffixes: str) -> Callable[[Path], bool]:
+def named(*suffixes: str) -> Callable[[Path], bool]:
+    """Return whether a path's name ends in one of them, as a function of the path."""
     return lambda path: path.name.lower().endswith(suffixes)
 
 
-def _begins(magic: bytes) -> Callable[[Path], bool]:
+def begins(magic: bytes) -> Callable[[Path], bool]:
+    """Return whether a file's first bytes are these, as a function of its path."""
     return lambda path: _first_bytes(path).startswith(magic)
 
 
 FILES = (
-    Format(".npz", _begins(b"PK\x03\x04"), read_npz),
-    Format(".parquet", _begins(b"PAR1"), read_parquet),
-    Format(".feather or .arrow", _begins(b"ARROW1"), read_feather),
-    Format(".X.npy beside .y.npy", _named(".x.npy"), read_pair),
-    Format(".safetensors", _named(".safetensors"), read_safetensors),
-    Format(".csv", _named(".csv"), read_csv),
-    Format(".tsv", _named(".tsv"), read_csv),
+    Format(".npz", begins(b"PK\x03\x04"), read_npz),
+    Format(".parquet", begins(b"PAR1"), read_parquet),
+    Format(".feather or .arrow", begins(b"ARROW1"), read_feather),
+    Format(".X.npy beside .y.npy", named(".x.npy"), read_pair),
+    Format(".safetensors", named(".safetensors"), read_safetensors),
+    Format(".csv", named(".csv"), read_csv),
+    Format(".tsv", named(".tsv"), read_csv),
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onelayer.data.files import check_file, read_file, unpacked_limit
 from onelayer.data.table import Contents, Part
@@ -75,6 +76,20 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
     if "train" not in parts:
         raise InputError(f"{folder}: no folder train in it, only {', '.join(parts)}")
     return Contents(parts, tuple(names), shape)
+
+
+def read_picture(path: Path, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return one PNG or JPEG as (C, H, W), converted to so many channels and scaled bilinearly.
+
+    Raises
+    ------
+    InputError
+        If the file is no picture or is damaged, or the channels are neither 1 nor 3.
+    """
+    if image_shape[0] not in (1, 3):
+        raise InputError(f"{path}: no picture has the {image_shape[0]} channels that are expected")
+    picture: NDArray[np.uint8] = _decode(path, image_shape, image_shape[1:])
+    return picture
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -5,6 +5,8 @@ import math
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.files import check_file, unpacked_limit
 from onelayer.data.npy import read_header
-from onelayer.data.table import Contents, Part, find_arrays
+from onelayer.data.table import Contents, Part, find_arrays, means_features
 from onelayer.errors import InputError
 
 _BLOCK = 1 << 18  # bytes; the list of members is read as one, so it bounds how many there are
@@ -47,38 +49,71 @@ def read_npz(path: Path) -> Contents:
     InputError
         If the file is no such archive, or an array is of another size than its header promises.
     """
-    limit = unpacked_limit(check_file(path))
+    with _open(path) as archive:
+        members = _members(path, archive)
+        found = find_arrays(str(path), members)
+        wanted = [name for pair in found.values() for name in pair.values()]
+        wanted += [name for name in (NAMES,) if name in members]
+        arrays = _read(path, archive, members, wanted)
+    parts = {split: Part(arrays[pair["X"]], arrays[pair["y"]]) for split, pair in found.items()}
+    names = arrays.get(NAMES)
+    if names is not None and (names.dtype.kind != "U" or names.ndim != 1):
+        raise InputError(f"{path}: {NAMES} of {names.dtype}, expected strings")
+    return Contents(parts, None if names is None else tuple(names.tolist()))
+
+
+def read_npz_features(path: Path) -> NDArray[Any]:
+    """Read the only array, or the only one that is called like features.
+
+    Raises
+    ------
+    InputError
+        As `read_npz`; or if there is no such array, or several.
+    """
+    with _open(path) as archive:
+        members = _members(path, archive)
+        wanted = [name for name in members if means_features(name)] or [*members]
+        if len(wanted) != 1:
+            raise InputError(f"{path}: arrays {', '.join(members)[:80]}; expected one X")
+        return _read(path, archive, members, wanted)[wanted[0]]
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with _BoundedFile(path) as file, zipfile.ZipFile(cast(BinaryIO, file)) as archive:
-            return _read(path, archive, limit)
+            yield archive
     except InputError:
         raise
     except _DAMAGE as error:
         raise InputError(f"{path}: not a .npz file, or damaged: {error}") from error
 
 
-def _read(path: Path, archive: zipfile.ZipFile, limit: int) -> Contents:
+def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return what the archive says of its arrays, by their names."""
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
         if not name.replace("_", "").replace("-", "").isalnum() or name in members:
             raise InputError(f"{path}: a member called {name[:40]!r}, expected names of arrays")
         members[name] = member
-    found = find_arrays(str(path), members)
-    wanted = [name for pair in found.values() for name in pair.values()]
-    wanted += [name for name in (NAMES,) if name in members]
+    return members
+
+
+def _read(
+    path: Path,
+    archive: zipfile.ZipFile,
+    members: dict[str, zipfile.ZipInfo],
+    wanted: Sequence[str],
+) -> dict[str, NDArray[Any]]:
+    limit = unpacked_limit(check_file(path))
     promised = sum(members[name].file_size for name in wanted)
     if promised > limit:
         raise InputError(
             f"{path}: unpacks to {promised:,} bytes, expected at most {limit:,} from a file of "
             "this size; numpy.savez writes it unpacked"
         )
-    arrays = {name: _read_member(f"{path}: {name}", archive, members[name]) for name in wanted}
-    parts = {split: Part(arrays[pair["X"]], arrays[pair["y"]]) for split, pair in found.items()}
-    names = arrays.get(NAMES)
-    if names is not None and (names.dtype.kind != "U" or names.ndim != 1):
-        raise InputError(f"{path}: {NAMES} of {names.dtype}, expected strings")
-    return Contents(parts, None if names is None else tuple(names.tolist()))
+    return {name: _read_member(f"{path}: {name}", archive, members[name]) for name in wanted}
 
 
 def _read_member(where: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:

@@ -29,7 +29,7 @@ class Scaling:
         return scaled
 
 
-def fit_scaling(method: str, data: Dataset, weights: NDArray[np.generic] | None = None) -> Scaling:
+def fit_scaling(method: str, data: Dataset, weights: NDArray[Any] | None = None) -> Scaling:
     """Return the scaling that `method` means for `data`, estimated on the training split alone.
 
     With `weights` (N,) a sample counts as often as it weighs.
@@ -37,35 +37,47 @@ def fit_scaling(method: str, data: Dataset, weights: NDArray[np.generic] | None 
     "unit" divides by the full scale, "standardise" subtracts each feature's mean and divides by
     its standard deviation (by 1 where a feature is constant), "none" changes nothing.
     """
-    D = data.n_features
+    ones = np.ones(len(data.train)) if weights is None else weights
+    return fit_scalings(method, data, ones[None])[0]
+
+
+def fit_scalings(method: str, data: Dataset, weights: NDArray[Any]) -> list[Scaling]:
+    """Return the scaling of each of R resamples with weights (R, N), from one pass over the data.
+
+    See fit_scaling.
+    """
+    D, R = data.n_features, len(weights)
     if method == "none":
-        return Scaling(method, np.zeros(D), np.ones(D))
+        return [Scaling(method, np.zeros(D), np.ones(D))] * R
     if method == "unit":
-        return Scaling(method, np.zeros(D), np.full(D, 1.0 / data.full_scale))
+        return [Scaling(method, np.zeros(D), np.full(D, 1.0 / data.full_scale))] * R
     if method == "standardise":
-        mean, deviation, varies = _moments(data.train, weights)
-        return Scaling(method, mean, 1.0 / np.where(varies, deviation, 1.0))
+        means, deviations = _moments(data.train, weights.astype(np.float64))
+        return [Scaling(method, *moments) for moments in zip(means, 1 / deviations, strict=True)]
     raise unknown_name("scaling", method, METHODS)
 
 
 def _moments(
-    split: Split, weights: NDArray[Any] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return mean, standard deviation (divisor Σ w) and whether it is one, of each column of X.
+    split: Split, weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation (divisor Σ w) of each column of X, (R, D) each.
 
-    In two passes. The mean of equal numbers is off by a rounding error, which must not become the
-    scale: a column varies if it holds two numbers.
+    The deviation of a column that holds a single number is 1. Sums are of what a column differs by
+    from a number in its midst, so that little is lost when the mean's square is subtracted.
     """
-    D = split.X.shape[1]
-    w = np.ones(len(split)) if weights is None else weights.astype(np.float64)
-    first = split.X[np.flatnonzero(w)[:1]]
-    total, varies = np.zeros(D), np.zeros(D, dtype=bool)
+    shape = len(weights), split.X.shape[1]
+    midst = split.X[:BLOCK].mean(axis=0, dtype=np.float64)
+    firsts = split.X[weights.argmax(axis=1)]
+    totals, squares, varies = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
     for rows in split.blocks(BLOCK):
-        X: NDArray[Any] = split.X[rows]
-        total += w[rows] @ X
-        varies |= ((first != X) & (w[rows] > 0)[:, None]).any(axis=0)
-    mean, squares = total / w.sum(), np.zeros(D)
-    for rows in split.blocks(BLOCK):
-        squares += w[rows] @ np.square(np.subtract(split.X[rows], mean))
-    deviation = np.sqrt(squares / w.sum())
-    return mean, deviation, varies & (deviation > 0)
+        X, w = split.X[rows], weights[:, rows]
+        for r, first in enumerate(firsts):
+            varies[r] |= (X[w[r] > 0] != first).any(axis=0)
+        Z = X - midst
+        totals += w @ Z
+        np.square(Z, out=Z)
+        squares += w @ Z
+    shares = 1 / weights.sum(axis=1, keepdims=True)
+    offsets = totals * shares
+    variances = np.maximum(squares * shares - offsets**2, 0)
+    return midst + offsets, np.where(varies & (variances > 0), np.sqrt(variances), 1.0)

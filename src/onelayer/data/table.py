@@ -166,11 +166,21 @@ def find_arrays(source: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
     return found
 
 
+def means_features(name: str) -> bool:
+    """Return whether an array is called like features: X, or X_test, images and the like."""
+    return any(_ROLE_WORDS.get(word) == "X" for word in name.lower().split("_"))
+
+
 def label_column(names: Sequence[str]) -> int:
     """Return the place of the column called label, class, target or y, or else of the last."""
+    known = known_label_column(names)
+    return len(names) - 1 if known is None else known
+
+
+def known_label_column(names: Sequence[str]) -> int | None:
+    """Return the place of the column called label, class, target or y, if there is one."""
     lowered = [name.strip().lower() for name in names]
-    known = [lowered.index(name) for name in LABEL_COLUMNS if name in lowered]
-    return known[0] if known else len(names) - 1
+    return next((lowered.index(name) for name in LABEL_COLUMNS if name in lowered), None)
 
 
 def draw_stratified(
@@ -213,6 +223,24 @@ def _image_shape(source: str, X: Any) -> ImageShape | None:
             "with 1 or 3 channels"
         )
     return None
+
+
+def unlabelled_rows(source: str, X: Any, n_features: int) -> Features:
+    """Return samples, or a single one, that came without labels as rows (N, D).
+
+    Raises
+    ------
+    InputError
+        If they are no real numbers, or not `n_features` each; names `source`.
+    """
+    samples = X[None] if X.size == n_features else X
+    _image_shape(source, samples)
+    rows = _flatten(samples)
+    if rows.shape[1] != n_features or not len(rows):
+        raise InputError(
+            f"{source}: samples of {rows.shape[1]:,} features, expected {n_features:,}"
+        )
+    return _as_features(source, rows)
 
 
 def _flatten(X: Any) -> Features:
@@ -277,7 +305,7 @@ def _encode(
     if any(isinstance(some, list) != texts for some in labels.values()):
         raise InputError(f"{source}: strings are labels in one split and numbers in another")
     if class_names is not None and not texts:
-        _check_names(source, class_names)
+        check_class_names(source, class_names)
         return {split: np.asarray(y).astype(np.intp) for split, y in labels.items()}, class_names
     distinct: set[Any] = set()
     for some in labels.values():
@@ -289,7 +317,7 @@ def _encode(
     whole = texts and all(re.fullmatch(r"-?[0-9]{1,18}", text) for text in distinct)
     ordered: Sequence[Any] = class_names or sorted(distinct, key=int if whole else None)
     names = tuple(map(str, ordered))
-    _check_names(source, names)
+    check_class_names(source, names)
     places = {label: place for place, label in enumerate(ordered)}
     return {
         split: np.fromiter(map(places.__getitem__, some), np.intp, len(some))
@@ -299,7 +327,7 @@ def _encode(
     }, names
 
 
-def _check_names(source: str, names: Sequence[str]) -> None:
+def check_class_names(source: str, names: Sequence[str]) -> None:
     """Raise InputError unless the class names are distinct and can be shown as they are."""
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)

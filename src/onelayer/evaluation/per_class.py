@@ -94,10 +94,22 @@ def true_class_histogram(
     InputError
         If there is no bin, or the arrays are not probabilities and labels.
     """
+    P, y = check_labelled(probabilities, y)
+    return histogram_by_outcome(P[np.arange(len(y)), y], network.predictions(P) == y, bins)
+
+
+def histogram_by_outcome(
+    true: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 20
+) -> TrueClassHistogram:
+    """Count rows by the probability `true` (N,) of their class, the `right` ones apart.
+
+    Raises
+    ------
+    InputError
+        If there is no bin.
+    """
     if bins < 1:
         raise InputError(f"bins is {bins}; expected at least 1")
-    P, y = check_labelled(probabilities, y)
-    right, true = network.predictions(P) == y, P[np.arange(len(y)), y]
     edges = np.linspace(0, 1, bins + 1)
     return TrueClassHistogram(
         edges, np.histogram(true[right], edges)[0], np.histogram(true[~right], edges)[0]

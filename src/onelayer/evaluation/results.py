@@ -2,22 +2,29 @@
 
 import csv
 import json
+import operator
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies
-from onelayer.evaluation.statistics import Spread, spread
+from onelayer.evaluation.predictions import Ensemble, Predictions, load_predictions
+from onelayer.evaluation.selection import Selection
+from onelayer.evaluation.statistics import Spread, check_accuracies, spread
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
 from onelayer.storage import atomic_file
+from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.run import CURVES, Run, load_run
 
 RESULTS_FILE = "results.json"
 CHECKS_FILE = "gradient_check.json"
+FOLDS_FILE = "cross_validation.safetensors"
+_FOLDS = ("accuracy", "loss", "accuracy_curves", "loss_curves")
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,9 @@ class Results:
 
     `published` has one accuracy a setting, NaN where there is none. `confusion` (M, K, K) counts
     the test samples of `run` (see confusion_matrices), all zero for a model that was not evaluated;
-    `repeat_accuracies` (R, M) are the test accuracies of the repeats.
+    `repeat_accuracies` (R, M) are the test accuracies of the repeats. `selection` says which model
+    was chosen, by `cross_validation` if there is one, else on the validation split. `optimal_costs`
+    (M,) are the least training costs that the λ and the loss of a model allow, NaN where unknown.
 
     Raises
     ------
@@ -53,11 +62,18 @@ class Results:
     confusion: NDArray[np.intp]
     repeat_accuracies: NDArray[np.float64]
     checks: tuple[BatchCheck, ...]
+    selection: Selection
+    cross_validation: CrossValidation | None
+    predictions: Predictions
+    ensembles: tuple[Ensemble, ...]
+    optimal_costs: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         M, K = len(self.run.settings), len(self.run.class_names)
         shapes = {
             "published": (self.published.shape, (M,)),
+            "optimal costs": (self.optimal_costs.shape, (M,)),
+            "selection": (self.selection.means.shape, (M,)),
             "confusion": (self.confusion.shape, (M, K, K)),
             "repeat accuracies": (self.repeat_accuracies.shape, (len(self.repeats), M)),
         }
@@ -66,8 +82,36 @@ class Results:
                 raise InputError(f"{name} of the shape {found}, expected {expected}")
         if (self.confusion < 0).any():
             raise InputError("confusion holds a negative count")
+        self._check_cross_validation()
+        self._check_predictions()
         if not all(isinstance(text, str) for text in (self.title, self.source, self.notice)):
             raise InputError("title, source and notice must be texts")
+
+    def _check_cross_validation(self) -> None:
+        folds = self.cross_validation
+        if folds is None:
+            return
+        M = len(self.run.settings)
+        for name in _FOLDS:
+            shape = getattr(folds, name).shape
+            if shape[:2] != (len(folds.accuracy), M):
+                raise InputError(f"{name} of {len(folds.accuracy)} folds of the shape {shape}")
+        check_accuracies(folds.accuracy)
+        if min(folds.n_train, folds.n_held_out) < 1:
+            raise InputError(f"folds of {folds.n_train} and {folds.n_held_out} samples")
+
+    def _check_predictions(self) -> None:
+        """Raise InputError unless they are of the models and rows that `confusion` counts."""
+        right, K = self.predictions.right, len(self.run.class_names)
+        counts = self.confusion.sum(axis=(1, 2))[self.evaluated]
+        if right.size and (len(right) != len(counts) or (counts != right.shape[1]).any()):
+            raise InputError(f"right of the shape {right.shape} for confusions of {counts}")
+        for scored in (self.predictions.test, self.predictions.validation):
+            if scored is not None and scored.scores.shape[1] != K:
+                raise InputError(f"scores of the shape {scored.scores.shape}, expected {K} classes")
+        mistakes, shape = self.predictions.mistakes, self.run.weights.shape
+        if mistakes is not None and mistakes.X.shape[1] != shape[2]:
+            raise InputError(f"images of {mistakes.X.shape[1]} numbers, expected {shape[2]}")
 
     @property
     def test_samples(self) -> int:
@@ -85,15 +129,17 @@ class Results:
         return spread(self.repeat_accuracies)
 
     @property
-    def selected(self) -> int:
-        """The model with the best validation accuracy as it was left (the first of equals).
+    def evaluated(self) -> NDArray[np.intp]:
+        """The models that were evaluated on the test split."""
+        return np.flatnonzero(self.confusion.any(axis=(1, 2)))
 
-        Chosen without the test split, so that its test accuracy is an honest estimate.
-        """
-        return best_by_validation(self.run)
+    @property
+    def selected(self) -> int:
+        """The chosen model: without the test split, so its test accuracy is an honest estimate."""
+        return self.selection.chosen
 
     def save(self, folder: Path) -> None:
-        """Write results.json, gradient_check.json with its matrices, history.csv and the runs."""
+        """Write everything: the files that load_results reads, and history.csv for others."""
         self.run.save(folder / "run")
         for number, repeat in enumerate(self.repeats, 1):
             repeat.save(folder / "repeats" / str(number))
@@ -104,16 +150,27 @@ class Results:
             "published": _nullable(self.published),
             "confusion": self.confusion.tolist(),
             "repeat_accuracies": [_nullable(row) for row in self.repeat_accuracies],
+            "selection": _selection_record(self.selection),
+            "ensembles": [asdict(ensemble) for ensemble in self.ensembles],
+            "optimal_costs": _nullable(self.optimal_costs),
+            "cross_validation": self._save_cross_validation(folder),
         }
         _write_json(folder / RESULTS_FILE, record)
+        self.predictions.save(folder)
         save_checks(folder, self.checks)
         _write_history(folder / "history.csv", self.run)
 
+    def _save_cross_validation(self, folder: Path) -> dict[str, int] | None:
+        """Write its arrays, if there is one, and return the rest of it."""
+        from safetensors.numpy import save
 
-def best_by_validation(run: Run) -> int:
-    """Return the model with the best validation accuracy as it was left; a stopped one loses."""
-    final = run.final("validation_accuracy")
-    return int(np.argmax(np.where(np.isnan(final), -1.0, final)))
+        folds = self.cross_validation
+        if folds is None:
+            return None
+        arrays = {name: np.ascontiguousarray(getattr(folds, name)) for name in _FOLDS}
+        with atomic_file(folder / FOLDS_FILE) as path:
+            path.write_bytes(save(arrays))
+        return {"n_train": folds.n_train, "n_held_out": folds.n_held_out}
 
 
 def load_results(folder: Path) -> Results:
@@ -124,6 +181,8 @@ def load_results(folder: Path) -> Results:
     InputError
         If `folder` does not hold such results; names the file.
     """
+    from safetensors import SafetensorError
+
     if not (folder / RESULTS_FILE).is_file():
         raise InputError(f"{folder / RESULTS_FILE}: not found; expected an output folder of ours")
     try:
@@ -142,11 +201,57 @@ def load_results(folder: Path) -> Results:
             confusion=np.array(record["confusion"], dtype=np.intp),
             repeat_accuracies=repeats.reshape(len(repeats), len(run.settings)),
             checks=tuple(_load_checks(folder)),
+            selection=_load_selection(record["selection"]),
+            cross_validation=_load_cross_validation(folder, record["cross_validation"]),
+            predictions=load_predictions(folder),
+            ensembles=tuple(Ensemble(**ensemble) for ensemble in record["ensembles"]),
+            optimal_costs=np.array(record["optimal_costs"], dtype=np.float64),
         )
     except (
-        ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError
+        ArithmeticError, AttributeError, LookupError, OSError, RecursionError, SafetensorError,
+        TypeError, ValueError,
     ) as error:  # fmt: skip
         raise InputError(f"{folder}: not results that can be read ({error!r})") from error
+
+
+def _selection_record(selection: Selection) -> dict[str, Any]:
+    return {
+        "rule": selection.rule,
+        "chosen": selection.chosen,
+        "best": selection.best,
+        "means": _nullable(selection.means),
+        "standard_errors": _nullable(selection.standard_errors),
+        "intervals": [_nullable(row) for row in selection.intervals],
+        "within": selection.within.tolist(),
+    }
+
+
+def _load_selection(record: dict[str, Any]) -> Selection:
+    return Selection(
+        rule=record["rule"],
+        chosen=operator.index(record["chosen"]),
+        best=operator.index(record["best"]),
+        means=np.array(record["means"], dtype=np.float64),
+        standard_errors=np.array(record["standard_errors"], dtype=np.float64),
+        intervals=np.array(record["intervals"], dtype=np.float64),
+        within=np.array(record["within"], dtype=bool),
+    )
+
+
+def _load_cross_validation(folder: Path, record: dict[str, Any] | None) -> CrossValidation | None:
+    from safetensors.numpy import load_file
+
+    if record is None:
+        return None
+    arrays = load_file(folder / FOLDS_FILE)
+    return CrossValidation(
+        arrays["accuracy"],
+        arrays["loss"],
+        arrays["accuracy_curves"],
+        arrays["loss_curves"],
+        n_train=operator.index(record["n_train"]),
+        n_held_out=operator.index(record["n_held_out"]),
+    )
 
 
 def save_checks(folder: Path, checks: tuple[BatchCheck, ...]) -> None:

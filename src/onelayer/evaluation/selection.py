@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.statistics import check_accuracies, student_quantile, wilson_interval
+from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.run import Run
 
 Rule = Literal["best", "1se"]
 RULES: tuple[str, ...] = get_args(Rule)
@@ -22,6 +24,11 @@ class Selection:
 
     `means` and `standard_errors` are (M,), `intervals` (M, 2) at 95 %; all three are NaN for a
     setting that was stopped. `within` (M,) marks those within one standard error of the best.
+
+    Raises
+    ------
+    InputError
+        If the rule is unknown or the shapes do not belong together.
     """
 
     rule: str
@@ -31,6 +38,46 @@ class Selection:
     standard_errors: NDArray[np.float64]
     intervals: NDArray[np.float64]
     within: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise unknown_name("selection rule", str(self.rule), RULES)
+        M = len(self.means)
+        if not (0 <= self.chosen < M and 0 <= self.best < M):
+            raise InputError(f"settings {self.chosen} and {self.best} chosen of {M}")
+        shapes = {
+            "standard errors": (self.standard_errors.shape, (M,)),
+            "intervals": (self.intervals.shape, (M, 2)),
+            "within": (self.within.shape, (M,)),
+        }
+        for name, (found, expected) in shapes.items():
+            if found != expected:
+                raise InputError(f"{name} of the shape {found}, expected {expected}")
+
+    @property
+    def informed(self) -> bool:
+        """Whether there was an accuracy to choose by."""
+        return not np.isnan(self.means[self.chosen])
+
+
+def choose(run: Run, cross_validation: CrossValidation | None, rule: str = "best") -> Selection:
+    """Choose a setting of `run` by cross-validation, or else by its validation split.
+
+    A setting that was stopped in the run is never chosen. Where nothing says how good any setting
+    is (no validation split, or all were stopped), the first that is sound is taken: see `informed`.
+    """
+    if cross_validation is None:
+        values = run.final("validation_accuracy")[None]
+        samples = run.protocol.get("validation_samples")
+    else:
+        values, samples = cross_validation.accuracy, cross_validation.n_held_out
+    sound = np.array([not place for place in run.stopped])
+    values = np.where(sound, values, np.nan)
+    if not np.isnan(values).any(axis=0).all():
+        return select(values, [simplicity(setting) for setting in run.settings], rule, samples)
+    unknown, first = np.full(len(sound), np.nan), int(np.argmax(sound))
+    intervals = np.stack([unknown, unknown], axis=1)
+    return Selection(rule, first, first, unknown, unknown, intervals, np.zeros(len(sound), bool))
 
 
 def simplicity(setting: Hyperparameters) -> tuple[float, float]:

@@ -4,11 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.errors import InputError
+from onelayer.training.classifier import Classifier
 from onelayer.training.run import Run
 
 
-def weight_images(run: Run) -> NDArray[np.float64]:
-    """Return each row of each W as an image (M, K, height, width, channels) in [0, 1].
+def weight_images(trained: Run | Classifier) -> NDArray[np.float64]:
+    """Return each row of each W as an image (…, K, height, width, channels) in [0, 1].
 
     Every image is scaled by its own minimum and maximum; a constant one becomes 0, and so
     does one of a stopped model that is not finite.
@@ -18,16 +19,15 @@ def weight_images(run: Run) -> NDArray[np.float64]:
     InputError
         If the samples were not images.
     """
-    if run.image_shape is None:
+    if trained.image_shape is None:
         raise InputError("the samples of this run are not images, so its weights are none")
-    channels, height, width = run.image_shape
-    W = run.weights.astype(np.float64)
-    W[~np.isfinite(W).all(axis=2)] = 0
-    low = W.min(axis=2, keepdims=True)
-    size = W.max(axis=2, keepdims=True) - low
+    W = trained.weights.astype(np.float64)
+    W[~np.isfinite(W).all(axis=-1)] = 0
+    low = W.min(axis=-1, keepdims=True)
+    size = W.max(axis=-1, keepdims=True) - low
     scaled = (W - low) / np.where(size > 0, size, 1.0)
-    planes = scaled.reshape(*W.shape[:2], channels, height, width)
-    return np.asarray(planes.transpose(0, 1, 3, 4, 2))
+    planes = scaled.reshape(*W.shape[:-1], *trained.image_shape)
+    return np.moveaxis(planes, -3, -1)
 
 
 def total_variation(images: NDArray[np.float64]) -> NDArray[np.float64]:

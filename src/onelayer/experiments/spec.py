@@ -1,16 +1,17 @@
 """A published experiment as data: what a TOML spec may say."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from onelayer.data.batches import Order
 from onelayer.data.catalog import DEFAULT
 from onelayer.data.scaling import Method as ScalingMethod
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.selection import Rule
+from onelayer.experiments.complaints import plain_words
+from onelayer.experiments.config_file import read_table
 from onelayer.model import derivatives, gradient_check
 from onelayer.training.hyperparameters import DEFAULTS, Hyperparameters, grid
 from onelayer.training.protocol import Dtype, Keep, Protocol
@@ -46,8 +47,10 @@ class TrainingSpec(_Section):
 
     The repeats are windowed if `order` is. What training.protocol.Protocol has keeps its meaning.
     `folds` above 1 cross-validates all settings on the training split, `fold_repeats` times over.
-    `select` chooses a setting by that, or by the validation split. `test` says which models see the
-    test split: every one, as a published table of several settings needs, or the chosen one alone.
+    `select` chooses a setting by that, or by the validation split. `optimum` asks for the least
+    cost of every cross-entropy with λ > 0, to measure the curves against. `test` says which models
+    see the test split: every one, as a published table of several settings needs, or the chosen
+    one alone, which is then the only one that is repeated.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 100
@@ -65,12 +68,25 @@ class TrainingSpec(_Section):
     folds: Annotated[int, Field(ge=0)] = 0
     fold_repeats: Annotated[int, Field(ge=1)] = 1
     select: Rule = "best"
+    optimum: bool = False
     test: Literal["all", "selected"] = "all"
 
     @property
     def protocol(self) -> dict[str, Any]:
         """The fields of training.protocol.Protocol."""
         return {name: getattr(self, name) for name in Protocol.__dataclass_fields__}
+
+
+def _expand_grid(given: Any) -> Any:
+    """Put all combinations of the lists of the table `grid` after the settings."""
+    if not isinstance(given, dict) or "grid" not in given:
+        return given
+    rest = {name: value for name, value in given.items() if name != "grid"}
+    values = given["grid"]
+    if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
+        raise ValueError("grid: expected a list of values for each hyperparameter")
+    combinations = [vars(setting) for setting in grid(**values)]
+    return rest | {"settings": [*rest.get("settings", ()), *combinations]}
 
 
 class SettingSpec(_Section):
@@ -103,7 +119,7 @@ class SettingSpec(_Section):
 class Variant(_Section):
     """The experiment with something changed: what is given here takes the place of the spec's own.
 
-    Without settings of its own it trains the first setting of the spec.
+    Without settings, or a grid of them, it trains the first setting of the spec.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
@@ -111,6 +127,8 @@ class Variant(_Section):
     data: dict[str, Any] = {}
     training: dict[str, Any] = {}
     settings: tuple[SettingSpec, ...] = ()
+
+    _grid = model_validator(mode="before")(_expand_grid)
 
 
 class GradientCheckSpec(_Section):
@@ -127,7 +145,10 @@ class GradientCheckSpec(_Section):
 
 
 class Spec(_Section):
-    """A whole experiment; its name is that of its output folder, too."""
+    """A whole experiment; its name is that of its output folder, too.
+
+    A table `grid`, with a list of values for each hyperparameter, stands for all combinations.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: str
@@ -138,18 +159,7 @@ class Spec(_Section):
     gradient_checks: tuple[GradientCheckSpec, ...] = ()
     variants: tuple[Variant, ...] = ()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_grid(cls, given: Any) -> Any:
-        """Put all combinations of the lists of the table `grid` after the settings."""
-        if not isinstance(given, dict) or "grid" not in given:
-            return given
-        given = dict(given)
-        values = given.pop("grid")
-        if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
-            raise ValueError("grid: expected a list of values for each hyperparameter")
-        combinations = [vars(setting) for setting in grid(**values)]
-        return given | {"settings": [*given.get("settings", ()), *combinations]}
+    _grid = model_validator(mode="before")(_expand_grid)
 
     @model_validator(mode="after")
     def _check_variants(self) -> Self:
@@ -165,12 +175,16 @@ class Spec(_Section):
         return [self._of_variant(variant) for variant in self.variants]
 
     def _of_variant(self, variant: Variant) -> "Spec":
+        with plain_words(DataSpec, f"variant {variant.name}: data: "):
+            data = DataSpec.model_validate(self.data.model_dump() | variant.data)
+        with plain_words(TrainingSpec, f"variant {variant.name}: training: "):
+            training = TrainingSpec.model_validate(self.training.model_dump() | variant.training)
         return Spec(
             name=f"{self.name}-{variant.name}",
             title=variant.title,
             source=self.source,
-            data=DataSpec.model_validate(self.data.model_dump() | variant.data),
-            training=TrainingSpec.model_validate(self.training.model_dump() | variant.training),
+            data=data,
+            training=training,
             settings=variant.settings or self.settings[:1],
         )
 
@@ -188,9 +202,15 @@ def adjust(spec: Spec, **asked: int | None) -> Spec:
     """Return the spec with the parts of its training protocol that are not None replaced.
 
     With another number of epochs its published accuracies no longer belong to it and are dropped.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range: names the key.
     """
     changes = {name: value for name, value in asked.items() if value is not None}
-    training = TrainingSpec.model_validate(spec.training.model_dump() | changes)
+    with plain_words(TrainingSpec):
+        training = TrainingSpec.model_validate(spec.training.model_dump() | changes)
     settings = spec.settings
     if training.epochs != spec.training.epochs:
         settings = tuple(s.model_copy(update={"published_accuracy": None}) for s in settings)
@@ -212,16 +232,18 @@ def spec_of_grid(
     """
     settings = [SettingSpec(**vars(setting)) for setting in grid(**values)]
     name = Path(dataset).resolve().name  # of a folder the last part alone: runs/ comes before it
-    try:
+    with plain_words(DataSpec):
+        chosen = DataSpec(dataset=dataset, **data)
+    with plain_words(TrainingSpec):
+        protocol = TrainingSpec(test="selected", **training)
+    with plain_words(Spec):
         return Spec(
             name=name,
             title=f"Training on {name}",
-            data=DataSpec(dataset=dataset, **data),
-            training=TrainingSpec(test="selected", **training),
+            data=chosen,
+            training=protocol,
             settings=tuple(settings),
         )
-    except ValidationError as error:
-        raise InputError(_first_line(error)) from error
 
 
 def shipped_specs() -> dict[str, Path]:
@@ -244,20 +266,5 @@ def load_spec(name: str) -> Spec:
         if path.suffix in (".toml", ".json") or path.parent != Path():
             raise InputError(f"{path}: no such spec file")
         raise unknown_name("spec", name, shipped_specs())
-    try:
-        text = path.read_text("utf-8")
-        if path.suffix == ".json":
-            return Spec.model_validate_json(text)
-        return Spec.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from error
-    except ValidationError as error:
-        raise InputError(f"{path}: {_first_line(error)}") from error
-
-
-def _first_line(error: ValidationError) -> str:
-    """Say the first of pydantic's complaints in one line."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    found = "" if first["type"] == "missing" else f", found {first['input']!r}"
-    return f"{place or 'the file'}: {first['msg'].lower()}{found}"
+    with plain_words(Spec, f"{path}: "):
+        return Spec.model_validate(read_table(path))

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import Dataset
 from onelayer.errors import InputError
-from onelayer.report.labels import one_line
+from onelayer.report.labels import shortened
 from onelayer.report.style import MUTED, look
-from onelayer.storage import atomic_file
+from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.augmentation import Augmentation, augment, check_augmentation
 
 COLUMNS = 10  # images in a row
@@ -39,10 +39,7 @@ def write_contact_sheet(
         If the data are not images, the augmentation does not suit them, or `path` does not end in
         .png or exists while `force` is not given.
     """
-    if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: expected a name that ends in .png")
-    if path.exists() and not force:
-        raise InputError(f"{path}: exists; add --force to replace it")
+    check_output_file(path, (".png",), force=force)
     with look(), atomic_file(path) as temporary:
         draw_contact_sheet(data, augmentation, rows, seed).savefig(temporary, format="png")
 
@@ -50,7 +47,7 @@ def write_contact_sheet(
 def draw_contact_sheet(data: Dataset, augmentation: Augmentation, rows: int, seed: int) -> Figure:
     """Return the sheet of `write_contact_sheet`, drawn so that small pixels stay squares."""
     classes = list(_choose(data, augmentation, rows, seed))
-    names = [_short(name) for name in data.class_names[: len(classes)]]
+    names = [shortened(name, _LETTERS) for name in data.class_names[: len(classes)]]
     _, H, W, _ = classes[0].shape
     gap = max(1, round(W / 12))
     blocks = [_lay_out(images, rows, gap) for images in classes]
@@ -131,8 +128,3 @@ def _write_above(ax: Axes, x: float, points: float, text: str, **style: Any) -> 
         "va": "bottom",
     }
     ax.annotate(text, (x - 0.5, 1), (0, points), parse_math=False, **place, **style)
-
-
-def _short(name: str) -> str:
-    name = one_line(name)
-    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"

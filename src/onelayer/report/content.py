@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from onelayer.evaluation.ablation import AblationRow
 from onelayer.evaluation.results import BatchCheck, Results
+from onelayer.evaluation.test_log import TestEvaluation, warn_of_second_look
+from onelayer.report.ablation import ablation_tables
 from onelayer.report.blocks import (
     Block,
     Bullets,
@@ -16,43 +19,62 @@ from onelayer.report.blocks import (
     Subheading,
     Table,
 )
+from onelayer.report.choice import choice_tables
+from onelayer.report.confidence import confidence_blocks
 from onelayer.report.discussion import Topic, discuss
 from onelayer.report.labels import count_of, one_line, scientific
 from onelayer.report.matrices import EXCERPT, check_label
+from onelayer.report.method import describe_method
+from onelayer.report.mistakes import class_tables
+from onelayer.report.significance import comparison_tables, ensemble_tables
 from onelayer.report.summary import summarise
 from onelayer.report.tables import accuracy_table, final_table
 from onelayer.training.run import Run
 
-_EQUATIONS = (
-    ("(1)", "s = W x + b", "scores of a sample x"),
-    ("(5)", "J = (1/N) Σᵢ l(xᵢ, yᵢ, W, b) + λ Σᵢⱼ Wᵢⱼ²", "cost; b is not penalised"),
-    ("(6)", "l = −log(eᵀ p),  p = softmax(s)", "loss; e is the one-hot label"),
-    ("(8)", "W ← W − η ∂J/∂W", "a step for each mini-batch"),
-    ("(9)", "b ← b − η ∂J/∂b", ""),
-    ("(10)", "∂J/∂W = (1/B) Σᵢ (pᵢ − eᵢ) xᵢᵀ + 2λW", "eᵢ: one-hot label of xᵢ"),
-    ("(11)", "∂J/∂b = (1/B) Σᵢ (pᵢ − eᵢ)", "B: samples in the batch"),
-)
 _REDO = """onelayer reproduce spec.json --out again
 onelayer report ."""
 
 
-def compose(results: Results, pictures: Mapping[str, Picture]) -> Report:
-    """Return the report of `results` with the figures that were drawn, by stem."""
+def compose(
+    results: Results,
+    pictures: Mapping[str, Picture],
+    ablation: Sequence[AblationRow] = (),
+    looks: Sequence[TestEvaluation] = (),
+) -> Report:
+    """Return the report of `results` with the figures that were drawn, by stem.
+
+    `ablation` are the rows of its variants, `looks` all that were taken at the test split.
+    """
 
     def picture(*stems: str) -> list[Block]:
         return [pictures[stem] for stem in stems if stem in pictures]
 
     sections = (
-        Section("Summary", (Paragraph(summarise(results), "summary"),)),
+        Section("Summary", (Paragraph(summarise(results), "summary"), *_looks(looks))),
         Section("Data and protocol", (_protocol_table(results), *_repeats(results))),
-        Section("Method", tuple(_method())),
+        Section("Method", tuple(describe_method(results.run))),
         Section("Gradient check", (*_gradient_check(results.checks), *picture("gradient_check"))),
         Section(
             "Accuracy",
-            (accuracy_table(results), final_table(results), *picture("curves", "accuracy_curves")),
+            (
+                accuracy_table(results),
+                final_table(results),
+                *picture("curves", "accuracy_curves", "excess"),
+            ),
         ),
+        Section("Choice of the setting", tuple(choice_tables(results))),
+        Section("What each change is worth", tuple(ablation_tables(ablation))),
         Section("Weight images", tuple(picture("weights"))),
-        Section("Confusion matrix", tuple(picture("confusion"))),
+        Section(
+            "Where it is wrong",
+            (*picture("confusion"), *class_tables(results), *picture("mistakes")),
+        ),
+        Section(
+            "How sure it is",
+            (*picture("true_class"), *confidence_blocks(results), *picture("reliability")),
+        ),
+        Section("Differences on the test set", tuple(comparison_tables(results))),
+        Section("Ensembles", tuple(ensemble_tables(results))),
         Section("Discussion", tuple(_discussion(discuss(results)))),
         Section("Doing it again", tuple(_redo(results.run))),
     )
@@ -64,13 +86,18 @@ def compose(results: Results, pictures: Mapping[str, Picture]) -> Report:
     )
 
 
+def _looks(looks: Sequence[TestEvaluation]) -> Iterator[Block]:
+    if len(looks) > 1:
+        yield Paragraph(warn_of_second_look(looks))
+
+
 def _protocol_table(results: Results) -> Table:
     run = results.run
     M, K, D = run.weights.shape
     shape = "" if run.image_shape is None else f" ({' × '.join(map(str, run.image_shape))})"
     scales = {"unit": "divided by the full scale", "standardise": "standardised", "none": "none"}
     rows = {
-        **_flat(run.protocol),
+        **_flat({name: value for name, value in run.protocol.items() if value is not None}),
         "scaling of the features": scales.get(run.scaling.method, run.scaling.method),
         "classes": f"{K}: {_shortened(run.class_names)}",
         "features": f"{D:,}{shape}",
@@ -111,16 +138,6 @@ def _repeats(results: Results) -> Iterator[Block]:
             f"{count_of(len(results.repeats), 'repeat')} of the same protocol, with batches in "
             f"{' or '.join(orders)} order (seed{'' if len(results.repeats) == 1 else 's'} {seeds})."
         )
-
-
-def _method() -> Iterator[Block]:
-    yield Paragraph(
-        "A single layer with softmax is trained by mini-batch gradient descent on the mean "
-        "cross-entropy plus λ times the sum of the squared weights. All settings are trained "
-        "together on the same batches. Loss is the mean of l alone, cost is J. The "
-        "equations are numbered as in the course DD2424."
-    )
-    yield Equations(_EQUATIONS)
 
 
 def _gradient_check(checks: Sequence[BatchCheck]) -> Iterator[Block]:
@@ -207,8 +224,8 @@ def _redo(run: Run) -> Iterator[Block]:
     yield Paragraph(
         "In the folder of this report, the first command runs the whole experiment again, as "
         "spec.json describes it. The second draws this report anew from the stored results, "
-        "without training. The exact numbers of Table 1 are in table1.csv, every curve in "
-        "history.csv, and each figure in figures/."
+        "without training. The exact numbers of Table 1 are in table1.csv, all settings in "
+        "grid.csv, every curve in history.csv, and each figure in figures/."
     )
     yield Code(_REDO)
     yield _record(

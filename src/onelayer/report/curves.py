@@ -11,35 +11,44 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from onelayer.report.labels import decimals, setting_labels
+from onelayer.report.labels import (
+    decimals,
+    setting_labels,
+    shortened,
+    split_words,
+    validated,
+    wrapped,
+)
 from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
 from onelayer.training.run import Run
 
+Values = NDArray[np.float64]
 PANELS = 12  # more would not be legible on a page
 _SPLITS = (("train", "training", TRAIN), ("validation", "validation", VALIDATION))
+_TITLE = 90  # letters above panels, side by side
+# Okabe and Ito's colours, but for the yellow, which is too light for a line.
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _WIDE_RANGE = 20  # a curve that spans a larger factor is drawn on a logarithmic axis
 
 
 def draw_losses(run: Run, models: Sequence[int], told: str) -> Drawing:
     """Draw loss and cost of `models`; `told` says which they are if they are not all."""
-    figure, panels = _panels(run, models, sharey=False)
+    figure, panels = _panels(run, models, [_same_cost(run, model) for model in models])
     for ax, model in zip(panels, models, strict=True):
         quantities = [("loss", "-")] + [("cost", "--")] * (run.settings[model].l2 > 0)
         curves = {
             (name, style, colour): getattr(run.history, f"{split}_{name}")[model]
             for name, style in quantities
-            for split, _, colour in _SPLITS
+            for split, _, colour in _splits(run)
         }
         for (_, style, colour), curve in curves.items():
             _plot(ax, run.history.measured, curve, colour, style)
         _set_limits(ax, list(curves.values()))
-        if run.settings[model].l2 == 0:
-            ax.set_title(f"{ax.get_title()} (cost = loss)", parse_math=False)
     decays = any(run.settings[model].l2 > 0 for model in models)
-    _finish(figure, panels, "loss, cost", ["loss", "cost (loss + λ Σ W²)"][: 1 + decays])
+    _finish(figure, run, panels, "loss, cost", ["loss", "cost (loss + λ Σ W²)"][: 1 + decays])
     caption = (
-        "Loss (solid) and cost (with the L2 term, dashed) on the whole training and validation "
-        f"split, {_when(run)}. Where λ=0 cost and loss are the same curve. Every panel has its own "
+        f"Loss (solid) and cost (with the L2 term, dashed) on the whole {split_words(run)}, "
+        f"{_when(run)}. Where λ=0 cost and loss are the same curve. Every panel has its own "
         f"scale.{told}"
     )
     return Drawing("curves", figure, caption, _describe("Loss and cost", run, models, "loss"))
@@ -47,30 +56,70 @@ def draw_losses(run: Run, models: Sequence[int], told: str) -> Drawing:
 
 def draw_accuracies(run: Run, models: Sequence[int], told: str) -> Drawing:
     """Draw the accuracies of `models` on one common scale."""
-    figure, panels = _panels(run, models, sharey=True)
+    figure, panels = _panels(run, models, [""] * len(models), sharey=True)
     for ax, model in zip(panels, models, strict=True):
-        for split, _, colour in _SPLITS:
+        for split, _, colour in _splits(run):
             curve = getattr(run.history, f"{split}_accuracy")[model]
             _plot(ax, run.history.measured, curve, colour, "-")
-    _finish(figure, panels, "accuracy", ["accuracy"])
+    _finish(figure, run, panels, "accuracy", ["accuracy"])
     caption = (
-        f"Accuracy on the whole training and validation split, {_when(run)}. All panels share one "
-        f"scale.{told}"
+        f"Accuracy on the whole {split_words(run)}, {_when(run)}. All panels share one scale.{told}"
     )
     return Drawing(
         "accuracy_curves", figure, caption, _describe("Accuracy", run, models, "accuracy")
     )
 
 
+def _splits(run: Run) -> tuple[tuple[str, str, str], ...]:
+    return _SPLITS[: 1 + validated(run)]
+
+
+def _same_cost(run: Run, model: int) -> str:
+    return " (cost = loss)" if run.settings[model].l2 == 0 else ""
+
+
+def draw_excess(run: Run, optimal_costs: Values, models: Sequence[int], told: str) -> Drawing:
+    """Draw how far the training cost of each of `models` is above the least one, optimal (M,)."""
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    ax = figure.subplots()
+    names, ends = setting_labels(run), []
+    shown = [model for model in models if np.isfinite(optimal_costs[model])]
+    for number, model in enumerate(shown):
+        excess = run.history.train_cost[model] - optimal_costs[model]
+        above = np.where(excess > 0, excess, np.nan)
+        colour, style = _LINES[number % len(_LINES)], "-" if number < len(_LINES) else "--"
+        label = shortened(names[model], 46)
+        _plot(ax, run.history.measured, above, colour, style, label=label)
+        ends.append(f"{names[model]}: {run.final('train_cost')[model] - optimal_costs[model]:.2e}")
+    ax.set_yscale("log")
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("cost above the optimum")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
+    if ax.lines:
+        columns = 1 if max(map(len, names)) > 40 else 2
+        figure.legend(loc="outside upper center", ncols=columns, frameon=False)
+    caption = (
+        "Training cost above the optimum, J − J*, where J* is the least cost that any W and b "
+        f"reach with the same λ and loss.{told}"
+    )
+    alt = f"Training cost above the optimum against the epoch. As left: {'; '.join(ends)}."
+    return Drawing("excess", figure, caption, alt)
+
+
 def _when(run: Run) -> str:
     """Say when was measured, and what the dotted lines are if there are any."""
     epochs = run.history.measured
+    if epochs[0] > 0:
+        return "after the last epoch alone"
     every = "every epoch" if len(epochs) == epochs[-1] + 1 else "some epochs"
     kept = "; dotted: the epoch that was kept" if (run.kept != epochs[-1]).any() else ""
     return f"before training (epoch 0) and after {every}{kept}"
 
 
-def _panels(run: Run, models: Sequence[int], *, sharey: bool) -> tuple[Figure, list[Axes]]:
+def _panels(
+    run: Run, models: Sequence[int], notes: Sequence[str], *, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a titled panel for each of `models`; `notes` follow their names."""
     columns = 1 if len(models) == 1 else 2 if len(models) <= 4 else 3
     rows = math.ceil(len(models) / columns)
     height = {1: 3.2, 2: 1.95, 3: 1.8}[columns] * rows + 0.55
@@ -79,9 +128,9 @@ def _panels(run: Run, models: Sequence[int], *, sharey: bool) -> tuple[Figure, l
     panels: list[Axes] = list(grid.flat)
     for ax in panels[len(models) :]:
         ax.set_visible(False)
-    names = setting_labels(run)
-    for ax, model in zip(panels, models, strict=False):
-        ax.set_title(names[model], parse_math=False)
+    names, letters = setting_labels(run), _TITLE // columns
+    for ax, model, note in zip(panels, models, notes, strict=False):
+        ax.set_title(wrapped(names[model] + note, letters), parse_math=False)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
         if run.stopped[model]:
             ax.text(0.97, 0.95, f"stopped: {run.stopped[model]}", **_corner(ax))
@@ -106,11 +155,12 @@ def _corner(ax: Axes) -> dict[str, Any]:
 
 
 def _plot(
-    ax: Axes, epochs: NDArray[np.intp], curve: NDArray[np.float64], colour: str, style: str
+    ax: Axes, epochs: NDArray[np.intp], curve: Values, colour: str, style: str, **look: Any
 ) -> None:
     # A single point makes no line.
     marker = "o" if np.isfinite(curve).sum() == 1 else ""
-    ax.plot(epochs, curve, style, color=colour, marker=marker, markersize=4)
+    known = np.isfinite(curve)  # models that were measured in other epochs leave no gaps
+    ax.plot(epochs[known], curve[known], style, color=colour, marker=marker, markersize=4, **look)
 
 
 def _set_limits(ax: Axes, curves: list[NDArray[np.float64]]) -> None:
@@ -123,20 +173,22 @@ def _set_limits(ax: Axes, curves: list[NDArray[np.float64]]) -> None:
     if low > 0 and high / low > _WIDE_RANGE:
         ax.set_yscale("log")
         return
-    start = max(float(curve[0]) for curve in curves)
-    if start - high > 2 * (high - low) > 0:
+    first = [float(curve[0]) for curve in curves if np.isfinite(curve[0])]
+    if first and max(first) - high > 2 * (high - low) > 0:
         ax.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low))  # headroom for words
-        starts = sorted({f"{curve[0]:.2f}" for curve in curves}, key=float)
+        starts = sorted({f"{value:.2f}" for value in first}, key=float)
         ax.text(0.97, 0.95, f"epoch 0, above the axis: {', '.join(starts)}", **_corner(ax))
 
 
-def _finish(figure: Figure, panels: list[Axes], label: str, quantities: list[str]) -> None:
+def _finish(
+    figure: Figure, run: Run, panels: list[Axes], label: str, quantities: list[str]
+) -> None:
     """Label the outer axes and put one legend above all panels."""
     for ax in panels:
         subplot = ax.get_subplotspec()
         if subplot is not None and subplot.is_first_col():
             ax.set_ylabel(label)
-    colours = [Line2D([], [], color=colour, label=name) for _, name, colour in _SPLITS]
+    colours = [Line2D([], [], color=colour, label=name) for _, name, colour in _splits(run)]
     dashes: tuple[Literal["-", "--"], ...] = ("-", "--")
     styles = [
         Line2D([], [], color=MUTED, linestyle=style, label=name)
@@ -147,7 +199,10 @@ def _finish(figure: Figure, panels: list[Axes], label: str, quantities: list[str
 
 
 def _describe(what: str, run: Run, models: Sequence[int], quantity: str) -> str:
-    """Return the alternative text: what is shown and where each validation curve ends."""
-    finals, names = run.final(f"validation_{quantity}"), setting_labels(run)
+    """Return the alternative text: what is shown and where each last curve ends."""
+    split, words, _ = _splits(run)[-1]
+    finals, names = run.final(f"{split}_{quantity}"), setting_labels(run)
     ends = "; ".join(f"{names[model]}: {decimals(finals[model], 3)}" for model in models)
-    return f"{what} against the epoch. Validation {quantity} as each model was left: {ends}."
+    return (
+        f"{what} against the epoch. {words.capitalize()} {quantity} as each model was left: {ends}."
+    )

@@ -15,9 +15,18 @@ from onelayer.report.effects import (
     tell_smoothness,
     tell_steadiness,
 )
-from onelayer.report.labels import PER_CENT, count_of, decimals, listing, setting_labels
+from onelayer.report.labels import (
+    PER_CENT,
+    count_of,
+    decimals,
+    listing,
+    p_value,
+    setting_labels,
+)
+from onelayer.report.significance import compare_models
 
 Values = NDArray[np.float64]
+SIGNIFICANT = 0.05
 WHY_ORDERS = (
     "The cost is convex in W and b: with a learning rate small enough to settle, different "
     "initialisations end in nearly the same place when the batches come in one fixed order. Their "
@@ -46,6 +55,7 @@ def discuss(results: Results) -> tuple[Topic, ...]:
         _topic("What λ cost in accuracy", tell_l2(results)),
         _topic("What λ did to the weight images", tell_smoothness(results.run)),
         _topic("Stopped models", tell_stopped(results)),
+        _topic("Models that ended early", tell_ended(results)),
     )
     return tuple(topic for topic in topics if topic.text)
 
@@ -86,30 +96,37 @@ def _lead(results: Results, first: int, second: int) -> str:
 
 
 def _sampling(results: Results, first: int, second: int) -> str:
-    low, _ = _wilson(results, first)
-    _, high = _wilson(results, second)
-    verdict = (
-        "do not overlap: the lead is beyond the sampling uncertainty of the test set"
-        if low > high
-        else "overlap: the lead is within the sampling uncertainty of the test set (a cautious "
-        "criterion, since both were measured on the same samples)"
-    )
-    return (
+    """Say whether two models differ by more than another test set would change."""
+    names, compared = setting_labels(results.run), compare_models(results)
+    intervals = (
         f"Over {count_of(results.test_samples, 'test sample')} their 95{PER_CENT} Wilson "
-        f"intervals, {wilson_words(results, first)} and {wilson_words(results, second)}, {verdict}."
+        f"intervals are {wilson_words(results, first)} and {wilson_words(results, second)}"
+    )
+    if compared is None or not {first, second} <= set(compared.models):
+        return f"{intervals}; no test compares the two here."
+    i, j = compared.models.index(first), compared.models.index(second)
+    p, alone = float(compared.p[i, j]), compared.only_first
+    verdict = "beyond" if p < SIGNIFICANT else "within"
+    corrected = f", corrected for {compared.pairs} pairs (Holm)," * (compared.pairs > 1)
+    return (
+        f"{intervals}. {names[first]} alone is right on {alone[i, j]:,} of them, {names[second]} "
+        f"alone on {alone[j, i]:,}; McNemar's exact test{corrected} gives p "
+        f"{p_value(p) if p < 1e-4 else f'= {p_value(p)}'}: the lead is {verdict} the sampling "
+        "uncertainty of the test set. This compares the two trained models, not other orders."
     )
 
 
 def _selection(results: Results, first: int, evaluated: int) -> Iterator[str]:
     selected, accuracy = results.selected, results.test_accuracies
-    if evaluated < 2 or np.isnan(results.run.final("validation_accuracy")[selected]):
+    if evaluated < 2 or not results.selection.informed:
         return
-    name = setting_labels(results.run)[selected]
+    name, folds = setting_labels(results.run)[selected], results.cross_validation
+    subject = "The validation split" if folds is None else "Cross-validation"
     if accuracy[selected] == accuracy[first]:
-        yield "The validation split, which settles the choice without the test set, agrees."
+        yield f"{subject}, which settles the choice without the test set, agrees."
     else:
         yield (
-            "The validation split, which settles the choice without the test set, prefers "
+            f"{subject}, which settles the choice without the test set, prefers "
             f"{name}, whose test accuracy is {decimals(accuracy[selected])}."
         )
 
@@ -215,7 +232,12 @@ def tell_stopped(results: Results) -> list[str]:
         if place
     ]
     for model, name in enumerate(names):
-        count = sum(bool(repeat.stopped[model]) for repeat in results.repeats)
+        setting = results.run.settings[model]
+        count = sum(
+            bool(repeat.stopped[repeat.settings.index(setting)])
+            for repeat in results.repeats
+            if setting in repeat.settings
+        )
         if count:
             points.append(
                 f"{name}: stopped in {count} of {count_of(len(results.repeats), 'repeat')}."
@@ -226,7 +248,21 @@ def tell_stopped(results: Results) -> list[str]:
         "A model whose scores or cost are no longer finite is stopped: its curves end there, and "
         "it is neither tested nor compared."
     )
-    return [text, *points]
+    return [text, *limit_points(points)]
+
+
+def tell_ended(results: Results) -> list[str]:
+    """Say which models of the main run ended before the last epoch, and which epoch was kept."""
+    run = results.run
+    points = [
+        f"{name}: {reason}; kept is epoch {kept}."
+        for name, reason, kept in zip(setting_labels(run), run.ended, run.kept, strict=True)
+        if reason
+    ]
+    if not points:
+        return []
+    text = f"{len(points)} of {count_of(len(run.settings), 'setting')} ended before the last epoch."
+    return [text, *limit_points(points)]
 
 
 def _ranked(values: Values) -> list[int]:

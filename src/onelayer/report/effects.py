@@ -1,12 +1,20 @@
 """What λ and η did: comparisons of the settings of one run, as sentences."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.weight_images import total_variation, weight_images
-from onelayer.report.labels import count_of, decimals, listing, setting_labels, signed
+from onelayer.report.labels import (
+    count_of,
+    decimals,
+    listing,
+    setting_labels,
+    setting_words,
+    signed,
+)
 from onelayer.training.run import Run
 
 POINTS = 12  # more would not be read
@@ -23,14 +31,16 @@ def limit_points(points: list[str]) -> list[str]:
 
 
 def tell_steadiness(run: Run) -> list[str]:
-    """Say after how many epochs the training loss had risen, and its largest rise."""
-    transitions = run.history.epochs - 1
+    """Say how often the training loss rose after the first epoch measured, and its largest rise."""
+    transitions = len(run.history.measured) - 2
     if transitions < 1:
         return []
     names, rises = setting_labels(run), np.diff(run.history.train_loss[:, 1:], axis=1)
     rose = (rises > 0).sum(axis=1)
     calm = [name for name, row in zip(names, rises, strict=True) if (row <= 0).all()]
-    steps = f"{count_of(transitions, 'transition')} from one epoch to the next"
+    every = transitions == run.history.epochs - 1
+    between = "one epoch to the next" if every else "one measured epoch to the next"
+    steps = f"{count_of(transitions, 'transition')} from {between}"
     if len(calm) == len(names):
         text = f"The training loss rose in none of the {steps}, whatever the setting."
     elif calm:
@@ -43,24 +53,27 @@ def tell_steadiness(run: Run) -> list[str]:
 
 
 def _tell_rises(run: Run, model: int, name: str) -> str:
-    loss = run.history.train_loss[model]
+    loss, epochs = run.history.train_loss[model], run.history.measured
     rises = np.diff(loss[1:])
     known, count = int(np.isfinite(rises).sum()), int((rises > 0).sum())
-    ended = " before it was stopped" if run.stopped[model] else ""
+    stopped, early = bool(run.stopped[model]), bool(run.ended[model])
+    ended = " before it was stopped" * stopped or " before it ended" * early
     transitions = f"{count_of(known, 'transition')}{ended}"
     if known == 0:
         return f"{name}: there are no transitions to tell of{ended}."
     if count == 0:
         return f"{name}: it rose in none of {transitions}."
     at = int(np.nanargmax(rises)) + 1
+    first = "the first epoch" if epochs[1] == 1 else f"epoch {epochs[1]}, the first measured,"
     start = (
-        f"; already the first epoch raised it from {decimals(loss[0])} to {decimals(loss[1])}"
+        f"; already {first} raised it from {decimals(loss[0])} to {decimals(loss[1])}"
         if loss[1] > loss[0]
         else ""
     )
     return (
         f"{name}: it rose in {count} of {transitions}, at most by {decimals(rises[at - 1])} "
-        f"(epoch {at} to {at + 1}, {decimals(loss[at])} to {decimals(loss[at + 1])}){start}."
+        f"(epoch {epochs[at]} to {epochs[at + 1]}, {decimals(loss[at])} to "
+        f"{decimals(loss[at + 1])}){start}."
     )
 
 
@@ -151,24 +164,22 @@ def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
 
     Stopped models are left out.
     """
-    values = {
-        model: vars(setting) for model, setting in enumerate(run.settings) if not run.stopped[model]
-    }
-    for low, mine in values.items():
-        above = [
-            (other[name], high)
-            for high, other in values.items()
-            if other[name] > mine[name] and {**other, name: 0} == {**mine, name: 0}
-        ]
-        if above:
-            yield low, min(above)[1]
+    groups: dict[tuple[tuple[str, Any], ...], list[tuple[float, int]]] = {}
+    for model, setting in enumerate(run.settings):
+        if not run.stopped[model]:
+            rest = tuple(item for item in vars(setting).items() if item[0] != name)
+            groups.setdefault(rest, []).append((vars(setting)[name], model))
+    pairs = []
+    for group in groups.values():
+        values = sorted(group)
+        for place, (value, low) in enumerate(values):
+            pairs += [(low, high) for above, high in values[place:] if above > value][:1]
+    yield from sorted(pairs)
 
 
 def _step(run: Run, name: str, low: int, high: int) -> str:
-    """Return "At η=0.01, raising λ from 0 to 0.1"."""
-    fixed = next(other for other in _SYMBOLS if other != name)
-    before, after = (vars(run.settings[model]) for model in (low, high))
-    return (
-        f"At {_SYMBOLS[fixed]}={before[fixed]:g}, raising {_SYMBOLS[name]} from "
-        f"{before[name]:g} to {after[name]:g}"
-    )
+    """Return "At η=0.01, raising λ from 0 to 0.1", with all else that names the setting."""
+    words = setting_words(run)[low]
+    fixed = [word for word in words if not word.startswith(f"{_SYMBOLS[name]}=")]
+    before, after = (vars(run.settings[model])[name] for model in (low, high))
+    return f"At {', '.join(fixed)}, raising {_SYMBOLS[name]} from {before:g} to {after:g}"

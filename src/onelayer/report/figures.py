@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from onelayer.evaluation.results import BatchCheck, Results
-from onelayer.report import curves, matrices, style
+from onelayer.report import confidence, curves, matrices, style
 from onelayer.report.blocks import Picture
-from onelayer.training.run import Run
+from onelayer.report.choice import show_settings
+from onelayer.report.mistakes import draw_mistakes
 
 WEIGHT_ROWS = 8  # settings whose weight images fit a page
 
@@ -29,26 +30,20 @@ def draw_checks(checks: Sequence[BatchCheck], folder: Path) -> None:
 
 
 def _draw(results: Results) -> Iterator[style.Drawing]:
-    run = results.run
+    run, predictions = results.run, results.predictions
     if results.checks:
         yield matrices.draw_gradient_checks(results.checks)
-    yield curves.draw_losses(run, *_best(run, curves.PANELS))
-    yield curves.draw_accuracies(run, *_best(run, curves.PANELS))
+    panels = show_settings(results, curves.PANELS)
+    yield curves.draw_losses(run, *panels)
+    yield curves.draw_accuracies(run, *panels)
+    if np.isfinite(results.optimal_costs).any():
+        yield curves.draw_excess(run, results.optimal_costs, *panels)
     if run.image_shape is not None:
-        yield matrices.draw_weights(run, *_best(run, WEIGHT_ROWS))
+        yield matrices.draw_weights(run, *show_settings(results, WEIGHT_ROWS))
     if results.confusion[results.selected].any():
         yield matrices.draw_confusion(results)
-
-
-def _best(run: Run, limit: int) -> tuple[list[int], str]:
-    """Return the models to show, in their order, and a sentence if they are not all.
-
-    Those with the best validation accuracy after the last epoch are shown.
-    """
-    M = len(run.settings)
-    if limit >= M:
-        return list(range(M)), ""
-    final = run.final("validation_accuracy")
-    best = np.argsort(np.where(np.isnan(final), 1.0, -final), kind="stable")[:limit]
-    told = f" Shown: the {limit} of {M} settings with the best final validation accuracy."
-    return sorted(int(model) for model in best), told
+    if predictions.mistakes is not None and predictions.mistakes.rows.size:
+        yield draw_mistakes(results, predictions.mistakes)
+    if predictions.test is not None:
+        yield confidence.draw_true_class(results, predictions.test)
+        yield confidence.draw_reliability(results, predictions.test)

@@ -1,8 +1,11 @@
 """How settings and numbers are written, the same in every figure, table and sentence."""
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
+
+import numpy as np
 
 from onelayer.training.run import Run
 
@@ -12,17 +15,25 @@ PER_CENT = "\N{NO-BREAK SPACE}%"
 
 def setting_labels(run: Run) -> tuple[str, ...]:
     """Return a short name for each of the M settings; no two are equal."""
-    labels = [str(setting) for setting in run.settings]
-    if len({setting.init_sd for setting in run.settings}) > 1:
-        labels = [
-            f"{label}, sd₀={setting.init_sd:g}"
-            for label, setting in zip(labels, run.settings, strict=True)
-        ]
+    labels = [", ".join(words) for words in setting_words(run)]
     twice = {label for label, count in Counter(labels).items() if count > 1}
     return tuple(
         f"{label} (model {number})" if label in twice else label
         for number, label in enumerate(labels, 1)
     )
+
+
+def setting_words(run: Run) -> list[list[str]]:
+    """Return what names each setting: λ, η, and whatever else not all of them have in common."""
+    common = common_words(run)
+    every = [str(setting).split(", ") for setting in run.settings]
+    return [words[:2] + [word for word in words[2:] if word not in common] for words in every]
+
+
+def common_words(run: Run) -> list[str]:
+    """Return what all settings have that is neither λ, nor η, nor the default."""
+    first, *others = (str(setting).split(", ")[2:] for setting in run.settings)
+    return [word for word in first if all(word in words for words in others)]
 
 
 def decimals(value: float, digits: int = 4) -> str:
@@ -38,6 +49,12 @@ def decimals(value: float, digits: int = 4) -> str:
 def scientific(value: float, digits: int = 4) -> str:
     """Write a small or large number with an exponent, or that it is not a number."""
     return "not a number" if math.isnan(value) else f"{value:.{digits}e}"
+
+
+def p_value(p: float, digits: int = 4) -> str:
+    """Write a p-value with so many decimals, or that it is smaller; a dash where it is missing."""
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if p < least else decimals(p, digits)
 
 
 def signed(value: float) -> str:
@@ -60,3 +77,24 @@ def listing(items: Sequence[str], last: str = "and") -> str:
 def one_line(text: str) -> str:
     """Return the text without line breaks and repeated blanks."""
     return " ".join(text.split())
+
+
+def wrapped(text: str, letters: int) -> str:
+    """Break a title into lines of about so many letters."""
+    return "\n".join(textwrap.wrap(text, letters, break_long_words=False)) or text
+
+
+def shortened(name: str, letters: int) -> str:
+    """Return a class name on one line, cut to so many letters."""
+    name = one_line(name)
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+
+
+def validated(run: Run) -> bool:
+    """Whether there was a validation split (or a model that lived to see it)."""
+    return not np.isnan(run.history.validation_loss).all()
+
+
+def split_words(run: Run) -> str:
+    """Name the splits that the curves are of."""
+    return "training and validation split" if validated(run) else "training split"

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.evaluation.weight_images import weight_images
 from onelayer.model.gradient_check import GradientCheck
-from onelayer.report.labels import one_line, scientific, setting_labels
+from onelayer.report.choice import chosen_words
+from onelayer.report.labels import one_line, scientific, setting_labels, shortened
 from onelayer.report.style import MARK, WIDTH, Drawing
 from onelayer.training.run import Run
 
@@ -122,7 +123,7 @@ def draw_weights(run: Run, models: Sequence[int], told: str) -> Drawing:
         _write_above(ax, 0.0, 15, names[model], ha="left", fontweight="bold", fontsize=8.5)
         for column, name in enumerate(run.class_names[:shown]):
             centre = (column * step + images.shape[3] / 2) / strip.shape[1]
-            _write_above(ax, centre, 3, _short(name, _LETTERS_ABOVE), ha="center", fontsize=7.5)
+            _write_above(ax, centre, 3, shortened(name, _LETTERS_ABOVE), ha="center", fontsize=7.5)
     some = (
         ""
         if shown == len(run.class_names)
@@ -183,7 +184,7 @@ def draw_confusion(results: Results) -> Drawing:
             ax.text(column, row, f"{count}", ha="center", va="center", fontsize=7.5, color=ink)
     name = setting_labels(results.run)[results.selected]
     caption = (
-        f"Confusion matrix of {name} (chosen on the validation split) on the test split"
+        f"Confusion matrix of {name} ({chosen_words(results)}) on the test split"
         f"{': counts, coloured by their share' if K <= _ANNOTATED else ', coloured by the share'} "
         "of the true class."
     )
@@ -202,14 +203,9 @@ def _name_classes(ax: Axes, class_names: Sequence[str]) -> None:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True, nbins=10))
         return
-    labels, size = [_short(name, _LETTERS) for name in class_names], 8 if K <= 20 else 6
+    labels, size = [shortened(name, _LETTERS) for name in class_names], 8 if K <= 20 else 6
     ax.set_xticks(range(K), labels, rotation=45, ha="right", parse_math=False, fontsize=size)
     ax.set_yticks(range(K), labels, parse_math=False, fontsize=size)
-
-
-def _short(name: str, letters: int) -> str:
-    name = one_line(name)
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def _ink(colours: Colormap, share: float) -> str:

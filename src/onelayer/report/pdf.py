@@ -239,7 +239,7 @@ class _Document(FPDF):
         alignments = ["LEFT" if i < block.text_columns else "RIGHT" for i in range(len(widths))]
         with self.table(
             align="LEFT",
-            width=sum(widths),
+            width=min(sum(widths), self.epw),
             col_widths=widths,
             text_align=tuple(alignments),
             borders_layout="HORIZONTAL_LINES",
@@ -253,11 +253,15 @@ class _Document(FPDF):
                 table.row(cells, style=strong)
         self.ln(4)
 
-    def _natural_widths(self, block: Table, size: float) -> list[float]:
-        """Return the width of each column's longest cell, set in bold, with its padding."""
+    def _natural_widths(self, block: Table, size: float, *, broken: bool = False) -> list[float]:
+        """Return the width of each column's longest cell, set in bold, with its padding.
+
+        The words of the header count one by one if it may be `broken` into lines.
+        """
         self._font(size, "B")
-        columns = zip(block.header, *block.rows, strict=True)
-        return [max(map(self.get_string_width, column)) + 3.2 for column in columns]
+        header = [name.split() if broken else [name] for name in block.header]
+        columns = zip(header, *block.rows, strict=True)
+        return [max(map(self.get_string_width, [*top, *cells])) + 3.2 for top, *cells in columns]
 
     def _table_size(self, block: Table) -> float:
         """Return the largest size of type, in points, that lets the table fit the page's width."""
@@ -269,6 +273,8 @@ class _Document(FPDF):
     def _column_widths(self, block: Table, size: float) -> list[float]:
         """Return widths that fill at most the page; the widest column gives way."""
         widths = self._natural_widths(block, size)
+        if sum(widths) > self.epw:
+            widths = self._natural_widths(block, size, broken=True)
         excess = sum(widths) - self.epw
         if excess > 0:
             widest = widths.index(max(widths))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from onelayer.evaluation.results import Results
+from onelayer.report.choice import chosen_words
 from onelayer.report.discussion import tell_published, wilson_words
 from onelayer.report.labels import PER_CENT, count_of, setting_labels
 
@@ -36,10 +37,10 @@ def _trust(results: Results) -> str:
 def _chosen(results: Results) -> Iterator[str]:
     """Tell the test accuracy of the setting chosen on the validation split."""
     selected, names = results.selected, setting_labels(results.run)
-    if np.isnan(results.run.final("validation_accuracy")[selected]):
+    if all(results.run.stopped):
         yield "No model was sound to the end."
         return
-    best = "" if len(names) == 1 else ", the best of them on the validation split,"
+    best = "" if len(names) == 1 else f", {_title(results)},"
     if np.isnan(results.test_accuracies[selected]):
         yield f"{names[selected]}{best} was not evaluated on the test set."
     else:
@@ -49,3 +50,14 @@ def _chosen(results: Results) -> Iterator[str]:
             f"{count_of(results.test_samples, 'test sample')} (95{PER_CENT} Wilson interval "
             f"{wilson_words(results, selected)})."
         )
+
+
+def _title(results: Results) -> str:
+    """Say what the chosen setting is among the others."""
+    selection, chosen = results.selection, chosen_words(results)
+    if not selection.informed:
+        return chosen
+    chosen = chosen.removeprefix("chosen ")
+    if selection.chosen == selection.best:
+        return f"the best of them {chosen}"
+    return f"the simplest of them within one standard error of the best {chosen}"

@@ -11,12 +11,20 @@ import numpy as np
 
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table
-from onelayer.report.labels import MISSING, decimals, one_line, setting_labels
+from onelayer.report.choice import ROWS, chosen_words, show_settings
+from onelayer.report.labels import (
+    MISSING,
+    decimals,
+    one_line,
+    setting_labels,
+    split_words,
+    validated,
+)
+from onelayer.training.hyperparameters import DEFAULTS
 from onelayer.training.run import Run
 
-HEADER = (
-    "l2",
-    "learning_rate",
+_NAMES = ("l2", "learning_rate")
+_FIGURES = (
     "epochs",
     "batch_size",
     "published_accuracy",
@@ -27,7 +35,7 @@ HEADER = (
     "accuracy_max",
     "orders",
 )
-_ACCURACIES = slice(4, 10)
+_ACCURACIES = slice(-7, -1)
 _CAPTION = (
     "Accuracy on the test set. accuracy: the main run; accuracy_mean to accuracy_max: "
     "over the repeats, each in an order of its own."
@@ -50,9 +58,21 @@ _TEX = {
 _TEX_KNOWS = "–—‘’“”…"  # beyond Latin letters, what LaTeX sets without a package
 
 
-def table1(results: Results) -> tuple[tuple[float, ...], ...]:
-    """Return the rows of Table 1, in the columns of HEADER; NaN where there is no figure."""
+def header(run: Run) -> tuple[str, ...]:
+    """Return the columns of Table 1: of λ, η and whatever is not at its default in some setting."""
+    others = [
+        name
+        for name, default in DEFAULTS.items()
+        if name not in _NAMES
+        if any(getattr(setting, name) != default for setting in run.settings)
+    ]
+    return (*_NAMES, *others, *_FIGURES)
+
+
+def table1(results: Results) -> tuple[tuple[float | str, ...], ...]:
+    """Return the rows of Table 1, in the columns of `header`; NaN where there is no figure."""
     protocol, repeats = results.run.protocol, results.repeat_spread
+    names = header(results.run)[: -len(_FIGURES)]
     columns = (
         results.published,
         results.test_accuracies,
@@ -63,8 +83,7 @@ def table1(results: Results) -> tuple[tuple[float, ...], ...]:
     )
     return tuple(
         (
-            setting.l2,
-            setting.learning_rate,
+            *(getattr(setting, name) for name in names),
             protocol["epochs"],
             protocol["batch_size"],
             *(float(column[model]) for column in columns),
@@ -85,13 +104,14 @@ def _csv(results: Results) -> str:
     if results.notice:
         text.write(f"# {one_line(results.notice)}\n")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow(header(results.run))
     writer.writerows([_exact(value) for value in row] for row in table1(results))
     return text.getvalue()
 
 
 def _markdown(results: Results) -> str:
-    lines = [_row(HEADER), _row(["---:"] * len(HEADER)), *map(_row, _rounded(results))]
+    names = header(results.run)
+    lines = [_row(names), _row(["---:"] * len(names)), *map(_row, _rounded(results))]
     if results.notice:
         escaped = re.sub(r"([\\`*_{}\[\]<>#|!&])", r"\\\1", one_line(results.notice))
         lines = [f"> **Notice:** {escaped}", "", *lines]
@@ -107,14 +127,17 @@ def _latex(results: Results) -> str:
     notice = rf" \textbf{{Notice: {escape_latex(one_line(results.notice))}}}"
     caption = escape_latex(_CAPTION) + (notice if results.notice else "")
     # Names break at their underscores, so that eleven columns fit a page.
-    names = [rf"\shortstack[r]{{{escape_latex(name)}}}".replace(r"\_", r"\_\\") for name in HEADER]
-    body = [f"{' & '.join(row)} \\\\" for row in _rounded(results)]
+    names = [
+        rf"\shortstack[r]{{{escape_latex(name)}}}".replace(r"\_", r"\_\\")
+        for name in header(results.run)
+    ]
+    body = [f"{' & '.join(map(escape_latex, row))} \\\\" for row in _rounded(results)]
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering\scriptsize\setlength{\tabcolsep}{1.8pt}",
             rf"\caption{{{caption}}}",
-            rf"\begin{{tabular}}{{@{{}}{'r' * len(HEADER)}@{{}}}}",
+            rf"\begin{{tabular}}{{@{{}}{'r' * len(names)}@{{}}}}",
             r"\toprule",
             f"{' & '.join(names)} \\\\",
             r"\midrule",
@@ -144,68 +167,98 @@ def _tex_character(character: str) -> str:
     return character if latin or character in _TEX_KNOWS else "?"
 
 
-def _exact(value: float) -> str:
+def _exact(value: float | str) -> str:
     """Write a number so that reading it back gives the same; nothing for NaN."""
+    if isinstance(value, str | bool):
+        return str(value).lower()
     return "" if math.isnan(value) else repr(value).removesuffix(".0")
 
 
 def _rounded(results: Results) -> list[list[str]]:
     """Return the cells of Table 1, accuracies with four decimals, empty where NaN."""
-    cells = [[_exact(value) for value in row] for row in table1(results)]
-    for row in cells:
-        row[:2] = [f"{float(cell):g}" for cell in row[:2]]
-        row[_ACCURACIES] = [f"{float(cell):.4f}" if cell else "" for cell in row[_ACCURACIES]]
-    return cells
+    rounded = []
+    for row in table1(results):
+        cells = [f"{value:g}" if isinstance(value, float) else _exact(value) for value in row]
+        accuracies = map(float, row[_ACCURACIES])
+        cells[_ACCURACIES] = ["" if math.isnan(a) else f"{a:.4f}" for a in accuracies]
+        rounded.append(cells)
+    return rounded
 
 
 def accuracy_table(results: Results) -> Table:
-    """Return Table 1 as the report shows it; the setting chosen on validation is set off."""
+    """Return Table 1 as the report shows it; the chosen setting is set off."""
     R = results.repeat_spread.repeats
+    models, told = show_settings(results, ROWS)
+    labels, cells = setting_labels(results.run), _rounded(results)
     rows = tuple(
-        (label, *(cell or MISSING for cell in cells[_ACCURACIES]))
-        for label, cells in zip(setting_labels(results.run), _rounded(results), strict=True)
+        (labels[model], *(cell or MISSING for cell in cells[model][_ACCURACIES]))
+        for model in models
     )
     return Table(
         f"Table 1. Accuracy on the test set. Published; the main run (batches in "
         f"{results.run.protocol['order']} order); mean, standard deviation, minimum and maximum "
-        f"over {R} shuffled order{'' if R == 1 else 's'}. Bold: chosen on the validation split.",
+        f"over {R} shuffled order{'' if R == 1 else 's'}. Bold: {chosen_words(results)}."
+        f"{told}",
         ("setting", "published", "main run", "mean", "sd", "min", "max"),
         rows,
-        strong=results.selected,
+        strong=models.index(results.selected),
     )
+
+
+_QUANTITIES = ("loss", "cost", "accuracy")
 
 
 def final_table(results: Results) -> Table:
     """Return Table 2: loss, cost and accuracy of the models as they were left; the best epoch."""
-    finals = [
-        results.run.final(f"{split}_{quantity}")
-        for split in ("train", "validation")
-        for quantity in ("loss", "cost", "accuracy")
-    ]
+    run = results.run
+    models, told = show_settings(results, ROWS)
+    columns = {
+        f"{name} {quantity}": run.final(f"{split}_{quantity}")
+        for split, name in (("train", "train"), ("validation", "val."))[: 1 + validated(run)]
+        for quantity in _QUANTITIES
+    }
+    excess = run.final("train_cost") - results.optimal_costs
+    labels, differ = setting_labels(run), bool((run.kept != run.history.epochs).any())
     rows = tuple(
-        (label, *(decimals(float(final[model])) for final in finals), _best_epoch(results, model))
-        for model, label in enumerate(setting_labels(results.run))
+        (
+            labels[model],
+            *[str(run.kept[model])] * differ,
+            *(decimals(float(column[model])) for column in columns.values()),
+            *[_excess(float(excess[model]))] * _known(results),
+            *[_best_epoch(results, model)] * validated(run),
+        )
+        for model in models
     )
+    best = " Best: the first epoch with the highest validation accuracy, and that accuracy."
+    optimum = " Above optimum: training cost less the least one that λ and the loss allow."
     return Table(
-        f"Table 2. {_when(results.run)}, on the whole training and validation split. "
-        "Best: the first epoch with the highest validation accuracy, and that accuracy.",
+        f"Table 2. {_when(run)}, on the whole {split_words(run)}.{optimum * _known(results)}"
+        f"{best * validated(run)}{told}",
         (
             "setting",
-            *(f"{split} {quantity}" for split in ("train", "val.") for quantity in _QUANTITIES),
-            "best val. accuracy",
+            *["epoch"] * differ,
+            *columns,
+            *["above optimum"] * _known(results),
+            *["best val. accuracy"] * validated(run),
         ),
         rows,
-        strong=results.selected,
+        strong=models.index(results.selected),
     )
+
+
+def _known(results: Results) -> bool:
+    """Whether the optimum of any setting is known."""
+    return bool(np.isfinite(results.optimal_costs).any())
+
+
+def _excess(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:.2e}".replace("-", "−")
 
 
 def _when(run: Run) -> str:
     if (run.kept == run.history.epochs).all():
         return f"After the last epoch ({run.history.epochs})"
-    return f"Models as they were left, in epoch {', '.join(map(str, run.kept))}"
-
-
-_QUANTITIES = ("loss", "cost", "accuracy")
+    return "Models as they were left, after the epoch given"
 
 
 def _best_epoch(results: Results, model: int) -> str:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.sample_weights import SampleWeights, check_sample_weights
-from onelayer.data.scaling import fit_scaling
+from onelayer.data.scaling import fit_scaling, fit_scalings
 from onelayer.errors import InputError
 from onelayer.training.engine import Engine, HeldOut, MakeEngine, PerModel
 from onelayer.training.epochs import OnEpoch, Trained, run_epochs
@@ -98,6 +98,7 @@ def cross_validate(
                 models[some],
                 shared,
                 _measure_held_out,
+                models=chosen,
                 weights=own,
                 on_epoch=on_epoch,
                 deadline=shared.deadline(begin, chosen.stop / len(models)),
@@ -149,9 +150,10 @@ def _build(
         settings[first:last]
         for first, last in itertools.pairwise([*firsts.tolist(), len(settings)])
     ]
+    scalings = fit_scalings(scaling, data, weights.values[resamples])
     stacks = [
-        build_stack(data, part, protocol, fit_scaling(scaling, data, weights.values[r]), engine)
-        for part, r in zip(parts, resamples, strict=True)
+        build_stack(data, part, protocol, own, engine)
+        for part, own in zip(parts, scalings, strict=True)
     ]
     return Lockstep(stacks, [len(part) for part in parts])
 

@@ -22,7 +22,8 @@ Curves = dict[str, NDArray[np.float64]]
 # What is to be known after an epoch, by name, each (M,); "validation_accuracy" and
 # "validation_loss" steer early stopping, the best epoch and plateaus.
 Measure = Callable[[Engine, HeldOut | None], dict[str, PerModel]]
-OnEpoch = Callable[[int, Curves], None]
+# Told the epoch, the curves of one stack so far, and which of all models they belong to.
+OnEpoch = Callable[[int, Curves, range], None]
 
 
 class Trained(NamedTuple):
@@ -48,11 +49,15 @@ def run_epochs(
     protocol: Protocol,
     measure: Measure,
     *,
+    models: range,
     weights: SampleWeights | None = None,
     on_epoch: OnEpoch | None = None,
     deadline: float = math.inf,
 ) -> Trained:
-    """Step through all epochs and measure; `deadline` is a time of time.perf_counter."""
+    """Step through all epochs and measure; `deadline` is a time of time.perf_counter.
+
+    `models` says which of all models are in this stack.
+    """
     rates = LearningRates(settings, protocol.epochs)
     epochs = feed(data, protocol)
     log = _Log(len(settings), protocol)
@@ -80,7 +85,7 @@ def run_epochs(
             if epoch > 0 and "validation_loss" in measured:
                 rates.observe(measured["validation_loss"])
         if on_epoch is not None:
-            on_epoch(epoch, log.curves)
+            on_epoch(epoch, log.curves, models)
         if log.over:
             break
     return log.close(stack)

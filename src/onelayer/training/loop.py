@@ -49,8 +49,9 @@ def train(
     the curves of the training split. `threads` defaults to all cores, `engine` to the fastest that
     this machine has. Where the models need more than `memory` bytes to train, they are cut into
     several stacks, one after another. From `start`, a run of as many models, training goes on with
-    its weights, biases and scaling in place of new ones. `on_epoch(epoch, curves)` is called, stack
-    by stack, before the first epoch and after every one; each curve is (M, E + 1), NaN where
+    its weights, biases and scaling in place of new ones. `on_epoch(epoch, curves, models)` is
+    called, stack by stack, before the first epoch and after every one: `models` is the range of the
+    settings that are in the stack, and each of its curves is (len(models), E + 1), NaN where
     nothing is known.
 
     A model whose scores or cost are no longer finite is stopped, and Run.stopped says where; the
@@ -91,6 +92,7 @@ def train(
                     settings[some],
                     shared,
                     partial(_measure_splits, data=data, weights=own),
+                    models=models,
                     weights=own,
                     on_epoch=on_epoch,
                     deadline=shared.deadline(begin, models.stop / len(settings)),
@@ -101,6 +103,7 @@ def train(
         settings=tuple(settings),
         protocol={
             "dataset": data.name,
+            "full_scale": data.full_scale,
             "train_samples": len(data.train),
             "validation_samples": 0 if data.validation is None else len(data.validation),
             **asdict(shared),

@@ -14,7 +14,7 @@ typedef int32_t NAME(integers) __attribute__((vector_size(4 * WIDTH), aligned(4)
 #endif
 
 /* The same value in every lane. */
-INLINE V NAME(all)(float x) { return (V){0} + x; }
+INLINE V NAME(all)(float x) { return x - (V){0}; }
 
 /* a in the lanes where `where` holds, b elsewhere. */
 INLINE V NAME(choose)(I where, V a, V b) { return (V)((where & (I)a) | (~where & (I)b)); }
@@ -59,23 +59,25 @@ INLINE float NAME(sum)(V v)
     return (total[0] + total[1]) + (total[2] + total[3]);
 }
 
-/* exp(x) for x <= 0, to two units in the last place; below -87 it is exp(-87). */
+/* exp(x) for x <= 0, to one unit in the last place; below -87 it is exp(-87). The polynomial is
+ * that of Cephes. */
 INLINE V NAME(exponential)(V x)
 {
     x = NAME(choose)(x >= -87.0f, x, NAME(all)(-87.0f)); /* what is not a number, too */
     V n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* nearest whole number */
     V r = x - n * 0.693145752f - n * 1.42860677e-6f;
-    V p = NAME(all)(1.38889e-3f);
-    p = p * r + 8.33333e-3f;
-    p = p * r + 4.16666667e-2f;
-    p = p * r + 1.66666667e-1f;
-    p = p * r + 0.5f;
+    V p = NAME(all)(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
     return p * (V)((__builtin_convertvector(n, I) + 127) << 23);
 }
 
-/* log(x) for normal x > 0, to two units in the last place: x = 2^n (1 + f) with 1 + f between
+/* log(x) for normal x > 0, to one unit in the last place: x = 2^n (1 + f) with 1 + f between
  * sqrt(1/2) and sqrt(2), and log(1 + f) = 2 artanh(f / (2 + f)). */
 INLINE V NAME(logarithm)(V x)
 {

@@ -50,7 +50,8 @@ static void NAME(scores_cols)(
 }
 
 /* Fetch what of the next tile's columns falls to rows r to r + 4 of this tile's: a tile of W is
- * used by all rows of the batch, so that the first would wait for every line of it. */
+ * used by all rows of the batch, so that the first would wait for every line of it. Beyond the
+ * last column there is nothing to fetch and no harm in asking. */
 INLINE void NAME(fetch_ahead)(const float *W, long w_stride, long length, long r, long rows)
 {
     for (long d = r * length / rows; d < (r + 4) * length / rows; d += 64 / sizeof(float))

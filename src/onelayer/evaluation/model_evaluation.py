@@ -1,0 +1,89 @@
+"""What a single model is worth on a split of any data set with its classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import BLOCK, SPLIT_NAMES, Dataset
+from onelayer.errors import InputError, unknown_name
+from onelayer.evaluation.calibration import Reliability, reliability
+from onelayer.evaluation.metrics import accuracies
+from onelayer.evaluation.per_class import ClassScores, class_scores
+from onelayer.evaluation.statistics import wilson_interval
+from onelayer.model import network
+from onelayer.training.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """Counts C (K, K) of a model on a split: C[i, j] rows of class i that it calls class j.
+
+    `reliability` compares confidence with accuracy; only the softmax of cross-entropy has it.
+    """
+
+    data: str
+    split: str
+    class_names: tuple[str, ...]
+    confusion: NDArray[np.intp]
+    reliability: Reliability | None
+
+    @property
+    def samples(self) -> int:
+        """N, the number of rows."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """The share of rows that are right."""
+        return float(accuracies(self.confusion[None])[0])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        return wilson_interval(self.accuracy, self.samples)
+
+    @property
+    def class_scores(self) -> ClassScores:
+        """Precision, recall and F1 of each class."""
+        return class_scores(self.confusion)
+
+
+def evaluate_model(model: Classifier, data: Dataset, split: str = "test") -> ModelEvaluation:
+    """Count what `model` predicts on a split of `data`, whose classes are found by their names.
+
+    Raises
+    ------
+    InputError
+        If there is no such split, a class is none of the model's, or the features are others.
+    """
+    if split not in SPLIT_NAMES:
+        raise unknown_name("split", split, SPLIT_NAMES)
+    if split not in data.splits:
+        raise InputError(f"{data.name}: has no {split} split, only {', '.join(data.splits)}")
+    samples, K = data.splits[split], len(model.class_names)
+    places = _find_classes(model, data)
+    if data.n_features != model.n_features:
+        raise InputError(
+            f"{data.name}: samples of {data.n_features:,} features, the model was trained on "
+            f"{model.n_features:,}"
+        )
+    y = places[samples.y]
+    S = np.concatenate(
+        [model.scores(samples.X[rows], rows.start) for rows in samples.blocks(BLOCK)]
+    )
+    confusion = np.bincount(y * K + network.predictions(S), minlength=K * K).reshape(K, K)
+    softmax = model.link == "softmax"
+    calibration = reliability(model.probabilities_of_scores(S), y) if softmax else None
+    return ModelEvaluation(data.name, split, model.class_names, confusion, calibration)
+
+
+def _find_classes(model: Classifier, data: Dataset) -> NDArray[np.intp]:
+    """Return the model's class index of each class of `data`."""
+    for name in data.class_names:
+        if name not in model.class_names:
+            known = ", ".join(model.class_names[:5]) + ", …" * (len(model.class_names) > 5)
+            raise InputError(
+                f"{data.name}: the class {name!r} is none of those the model knows: {known}"
+            )
+    return np.array([model.class_names.index(name) for name in data.class_names], np.intp)

@@ -1,0 +1,241 @@
+"""What is kept of single rows, so that a report can be drawn without the data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import BLOCK, Dataset, Split
+from onelayer.errors import InputError
+from onelayer.evaluation.ensembles import majority_vote, mean_probabilities
+from onelayer.evaluation.metrics import predict
+from onelayer.evaluation.per_class import (
+    TrueClassHistogram,
+    histogram_by_outcome,
+    most_confident_mistakes,
+)
+from onelayer.model import network
+from onelayer.storage import atomic_file
+from onelayer.training.run import Run
+
+PREDICTIONS_FILE = "predictions.safetensors"
+MISTAKES = 24
+_LARGEST = 1e30  # a score beyond it is as good as infinite, and overflows when shifted
+_NUMBERS = 4_000_000  # probabilities of an ensemble that are looked at together
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores (N, K), float32, of one model on the rows of a split, and their labels y (N,).
+
+    Raises
+    ------
+    InputError
+        If they are not finite scores and labels of K classes.
+    """
+
+    scores: NDArray[np.float32]
+    y: NDArray[np.intp]
+
+    def __post_init__(self) -> None:
+        S, y = self.scores, self.y
+        if S.dtype != np.float32 or S.ndim != 2 or S.size == 0 or not np.isfinite(S).all():
+            raise InputError(f"scores of {S.dtype}, shape {S.shape}; expected finite float32 ones")
+        if y.shape != S.shape[:1] or y.dtype.kind != "i" or y.min() < 0 or y.max() >= S.shape[1]:
+            raise InputError(f"labels of {y.dtype}, shape {y.shape}, for {S.shape} scores")
+
+    def probabilities(self, temperature: float = 1.0) -> NDArray[np.float64]:
+        """Return softmax(s / T) of every row, (N, K)."""
+        return network.probabilities(self.scores.astype(np.float64) / temperature)
+
+    def true_class_histogram(self, loss: str) -> TrueClassHistogram:
+        """Count right and wrong rows by the probability of their class.
+
+        That is the sigmoid of its score where the `loss` is binary cross-entropy, else the softmax.
+        """
+        rows = np.arange(len(self.y))
+        if loss == "binary-cross-entropy":
+            true = np.exp(-np.logaddexp(0, -self.scores[rows, self.y].astype(np.float64)))
+        else:
+            true = self.probabilities()[rows, self.y]
+        return histogram_by_outcome(true, network.predictions(self.scores) == self.y)
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The test rows (n,) that are wrong with the most confidence, and their X (n, D) as stored.
+
+    Raises
+    ------
+    InputError
+        If there is not one row of X for each, or the full scale is not positive.
+    """
+
+    rows: NDArray[np.intp]
+    X: Array
+    full_scale: float
+
+    def __post_init__(self) -> None:
+        if self.X.ndim != 2 or self.rows.shape != self.X.shape[:1] or self.rows.dtype.kind != "i":
+            raise InputError(f"mistakes {self.rows.shape} with images of the shape {self.X.shape}")
+        if self.X.dtype.kind not in "biuf" or not np.isfinite(self.X).all():
+            raise InputError(f"images of {self.X.dtype}, expected finite numbers")
+        if not 0 < self.full_scale < np.inf:
+            raise InputError(f"full scale {self.full_scale}, expected a positive one")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The selected setting's scores on test and validation, and who was right where.
+
+    `right` (T, N) says which of the N test rows each of the T evaluated settings got right, in the
+    order of the settings. Whatever there is no split for is None or empty.
+
+    Raises
+    ------
+    InputError
+        If the parts do not belong together.
+    """
+
+    right: NDArray[np.bool_]
+    test: Scored | None = None
+    validation: Scored | None = None
+    mistakes: Mistakes | None = None
+
+    def __post_init__(self) -> None:
+        if self.right.dtype != np.bool_ or self.right.ndim != 2:
+            raise InputError(f"right is {self.right.dtype} of the shape {self.right.shape}")
+        N = self.right.shape[1]
+        if self.test is not None and len(self.test.y) != N:
+            raise InputError(f"scores of {len(self.test.y)} test rows of {N}")
+        if self.mistakes is not None and self.mistakes.rows.size:
+            rows = self.mistakes.rows
+            if self.test is None or rows.min() < 0 or rows.max() >= N:
+                raise InputError(f"mistakes in rows {rows.min()} to {rows.max()} of {N}")
+
+    def save(self, folder: Path) -> None:
+        """Write predictions.safetensors into `folder`, or nothing if there is nothing to keep."""
+        from safetensors.numpy import save
+
+        arrays: dict[str, Array] = {"right": self.right} if self.right.size else {}
+        for name, scored in (("test", self.test), ("validation", self.validation)):
+            if scored is not None:
+                arrays |= {f"{name}_scores": scored.scores, f"{name}_y": scored.y}
+        if self.mistakes is not None:
+            arrays |= {
+                "mistakes": self.mistakes.rows,
+                "mistakes_X": self.mistakes.X,
+                "full_scale": np.array([self.mistakes.full_scale]),
+            }
+        if arrays:
+            with atomic_file(folder / PREDICTIONS_FILE) as path:
+                path.write_bytes(save({k: np.ascontiguousarray(a) for k, a in arrays.items()}))
+
+
+NO_PREDICTIONS = Predictions(np.zeros((0, 0), dtype=bool))
+
+
+def load_predictions(folder: Path) -> Predictions:
+    """Read what Predictions.save wrote.
+
+    Raises
+    ------
+    InputError, SafetensorError, KeyError
+        If the file is damaged.
+    """
+    from safetensors.numpy import load_file
+
+    path = folder / PREDICTIONS_FILE
+    if not path.is_file():
+        return NO_PREDICTIONS
+    arrays = load_file(path)
+    scored = {
+        name: Scored(arrays[f"{name}_scores"], arrays[f"{name}_y"])
+        for name in ("test", "validation")
+        if f"{name}_scores" in arrays
+    }
+    mistakes = None
+    if "mistakes" in arrays:
+        full_scale = float(arrays["full_scale"].item())
+        mistakes = Mistakes(arrays["mistakes"], arrays["mistakes_X"], full_scale)
+    return Predictions(arrays.get("right", NO_PREDICTIONS.right), mistakes=mistakes, **scored)
+
+
+def keep_predictions(
+    data: Dataset, run: Run, evaluated: Sequence[int], selected: int
+) -> Predictions:
+    """Return what the settings `evaluated` and `selected` say of the test and validation splits."""
+    validation = test = mistakes = None
+    right = NO_PREDICTIONS.right
+    if data.validation is not None and not run.stopped[selected]:
+        validation = score(run, data.validation, selected)
+    if data.test is not None and len(evaluated):
+        right = find_right(run, data.test, evaluated)
+    if data.test is not None and selected in evaluated:
+        test = score(run, data.test, selected)
+    if data.test is not None and test is not None and run.image_shape is not None:
+        rows = most_confident_mistakes(test.probabilities(), test.y, MISTAKES)
+        mistakes = Mistakes(rows, np.array(data.test.X[rows]), data.full_scale)
+    return Predictions(right, test, validation, mistakes)
+
+
+def score(run: Run, split: Split, model: int) -> Scored:
+    """Return what one model says of a split; scores that are not finite are cut to ±1e30."""
+    blocks = [_bounded(run.scores(split.X[rows])[:, model]) for rows in split.blocks(BLOCK)]
+    return Scored(np.concatenate(blocks).astype(np.float32), split.y.astype(np.intp))
+
+
+def find_right(run: Run, split: Split, models: Sequence[int]) -> NDArray[np.bool_]:
+    """Return which rows of a split each of `models` gets right, (T, N)."""
+    blocks = [predict(run, split.X[rows])[models] == split.y[rows] for rows in split.blocks(BLOCK)]
+    return np.concatenate(blocks, axis=1)
+
+
+def _bounded(S: Array) -> Array:
+    bounded: Array = np.nan_to_num(np.clip(S, -_LARGEST, _LARGEST), nan=-_LARGEST)
+    return bounded
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Test accuracies of several models asked together: see evaluation.ensembles.
+
+    `members` says who they are, "settings" or "repeats", and `size` how many.
+    """
+
+    members: str
+    size: int
+    mean_probability: float
+    majority_vote: float
+
+    def __post_init__(self) -> None:
+        known = self.members in ("settings", "repeats") and self.size > 1
+        if not known or not (0 <= self.mean_probability <= 1 and 0 <= self.majority_vote <= 1):
+            raise InputError(f"{self}: not an ensemble")
+
+
+def ask_together(
+    members: str, voters: Sequence[tuple[Run, Sequence[int]]], split: Split
+) -> Ensemble:
+    """Return how often a split's rows are right by mean probability and by majority vote.
+
+    `voters` are runs with those of their models that take part.
+    """
+    size = sum(len(models) for _, models in voters)
+    widest = max(run.weights.shape[0] * run.weights.shape[1] for run, _ in voters)
+    K = voters[0][0].weights.shape[1]
+    block = max(1, min(BLOCK, _NUMBERS // max(size * K, widest)))
+    right = np.zeros(2, dtype=np.intp)
+    for rows in split.blocks(block):
+        S = np.concatenate([run.scores(split.X[rows])[:, models] for run, models in voters], axis=1)
+        S = _bounded(S).astype(np.float64).swapaxes(0, 1)  # (V, rows, K)
+        P = network.probabilities(S.reshape(-1, K)).reshape(S.shape)
+        together = mean_probabilities(P).argmax(axis=1), majority_vote(S.argmax(axis=2), P)
+        right += [np.count_nonzero(predicted == split.y[rows]) for predicted in together]
+    mean, vote = (right / len(split)).tolist()
+    return Ensemble(members, size, mean, vote)

@@ -1,0 +1,48 @@
+"""The classes that a model finds most likely, for rows that have no labels."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from onelayer.data.unlabelled import read_unlabelled
+from onelayer.errors import InputError
+from onelayer.training.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The most likely classes of one row of a file, best first, and the value of each.
+
+    Values are probabilities, or scores if the model has no probabilities.
+    """
+
+    file: str
+    row: int
+    classes: tuple[str, ...]
+    values: tuple[float, ...]
+
+
+def rank_files(model: Classifier, files: Iterable[str], top: int = 1) -> Iterator[Ranking]:
+    """Yield the `top` classes (at most K) of every row of `files`, read block by block.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read as samples of this model; names it and the row.
+    """
+    for file in files:
+        start = 0
+        blocks = read_unlabelled(file, model.n_features, model.image_shape, model.full_scale)
+        for X in blocks:
+            try:
+                S = model.scores(X, start)
+            except InputError as error:
+                raise InputError(f"{file}: {error}") from error
+            values = S if model.link is None else model.probabilities_of_scores(S)
+            order = np.argsort(-S, axis=1, kind="stable")[:, :top]
+            ranked = np.take_along_axis(values, order, axis=1).tolist()
+            for row, (classes, shares) in enumerate(zip(order, ranked, strict=True), start):
+                names = tuple(model.class_names[k] for k in classes)
+                yield Ranking(file, row, names, tuple(shares))
+            start += len(X)

@@ -1,0 +1,65 @@
+"""The options of a command in a file, and how such files are read."""
+
+import json
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from onelayer.errors import InputError, unknown_name
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the table in the file `path`: JSON if that is its suffix, else TOML.
+
+    Raises
+    ------
+    InputError
+        If it holds none; names the file and, where it can, the line.
+    """
+    kind, read = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
+    try:
+        table = read(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a {kind} file: {error}") from error
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: found {table!r:.60}; expected a table of keys")
+    return table
+
+
+def load_config(path: Path, options: Collection[str]) -> dict[str, str]:
+    """Return the value of every option that the file `path` sets, as the command line has it.
+
+    Its keys are the names of `options`, with - or _. A list is a text with commas then, true and
+    false are yes and no.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, a key is not an option (suggests the nearest) or given twice, or
+        a value is neither a text, a number, true or false nor a list of those.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    values: dict[str, str] = {}
+    for key, value in read_table(path).items():
+        option = key.replace("_", "-")
+        if option not in options:
+            raise InputError(f"{path}: {unknown_name('key', option, options)}")
+        if option in values:
+            raise InputError(f"{path}: {option} is given twice, with - and with _")
+        entries = value if isinstance(value, list) else [value]
+        for entry in entries:
+            if not isinstance(entry, bool | int | float | str):
+                raise InputError(
+                    f"{path}: {option}: found {entry!r:.60}; expected a text, a number, true or "
+                    "false, or a list of those"
+                )
+        values[option] = ",".join(map(_text, entries))
+    return values
+
+
+def _text(value: bool | int | float | str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

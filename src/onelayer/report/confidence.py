@@ -1,0 +1,174 @@
+"""How sure the chosen setting is, and whether it has reason to be."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from onelayer.errors import InputError
+from onelayer.evaluation.calibration import (
+    Reliability,
+    brier_score,
+    fit_temperature,
+    reliability,
+)
+from onelayer.evaluation.predictions import Scored
+from onelayer.evaluation.results import Results
+from onelayer.model import network
+from onelayer.report.blocks import Paragraph, Table
+from onelayer.report.labels import setting_labels
+from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
+
+_WORDS = {
+    "hinge": " The hinge loss trains scores, not probabilities: the softmax of the scores stands "
+    "in for them.",
+    "binary-cross-entropy": " The histogram counts the sigmoid of the true class's score. "
+    "Everywhere else the softmax of the scores is taken, which is what the K binary models say if "
+    "exactly one class is right.",
+}
+
+
+def draw_true_class(results: Results, test: Scored) -> Drawing:
+    """Draw histograms of the probability of the true class, right and wrong images apart."""
+    setting = results.run.settings[results.selected]
+    histogram = test.true_class_histogram(setting.loss)
+    figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    outcomes = (
+        ("right", histogram.right, TRAIN),
+        ("wrong", histogram.wrong, VALIDATION),
+    )
+    for ax, (outcome, counts, colour) in zip(panels, outcomes, strict=True):
+        ax.stairs(counts, histogram.edges, fill=True, color=colour)
+        ax.set_title(f"{outcome}: {counts.sum():,} of {len(test.y):,} samples")
+        ax.set_xlabel("probability of the true class")
+        ax.set_xlim(0, 1)
+    panels[0].set_ylabel("test samples")
+    name = setting_labels(results.run)[results.selected]
+    caption = (
+        f"Probability that {name} gives the true class of each test sample, for the samples that "
+        f"it gets right and for those that it gets wrong, in {len(histogram.right)} bins."
+    )
+    alt = (
+        f"Two histograms of the probability of the true class: {histogram.right.sum():,} test "
+        f"samples that are right, {histogram.wrong.sum():,} that are wrong. "
+        f"{_middles(histogram.edges, histogram.right, histogram.wrong)}"
+    )
+    return Drawing("true_class", figure, caption, alt)
+
+
+def _middles(edges: NDArray[np.float64], right: NDArray[np.intp], wrong: NDArray[np.intp]) -> str:
+    """Say between which probabilities the middle sample of each kind lies."""
+    told = []
+    for name, counts in (("right", right), ("wrong", wrong)):
+        if counts.any():
+            k = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
+            told.append(f"median of the {name} ones: {edges[k]:.2f} to {edges[k + 1]:.2f}")
+    return f"{'; '.join(told)}.".capitalize()
+
+
+class Calibration:
+    """The reliability of the test probabilities, before and (if it can be had) after scaling.
+
+    `why_not` says in a sentence why there is no temperature, if there is none.
+    """
+
+    def __init__(self, test: Scored, validation: Scored | None) -> None:
+        self.temperatures, self.why_not = [1.0], ""
+        if validation is None:
+            self.why_not = "Without validation scores no temperature can be fitted."
+        else:
+            try:
+                self.temperatures.append(
+                    fit_temperature(validation.scores, validation.y).temperature
+                )
+            except InputError as error:
+                self.why_not = f"No temperature was fitted on the validation scores: {error}."
+        self._test = test
+
+    def reliabilities(self) -> list[Reliability]:
+        """Return one for each temperature."""
+        y = self._test.y
+        return [reliability(self._test.probabilities(T), y) for T in self.temperatures]
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """Yield the rows of the table: ECE, MCE, Brier score and loss for each temperature."""
+        for T, bins in zip(self.temperatures, self.reliabilities(), strict=True):
+            y = self._test.y
+            figures = (
+                bins.expected_calibration_error,
+                bins.maximum_calibration_error,
+                brier_score(self._test.probabilities(T), y),
+                float(network.loss(self._test.scores.astype(np.float64) / T, y)),
+            )
+            name = "as trained" if T == 1 else "after temperature scaling"
+            yield (name, f"{T:.4g}", *(f"{figure:.4f}" for figure in figures))
+
+
+def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
+    """Return what is said and tabled on the probabilities of the chosen setting."""
+    test, validation = results.predictions.test, results.predictions.validation
+    if test is None:
+        return ()
+    calibration = Calibration(test, validation)
+    loss = results.run.settings[results.selected].loss
+    text = (
+        "A model is calibrated if it is right as often as its probabilities say. Temperature "
+        "scaling divides all scores by one number T, fitted on the validation split; it changes "
+        f"no prediction.{_WORDS.get(loss, '')} {calibration.why_not}"
+    )
+    table = Table(
+        "Calibration on the test set. ECE and MCE: mean and largest gap between accuracy and "
+        "confidence over 15 bins of equal width; Brier score: mean squared distance to the one-hot "
+        "label; loss: mean cross-entropy of these probabilities.",
+        ("probabilities", "T", "ECE", "MCE", "Brier score", "loss"),
+        tuple(calibration.rows()),
+    )
+    return Paragraph(text.strip()), table
+
+
+def draw_reliability(results: Results, test: Scored) -> Drawing:
+    """Draw accuracy against confidence, before and after temperature scaling."""
+    calibration = Calibration(test, results.predictions.validation)
+    bins = calibration.reliabilities()
+    figure = Figure(figsize=(WIDTH if len(bins) > 1 else 0.64 * WIDTH, 3.6), layout="constrained")
+    grid = figure.subplots(
+        2, len(bins), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1)
+    )
+    errors = []
+    for (above, below), T, found in zip(grid.T, calibration.temperatures, bins, strict=True):
+        _draw_bins(above, below, found)
+        name = "as trained" if T == 1 else f"after temperature scaling, T = {T:.4g}"
+        above.set_title(name)
+        errors.append(f"{name}: {found.expected_calibration_error:.4f}")
+    grid[0, 0].set_ylabel("accuracy")
+    grid[1, 0].set_ylabel("samples")
+    caption = (
+        "Reliability on the test set. Bars: accuracy of the samples whose confidence (largest "
+        "probability) falls into the bin; dots: their mean confidence, hatched the gap between; "
+        "dashed: where both are equal. Below: samples in each bin."
+    )
+    alt = f"Reliability diagrams. Expected calibration error {'; '.join(errors)}."
+    return Drawing("reliability", figure, caption, alt)
+
+
+def _draw_bins(above: Axes, below: Axes, bins: Reliability) -> None:
+    left, width = bins.edges[:-1], np.diff(bins.edges)
+    middle, filled = left + width / 2, bins.count > 0
+    low = np.minimum(bins.accuracy, bins.confidence)[filled]
+    gap = np.abs(bins.accuracy - bins.confidence)[filled]
+    look: dict[str, Any] = {"width": 0.94 * width[filled]}
+    above.bar(middle[filled], bins.accuracy[filled], color=TRAIN, **look)
+    above.bar(
+        middle[filled], gap, bottom=low, color="none", edgecolor=VALIDATION, hatch="////",
+        linewidth=0.8, **look,
+    )  # fmt: skip
+    above.plot(bins.confidence[filled], bins.confidence[filled], "o", color="black", markersize=2.5)
+    above.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
+    above.set_xlim(0, 1)
+    above.set_ylim(0, 1)
+    below.bar(middle, bins.count, width=0.94 * width, color=MUTED)
+    below.set_xlabel("confidence")

@@ -1,0 +1,84 @@
+"""The whole grid as one table for other programs: a row for every setting."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onelayer.evaluation.results import Results
+from onelayer.storage import atomic_file
+from onelayer.training.hyperparameters import DEFAULTS, Hyperparameters
+from onelayer.training.run import CURVES
+
+Columns = Mapping[str, Sequence[Any]]
+
+
+def write_grid(results: Results, folder: Path) -> None:
+    """Write grid.csv into `folder` and, where pyarrow can be imported, grid.parquet."""
+    columns = grid_columns(results)
+    with (
+        atomic_file(folder / "grid.csv") as path,
+        path.open("w", newline="", encoding="utf-8") as f,
+    ):
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(map(_cell, row) for row in zip(*columns.values(), strict=True))
+    _write_parquet(columns, folder / "grid.parquet")
+
+
+def grid_columns(results: Results) -> Columns:
+    """Return every hyperparameter, how training ended, the choice and the test, each (M,).
+
+    Loss, cost and accuracy are those of the kept epoch. What is not known is NaN.
+    """
+    run, selection = results.run, results.selection
+    M = len(run.settings)
+    return {
+        "model": list(range(M)),
+        **{name: [_value(setting, name) for setting in run.settings] for name in DEFAULTS},
+        "kept_epoch": run.kept.tolist(),
+        "stopped": list(run.stopped),
+        "ended": list(run.ended),
+        **{name: run.final(name).tolist() for name in CURVES},
+        "optimal_cost": results.optimal_costs.tolist(),
+        "selection_accuracy": selection.means.tolist(),
+        "selection_standard_error": selection.standard_errors.tolist(),
+        "selection_low": selection.intervals[:, 0].tolist(),
+        "selection_high": selection.intervals[:, 1].tolist(),
+        "within_standard_error": selection.within.tolist(),
+        "chosen": [model == selection.chosen for model in range(M)],
+        "test_accuracy": results.test_accuracies.tolist(),
+    }
+
+
+def _value(setting: Hyperparameters, name: str) -> Any:
+    """Return a hyperparameter in the type of its default: 0 is a λ, too."""
+    value = getattr(setting, name)
+    return float(value) if isinstance(DEFAULTS[name], float) else value
+
+
+def _cell(value: Any) -> Any:
+    """Write a value so that reading it gives the same back; nothing for NaN."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _write_parquet(columns: Columns, path: Path) -> None:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        return  # an extra
+    kinds = {bool: pyarrow.bool_(), int: pyarrow.int64(), float: pyarrow.float64()}
+    table = pyarrow.table(
+        {
+            name: pyarrow.array(
+                values, kinds.get(type(values[0]), pyarrow.string()), from_pandas=True
+            )
+            for name, values in columns.items()
+        }
+    )
+    with atomic_file(path) as temporary:
+        parquet.write_table(table, temporary)

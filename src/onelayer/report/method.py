@@ -1,0 +1,125 @@
+"""The method in sentences and equations: what the settings of a run made of it, nothing else."""
+
+from collections.abc import Iterator, Sequence
+
+from onelayer.report.blocks import Block, Equations, Paragraph
+from onelayer.report.labels import common_words, count_of, listing
+from onelayer.training.augmentation import Augmentation
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.run import Run
+from onelayer.training.schedules import Schedule
+
+Rows = tuple[tuple[str, str, str], ...]
+_CROSS_ENTROPY = "cross-entropy"
+_LOSS_NAMES = {
+    _CROSS_ENTROPY: "cross-entropy",
+    "hinge": "multi-class hinge loss",
+    "binary-cross-entropy": "binary cross-entropy of K sigmoids",
+}
+_LOSSES: dict[str, Rows] = {
+    _CROSS_ENTROPY: (
+        ("(6)", "l = −log(eᵀ p),  p = softmax(s)", "cross-entropy; e: one-hot label"),
+    ),
+    "hinge": (("", "l = Σⱼ max(0, sⱼ − s_y + 1),  j ≠ y", "hinge loss; y: the label"),),
+    "binary-cross-entropy": (
+        ("", "l = −(1/K) Σₖ [eₖ log pₖ + (1 − eₖ) log(1 − pₖ)]", "binary cross-entropy;"),
+        ("", "p = 1 / (1 + exp(−s))", "e: one-hot label"),
+    ),
+}
+_SLOPES: dict[str, Rows] = {
+    _CROSS_ENTROPY: (("", "g = p − e", "cross-entropy"),),
+    "hinge": (("", "gⱼ = 1 if sⱼ − s_y + 1 > 0, else 0;  g_y = −Σⱼ gⱼ", "hinge loss, j ≠ y"),),
+    "binary-cross-entropy": (("", "g = (p − e) / K", "binary cross-entropy"),),
+}
+_CROSS_ENTROPY_GRADIENT: Rows = (
+    ("(10)", "∂J/∂W = (1/B) Σᵢ (pᵢ − eᵢ) xᵢᵀ + 2λW", "eᵢ: one-hot label of xᵢ"),
+    ("(11)", "∂J/∂b = (1/B) Σᵢ (pᵢ − eᵢ)", "B: samples in the batch"),
+)
+_GRADIENT: Rows = (
+    ("(10)", "∂J/∂W = (1/B) Σᵢ gᵢ xᵢᵀ + 2λW", "gᵢ = ∂l/∂s for the sample xᵢ"),
+    ("(11)", "∂J/∂b = (1/B) Σᵢ gᵢ", "B: samples in the batch"),
+)
+_SCHEDULES = {
+    "exponential": ("ηₑ = η fᵉ", "epoch e from 0"),
+    "step": ("ηₑ = η f^⌊e/n⌋", "epoch e from 0"),
+    "cosine": ("ηₑ = η (1 + cos(π e / E)) / 2", "epoch e from 0 of E"),
+    "plateau": ("η ← f η", "validation loss stalled over n"),
+}
+
+
+def describe_method(run: Run) -> Iterator[Block]:
+    """Yield how the models of `run` were trained."""
+    losses = list(dict.fromkeys(setting.loss for setting in run.settings))
+    loss = f"mean {listing([_LOSS_NAMES[name] for name in losses], 'or')}"
+    yield Paragraph(
+        f"A single layer {'with softmax ' * (losses == [_CROSS_ENTROPY])}is trained by mini-batch "
+        f"gradient descent on the {loss} plus λ times the sum of the squared weights. All settings "
+        "are trained together on the same batches. Loss is the mean of l alone, cost is J. The "
+        "equations are numbered as in the course DD2424."
+    )
+    yield Equations(
+        (
+            ("(1)", "s = W x + b", "scores of a sample x"),
+            ("(5)", "J = (1/N) Σᵢ l(xᵢ, yᵢ, W, b) + λ Σᵢⱼ Wᵢⱼ²", "cost; b is not penalised"),
+            *(row for name in losses for row in _LOSSES[name]),
+            ("(8)", "W ← W − η ∂J/∂W", "a step for each mini-batch"),
+            ("(9)", "b ← b − η ∂J/∂b", ""),
+            *_gradients(losses),
+            *_steps(run.settings),
+        )
+    )
+    told = " ".join(_further(run))
+    if told:
+        yield Paragraph(told)
+
+
+def _gradients(losses: Sequence[str]) -> Rows:
+    if list(losses) == [_CROSS_ENTROPY]:
+        return _CROSS_ENTROPY_GRADIENT
+    return (*_GRADIENT, *(row for name in losses for row in _SLOPES[name]))
+
+
+def _steps(settings: Sequence[Hyperparameters]) -> Iterator[tuple[str, str, str]]:
+    """Yield what takes the place of a plain step of constant size."""
+    if any(setting.momentum for setting in settings):
+        yield "", "V ← μ V + ∂J/∂W,  W ← W − η V", "with momentum; b likewise"
+    if any(setting.nesterov for setting in settings):
+        yield "", "W ← W − η (∂J/∂W + μ V)", "Nesterov's, V as above"
+    kinds = dict.fromkeys(Schedule.parse(setting.schedule).kind for setting in settings)
+    for kind in kinds:
+        if kind in _SCHEDULES:
+            equation, words = _SCHEDULES[kind]
+            yield "", equation, f"{kind}: {words}"
+    if any(setting.warmup for setting in settings):
+        yield "", "ηₑ ← ηₑ min(1, (e + 1) / (w + 1))", "warm-up over w epochs"
+
+
+def _further(run: Run) -> Iterator[str]:
+    """Yield sentences on what the equations do not show."""
+    common = common_words(run)
+    if common:
+        yield f"All settings have in common: {'; '.join(common)}."
+    if any(setting.init == "xavier" for setting in run.settings):
+        yield "Xavier: W is drawn with the standard deviation √(2 / (D + K)), b starts at 0."
+    parts = list(_augmentation(str(run.protocol.get("augmentation", "none"))))
+    if parts:
+        yield f"Each time that an image is trained on it is changed at random: {listing(parts)}."
+    if run.protocol.get("patience") is not None:
+        yield (
+            f"A model ends after {run.protocol['patience']} measurements without a better "
+            "validation accuracy, and the parameters of its best epoch are kept."
+        )
+    elif run.protocol.get("keep") == "best":
+        yield "Of each model the epoch with the best validation accuracy is kept."
+
+
+def _augmentation(text: str) -> Iterator[str]:
+    augmentation = Augmentation.parse(text)
+    if augmentation.flip:
+        yield f"mirrored with probability {augmentation.flip:g}"
+    if augmentation.shift:
+        yield f"shifted by up to {count_of(augmentation.shift, 'pixel')} each way"
+    if augmentation.brightness:
+        yield f"its brightness multiplied by 1 ± {augmentation.brightness:g}"
+    if augmentation.contrast:
+        yield f"its contrast multiplied by 1 ± {augmentation.contrast:g}"

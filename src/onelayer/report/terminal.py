@@ -1,0 +1,126 @@
+"""What a single model says, for a terminal or for a pipe."""
+
+import csv
+import json
+from collections.abc import Iterable
+from typing import TextIO
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from onelayer.evaluation.model_evaluation import ModelEvaluation
+from onelayer.evaluation.ranking import Ranking
+from onelayer.report.labels import count_of, decimals
+
+FORMATS = ("table", "csv", "json")
+_MATRIX = 12  # classes up to which a confusion matrix fits a terminal
+_CONFUSIONS = 10  # shown of more classes
+
+
+def show_evaluation(evaluation: ModelEvaluation) -> None:
+    """Print accuracy, calibration, the scores of each class and the confusion matrix."""
+    low, high = evaluation.interval
+    samples = count_of(evaluation.samples, f"{evaluation.split} sample")
+    console = Console(highlight=False)
+    console.print(
+        f"accuracy {evaluation.accuracy:.4f} (95 % Wilson interval {low:.4f} to {high:.4f}) on "
+        f"{samples} of {evaluation.data}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if evaluation.reliability is None:
+        console.print("expected calibration error: none, this loss has no softmax probabilities")
+    else:
+        bins = len(evaluation.reliability.count)
+        error = evaluation.reliability.expected_calibration_error
+        console.print(f"expected calibration error {error:.4f} ({bins} bins)")
+    console.print("\neach class")
+    console.print(_class_table(evaluation))
+    if len(evaluation.class_names) <= _MATRIX:
+        console.print("\nconfusion: rows are true classes, columns predicted ones")
+        console.print(_confusion_table(evaluation))
+    else:
+        console.print("\nmost frequent confusions")
+        console.print(_worst_confusions(evaluation))
+
+
+def _class_table(evaluation: ModelEvaluation) -> Table:
+    table, scores = _table(), evaluation.class_scores
+    for column in ("class", "precision", "recall", "F1", "samples"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    rows = zip(scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+    for name, (*shares, support) in zip(evaluation.class_names, rows, strict=True):
+        table.add_row(Text(name), *map(decimals, shares), f"{support}")
+    table.add_section()
+    means = (scores.macro_precision, scores.macro_recall, scores.macro_f1)
+    table.add_row("mean", *(decimals(float(mean)) for mean in means), f"{evaluation.samples}")
+    return table
+
+
+def _confusion_table(evaluation: ModelEvaluation) -> Table:
+    table = _table()
+    table.add_column("")
+    for k in range(len(evaluation.class_names)):
+        table.add_column(f"{k}", justify="right")
+    for k, (name, counts) in enumerate(
+        zip(evaluation.class_names, evaluation.confusion, strict=True)
+    ):
+        cells = (Text(f"{n}", "bold" if j == k else "") for j, n in enumerate(counts))
+        table.add_row(Text(f"{k} {name}", overflow="ellipsis", no_wrap=True), *cells)
+    return table
+
+
+def _worst_confusions(evaluation: ModelEvaluation) -> Table:
+    C = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
+    places = np.argsort(-C, axis=None, kind="stable")[:_CONFUSIONS]
+    table = _table()
+    for column in ("true class", "predicted", "samples"):
+        table.add_column(column, justify="right" if column == "samples" else "left")
+    for i, j in zip(*np.unravel_index(places, C.shape), strict=True):
+        if C[i, j]:
+            names = (Text(evaluation.class_names[k]) for k in (i, j))
+            table.add_row(*names, f"{C[i, j]}")
+    return table
+
+
+def show_rankings(rankings: Iterable[Ranking], quantity: str) -> None:
+    """Print a table with a line a row and two columns a rank."""
+    shown = list(rankings)
+    several = any(ranking.row for ranking in shown)
+    table = _table()
+    table.add_column("file", overflow="fold")
+    if several:
+        table.add_column("row", justify="right")
+    for _ in shown[0].classes if shown else ():
+        table.add_column("class", overflow="fold")
+        table.add_column(quantity, justify="right")
+    for ranking in shown:
+        cells = [Text(ranking.file), *([Text(f"{ranking.row}")] if several else [])]
+        for name, value in zip(ranking.classes, ranking.values, strict=True):
+            cells += [Text(name), Text(decimals(value))]
+        table.add_row(*cells)
+    Console(highlight=False).print(table)
+
+
+def write_rankings(
+    rankings: Iterable[Ranking], quantity: str, file: TextIO, *, as_json: bool
+) -> None:
+    """Write CSV, a line a rank, or JSON, a line a row; `quantity` names the values."""
+    writer = csv.writer(file, lineterminator="\n")
+    if not as_json:
+        writer.writerow(("file", "row", "rank", "class", quantity))
+    for ranking in rankings:
+        ranked = list(zip(ranking.classes, ranking.values, strict=True))
+        if as_json:
+            classes = [{"class": name, quantity: value} for name, value in ranked]
+            record = {"file": ranking.file, "row": ranking.row, "classes": classes}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        else:
+            for rank, (name, value) in enumerate(ranked, 1):
+                writer.writerow((ranking.file, ranking.row, rank, name, f"{value:.6g}"))
+
+
+def _table() -> Table:
+    return Table(box=None, padding=(0, 2, 0, 0))

@@ -1,0 +1,298 @@
+"""One trained model and the file that it travels in: safetensors and JSON, no pickle."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.files import check_file
+from onelayer.data.scaling import METHODS, Scaling
+from onelayer.data.table import check_class_names
+from onelayer.errors import InputError, unknown_name
+from onelayer.model import network
+from onelayer.storage import atomic_file
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.run import Run
+
+FORMAT = 1  # every format up to this one is read, for ever: tests/golden
+MODEL_FILE = "model.safetensors"
+_KEY = "onelayer"  # of the metadata; the library writes several keys in any order
+_TENSORS = ("biases", "scaling_factor", "scaling_shift", "weights")
+_FIELDS = {
+    "class_names": list,
+    "dataset": str,
+    "digests": dict,
+    "full_scale": float,
+    "hyperparameters": dict,
+    "image_shape": list | None,
+    "scaling": str,
+    "version": str,
+}
+_LONGEST_HEADER = 1 << 24  # bytes
+_LINKS = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "hinge": None}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network, W (K, D) and b (K,), and what its inputs and outputs mean.
+
+    `scaling` makes x of equation (1) of stored features, of which `full_scale` stands for 1 (255
+    for 8-bit pixels); a row of them is an image (channels, height, width) of `image_shape`, or
+    none. `dataset` and `digests` (file: sha256) say what it was trained on, `hyperparameters` how,
+    and `version` by which onelayer.
+
+    Raises
+    ------
+    InputError
+        If the shapes or types do not belong together, or a number is not finite.
+    """
+
+    weights: NDArray[Any]
+    biases: NDArray[Any]
+    scaling: Scaling
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int] | None
+    full_scale: float
+    hyperparameters: Hyperparameters
+    dataset: str
+    digests: Mapping[str, str]
+    version: str
+
+    def __post_init__(self) -> None:
+        W, K = self.weights, len(self.class_names)
+        if W.dtype not in (np.float32, np.float64) or W.ndim != 2 or len(W) != K or W.size == 0:
+            raise InputError(f"weights of {W.dtype}, shape {W.shape}; expected floats ({K}, D)")
+        D = W.shape[1]
+        for name, found, dtype, shape in (
+            ("biases", self.biases, W.dtype, (K,)),
+            ("scaling shift", self.scaling.shift, np.float64, (D,)),
+            ("scaling factor", self.scaling.factor, np.float64, (D,)),
+        ):
+            if found.dtype != dtype or found.shape != shape:
+                raise InputError(
+                    f"{name} of {found.dtype}, shape {found.shape}; expected {np.dtype(dtype)}, "
+                    f"shape {shape}"
+                )
+        for values in (W, self.biases, self.scaling.shift, self.scaling.factor):
+            if not np.isfinite(values).all():
+                raise InputError("weights, biases or scaling hold a value that is not finite")
+        if self.scaling.method not in METHODS:
+            raise unknown_name("scaling", self.scaling.method, METHODS)
+        sides = self.image_shape or (1, 1, D)
+        whole = all(type(side) is int and side > 0 for side in sides)
+        if len(sides) != 3 or not whole or math.prod(sides) != D:
+            raise InputError(f"image shape {sides}, expected (channels, height, width) of {D}")
+        if K < 2 or not all(isinstance(name, str) for name in self.class_names):
+            raise InputError("class names: expected two texts or more")
+        check_class_names("class names", self.class_names)
+        if not 0 < self.full_scale < math.inf:
+            raise InputError(f"full scale {self.full_scale}, expected a positive one")
+        if not all(isinstance(text, str) for pair in self.digests.items() for text in pair):
+            raise InputError("digests: expected texts")
+
+    @property
+    def n_features(self) -> int:
+        """D, the length of a row of X."""
+        return int(self.weights.shape[1])
+
+    @property
+    def link(self) -> str | None:
+        """What makes probabilities of scores: "softmax", "sigmoid" (each class alone) or None."""
+        return _LINKS[self.hyperparameters.loss]
+
+    def scores(self, X: NDArray[Any], first_row: int = 0) -> NDArray[Any]:
+        """Return the scores (N, K) of stored (unscaled) features X (N, D): equation (1).
+
+        `first_row` is what an error calls the first row of a block.
+
+        Raises
+        ------
+        InputError
+            If X has another shape, or a row holds a value that is not finite or overflows.
+        """
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise InputError(f"features of the shape {X.shape}, expected (N, {self.n_features})")
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = self.scaling.apply(X, self.weights.dtype)
+            S = network.scores(scaled, self.weights, self.biases)
+        wrong = np.flatnonzero(~np.isfinite(S).all(axis=1))
+        if wrong.size:
+            raise InputError(
+                f"row {first_row + wrong[0]}: a value is missing, infinite or too large"
+            )
+        return S
+
+    def probabilities(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities (N, K) of stored features X (N, D): see `link`.
+
+        Raises
+        ------
+        InputError
+            As `scores`; or if the model was trained with the hinge loss, which has none.
+        """
+        return self.probabilities_of_scores(self.scores(X))
+
+    def probabilities_of_scores(self, S: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities that the scores S (N, K) of this model mean."""
+        if self.link is None:
+            raise InputError(f"a model of the loss {self.hyperparameters.loss} has only scores")
+        S = S.astype(np.float64)
+        if self.link == "softmax":
+            return network.probabilities(S)
+        P: NDArray[np.float64] = np.exp(-np.logaddexp(0, -S))
+        return P
+
+    def predict(self, X: NDArray[Any]) -> NDArray[np.intp]:
+        """Return the class index (N,) of the highest score of each row of X (N, D)."""
+        return network.predictions(self.scores(X))
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.Linear of stored features, with the scaling folded in.
+
+        Its weights are W·factor, its bias b − W·(factor·shift), computed in float64.
+        """
+        try:
+            torch: Any = import_module("torch")
+        except ImportError as error:
+            raise InputError("to_torch needs PyTorch: pip install 'onelayer[torch]'") from error
+        W = self.weights * self.scaling.factor
+        b = self.biases - W @ self.scaling.shift
+        K, D = W.shape
+        dtype = getattr(torch, str(self.weights.dtype))
+        linear = torch.nn.utils.skip_init(torch.nn.Linear, D, K, dtype=dtype)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(W))
+            linear.bias.copy_(torch.from_numpy(b))
+        return linear
+
+    def save(self, path: str | Path) -> None:
+        """Write the file that load_model reads, whole or not at all; equal models, equal bytes."""
+        from safetensors.numpy import save
+
+        arrays = {
+            "weights": self.weights,
+            "biases": self.biases,
+            "scaling_shift": self.scaling.shift,
+            "scaling_factor": self.scaling.factor,
+        }
+        record = {
+            "format": FORMAT,
+            "class_names": self.class_names,
+            "dataset": self.dataset,
+            "digests": dict(self.digests),
+            "full_scale": self.full_scale,
+            "hyperparameters": asdict(self.hyperparameters),
+            "image_shape": self.image_shape,
+            "scaling": self.scaling.method,
+            "version": self.version,
+        }
+        text = json.dumps(record, sort_keys=True, ensure_ascii=False)
+        with atomic_file(Path(path)) as temporary:
+            content = save({k: np.ascontiguousarray(a) for k, a in arrays.items()}, {_KEY: text})
+            temporary.write_bytes(content)
+
+
+def model_of(run: Run, number: int = 0) -> Classifier:
+    """Return model `number` of a run (the first is 0), alone.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it was stopped because it was no longer finite.
+    """
+    M = len(run.settings)
+    if not 0 <= number < M:
+        raise InputError(f"model {number}: the run has {M}, numbered from 0")
+    if run.stopped[number]:
+        raise InputError(f"model {number} was stopped in {run.stopped[number]}: it is not finite")
+    return Classifier(
+        weights=run.weights[number],
+        biases=run.biases[number],
+        scaling=run.scaling,
+        class_names=run.class_names,
+        image_shape=run.image_shape,
+        full_scale=float(_recorded(run.protocol, "full_scale", int | float)),
+        hyperparameters=run.settings[number],
+        dataset=_recorded(run.protocol, "dataset", str),
+        digests=_recorded(run.provenance, "digests", Mapping),
+        version=_recorded(run.provenance, "onelayer", str),
+    )
+
+
+def save_model_of(run: Run, number: int, folder: Path) -> None:
+    """Write model.safetensors of model `number` into `folder`; nothing if it was stopped."""
+    if not run.stopped[number]:
+        model_of(run, number).save(folder / MODEL_FILE)
+
+
+def load_model(path: str | Path) -> Classifier:
+    """Read the model that Classifier.save wrote, of this version or any earlier one.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is damaged, or it is no model or a later version's.
+    """
+    path = Path(path)
+    check_file(path)
+    arrays, record = _read(path)
+    try:
+        for name, kind in _FIELDS.items():
+            _recorded(record, name, kind)
+        shape = record["image_shape"]
+        return Classifier(
+            weights=arrays["weights"],
+            biases=arrays["biases"],
+            scaling=Scaling(record["scaling"], arrays["scaling_shift"], arrays["scaling_factor"]),
+            class_names=tuple(record["class_names"]),
+            image_shape=None if shape is None else tuple(shape),
+            full_scale=record["full_scale"],
+            hyperparameters=Hyperparameters(**record["hyperparameters"]),
+            dataset=record["dataset"],
+            digests=record["digests"],
+            version=record["version"],
+        )
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a model that can be read: {error}") from error
+
+
+def _recorded(record: Mapping[str, Any], name: str, kind: Any) -> Any:
+    if name not in record or not isinstance(record[name], kind):
+        raise InputError(f"{name} is missing from its record, or of another type")
+    return record[name]
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the four tensors and the record of the file, of a format that is known."""
+    from safetensors import safe_open
+
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _LONGEST_HEADER:
+        raise InputError(f"{path}: not a model: a header of {length:,} bytes")
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            record = json.loads((tensors.metadata() or {}).get(_KEY, "null"))
+            names = sorted(tensors.keys())
+            if not isinstance(record, dict) or "format" not in record:
+                raise InputError(f"{path}: a safetensors file, but not a model of onelayer")
+            if record["format"] not in range(1, FORMAT + 1):
+                raise InputError(
+                    f"{path}: a model of the format {str(record['format'])[:40]!r}, and this "
+                    f"onelayer reads up to {FORMAT}; a later one may read it"
+                )
+            if names != list(_TENSORS):
+                raise InputError(
+                    f"{path}: tensors {', '.join(names)[:80]}; expected {', '.join(_TENSORS)}"
+                )
+            return {name: tensors.get_tensor(name) for name in _TENSORS}, record
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # the library raises its own, and what NumPy and JSON do
+        raise InputError(f"{path}: not a model, or damaged: {error}") from error

@@ -1,0 +1,83 @@
+"""A model as a file for other programs: ONNX, with the scaling inside."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from onelayer.errors import InputError
+from onelayer.storage import atomic_file, check_output_file
+from onelayer.training.classifier import Classifier
+
+_OPSET, _IR_VERSION = 17, 8  # of 2022: old enough for whatever runs ONNX today
+_LINKS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
+
+
+def export_model(model: Classifier, path: Path, *, force: bool = False) -> None:
+    """Write a model as .safetensors, which load_model reads, or as .onnx.
+
+    Raises
+    ------
+    InputError
+        If the name ends in neither, or the file exists and `force` is not given.
+    """
+    check_output_file(path, (".safetensors", ".onnx"), force=force)
+    if path.suffix.lower() == ".safetensors":
+        model.save(path)
+        return
+    content = to_onnx(model).SerializeToString(deterministic=True)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def to_onnx(model: Classifier) -> Any:
+    """Return an onnx.ModelProto: stored features (N, D) in, scores and probabilities (N, K) out.
+
+    All are of the type of the weights. A model of the hinge loss has no probabilities. The
+    metadata hold class_names and image_shape as JSON.
+
+    Raises
+    ------
+    InputError
+        If onnx is not installed.
+    """
+    try:
+        from onnx import helper, numpy_helper
+    except ImportError as error:
+        raise InputError("writing ONNX needs onnx: pip install 'onelayer[onnx]'") from error
+    dtype = model.weights.dtype
+    K, D = model.weights.shape
+    constants = {
+        "shift": model.scaling.shift.astype(dtype),
+        "factor": model.scaling.factor.astype(dtype),
+        "weights": model.weights,
+        "biases": model.biases,
+    }
+    nodes = [
+        helper.make_node("Sub", ["features", "shift"], ["centred"]),
+        helper.make_node("Mul", ["centred", "factor"], ["scaled"]),
+        helper.make_node("Gemm", ["scaled", "weights", "biases"], ["scores"], transB=1),
+    ]
+    outputs = ["scores"]
+    if model.link is not None:
+        nodes.append(helper.make_node(_LINKS[model.link], ["scores"], ["probabilities"]))
+        outputs.append("probabilities")
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    graph = helper.make_graph(
+        nodes,
+        "onelayer",
+        [helper.make_tensor_value_info("features", kind, ["N", D])],
+        [helper.make_tensor_value_info(name, kind, ["N", K]) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    proto = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="onelayer",
+        producer_version=version("onelayer"),
+    )
+    meaning = {"class_names": model.class_names, "image_shape": model.image_shape}
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in meaning.items()}
+    helper.set_model_props(proto, texts)
+    return proto

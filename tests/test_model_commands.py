@@ -1,0 +1,298 @@
+"""evaluate, predict, explain and export as a user meets them."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from statsmodels.stats.proportion import proportion_confint
+
+import onelayer
+from made import make_data
+from onelayer.cli import run as run_command
+from onelayer.errors import InputError
+from onelayer.evaluation.model_evaluation import evaluate_model
+from onelayer.report.evidence import class_evidence, draw_evidence
+from onelayer.training.classifier import load_model, model_of
+from onelayer.training.hyperparameters import grid
+
+
+def call(capsys, *arguments):
+    status = run_command([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """An output folder of `onelayer train` with two settings."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    arguments = ["--learning-rate", "0.0001,0.1", "--epochs", "3", "--out", str(folder)]
+    assert run_command(["train", "digits", *arguments]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return onelayer.load_dataset("digits")
+
+
+@pytest.fixture
+def model_file(trained, tmp_path, capsys):
+    assert call(capsys, "export", trained, "--out", tmp_path / "m.safetensors")[0] == 0
+    return tmp_path / "m.safetensors"
+
+
+@pytest.fixture
+def picture(digits, tmp_path):
+    pixels = np.rint(digits.test.X[0].reshape(8, 8) * (255 / 16)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "digit.png")
+    return tmp_path / "digit.png"
+
+
+def write_model(folder, *, loss="cross-entropy", **shape):
+    data = make_data(**shape)
+    trained = onelayer.train(data, grid(loss=[loss]), batch_size=10, epochs=2)
+    model_of(trained).save(folder / "made.safetensors")
+    return folder / "made.safetensors"
+
+
+def read_csv(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_export_writes_the_chosen_model_or_the_one_asked_for(trained, model_file, tmp_path, capsys):
+    run = onelayer.load_run(trained / "run")
+    np.testing.assert_array_equal(load_model(model_file).weights, run.weights[1])
+    status, out, _ = call(
+        capsys, "export", trained, "--model", 0, "--out", tmp_path / "first.safetensors"
+    )
+    assert (status, out) == (0, f"model: {tmp_path / 'first.safetensors'}\n")
+    first = load_model(tmp_path / "first.safetensors")
+    np.testing.assert_array_equal(first.weights, run.weights[0])
+    assert (first.full_scale, first.dataset) == (16, "digits")
+
+
+def test_evaluate_says_what_scikit_learn_does(model_file, digits, capsys):
+    model, y = load_model(model_file), digits.test.y
+    evaluation = evaluate_model(model, digits)
+    predicted = model.predict(digits.test.X)
+    np.testing.assert_array_equal(evaluation.confusion, confusion_matrix(y, predicted))
+    expected = precision_recall_fscore_support(y, predicted, zero_division=np.nan)
+    scores = evaluation.class_scores
+    for found, theirs in zip((scores.precision, scores.recall, scores.f1), expected, strict=False):
+        np.testing.assert_allclose(found, theirs, rtol=1e-12)
+    interval = proportion_confint((predicted == y).sum(), len(y), method="wilson")
+    np.testing.assert_allclose(evaluation.interval, interval, rtol=1e-9)
+    status, out, err = call(capsys, "evaluate", model_file, "digits")
+    assert (status, err) == (0, "")
+    accuracy = (predicted == y).mean()
+    words = (
+        f"accuracy {accuracy:.4f} (95 % Wilson interval {interval[0]:.4f} to {interval[1]:.4f}) "
+        "on 400 test samples of digits"
+    )
+    assert words in out
+    error = evaluation.reliability.expected_calibration_error
+    assert f"expected calibration error {error:.4f} (15 bins)" in out
+
+
+def test_looks_at_the_test_split_are_counted_where_the_model_comes_from(trained, capsys):
+    def evaluate(*arguments):
+        status, out, _ = call(capsys, "evaluate", *arguments)
+        assert status == 0
+        log = trained / "test_evaluations.json"
+        return out, len(json.loads(log.read_text())) if log.exists() else 0
+
+    _, before = evaluate(trained, "digits", "--split", "validation")
+    _, first = evaluate(trained, "digits")
+    out, second = evaluate(trained, "digits")
+    assert (first, second) == (before + 1, before + 2)
+    assert f"This is evaluation number {second} of the test set in this folder" in out
+    call(capsys, "export", trained, "--out", trained / "model.safetensors", "--force")
+    assert evaluate(trained / "model.safetensors", "digits")[1] == second + 1
+    assert "test_evaluations.json" in json.loads((trained / "files.json").read_text())
+
+
+def test_classes_are_found_by_their_names(model_file, digits, tmp_path, capsys):
+    turned = 9 - digits.test.y
+    names = np.array(list("9876543210"))
+    arrays = {f"X_{s}": digits.test.X for s in ("train", "test")}
+    labels = {f"y_{s}": turned for s in ("train", "test")}
+    np.savez(tmp_path / "turned.npz", **arrays, **labels, class_names=names)
+    model = load_model(model_file)
+    evaluation = evaluate_model(model, onelayer.load_dataset(tmp_path / "turned.npz"))
+    np.testing.assert_array_equal(evaluation.confusion, evaluate_model(model, digits).confusion)
+    _, out, _ = call(capsys, "evaluate", model_file, tmp_path / "turned.npz")
+    assert "the model learned that 16 stands for 1, here it is 255" in out
+    names[3] = "x"
+    np.savez(tmp_path / "strange.npz", **arrays, **labels, class_names=names)
+    with pytest.raises(InputError, match=r"the class 'x' is none of those the model knows: 0, 1"):
+        evaluate_model(model, onelayer.load_dataset(tmp_path / "strange.npz"))
+
+
+def test_many_classes_are_told_by_their_confusions(tmp_path, capsys):
+    data = make_data(N=200, K=20)
+    np.savez(tmp_path / "a.npz", X=data.train.X, y=data.train.y)
+    path = write_model(tmp_path, N=200, K=20)
+    assert call(capsys, "evaluate", path, tmp_path / "a.npz")[0] == 2  # "class 0" is not "0"
+    names = np.array(data.class_names)
+    np.savez(tmp_path / "a.npz", X=data.train.X, y=data.train.y, class_names=names)
+    status, out, _ = call(capsys, "evaluate", path, tmp_path / "a.npz")
+    assert (status, "most frequent confusions" in out) == (0, True)
+
+
+def test_only_a_softmax_is_calibrated(tmp_path):
+    data, path = make_data(), write_model(tmp_path, loss="hinge")
+    assert evaluate_model(load_model(path), data).reliability is None
+
+
+def test_an_unknown_split_is_refused(tmp_path):
+    data, path = make_data(), write_model(tmp_path)
+    with pytest.raises(InputError, match="unknown split 'tset'; did you mean 'test'"):
+        evaluate_model(load_model(path), data, "tset")
+
+
+def test_predict_writes_csv_in_a_pipe(model_file, picture, digits, tmp_path, capsys):
+    np.save(tmp_path / "rows.npy", digits.test.X[:3])
+    status, out, err = call(
+        capsys, "predict", model_file, picture, tmp_path / "rows.npy", "--top", "2"
+    )
+    assert (status, err) == (0, "")
+    rows = read_csv(out)
+    places = " ".join(row["row"] + row["rank"] for row in rows)
+    assert places == "01 02 01 02 11 12 21 22"
+    P = load_model(model_file).probabilities(digits.test.X[:3])
+    best = [row for row in rows if row["rank"] == "1"]
+    assert [int(row["class"]) for row in best] == [P[0].argmax(), *P.argmax(axis=1)]
+    shares = [float(row["probability"]) for row in rows[2:]]
+    np.testing.assert_allclose(shares, np.sort(P)[:, :-3:-1].ravel(), rtol=1e-5)
+    np.testing.assert_allclose(float(rows[0]["probability"]), P[0].max(), rtol=0.02)
+
+
+def test_predict_writes_json_lines_and_tables(model_file, picture, capsys):
+    _, out, _ = call(capsys, "predict", model_file, picture, "--format", "json", "--top", "20")
+    (record,) = map(json.loads, out.splitlines())
+    assert (record["file"], record["row"]) == (str(picture), 0)
+    assert sum(found["probability"] for found in record["classes"]) == pytest.approx(1)
+    assert sorted(found["class"] for found in record["classes"]) == list("0123456789")
+    status, out, _ = call(capsys, "predict", model_file, picture, "--format", "table")
+    assert (status, out.split()[:3]) == (0, ["file", "class", "probability"])
+
+
+def test_predict_tells_scores_where_there_are_no_probabilities(tmp_path, capsys):
+    path, X = write_model(tmp_path, loss="hinge"), make_data().test.X
+    np.savetxt(tmp_path / "a.csv", X, delimiter=",")
+    _, out, _ = call(capsys, "predict", path, tmp_path / "a.csv")
+    S = load_model(path).scores(X)
+    rows = read_csv(out)
+    np.testing.assert_allclose([float(row["score"]) for row in rows], S.max(axis=1), rtol=1e-4)
+    assert [row["class"] for row in rows] == [f"class {k}" for k in S.argmax(axis=1)]
+
+
+def test_predict_reads_a_pipe_and_one_that_is_closed_early_is_fine(tmp_path):
+    path = write_model(tmp_path)
+    text = "\n".join(",".join(["1"] * 12) for _ in range(20_000))
+    done = subprocess.run(
+        f"{sys.executable} -m onelayer predict {path} - | head -2",
+        shell=True, input=text, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0] == "file,row,rank,class,probability"
+
+
+def test_the_evidence_of_a_class_and_its_bias_sum_to_its_score(model_file, digits):
+    model, X = load_model(model_file), digits.test.X[:20]
+    sums = [class_evidence(model, x).sum(axis=1) + model.biases for x in X]
+    np.testing.assert_allclose(sums, model.scores(X), rtol=1e-5, atol=1e-6)
+
+
+def test_explain_shows_the_image_the_evidence_and_the_templates(model_file, picture, digits):
+    model, X = load_model(model_file), digits.test.X[0]
+    figure = draw_evidence(model, X.reshape(1, 8, 8), top=3)
+    images = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    np.testing.assert_allclose(images[0], X.reshape(8, 8) / 16)
+    best = np.argsort(-model.scores(X[None])[0])[:3]
+    for k, evidence, template in zip(best, images[1::2], images[2::2], strict=True):
+        expected = (model.weights[k] * X / 16).reshape(8, 8)
+        np.testing.assert_allclose(evidence, expected, rtol=1e-6)
+        W = model.weights[k].reshape(8, 8)
+        np.testing.assert_allclose(template, (W - W.min()) / np.ptp(W), atol=1e-6)
+    norms = [ax.images[0].norm for ax in figure.axes[1:-1:2]]
+    assert len({(norm.vmin, norm.vmax) for norm in norms}) == 1  # of one scale, centred at 0
+    assert norms[0].vmin == -norms[0].vmax
+
+
+def test_explain_writes_a_png_and_replaces_none(model_file, picture, tmp_path, capsys):
+    arguments = ["explain", model_file, picture, "--out", tmp_path / "why.png"]
+    assert call(capsys, *arguments) == (0, f"explanation: {tmp_path / 'why.png'}\n", "")
+    with Image.open(tmp_path / "why.png") as drawn:
+        assert drawn.width > 1000
+    first = (tmp_path / "why.png").read_bytes()
+    status, _, err = call(capsys, *arguments)
+    assert (status, "exists; add --force" in err) == (2, True)
+    assert call(capsys, *arguments, "--force")[0] == 0
+    assert (tmp_path / "why.png").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["export", "nowhere"], "nowhere: no such file"),
+        (["export", "{empty}"], "holds no model; expected results.json or run.json in it"),
+        (["export", "{model}", "--model", "1"], "not a folder of models, so it has no model 1"),
+        (["export", "{model}", "--out", "m.pt"], "m.pt: expected a name that ends in .safetensors"),
+        (["export", "{model}", "--out", "{model}"], "exists; add --force to replace it"),
+        (["evaluate", "{model}", "digits"], "digits: the class '0' is none of those the model"),
+        (["evaluate", "{model}", "{other}"], "samples of 5 features, the model was trained on 12"),
+        (["evaluate", "{model}", "nowhere.npz"], "nowhere.npz: no such file"),
+        (["evaluate", "{model}", "{other}", "--split", "tset"], "unknown split 'tset'"),
+        (["predict", "{model}", "nowhere.png"], "nowhere.png: no such file"),
+        (["predict", "{model}", "{model}"], "of no known format"),
+        (["predict", "{model}", "{picture}"], "the model was trained on rows of features"),
+        (["predict", "{model}", "{hole}"], "hole.csv: row 1: a value is missing, infinite or"),
+        (["predict", "{model}", "{hole}", "--format", "xml"], "unknown format 'xml'"),
+        (["predict", "{model}", "{hole}", "--top", "0"], "--top"),
+        (["explain", "{model}", "{picture}"], "the model was trained on rows of features"),
+        (["explain", "{model}", "nowhere.png"], "the model was trained on rows of features"),
+        (["explain", "{images}", "nowhere.png"], "nowhere.png: no such file"),
+        (["explain", "{images}", "{hole}"], "hole.csv: not a PNG or JPEG"),
+        (["explain", "{images}", "{picture}", "--out", "a.gif"], "a.gif: expected a name that"),
+        (["explain", "{images}", "{picture}", "--top", "9"], "--top"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_status_2(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    data = make_data()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (5, 5)).save(tmp_path / "picture.png")
+    one = ",".join("1" * 12)
+    (tmp_path / "hole.csv").write_text(f"{one}\n{one[:-1]}\n{one}\n")
+    names = np.array(data.class_names)
+    np.savez("other.npz", X=data.train.X[:, :5], y=data.train.y, class_names=names)
+    files = {
+        "model": write_model(tmp_path),
+        "images": write_model(tmp_path / "images", image_shape=(3, 2, 2)),
+        "empty": tmp_path / "empty",
+        "other": tmp_path / "other.npz",
+        "picture": tmp_path / "picture.png",
+        "hole": tmp_path / "hole.csv",
+    }
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = call(capsys, *(argument.format(**files) for argument in arguments))
+    assert status == 2, out
+    assert err.startswith("onelayer: ")
+    assert words in err
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["export", "evaluate", "predict", "explain"])
+def test_every_command_has_help_and_an_example(capsys, command):
+    status, out, _ = call(capsys, command, "--help")
+    assert (status, "Example: onelayer" in out) == (0, True)

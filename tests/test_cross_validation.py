@@ -140,7 +140,7 @@ def test_a_model_that_diverges_is_missing_and_harms_no_other():
     ("options", "message"),
     [
         ({"weights": np.ones((2, 50))}, "resample 0 holds no row out"),
-        ({"weights": np.zeros((2, 50))}, "all are 0"),
+        ({"weights": np.zeros((2, 50))}, "all are zero"),
         ({"weights": np.full((2, 50), -1.0)}, "row 0 has -1"),
         ({"weights": np.ones((2, 49))}, "expected real numbers of the shape"),
         ({"patience": 3}, "leave out patience"),

@@ -117,7 +117,7 @@ def test_what_looks_at_validation_is_refused_without_it(options):
         ({"epoch": 3}, "unknown argument of training 'epoch'; did you mean 'epochs'"),
         ({"augmentation": "flip"}, "not images"),
         ({"class_weight": "balance"}, "did you mean 'balanced'"),
-        ({"sample_weights": np.zeros(53)}, "all are 0"),
+        ({"sample_weights": np.zeros(53)}, "all are zero"),
         ({"sample_weights": np.full(53, np.nan)}, "row 0 has nan"),
     ],
 )

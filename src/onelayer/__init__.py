@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from onelayer.data.dataset import Dataset, Split
     from onelayer.data.in_memory import dataset_from
     from onelayer.errors import InputError
+    from onelayer.estimator.classifier import OneLayerClassifier
+    from onelayer.estimator.conversions import C_from_l2, l2_from_alpha, l2_from_C
+    from onelayer.estimator.search import OneLayerSearchCV
     from onelayer.model.gradient_check import GradientCheck, check_gradient
     from onelayer.training.classifier import Classifier, load_model, model_of
     from onelayer.training.hyperparameters import Hyperparameters, grid
@@ -15,16 +18,21 @@ if TYPE_CHECKING:
     from onelayer.training.run import Run, load_run
 
 _HOMES = {
+    "C_from_l2": "estimator.conversions",
     "Classifier": "training.classifier",
     "Dataset": "data.dataset",
     "GradientCheck": "model.gradient_check",
     "Hyperparameters": "training.hyperparameters",
     "InputError": "errors",
+    "OneLayerClassifier": "estimator.classifier",
+    "OneLayerSearchCV": "estimator.search",
     "Run": "training.run",
     "Split": "data.dataset",
     "check_gradient": "model.gradient_check",
     "dataset_from": "data.in_memory",
     "grid": "training.hyperparameters",
+    "l2_from_C": "estimator.conversions",
+    "l2_from_alpha": "estimator.conversions",
     "load_dataset": "data.catalog",
     "load_model": "training.classifier",
     "load_run": "training.run",
@@ -33,16 +41,21 @@ _HOMES = {
 }
 
 __all__ = [
+    "C_from_l2",
     "Classifier",
     "Dataset",
     "GradientCheck",
     "Hyperparameters",
     "InputError",
+    "OneLayerClassifier",
+    "OneLayerSearchCV",
     "Run",
     "Split",
     "check_gradient",
     "dataset_from",
     "grid",
+    "l2_from_C",
+    "l2_from_alpha",
     "load_dataset",
     "load_model",
     "load_run",

@@ -32,11 +32,6 @@ class SampleWeights:
         """Return the weights of some of the models."""
         return SampleWeights(self.values, self.groups[models])
 
-    @property
-    def held_out(self) -> "SampleWeights":
-        """Weight 1 for the samples that have none here, and 0 for all others."""
-        return SampleWeights(self.values == 0, self.groups)
-
 
 def bootstrap_weights(
     n_samples: int, resamples: int, seed: int, kind: str = "bootstrap"
@@ -145,7 +140,7 @@ def check_sample_weights(weights: ArrayLike, n_models: int, n_samples: int) -> N
                 "expected a finite number from 0 up"
             )
         if not values.any():
-            raise InputError(f"{whose}: all are 0, so there is nothing to train on")
+            raise InputError(f"{whose}: all are zero, so there is nothing to train on")
 
 
 def _countable(values: NDArray[Any]) -> NDArray[np.bool_]:

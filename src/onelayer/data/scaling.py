@@ -63,21 +63,21 @@ def _moments(
     """Return mean and standard deviation (divisor Σ w) of each column of X, (R, D) each.
 
     The deviation of a column that holds a single number is 1. Sums are of what a column differs by
-    from a number in its midst, so that little is lost when the mean's square is subtracted.
+    from one of its numbers, so that little is lost when the mean's square is subtracted.
     """
     shape = len(weights), split.X.shape[1]
-    midst = split.X[:BLOCK].mean(axis=0, dtype=np.float64)
     firsts = split.X[weights.argmax(axis=1)]
+    origin = firsts[0].astype(np.float64)
     totals, squares, varies = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
     for rows in split.blocks(BLOCK):
         X, w = split.X[rows], weights[:, rows]
         for r, first in enumerate(firsts):
             varies[r] |= (X[w[r] > 0] != first).any(axis=0)
-        Z = X - midst
+        Z = X - origin
         totals += w @ Z
         np.square(Z, out=Z)
         squares += w @ Z
     shares = 1 / weights.sum(axis=1, keepdims=True)
     offsets = totals * shares
     variances = np.maximum(squares * shares - offsets**2, 0)
-    return midst + offsets, np.where(varies & (variances > 0), np.sqrt(variances), 1.0)
+    return origin + offsets, np.where(varies & (variances > 0), np.sqrt(variances), 1.0)

@@ -46,6 +46,7 @@ def cross_validate(
     settings: Sequence[Hyperparameters],
     weights: NDArray[Any],
     *,
+    held_out: NDArray[Any] | None = None,
     scaling: str = "unit",
     threads: int | None = None,
     memory: int = MEMORY,
@@ -56,16 +57,17 @@ def cross_validate(
     """Train every setting on every fold or resample of the training split in one pass.
 
     `weights` (R, N) say how often each row counts in each of R resamples; the rows of weight 0 are
-    held out (see fold_weights and bootstrap_weights). A batch is the same rows for all of them,
-    less those that are held out, so a model equals one trained on its subset alone with these
-    batches; on average they hold batch_size · (R − 1) / R rows of R folds. Standardisation is
+    held out (see fold_weights and bootstrap_weights). With `held_out` (R, N), final accuracy and
+    loss weigh the rows by it instead, none of which may be trained on. A batch is the same rows for
+    all of them, less those of weight 0, so a model equals one trained on its subset alone with
+    these batches; on average they hold batch_size · (R − 1) / R rows of R folds. Standardisation is
     estimated on each resample's own rows. `protocol` and the rest as in train.
 
     Raises
     ------
     InputError
-        As train does; and if a resample holds nothing out, or the protocol looks at the validation
-        split (patience, keep="best" and plateaus would look at the rows that judge).
+        As train does; and if a resample holds nothing out or trains on it, or the protocol looks at
+        the validation split (patience, keep="best" and plateaus would look at the rows that judge).
     """
     shared = make_protocol(protocol)
     if shared.keeps_best:
@@ -77,6 +79,7 @@ def cross_validate(
     shared.check(data, settings)
     check_threads(threads)
     weights = _checked(weights, len(data.train))
+    held_out = weights == 0 if held_out is None else _checked_held_out(held_out, weights)
     R, M = len(weights), len(settings)
     models = list(settings) * R  # resample by resample
     stacks = cut_into_stacks(
@@ -100,16 +103,16 @@ def cross_validate(
                 on_epoch=on_epoch,
                 deadline=shared.deadline(begin, chosen.stop / len(models)),
             )
-            judged.append(_judge(stack, data, trained, own, shared.epochs))
+            judges = SampleWeights(held_out, groups[some])
+            judged.append(_judge(stack, data, trained, judges, shared.epochs))
     accuracy, loss, accuracy_curves, loss_curves = map(np.concatenate, zip(*judged, strict=True))
-    n_train = round(np.count_nonzero(weights) / R)
     return CrossValidation(
         accuracy.reshape(R, M),
         loss.reshape(R, M),
         accuracy_curves.reshape(R, M, -1),
         loss_curves.reshape(R, M, -1),
-        n_train,
-        len(data.train) - n_train,
+        round(np.count_nonzero(weights) / R),
+        round(np.count_nonzero(held_out) / R),
     )
 
 
@@ -120,6 +123,15 @@ def _checked(weights: NDArray[Any], n_samples: int) -> NDArray[Any]:
     for number in np.flatnonzero((weights > 0).all(axis=1)):
         raise InputError(f"resample {number} holds no row out, so nothing can judge its models")
     return weights
+
+
+def _checked_held_out(held_out: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    """Return the weights (R, N) of the rows that judge, or raise InputError."""
+    check_sample_weights(held_out, *weights.shape)
+    held_out = np.broadcast_to(held_out, weights.shape)
+    for number in np.flatnonzero(((held_out > 0) & (weights > 0)).any(axis=1)):
+        raise InputError(f"resample {number} holds rows out that its models are trained on")
+    return held_out
 
 
 def _build(
@@ -157,10 +169,10 @@ def _measure_held_out(_: Engine, held_out: HeldOut | None) -> dict[str, PerModel
 
 
 def _judge(
-    stack: Engine, data: Dataset, trained: Trained, weights: SampleWeights, epochs: int
+    stack: Engine, data: Dataset, trained: Trained, held_out: SampleWeights, epochs: int
 ) -> tuple[NDArray[np.float64], ...]:
     """Return final accuracy and loss (M,) and both curves (M, E); NaN where stopped."""
-    final = stack.evaluate(data.train, weights.held_out)
+    final = stack.evaluate(data.train, held_out)
     sound = np.array([not place for place in trained.stopped])
     curves = np.full((2, len(sound), epochs + 1), np.nan)
     for filled, name in zip(curves, ("held_out_accuracy", "held_out_loss"), strict=True):

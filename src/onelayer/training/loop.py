@@ -34,6 +34,7 @@ def train(
     threads: int | None = None,
     memory: int = MEMORY,
     engine: MakeEngine | None = None,
+    start: Run | None = None,
     on_epoch: OnEpoch | None = None,
     **protocol: Any,
 ) -> Run:
@@ -47,9 +48,11 @@ def train(
     ("balanced", or a number for each class): the loss of a batch is then Σ w l / Σ w, and so are
     the curves of the training split. `threads` defaults to all cores, `engine` to the fastest that
     this machine has. Where the models need more than `memory` bytes to train, they are cut into
-    several stacks, one after another. `on_epoch(epoch, curves, models)` is called, stack by stack,
-    before the first epoch and after every one: `models` is the range of the settings that are in
-    the stack, and each of its curves is (len(models), E + 1), NaN where nothing is known.
+    several stacks, one after another. From `start`, a run of as many models, training goes on with
+    its weights, biases and scaling in place of new ones. `on_epoch(epoch, curves, models)` is
+    called, stack by stack, before the first epoch and after every one: `models` is the range of the
+    settings that are in the stack, and each of its curves is (len(models), E + 1), NaN where
+    nothing is known.
 
     A model whose scores or cost are no longer finite is stopped, and Run.stopped says where; the
     others go on.
@@ -58,25 +61,30 @@ def train(
     ------
     InputError
         If the protocol cannot be trained (see Protocol), weights are negative, not finite or all
-        zero, the threads fewer than one or far more than cores, the memory does not suffice, or a
-        mapped file has changed since it was opened.
+        zero, the threads fewer than one or far more than cores, the memory does not suffice, the
+        start is of other shapes, or a mapped file has changed since it was opened.
     """
     shared = make_protocol(protocol)
     shared.check(data, settings)
+    _check_start(start, (len(settings), data.n_classes, data.n_features))
     check_threads(threads)
     weights = _sample_weights(data, len(settings), sample_weights, class_weight)
     stacks = cut_into_stacks(
         len(settings), data.n_classes, data.n_features, shared.batch_size, memory
     )
     begin = time.perf_counter()
-    scale = fit_scaling(scaling, data, _common(weights, scaling))
+    if start is None:
+        scale = fit_scaling(scaling, data, _common(weights, scaling))
+    else:
+        scale = start.scaling
     with threadpool_limits(threads):
         trained = []
         for models in stacks:
             some, own = slice(models.start, models.stop), None
             if weights is not None:
                 own = weights.of_models(some)
-            stack = build_stack(data, settings[some], shared, scale, engine)
+            first = None if start is None else (start.weights[some], start.biases[some])
+            stack = build_stack(data, settings[some], shared, scale, engine, first)
             trained.append(
                 run_epochs(
                     stack,
@@ -139,9 +147,13 @@ def build_stack(
     protocol: Protocol,
     scaling: Scaling,
     engine: MakeEngine | None = None,
+    first: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> Engine:
-    """Return an engine that holds one model for every setting, before training."""
-    weights, biases = initial_parameters(data, settings, protocol.seed)
+    """Return an engine that holds one model for every setting, before training.
+
+    They start from the `first` W (M, K, D) and b (M, K), else from initial_parameters.
+    """
+    weights, biases = first or initial_parameters(data, settings, protocol.seed)
     return (engine or best_engine(protocol.dtype))(
         weights.astype(protocol.dtype),
         biases.astype(protocol.dtype),
@@ -168,6 +180,14 @@ def initial_parameters(
                 deviations = setting.init_deviation(D, K)
                 weights[model], biases[model] = deviations[0] * W, deviations[1] * b
     return weights, biases
+
+
+def _check_start(start: Run | None, shape: tuple[int, int, int]) -> None:
+    if start is not None and start.weights.shape != shape:
+        raise InputError(
+            f"start holds weights of the shape {start.weights.shape}, expected {shape}: "
+            "settings, classes, features"
+        )
 
 
 def _sample_weights(

@@ -1,0 +1,311 @@
+"""onelayer.train as a scikit-learn classifier."""
+
+import numbers
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from onelayer.data.dataset import Dataset, Split
+from onelayer.data.sample_weights import check_sample_weights
+from onelayer.data.splitting import split_off
+from onelayer.errors import InputError
+from onelayer.model.losses import shifted
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.loop import train
+from onelayer.training.run import Run
+
+# The parameters that the models of one pass may differ in.
+OF_A_MODEL = tuple(field.name for field in fields(Hyperparameters) if field.name != "init_seed")
+OF_THE_PROTOCOL = ("batch_size", "epochs", "order", "dtype", "evaluate_every", "keep", "patience")
+_SEEDS = 2**31
+
+
+def _has_probabilities(classifier: "OneLayerClassifier") -> bool:
+    if classifier.loss == "hinge":
+        raise AttributeError('the loss "hinge" has no probabilities; use decision_function')
+    return True
+
+
+class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A one-layer network trained by mini-batch gradient descent: onelayer.train, one model.
+
+    Parameters
+    ----------
+    l2, learning_rate, loss, schedule, warmup, momentum, nesterov, init, init_sd
+        Of the model: see Hyperparameters.
+    batch_size, epochs, order, dtype, evaluate_every, keep, patience
+        Of the training: see Protocol. A batch holds all samples if there are fewer.
+    scaling
+        "standardise", "unit" (8-bit features are divided by 255) or "none".
+    class_weight
+        A mapping of class labels to weights, or "balanced".
+    validation_fraction
+        The share of the samples that `fit` holds out as validation split, unless it is given one.
+    random_state
+        An int is the seed of onelayer.train.
+    threads
+        All cores by default.
+
+    Attributes
+    ----------
+    classes_
+        The labels (K,), sorted.
+    coef_, intercept_
+        (K, D) and (K,) in terms of the features that come in: scores are X coef_ᵀ + intercept_. Of
+        two classes, the difference of both rows: (1, D) and (1,).
+    history_, n_iter_
+        The curves and the epochs of the last fit or partial_fit.
+    run_
+        The Run that it left: weights of the scaled features, scaling, provenance, `save`.
+    """
+
+    def __init__(
+        self,
+        *,
+        l2: float = 0.0,
+        learning_rate: float = 0.01,
+        loss: str = "cross-entropy",
+        schedule: str = "constant",
+        warmup: int = 0,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        init: str = "normal",
+        init_sd: float = 0.01,
+        batch_size: int = 100,
+        epochs: int = 100,
+        order: str = "shuffled",
+        scaling: str = "standardise",
+        class_weight: Mapping[Any, float] | str | None = None,
+        validation_fraction: float | None = None,
+        evaluate_every: int = 1,
+        keep: str = "last",
+        patience: int | None = None,
+        dtype: str = "float32",
+        random_state: Any = None,
+        threads: int | None = None,
+    ) -> None:
+        self.l2 = l2
+        self.learning_rate = learning_rate
+        self.loss = loss
+        self.schedule = schedule
+        self.warmup = warmup
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.init = init
+        self.init_sd = init_sd
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.order = order
+        self.scaling = scaling
+        self.class_weight = class_weight
+        self.validation_fraction = validation_fraction
+        self.evaluate_every = evaluate_every
+        self.keep = keep
+        self.patience = patience
+        self.dtype = dtype
+        self.random_state = random_state
+        self.threads = threads
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> "OneLayerClassifier":
+        """Train on X (N, D) and labels y (N,), weighed by `sample_weight` (N,).
+
+        Curves, `patience` and keep="best" look at X_val, y_val or at what `validation_fraction`
+        holds out.
+
+        Raises
+        ------
+        InputError
+            If there is but one class, the model diverges, or for what onelayer.train refuses.
+        """
+        seed, data = seed_of(self), read(self, X, y)
+        rows: Any = slice(None)
+        if sample_weight is not None:
+            check_sample_weights(sample_weight, 1, len(data.train))
+        if X_val is not None:
+            held_out = _as_split(self, *_check(self, X_val, y_val, reset=False))
+            data = replace(data, validation=held_out)
+        elif self.validation_fraction is not None:
+            data, rows = _hold_out(data, self.validation_fraction, seed)
+        run = train(
+            data,
+            [setting_of(self)],
+            scaling=self.scaling,
+            sample_weights=None if sample_weight is None else np.asarray(sample_weight)[rows],
+            class_weight=self._class_weights(data.train.y),
+            threads=self.threads,
+            seed=seed,
+            **protocol_of(self, len(data.train)),
+        )
+        return self._keep(run)
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> "OneLayerClassifier":
+        """Go on from the present parameters with one pass over X and y, without a schedule.
+
+        The first call needs all `classes`, and its X gives the scaling. Velocities do not outlive a
+        call.
+
+        Raises
+        ------
+        InputError
+            For class_weight="balanced", as the classes to come are not known, or as fit does.
+        """
+        if self.class_weight == "balanced":
+            raise InputError(
+                'class_weight "balanced" in partial_fit: give a mapping, '
+                "as the samples to come are not known"
+            )
+        first = _check_partial_fit_first_call(self, classes) and not hasattr(self, "run_")
+        data = _dataset(self, *_check(self, X, y, reset=first))
+        run = train(
+            data,
+            [replace(setting_of(self), schedule="constant", warmup=0)],
+            scaling=self.scaling,
+            sample_weights=None if sample_weight is None else np.asarray(sample_weight),
+            class_weight=self._class_weights(data.train.y),
+            threads=self.threads,
+            start=None if first else self.run_,
+            seed=seed_of(self) if first else self.run_.protocol["seed"] + 1,
+            **protocol_of(self, len(data.train))
+            | {"epochs": 1, "evaluate_every": 0, "keep": "last", "patience": None},
+        )
+        return self._keep(run)
+
+    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the scores (N, K) of X (N, D); of two classes, their difference (N,)."""
+        S = self._scores(X)
+        return S if len(self.classes_) > 2 else S[:, 1] - S[:, 0]
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the label (N,) with the largest score, equation (4)."""
+        places = self._scores(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[places]
+        return labels
+
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the logarithms of predict_proba, (N, K), finite where those underflow."""
+        S = self._scores(X)
+        if self.loss == "binary-cross-entropy":
+            S = -np.logaddexp(0, -S)
+        Z = shifted(S)
+        logarithms: NDArray[Any] = Z - np.log(np.exp(Z).sum(axis=1, keepdims=True))
+        return logarithms
+
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """Return probabilities (N, K): equation (3), or the sigmoids of binary-cross-entropy.
+
+        Those are divided by their sum.
+        """
+        probabilities: NDArray[Any] = np.exp(self.predict_log_proba(X))
+        return probabilities
+
+    def _class_weights(self, y: NDArray[np.intp]) -> list[float] | None:
+        """Return the weight of each class by the class indices y, None if all count alike."""
+        if self.class_weight is None:
+            return None
+        weights: list[float] = compute_class_weight(
+            self.class_weight, classes=self.classes_, y=self.classes_[y]
+        ).tolist()
+        return weights
+
+    def _scores(self, X: ArrayLike) -> NDArray[Any]:
+        check_is_fitted(self)
+        S: NDArray[Any] = self.run_.scores(validate_data(self, X, reset=False))[:, 0]
+        return S
+
+    def _keep(self, run: Run) -> "OneLayerClassifier":
+        """Take over what training left."""
+        if run.stopped[0]:
+            raise InputError(
+                f"learning_rate {self.learning_rate}: training stopped at {run.stopped[0]}, scores "
+                "or cost were no longer finite; expected a smaller one"
+            )
+        self.run_, self.history_, self.n_iter_ = run, run.history, run.history.epochs
+        # In float64: where a feature is far from 0, these two nearly cancel.
+        W, b = run.weights[0] * run.scaling.factor, run.biases[0].astype(np.float64)
+        b -= W @ run.scaling.shift
+        two = len(b) == 2
+        self.coef_, self.intercept_ = (W[1:] - W[:1], b[1:] - b[:1]) if two else (W, b)
+        return self
+
+
+def setting_of(classifier: OneLayerClassifier) -> Hyperparameters:
+    """Return the classifier's model."""
+    return Hyperparameters(**{name: getattr(classifier, name) for name in OF_A_MODEL})
+
+
+def protocol_of(classifier: OneLayerClassifier, n_samples: int) -> dict[str, Any]:
+    """Return the fields of Protocol, but for the seed, for so many samples."""
+    fields = {name: getattr(classifier, name) for name in OF_THE_PROTOCOL}
+    return fields | {"batch_size": min(classifier.batch_size, n_samples)}
+
+
+def seed_of(classifier: OneLayerClassifier) -> int:
+    """Return the seed: random_state itself, or drawn from it."""
+    if isinstance(classifier.random_state, numbers.Integral):
+        return int(classifier.random_state)
+    return int(check_random_state(classifier.random_state).randint(_SEEDS))
+
+
+def read(classifier: OneLayerClassifier, X: ArrayLike, y: ArrayLike) -> Dataset:
+    """Return the samples as training split; notes features and classes in the classifier."""
+    features, labels = _check(classifier, X, y, reset=True)
+    classifier.classes_ = np.unique(labels)
+    return _dataset(classifier, features, labels)
+
+
+def _check(
+    classifier: OneLayerClassifier, X: ArrayLike, y: Any, *, reset: bool
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    features, labels = validate_data(classifier, X, y, reset=reset)
+    check_classification_targets(labels)
+    return features, labels
+
+
+def _dataset(classifier: OneLayerClassifier, X: NDArray[Any], y: NDArray[Any]) -> Dataset:
+    names = tuple(map(str, classifier.classes_))
+    if len(names) < 2:
+        raise InputError(f"only 1 class, {names[0]}; expected at least 2")
+    full_scale = 255.0 if X.dtype == np.uint8 else 1.0  # the rule of docs/data.md
+    return Dataset("X", _as_split(classifier, X, y), None, None, names, full_scale)
+
+
+def _as_split(classifier: OneLayerClassifier, X: NDArray[Any], y: NDArray[Any]) -> Split:
+    """Return the samples with the place of every label among the classes."""
+    unknown = y[~np.isin(y, classifier.classes_)]
+    if len(unknown):
+        raise InputError(f"the label {unknown[0]} is not one of the classes {classifier.classes_}")
+    return Split(X, np.searchsorted(classifier.classes_, y))
+
+
+def _hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, NDArray[np.intp]]:
+    """Return the data with a validation split, and the rows that are left to train on."""
+    X, y = data.train.X, data.train.y
+    parts = split_off(Split(np.arange(len(y))[:, None], y), fraction, seed)
+    rest, held_out = (np.asarray(part.X, np.intp)[:, 0] for part in parts)
+    train, validation = Split(X[rest], y[rest]), Split(X[held_out], y[held_out])
+    return replace(data, train=train, validation=validation), rest

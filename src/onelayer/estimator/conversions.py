@@ -1,0 +1,63 @@
+"""λ of equation (5) and the strengths of the same penalty in scikit-learn: docs/sklearn.md.
+
+Of two classes scikit-learn holds one row of coefficients, w = w₁ − w₀. Where the cost is smallest
+w₁ = −w₀ = w / 2, so λ Σ W² is λ/2 w² there; with more classes W is the same on both sides.
+"""
+
+import math
+
+from onelayer.errors import InputError
+
+
+def l2_from_C(C: float, n_samples: int, n_classes: int) -> float:
+    """Return λ for the C of LogisticRegression, which minimises C Σ l + ½ Σ W².
+
+    Raises
+    ------
+    InputError
+        If C is not above 0, there is no sample or fewer than two classes.
+    """
+    if not C > 0:
+        raise InputError(f"C is {C}; expected a number above 0")
+    return _l2_of_half(1 / (C * _at_least("n_samples", n_samples, 1)), n_classes)
+
+
+def C_from_l2(l2: float, n_samples: int, n_classes: int) -> float:
+    """Return the C of LogisticRegression for λ; infinity where λ is 0.
+
+    Raises
+    ------
+    InputError
+        If λ is below 0, there is no sample or fewer than two classes.
+    """
+    if not l2 >= 0:
+        raise InputError(f"l2 is {l2}; expected a number from 0 up")
+    # λ and the factor of ½ Σ W² are proportional.
+    strength = l2 / _l2_of_half(1, n_classes) * _at_least("n_samples", n_samples, 1)
+    return 1 / strength if strength else math.inf
+
+
+def l2_from_alpha(alpha: float, n_classes: int, batch_size: int = 1) -> float:
+    """Return λ for the α of ½ α Σ W² / batch_size beside the mean loss.
+
+    MLPClassifier has its batch size there, SGDClassifier 1.
+
+    Raises
+    ------
+    InputError
+        If α is below 0, the batch is empty or there are fewer than two classes.
+    """
+    if not alpha >= 0:
+        raise InputError(f"alpha is {alpha}; expected a number from 0 up")
+    return _l2_of_half(alpha / _at_least("batch_size", batch_size, 1), n_classes)
+
+
+def _l2_of_half(factor: float, n_classes: int) -> float:
+    """Return λ for ½ · factor · Σ W² of scikit-learn's coefficients beside the mean loss."""
+    return factor if _at_least("n_classes", n_classes, 2) == 2 else factor / 2
+
+
+def _at_least(name: str, value: int, least: int) -> int:
+    if not value >= least:
+        raise InputError(f"{name} is {value}; expected {least} or more")
+    return value

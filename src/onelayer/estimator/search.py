@@ -1,0 +1,212 @@
+"""A grid search that trains all settings on all folds in one pass."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
+from sklearn.utils.class_weight import compute_sample_weight
+
+from onelayer.data.sample_weights import check_sample_weights
+from onelayer.errors import InputError, unknown_name
+from onelayer.estimator.classifier import (
+    OF_A_MODEL,
+    OneLayerClassifier,
+    protocol_of,
+    read,
+    seed_of,
+    setting_of,
+)
+from onelayer.evaluation.selection import RULES, select, simplicity
+from onelayer.training.cross_validation import cross_validate
+from onelayer.training.hyperparameters import Hyperparameters
+
+SCORINGS = ("accuracy", "neg_log_loss")
+
+
+class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
+    """GridSearchCV for a OneLayerClassifier, with the whole grid on all folds in one pass.
+
+    One pass for each combination of the parameters that all models of a pass share, such as
+    batch_size and scaling. A batch holds the same rows for every fold, less those that the fold
+    leaves out: see cross_validate. Attributes are those of GridSearchCV; mean_fit_time is a
+    model's share of its pass, in which the held-out rows are scored too.
+
+    Parameters
+    ----------
+    estimator
+        A OneLayerClassifier.
+    param_grid, refit
+        As in GridSearchCV; `refit` is True or False.
+    cv
+        A number of stratified folds, a splitter of scikit-learn, or an iterable of splits.
+    scoring
+        "accuracy" (also None) or "neg_log_loss", minus equation (6).
+    select
+        "best", or "1se": the simplest setting within one standard error of the best.
+    """
+
+    return_train_score = False  # no parameter here; it tells GridSearchCV what to write
+
+    def __init__(
+        self,
+        estimator: OneLayerClassifier,
+        param_grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]],
+        *,
+        scoring: str | None = None,
+        refit: bool = True,
+        cv: Any = 5,
+        select: str = "best",
+    ) -> None:
+        self.estimator = estimator
+        self.param_grid = param_grid
+        self.scoring = scoring
+        self.refit = refit
+        self.cv = cv
+        self.select = select
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> "OneLayerSearchCV":
+        """Search, and train the chosen setting on all of X (N, D) and y (N,) if `refit`.
+
+        `sample_weight` (N,) weighs samples in training and in the scores, `groups` (N,) go to the
+        splitter.
+
+        Raises
+        ------
+        InputError
+            If a parameter of the search is not one of those above, every setting was stopped on
+            some fold, or for what cross_validate refuses.
+        """
+        self._check_parameters()
+        reader = clone(self.estimator)
+        data = read(reader, X, y)
+        labels = reader.classes_[data.train.y]
+        own = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight)
+        check_sample_weights(own, 1, len(labels))
+        splitter = check_cv(self.cv, labels, classifier=True)
+        splits = list(splitter.split(data.train.X, labels, groups))
+        candidates = list(ParameterGrid(self.param_grid))
+        models = [clone(self.estimator).set_params(**candidate) for candidate in candidates]
+        self._check_models(models)
+        scores, seconds = np.empty((len(models), len(splits))), np.empty(len(models))
+        for some in _passes(models):
+            begin, first = time.perf_counter(), models[some[0]]
+            weights, held_out = _weights(first.class_weight, labels, splits, own)
+            found = cross_validate(
+                data,
+                [setting_of(models[m]) for m in some],
+                weights,
+                held_out=held_out,
+                scaling=first.scaling,
+                threads=first.threads,
+                seed=seed_of(first),
+                **protocol_of(first, len(labels)),
+            )
+            value = -found.loss if self.scoring == "neg_log_loss" else found.accuracy
+            scores[some] = value.T
+            seconds[some] = (time.perf_counter() - begin) / value.size
+        n_held_out = len(splits[0][1])
+        self.best_index_ = self._choose(scores, [setting_of(model) for model in models], n_held_out)
+        self._enter(candidates, scores, seconds)
+        self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
+        self.best_params_ = candidates[self.best_index_]
+        self.scorer_ = check_scoring(self.estimator, self.scoring)
+        if self.refit:
+            begin = time.perf_counter()
+            self.best_estimator_ = clone(models[self.best_index_])
+            self.best_estimator_.fit(X, labels, sample_weight=sample_weight)
+            self.refit_time_ = time.perf_counter() - begin
+            if hasattr(self.best_estimator_, "feature_names_in_"):
+                self.feature_names_in_ = self.best_estimator_.feature_names_in_
+        return self
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.estimator, OneLayerClassifier):
+            raise InputError(
+                f"estimator is a {type(self.estimator).__name__}; expected a OneLayerClassifier: "
+                "in a pipeline the search is the last step"
+            )
+        if self.scoring not in (None, *SCORINGS):
+            raise InputError(
+                f"scoring is {self.scoring!r}; expected {' or '.join(SCORINGS)}: one pass keeps no "
+                "predictions, GridSearchCV has every other scorer"
+            )
+        if not isinstance(self.refit, bool):
+            raise InputError(f"refit is {self.refit!r}; expected True or False: see `select`")
+        if self.select not in RULES:
+            raise unknown_name("selection rule", str(self.select), RULES)
+        if self.select == "1se" and self.scoring == "neg_log_loss":
+            raise InputError('select="1se" goes by accuracies; leave out scoring="neg_log_loss"')
+
+    def _check_models(self, models: Sequence[OneLayerClassifier]) -> None:
+        for model in models:
+            if model.validation_fraction is not None:
+                raise InputError(
+                    "validation_fraction in a search: the folds judge the models; leave it out"
+                )
+            if self.scoring == "neg_log_loss" and model.loss != "cross-entropy":
+                raise InputError(
+                    f'scoring="neg_log_loss" with the loss "{model.loss}"; expected "cross-entropy"'
+                )
+
+    def _enter(
+        self,
+        candidates: list[dict[str, Any]],
+        scores: NDArray[np.float64],
+        seconds: NDArray[np.float64],
+    ) -> None:
+        """Write cv_results_ of scores (M, R) as GridSearchCV does."""
+        self.multimetric_, self.n_splits_ = False, scores.shape[1]
+        outcomes = [
+            {"test_scores": score, "fit_time": spent, "score_time": 0.0}
+            for row, spent in zip(scores, seconds, strict=True)
+            for score in row
+        ]
+        self.cv_results_ = self._format_results(candidates, self.n_splits_, outcomes)
+
+    def _choose(
+        self, scores: NDArray[np.float64], settings: list[Hyperparameters], n_held_out: int
+    ) -> int:
+        """Return the place of the chosen setting by scores (M, R)."""
+        means = scores.mean(axis=1)
+        if np.isnan(means).all():
+            raise InputError("every setting was stopped on some fold; try smaller learning rates")
+        if self.select == "best":
+            return int(np.nanargmax(means))
+        keys = [simplicity(setting) for setting in settings]
+        return select(scores.T, keys, self.select, n_held_out).chosen
+
+
+def _passes(models: Sequence[OneLayerClassifier]) -> list[list[int]]:
+    """Return the places of the models that one pass can train: all else is the same."""
+    places: dict[str, list[int]] = {}
+    for place, model in enumerate(models):
+        shared = {k: v for k, v in model.get_params().items() if k not in OF_A_MODEL}
+        places.setdefault(repr(shared), []).append(place)
+    return list(places.values())
+
+
+def _weights(
+    class_weight: Mapping[Any, float] | str | None,
+    labels: NDArray[Any],
+    splits: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    own: NDArray[Any],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how much each row counts in the training and in the scores of every fold, (R, N)."""
+    weights = np.zeros((2, len(splits), len(labels)))
+    for r, (train, test) in enumerate(splits):
+        by_class = compute_sample_weight(class_weight, labels[train])
+        np.add.at(weights[0, r], train, own[train] * by_class)
+        np.add.at(weights[1, r], test, own[test])
+    return weights[0], weights[1]

@@ -13,6 +13,7 @@ from rich.text import Text
 from onelayer.evaluation.model_evaluation import ModelEvaluation
 from onelayer.evaluation.ranking import Ranking
 from onelayer.report.labels import count_of, decimals
+from onelayer.report.terminal import plain_table
 
 FORMATS = ("table", "csv", "json")
 _MATRIX = 12  # classes up to which a confusion matrix fits a terminal
@@ -47,7 +48,7 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
 
 
 def _class_table(evaluation: ModelEvaluation) -> Table:
-    table, scores = _table(), evaluation.class_scores
+    table, scores = plain_table(), evaluation.class_scores
     for column in ("class", "precision", "recall", "F1", "samples"):
         table.add_column(column, justify="left" if column == "class" else "right")
     rows = zip(scores.precision, scores.recall, scores.f1, scores.support, strict=True)
@@ -60,7 +61,7 @@ def _class_table(evaluation: ModelEvaluation) -> Table:
 
 
 def _confusion_table(evaluation: ModelEvaluation) -> Table:
-    table = _table()
+    table = plain_table()
     table.add_column("")
     for k in range(len(evaluation.class_names)):
         table.add_column(f"{k}", justify="right")
@@ -75,7 +76,7 @@ def _confusion_table(evaluation: ModelEvaluation) -> Table:
 def _worst_confusions(evaluation: ModelEvaluation) -> Table:
     C = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
     places = np.argsort(-C, axis=None, kind="stable")[:_CONFUSIONS]
-    table = _table()
+    table = plain_table()
     for column in ("true class", "predicted", "samples"):
         table.add_column(column, justify="right" if column == "samples" else "left")
     for i, j in zip(*np.unravel_index(places, C.shape), strict=True):
@@ -89,7 +90,7 @@ def show_rankings(rankings: Iterable[Ranking], quantity: str) -> None:
     """Print a table with a line a row and two columns a rank."""
     shown = list(rankings)
     several = any(ranking.row for ranking in shown)
-    table = _table()
+    table = plain_table()
     table.add_column("file", overflow="fold")
     if several:
         table.add_column("row", justify="right")
@@ -120,7 +121,3 @@ def write_rankings(
         else:
             for rank, (name, value) in enumerate(ranked, 1):
                 writer.writerow((ranking.file, ranking.row, rank, name, f"{value:.6g}"))
-
-
-def _table() -> Table:
-    return Table(box=None, padding=(0, 2, 0, 0))

@@ -1,0 +1,82 @@
+"""The command line: parse, then call. What is slow to import is imported by the command."""
+
+import signal
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from onelayer.cli import data, experiments, models, training
+from onelayer.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit status: 0, 1 for a failed check, 2 for bad input.
+
+    Bad input, a full disk and the like end in one line on standard error, never in a traceback.
+    Ctrl-C ends in 130.
+    """
+    try:
+        status: Any = app(arguments, standalone_mode=False)
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}")
+    except KeyboardInterrupt:
+        status = 130
+    except MemoryError:
+        return _fail("not enough memory; try fewer settings, a smaller batch or --memory")
+    except Exception as error:
+        # typer brings its own copy of click and exports no common base of its usage errors.
+        if hasattr(error, "format_message"):
+            return _fail(error.format_message())
+        return _fail(f"this is a bug, please report it: {error!r}")
+    if status == 130:
+        return _fail("interrupted", status)
+    return status or 0
+
+
+def _fail(message: str, status: int = 2) -> int:
+    line = " ".join(message.split())
+    if line:  # asked for nothing, typer shows the help and has no more to say
+        print(f"onelayer: {line}", file=sys.stderr)
+    return status
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"onelayer {version('onelayer')}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Example: onelayer reproduce dd2424-a1 --out runs/a1")
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Every linear baseline in one pass, with gradients you can trust and a report to hand in."""
+
+
+# The order of the help: what is asked for most comes first.
+for commands in (experiments, training, models):
+    app.add_typer(commands.app)
+app.add_typer(data.app, name="data")

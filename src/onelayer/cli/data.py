@@ -1,0 +1,60 @@
+"""Data sets: fetch them, say what they hold, look at them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onelayer.cli.options import Dataset, Source
+
+app = typer.Typer(no_args_is_help=True, help="Fetch data sets and say what they hold.")
+
+
+@app.command("fetch", epilog="Example: onelayer data fetch cifar10 --source ~/Downloads")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="A data set's name.")] = "cifar10",
+    source: Source = None,
+) -> None:
+    """Bring a data set into the cache, verified; what is there already stays."""
+    from onelayer.data.catalog import fetch_dataset
+
+    typer.echo(f"{name}: {fetch_dataset(name, source)}")
+
+
+@app.command("info", epilog="Example: onelayer data info mine.csv")
+def data_info(
+    name: Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")] = "cifar10",
+    source: Source = None,
+) -> None:
+    """Say what was understood: samples, features, classes, missing values, duplicates, digests."""
+    from onelayer.data.catalog import open_dataset
+    from onelayer.report.terminal.data import show_dataset
+
+    show_dataset(open_dataset(name, source))
+
+
+@app.command("show", epilog="Example: onelayer data show cifar10 --augment flip,shift:2")
+def data_show(
+    name: Dataset = "cifar10",
+    augment: Annotated[
+        str,
+        typer.Option(help="Show versions: any of flip, shift:2, brightness:0.2, contrast:0.2."),
+    ] = "none",
+    rows: Annotated[int, typer.Option(min=1, max=10, help="Rows of images for each class.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and the versions.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG file (default: NAME-images.png in this folder).")
+    ] = None,
+    source: Source = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+) -> None:
+    """Draw some training images of each class, to look at; with --augment, versions of them."""
+    from onelayer.data.catalog import load_dataset
+    from onelayer.report.contact_sheet import write_contact_sheet
+    from onelayer.training.augmentation import Augmentation
+
+    augmentation = Augmentation.parse(augment)
+    path = out or Path(f"{Path(name).resolve().name}-images.png")
+    data = load_dataset(name, source=source)
+    write_contact_sheet(data, path, augmentation, rows=rows, seed=seed, force=force)
+    typer.echo(f"images: {path}")

@@ -1,0 +1,101 @@
+"""Published experiments: reproduce them, check their gradients, redraw their reports."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onelayer.cli.options import Force, Out, Seed, Source, SpecName, Threads
+
+if TYPE_CHECKING:
+    from onelayer.experiments.spec import Spec
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: onelayer reproduce dd2424-a1 --out runs/a1 --orders 5")
+def reproduce(
+    spec: SpecName = "dd2424-a1",
+    out: Out = None,
+    orders: Annotated[
+        int | None, typer.Option(min=0, help="Repeats in shuffled order, for the spread.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="Epochs, instead of the spec's.")
+    ] = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    source: Source = None,
+    force: Force = False,
+) -> int:
+    """Run a published experiment: check gradients, train, repeat, evaluate, report.
+
+    Exits with 1 if a gradient check fails.
+    """
+    from onelayer.experiments.spec import adjust, load_spec
+
+    asked = adjust(load_spec(spec), orders=orders, epochs=epochs, seed=seed)
+    return run_spec(asked, out, source, force, threads=threads)
+
+
+@app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")
+def check(
+    spec: SpecName = "dd2424-a1",
+    preset: Annotated[
+        str | None, typer.Option(help="Only the spec's gradient check of this name.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the figures as JSON, CSV and pictures.")
+    ] = None,
+    seed: Seed = None,
+    source: Source = None,
+    force: Force = False,
+) -> int:
+    """Check the gradients against numerical ones; exit with 1 if a check fails."""
+    from onelayer.experiments.reproduce import check_gradients
+    from onelayer.experiments.spec import adjust, load_spec
+    from onelayer.report.terminal.results import show_check
+
+    checks = check_gradients(
+        adjust(load_spec(spec), seed=seed),
+        out,
+        preset=preset,
+        force=force,
+        source=source,
+        announce=typer.echo,
+    )
+    for batch in checks:
+        show_check(batch)
+    return 0 if all(batch.check.passed for batch in checks) else 1
+
+
+@app.command(epilog="Example: onelayer report runs/dd2424-a1")
+def report(
+    folder: Annotated[Path, typer.Argument(help="What reproduce or train wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Draw into this folder (default: where the runs are).")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Redraw the tables, the figures and the report of stored runs, without training."""
+    from onelayer.experiments.reproduce import redraw
+
+    redraw(folder, out, force=force)
+    typer.echo(f"report: {(out or folder) / 'report.html'}")
+
+
+def run_spec(
+    spec: "Spec", out: Path | None, source: Path | None, force: bool, **resources: Any
+) -> int:
+    """Run a spec into its folder and show its results; return 1 if a gradient check failed."""
+    from onelayer.evaluation.ablation import load_ablation
+    from onelayer.experiments.reproduce import reproduce as reproduce_spec
+    from onelayer.report.terminal.results import show_results
+
+    folder = out or Path("runs") / spec.name
+    results = reproduce_spec(
+        spec, folder, force=force, source=source, announce=typer.echo, **resources
+    )
+    show_results(results, load_ablation(folder))
+    typer.echo(f"report: {folder / 'report.html'}")
+    return 0 if all(batch.check.passed for batch in results.checks) else 1

@@ -1,0 +1,111 @@
+"""One trained model: export it, evaluate it, let it predict and explain."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onelayer.cli.options import ForceFile, ModelPath, Number, Source
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: onelayer export runs/cifar10 --out cifar10.onnx")
+def export(
+    model: ModelPath,
+    number: Number = None,
+    out: Annotated[Path, typer.Option(help="A file that ends in .safetensors or .onnx.")] = Path(
+        "model.safetensors"
+    ),
+    force: ForceFile = False,
+) -> None:
+    """Write one model of a run as a file of its own."""
+    from onelayer.evaluation.run_folder import open_model
+    from onelayer.training.export import export_model
+
+    export_model(open_model(model, number), out, force=force)
+    typer.echo(f"model: {out}")
+
+
+@app.command(epilog="Example: onelayer evaluate runs/cifar10 cifar10")
+def evaluate(
+    model: ModelPath,
+    dataset: Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")],
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    number: Number = None,
+    source: Source = None,
+) -> None:
+    """Say what a model is worth on labelled samples: accuracy, each class, confusions, calibration.
+
+    Looks at the test split are counted in the model's output folder.
+    """
+    from onelayer.data.catalog import load_dataset
+    from onelayer.evaluation.model_evaluation import evaluate_model
+    from onelayer.evaluation.run_folder import count_look, open_model
+    from onelayer.report.terminal.model import show_evaluation
+
+    opened, data = open_model(model, number), load_dataset(dataset, source=source)
+    evaluation = evaluate_model(opened, data, split)
+    show_evaluation(evaluation)
+    if data.full_scale != opened.full_scale:
+        typer.echo(
+            f"\nnote: the model learned that {opened.full_scale:g} stands for 1, here it is "
+            f"{data.full_scale:g}; values were taken as they are stored"
+        )
+    if split == "test" and data.name == opened.dataset and (said := count_look(model, evaluation)):
+        typer.echo(f"\n{said}")
+
+
+@app.command(epilog="Example: onelayer predict model.safetensors cat.png --top 3")
+def predict(
+    model: ModelPath,
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Pictures, or rows as .npy, .npz, .csv, .tsv or .parquet; - is CSV."),
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Classes of each row, the likeliest first.")] = 1,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="table (on a terminal), csv (in a pipe) or json."),
+    ] = None,
+    number: Number = None,
+) -> None:
+    """Say the likeliest classes of pictures or rows of features, with their probabilities."""
+    from onelayer.errors import unknown_name
+    from onelayer.evaluation.ranking import rank_files
+    from onelayer.evaluation.run_folder import open_model
+    from onelayer.report.terminal.model import FORMATS, show_rankings, write_rankings
+
+    form = form or ("table" if sys.stdout.isatty() else "csv")
+    if form not in FORMATS:
+        raise unknown_name("format", form, FORMATS)
+    opened = open_model(model, number)
+    quantity = "score" if opened.link is None else "probability"
+    rankings = rank_files(opened, files, top)
+    if form == "table":
+        show_rankings(rankings, quantity)
+        return
+    try:
+        write_rankings(rankings, quantity, sys.stdout, as_json=form == "json")
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough; what is still in the buffer is let go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command(epilog="Example: onelayer explain model.safetensors cat.png --out why.png")
+def explain(
+    model: ModelPath,
+    image: Annotated[Path, typer.Argument(help="A PNG or JPEG of any size.")],
+    out: Annotated[Path, typer.Option(help="PNG file.")] = Path("explain.png"),
+    top: Annotated[int, typer.Option(min=1, max=5, help="Classes, the likeliest first.")] = 3,
+    number: Number = None,
+    force: ForceFile = False,
+) -> None:
+    """Draw which pixels speak for and against the likeliest classes of an image."""
+    from onelayer.evaluation.run_folder import open_model
+    from onelayer.report.evidence import write_explanation
+
+    write_explanation(open_model(model, number), image, out, top=top, force=force)
+    typer.echo(f"explanation: {out}")

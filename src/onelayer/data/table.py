@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, Split, check_split
 from onelayer.data.npy import Mapped
+from onelayer.data.splitting import draw_stratified
 from onelayer.errors import InputError
 
 ImageShape = tuple[int, int, int]
@@ -183,19 +184,6 @@ def known_label_column(names: Sequence[str]) -> int | None:
     return next((lowered.index(name) for name in LABEL_COLUMNS if name in lowered), None)
 
 
-def draw_stratified(
-    y: NDArray[np.intp], fraction: float, generator: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Return which rows (N,) a split of `fraction` takes: from n of a class, n·fraction ± 1.
-
-    Every 1/fraction-th row is taken of all rows, sorted by class and at random within a class.
-    """
-    order = np.lexsort((generator.random(len(y)), y))
-    taken = np.empty(len(y), np.bool_)
-    taken[order] = np.diff(np.floor(np.arange(len(y) + 1) * fraction + 0.5)) > 0
-    return taken
-
-
 def _draw(
     source: str, y: NDArray[np.intp], with_test: bool, seed: int
 ) -> dict[str, NDArray[np.intp]]:
@@ -204,7 +192,7 @@ def _draw(
         raise InputError(f"{source}: {len(y)} samples are too few to split, expected {FEWEST}")
     generator, rest, drawn = np.random.default_rng(seed), np.arange(len(y)), {}
     for split in ("test", "validation") if with_test else ("validation",):
-        mask = draw_stratified(y[rest], FRACTION * len(y) / len(rest), generator)
+        mask = draw_stratified(y[rest], round(FRACTION * len(y)), generator)
         drawn[split], rest = rest[mask], rest[~mask]
     return {"train": rest, **drawn}
 

@@ -56,8 +56,8 @@ def load_dataset(
 
     Files and folders are of the formats in docs/data.md. They take `validation=None`, which leaves
     those samples to the training split, `test=None`, `seed`, which draws the splits that they lack,
-    and what their format takes: `resize=(height, width)` of pictures, `coarse=True` of CIFAR-100.
-    A folder with a copy of CIFAR-10 is taken as its source.
+    and what their format takes: `resize=(height, width)` of pictures, `coarse=True` of CIFAR-100,
+    `label="column"` of tables. A folder with a copy of CIFAR-10 is taken as its source.
 
     Raises
     ------
@@ -112,11 +112,11 @@ def _without_validation(data: Dataset) -> Dataset:
     return replace(data, train=_join(parts), validation=None)
 
 
-def open_dataset(name: str, source: Path | None = None) -> Table | Dataset:
+def open_dataset(name: str, source: Path | None = None, **options: Any) -> Table | Dataset:
     """Return what `load_dataset` would, even if values are missing or infinite."""
     if is_path(name) and not is_cifar10(Path(name)):
-        return open_table(Path(name))
-    return load_dataset(name, source=source)
+        return open_table(Path(name), **options)
+    return load_dataset(name, source=source, **options)
 
 
 def is_path(name: str | Path) -> bool:

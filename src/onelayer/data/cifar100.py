@@ -65,7 +65,8 @@ def read_cifar100(folder: Path, coarse: bool = False) -> Contents:
                 f"{len(names) - 1}"
             )
         parts[split] = Part(X, y)
-    return Contents(parts, names, IMAGE_SHAPE)
+    files = [folder / f"{split}{suffix}" for split in ROWS]
+    return Contents(parts, names, IMAGE_SHAPE, files)
 
 
 def _read_binary(path: Path, rows: int, labels: str) -> tuple[NDArray[np.uint8], list[int]]:

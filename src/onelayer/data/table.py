@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,14 @@ class Part:
 class Contents:
     """What a source holds: its parts by split, at least "train", and what it says of them.
 
-    With class names, labels are places among them or the names themselves.
+    With class names, labels are places among them or the names themselves. `files` are those that
+    it was read from, if they are others than the source itself.
     """
 
     parts: Mapping[str, Part]
     class_names: tuple[str, ...] | None = None
     image_shape: ImageShape | None = None
+    files: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -172,8 +175,19 @@ def means_features(name: str) -> bool:
     return any(_ROLE_WORDS.get(word) == "X" for word in name.lower().split("_"))
 
 
-def label_column(names: Sequence[str]) -> int:
-    """Return the place of the column called label, class, target or y, or else of the last."""
+def label_column(source: str, names: Sequence[str], label: str | None = None) -> int:
+    """Return the place of the column `label`; unless told, label, class, target, y or the last.
+
+    Raises
+    ------
+    InputError
+        If there is no column `label`; names `source`.
+    """
+    if label is not None:
+        if label not in names:
+            first = ", ".join(name[:40] for name in names[:5]) + ", …" * (len(names) > 5)
+            raise InputError(f"{source}: no column {label!r}, only {first}")
+        return names.index(label)
     known = known_label_column(names)
     return len(names) - 1 if known is None else known
 

@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
+Side = Annotated[int, Field(ge=1)]
 Parts = str | tuple[str, ...]
 
 
@@ -31,7 +32,8 @@ class DataSpec(_Section):
     """Which parts of which data set, or which folder, are the splits; how features are scaled.
 
     A number as `validation` is split off the training samples, stratified: a share of them below 1,
-    else their count. Which ones is drawn from `split_seed`.
+    else their count. Which ones is drawn from `split_seed`. `resize`, `coarse` and `label` are for
+    the formats that take them: see load_dataset.
     """
 
     dataset: str
@@ -39,7 +41,16 @@ class DataSpec(_Section):
     validation: Parts | Positive = DEFAULT
     test: Parts = DEFAULT
     split_seed: Annotated[int, Field(ge=0)] = 0
+    resize: tuple[Side, Side] | None = None
+    coarse: bool = False
+    label: str | None = None
     scaling: ScalingMethod = "unit"
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The options of load_dataset that are not at their defaults."""
+        options = {"resize": self.resize, "coarse": self.coarse, "label": self.label}
+        return {name: value for name, value in options.items() if value}
 
 
 class TrainingSpec(_Section):

@@ -15,7 +15,7 @@ from onelayer.data.images import holds_pictures, read_images
 from onelayer.data.npz import read_npz
 from onelayer.data.table import Contents, Table, make_table
 from onelayer.data.tensors import read_safetensors
-from onelayer.errors import InputError
+from onelayer.errors import InputError, printable
 
 _MAGIC_BYTES = 8
 
@@ -83,7 +83,7 @@ def open_table(path: Path, *, seed: int = 0, test: bool = True, **options: Any) 
         if name not in form.options:
             raise InputError(f"{path}: read as {form.looks}, which takes no option {name!r}")
     contents = form.read(path, **options)
-    found = make_table(str(path), contents, name=path.resolve().name, seed=seed)
+    found = make_table(str(path), contents, name=printable(path.resolve().name), seed=seed)
     found = replace(found, digests=digests_of(contents.files or [path], path))
     return found if test else found.without_test()
 

@@ -1,5 +1,6 @@
 """A published experiment as data: what a TOML spec may say."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from onelayer.data.batches import Order
 from onelayer.data.catalog import DEFAULT
 from onelayer.data.scaling import Method as ScalingMethod
-from onelayer.errors import InputError, unknown_name
+from onelayer.errors import InputError, printable, unknown_name
 from onelayer.evaluation.selection import Rule
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.config_file import read_table
@@ -242,7 +243,8 @@ def spec_of_grid(
         If a value is out of range or a name unknown: names the option.
     """
     settings = [SettingSpec(**vars(setting)) for setting in grid(**values)]
-    name = Path(dataset).resolve().name  # of a folder the last part alone: runs/ comes before it
+    title = printable(Path(dataset).resolve().name)  # the last part alone: runs/ comes before it
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", title).lstrip("._-") or "data"
     with plain_words(DataSpec):
         chosen = DataSpec(dataset=dataset, **data)
     with plain_words(TrainingSpec):
@@ -250,7 +252,7 @@ def spec_of_grid(
     with plain_words(Spec):
         return Spec(
             name=name,
-            title=f"Training on {name}",
+            title=f"Training on {title}",
             data=chosen,
             training=protocol,
             settings=tuple(settings),

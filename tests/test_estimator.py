@@ -348,7 +348,7 @@ def test_a_random_state_that_is_no_int_is_drawn_from():
         ({"loss": "hinges"}, {}, "unknown loss 'hinges'; did you mean 'hinge'"),
         ({"patience": 3}, {}, "patience needs validation data"),
         ({"scaling": "log"}, {}, "unknown scaling 'log'"),
-        ({"batch_size": 0}, {}, "batch size 0"),
+        ({"batch_size": 0}, {}, "batch_size 0"),
     ],
 )
 def test_what_cannot_be_fitted_is_told_in_a_line(parameters, arguments, message):

@@ -115,7 +115,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
                 scaling=first.scaling,
                 threads=first.threads,
                 seed=seed_of(first),
-                **protocol_of(first, len(labels)),
+                **protocol_of(first),
             )
             value = -found.loss if self.scoring == "neg_log_loss" else found.accuracy
             scores[some] = value.T

@@ -433,6 +433,17 @@ def test_sample_weights_reach_fit_and_score_through_a_pipeline():
 
 
 @config_context(enable_metadata_routing=True)
+def test_a_pipeline_transforms_the_validation_samples_if_told():
+    X, y = CANCER
+    model = OneLayerClassifier(epochs=5, random_state=0, scaling="none")
+    model.set_fit_request(X_val=True, y_val=True)
+    pipeline = make_pipeline(StandardScaler(), model, transform_input=["X_val"])
+    pipeline.fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+    expected = accuracy_score(y[1::2], pipeline.predict(X[1::2]))
+    assert pipeline[-1].history_.validation_accuracy[0, -1] == expected
+
+
+@config_context(enable_metadata_routing=True)
 @pytest.mark.parametrize(("in_fit", "in_score"), [(True, True), (True, False), (False, True)])
 def test_a_search_routes_sample_weights_as_grid_search_does(in_fit, in_score):
     X, y = IRIS

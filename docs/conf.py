@@ -45,7 +45,7 @@ def describe_commands() -> str:
     text = subprocess.check_output(command, text=True)
     _, text = text.split("\n", 1)  # the page has a title of its own
     text = re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+", "", text)  # cut short; the headings say it
-    return re.sub(r"^Example: (.*)$", r"Example:\n\n```sh\n\1\n```", text, flags=re.MULTILINE)
+    return re.sub(r"^Example: (.*)$", r"Example: `\1`", text, flags=re.MULTILINE)
 
 
 def set_dashes(app: Sphinx, document: nodes.document) -> None:

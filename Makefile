@@ -8,7 +8,7 @@ ROUNDS ?= 9
 CASES ?= 100000
 SEED ?= 0
 
-.PHONY: run test test-slow test-torch fuzz check bench bench-compare clean
+.PHONY: run test test-slow test-torch fuzz check docs bench bench-compare clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -26,10 +26,13 @@ fuzz: $(READY)  ## 100,000 damaged files of every format: data or one clear erro
 	$(BIN)/python tests/fuzz_readers.py --cases $(CASES) --first $(SEED)
 
 check: $(READY)  ## lint, types, layers
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs/conf.py
+	$(BIN)/ruff check src tests benchmarks docs/conf.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/.docs  ## the site, in docs/_build/html; a broken link or reference fails
+	$(BIN)/sphinx-build -M html docs docs/_build --fail-on-warning --keep-going --fresh-env --quiet
 
 bench: .venv/.bench  ## ours against the peers; results in benchmarks/results
 	$(BIN)/python -m benchmarks --models $(MODELS) --rounds $(ROUNDS)
@@ -39,7 +42,7 @@ bench-compare: .venv/.bench  ## BASE=rev: fails if an epoch became slower than i
 	$(BIN)/python -m benchmarks.compare $(BASE)
 
 clean:  ## what the targets above made, except the downloaded data
-	rm -rf .venv runs/dd2424-a1 .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv runs/dd2424-a1 docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 KERNEL := setup.py $(wildcard src/onelayer/training/kernel/*)
 
@@ -51,7 +54,7 @@ $(READY): pyproject.toml $(KERNEL)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
-.venv/.torch .venv/.bench: .venv/.%: $(READY)
+.venv/.torch .venv/.bench .venv/.docs: .venv/.%: $(READY)
 	@echo "installing the extra: $*"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

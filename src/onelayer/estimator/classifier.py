@@ -60,8 +60,8 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_
         The labels (K,), sorted.
     coef_, intercept_
-        (K, D) and (K,) in terms of the features that come in: scores are X coef_ᵀ + intercept_. Of
-        two classes, the difference of both rows: (1, D) and (1,).
+        (K, D) and (K,) in terms of the features that come in: scores are `X coef_ᵀ + intercept_`.
+        Of two classes, the difference of both rows: (1, D) and (1,).
     history_, n_iter_
         The curves and the epochs of the last fit or partial_fit.
     run_

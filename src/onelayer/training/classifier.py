@@ -103,7 +103,7 @@ class Classifier:
 
     @property
     def link(self) -> str | None:
-        """What makes probabilities of scores: "softmax", "sigmoid" (each class alone) or None."""
+        """How scores become probabilities, by "softmax", "sigmoid" (each class alone) or None."""
         return _LINKS[self.hyperparameters.loss]
 
     def scores(self, X: NDArray[Any], first_row: int = 0) -> NDArray[Any]:

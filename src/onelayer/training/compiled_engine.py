@@ -44,6 +44,7 @@ def _load_kernel() -> Any:
 
 _kernel = _load_kernel()
 _LOSSES = list(LOSSES)  # in the order of the kernel's
+_SETTING = np.dtype([("l2", "f8"), ("momentum", "f8"), ("nesterov", "i4"), ("loss", "i4")])
 _TYPES = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
 _EVALUATION_BLOCKS = 128  # of the kernel, a call: enough for all threads
 WIDTHS = tuple(w for w in (16, 8) if _kernel is not None and _kernel.lib.stack_supports(w))
@@ -73,18 +74,14 @@ class CompiledEngine:
         M, K, D = self._shape = weights.shape
         self._ffi, self._lib = _kernel.ffi, _kernel.lib
         self._l2 = np.array([setting.l2 for setting in settings])
-        self._momentum = np.array([setting.momentum for setting in settings])
-        self._nesterov = np.array([setting.nesterov for setting in settings])
-        self._sound = np.ones(M, dtype=bool)
-        losses = np.array([_LOSSES.index(setting.loss) for setting in settings], np.int32)
+        fields = [(s.l2, s.momentum, s.nesterov, _LOSSES.index(s.loss)) for s in settings]
         stack = self._lib.stack_new(
             width or WIDTHS[0],
             M,
             K,
             D,
-            int(self._momentum.any()),
             *(self._floats(array) for array in (weights, biases)),
-            self._buffer("int32_t[]", losses),
+            self._buffer("setting[]", np.array(fields, _SETTING)),
             *(self._floats(array) for array in (scaling.shift, scaling.factor)),
         )
         self._stack = self._ffi.gc(self._enough(stack), self._lib.stack_free)
@@ -94,25 +91,20 @@ class CompiledEngine:
         M = self._shape[0]
         sound, sums = np.empty(M, dtype=bool), np.empty((M, 2))
         _held, samples = self._samples(split, rows)
-        B = samples[-1]
-        totals = np.full(M, B) if weights is None else weights.sum(axis=1, dtype=np.float64)
-        padded = self._padded(weights)
-        changes = self._changes(np.where(self._sound & (totals > 0), rates, 0), totals)
         self._enough(
             self._lib.stack_step(
                 self._stack,
                 *samples,
-                padded,
-                self._buffer("change[]", changes),
+                self._padded(weights),
+                self._buffer("double[]", np.ascontiguousarray(rates, np.float64)),
                 self._buffer("uint8_t[]", sound),
                 self._buffer("found[]", sums),
             )
         )
-        self._sound = self._sound & sound
         if weights is None:
-            return Step(self._sound, None)
+            return Step(sound, None)
         held_out = np.count_nonzero(weights == 0, axis=1).astype(np.float64)
-        return Step(self._sound, HeldOut(sums[:, 0], sums[:, 1], held_out))
+        return Step(sound, HeldOut(sums[:, 0], sums[:, 1], held_out))
 
     def evaluate(self, split: Split, weights: SampleWeights | None = None) -> Evaluation:
         """See Engine.evaluate: block by block, summed in float64."""
@@ -121,10 +113,9 @@ class CompiledEngine:
         for rows in split.blocks(_EVALUATION_BLOCKS * self._lib.stack_evaluation_rows()):
             w = None if weights is None else weights.of(rows)
             _held, samples = self._samples(split, rows)
-            padded = self._padded(w)
             self._enough(
                 self._lib.stack_evaluate(
-                    self._stack, *samples, padded, self._buffer("found[]", sums)
+                    self._stack, *samples, self._padded(w), self._buffer("found[]", sums)
                 )
             )
             totals += samples[-1] if w is None else w.sum(axis=1, dtype=np.float64)
@@ -156,26 +147,6 @@ class CompiledEngine:
         y = np.ascontiguousarray(split.y[rows], dtype=np.int64)
         buffers = (self._buffer("int64_t[]", array) for array in (addresses, y))
         return X, (_TYPES[X.dtype], *buffers, len(y))
-
-    def _changes(self, rates: PerModel, totals: PerModel) -> NDArray[np.float32]:
-        """Return what this step does to each model, (M, 6) in the order of the kernel's `change`.
-
-        A model whose rate is 0 stays as it is, and so does its velocity.
-        """
-        moves = rates > 0
-        scales = moves / np.where(totals > 0, totals, 1)
-        if not self._momentum.any():
-            scales = scales * rates
-        columns = (
-            scales,
-            1 - 2 * rates * self._l2,
-            rates,
-            np.where(moves, 2 * self._l2, 0),
-            np.where(moves, self._momentum, 1),
-            self._nesterov,
-        )
-        with np.errstate(over="ignore"):  # a model that overflows is found out and stopped
-            return np.stack(columns, axis=1).astype(np.float32)
 
     def _padded(self, weights: Array | None) -> Any:
         """Return weights (M, B) as the kernel takes them: whole registers of rows, or NULL."""

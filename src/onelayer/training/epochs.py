@@ -66,18 +66,15 @@ def run_epochs(
         began = log.running
         if epoch > 0:
             held_out = None
-            now = rates.of_epoch(epoch - 1)
+            now = np.where(log.running, rates.of_epoch(epoch - 1), 0)
             for count, (batch, rows, samples) in enumerate(next(epochs), 1):
                 if time.perf_counter() > deadline:
                     log.end(log.running, f"epoch {epoch}, batch {count}: the time was up")
                     break
-                step = stack.step(
-                    batch,
-                    rows,
-                    np.where(log.running, now, 0),
-                    None if weights is None else weights.of(samples),
-                )
-                log.stop(~step.sound, f"epoch {epoch}, batch {count}")
+                weighed = None if weights is None else weights.of(samples)
+                step = stack.step(batch, rows, now, weighed)
+                if not step.sound.all():
+                    log.stop(~step.sound, f"epoch {epoch}, batch {count}")
                 held_out = _added(held_out, step.held_out)
         if log.over or protocol.measures(epoch):
             measured = measure(stack, held_out)

@@ -7,19 +7,19 @@ from cffi import FFI
 FOLDER = Path(__file__).parent
 DECLARATIONS = """
 typedef struct { ...; } stack;
-typedef struct { float scale, decay, rate, penalty, momentum, nesterov; } change;
+typedef struct { double l2, momentum; int32_t nesterov, loss; } setting;
 typedef struct { double loss, hits; } found;
 int stack_threads(void);
 int stack_supports(int width);
-stack *stack_new(int width, long models, long classes, long features, int momentum,
-                 const float *weights, const float *biases, const int32_t *losses,
-                 const float *shift, const float *factor);
+stack *stack_new(int width, long models, long classes, long features, const float *weights,
+                 const float *biases, const setting *settings, const float *shift,
+                 const float *factor);
 void stack_free(stack *s);
 void stack_parameters(const stack *s, float *weights, float *biases);
 void stack_squares(const stack *s, double *squares);
 long stack_room(long rows);
 int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows,
-               const float *weights, change *changes, uint8_t *sound, found *held_out);
+               const float *weights, const double *rates, uint8_t *sound, found *held_out);
 long stack_evaluation_rows(void);
 int stack_evaluate(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
                    const float *weights, found *sums);

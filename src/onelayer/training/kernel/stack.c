@@ -25,12 +25,20 @@ typedef void convert_rows(const int64_t *X, long start, long rows, long length, 
 
 enum { CROSS_ENTROPY, HINGE, BINARY_CROSS_ENTROPY };
 
+/* What one model keeps for all its steps. */
+typedef struct {
+    double l2, momentum;
+    int32_t nesterov, loss;
+} setting;
+
 /* What becomes of one model in one step: its slopes are times `scale`, and w <- decay w - g; or, in
  * a stack with velocities, g <- g + penalty w, v <- momentum v + g, and w goes along v, or along
  * g + momentum v if `nesterov`, by `rate`. */
 typedef struct {
     float scale, decay, rate, penalty, momentum, nesterov;
 } change;
+
+static const change AT_REST = {.decay = 1, .momentum = 1};
 
 /* Some rows from one on, as one model sees them. */
 typedef struct {
@@ -113,7 +121,9 @@ typedef struct {
     const kernels *run;
     float *weights, *biases;             /* (C, padded), (C) */
     float *velocity, *bias_velocity;     /* the same; NULL where no model has momentum */
-    int32_t *losses;                     /* (M) */
+    setting *settings;                   /* (M) */
+    change *changes;                     /* (M), of this step */
+    uint8_t *sound;                      /* (M): no score was ever not finite */
     float *shift, *factor;               /* (D) */
     float *X, *scores;                   /* of a batch: by parts, and (parts, C, capacity) */
     int32_t *labels;                     /* (capacity) */
@@ -141,17 +151,19 @@ void stack_free(stack *s)
 {
     if (!s) return;
     free(s->weights), free(s->biases), free(s->velocity), free(s->bias_velocity);
-    free(s->losses), free(s->shift), free(s->factor);
+    free(s->settings), free(s->changes), free(s->sound), free(s->shift), free(s->factor);
     free(s->X), free(s->scores), free(s->labels), free(s->held_out);
     free(s);
 }
 
-/* Weights (C, D), biases (C), the loss of each model (M), shift and factor (D). `width` is one that
+/* Weights (C, D), biases (C), settings (M), shift and factor (D). `width` is one that
  * stack_supports. NULL: no memory. */
-stack *stack_new(int width, long models, long classes, long features, int momentum,
-                 const float *weights, const float *biases, const int32_t *losses,
-                 const float *shift, const float *factor)
+stack *stack_new(int width, long models, long classes, long features, const float *weights,
+                 const float *biases, const setting *settings, const float *shift,
+                 const float *factor)
 {
+    int momentum = 0;
+    for (long m = 0; m < models; m++) momentum |= settings[m].momentum != 0;
     stack *s = calloc(1, sizeof *s);
     if (!s) return NULL;
     s->run = find_kernels(width);
@@ -160,9 +172,11 @@ stack *stack_new(int width, long models, long classes, long features, int moment
     s->parts = (s->padded + PART / 2) / PART > 1 ? (s->padded + PART / 2) / PART : 1;
     s->threads = stack_threads();
     s->weights = floats(s->columns * s->padded), s->biases = floats(s->columns);
-    s->losses = malloc(models * sizeof *losses);
+    s->settings = malloc(models * sizeof *settings);
+    s->changes = malloc(models * sizeof *s->changes), s->sound = malloc(models);
     s->shift = floats(features), s->factor = floats(features);
-    int enough = s->weights && s->biases && s->losses && s->shift && s->factor;
+    int enough = s->weights && s->biases && s->settings && s->changes && s->sound && s->shift &&
+                 s->factor;
     if (momentum) {
         s->velocity = floats(s->columns * s->padded), s->bias_velocity = floats(s->columns);
         enough = enough && s->velocity && s->bias_velocity;
@@ -174,7 +188,8 @@ stack *stack_new(int width, long models, long classes, long features, int moment
     for (long c = 0; c < s->columns; c++)
         memcpy(s->weights + c * s->padded, weights + c * features, features * sizeof(float));
     memcpy(s->biases, biases, s->columns * sizeof(float));
-    memcpy(s->losses, losses, models * sizeof *losses);
+    memcpy(s->settings, settings, models * sizeof *settings);
+    memset(s->sound, 1, models);
     memcpy(s->shift, shift, features * sizeof(float));
     memcpy(s->factor, factor, features * sizeof(float));
     return s;
@@ -227,10 +242,28 @@ static float *scores_of(const stack *s, long m, long r)
 /* How many weights each model has for a batch of `rows`: whole registers on every instruction set. */
 long stack_room(long rows) { return rounded(rows, 16); }
 
+/* What a step of the learning rate `rate` on this batch does to model m. */
+static change change_of(const stack *s, long m, double rate, const samples *batch)
+{
+    const setting *own = s->settings + m;
+    double total = 0;
+    if (batch->weights)
+        for (long r = 0; r < batch->count; r++)
+            total += batch->weights[m * stack_room(batch->count) + r];
+    else
+        total = batch->count;
+    if (!s->sound[m] || rate <= 0 || total <= 0) return AT_REST;
+    return (change){.scale = 1 / total * (s->velocity ? 1 : rate),
+                    .decay = 1 - 2 * rate * own->l2,
+                    .rate = rate,
+                    .penalty = 2 * own->l2,
+                    .momentum = own->momentum,
+                    .nesterov = own->nesterov};
+}
+
 /* Turn the parts' scores into slopes, for one model and register `i` of rows. Says whether they are
  * all finite, and that the model is not sound if not. */
-static int differentiate(stack *s, long m, long i, const samples *batch, const change *changes,
-                         uint8_t *sound)
+static int differentiate(stack *s, long m, long i, const samples *batch)
 {
     long r = i * s->run->width, registers = s->capacity / s->run->width;
     samples rows = {s->labels + r, batch->weights, batch->count - r};
@@ -239,20 +272,20 @@ static int differentiate(stack *s, long m, long i, const samples *batch, const c
     *held_out = (found){0, 0};
     int finite = s->run->differentiate(
         scores_of(s, m, r), s->capacity, s->classes, s->columns * s->capacity, s->parts,
-        s->biases + m * s->classes, s->losses[m], &rows, changes[m].scale, held_out);
+        s->biases + m * s->classes, s->settings[m].loss, &rows, s->changes[m].scale, held_out);
     if (!finite) {
 #pragma omp atomic write
-        sound[m] = 0;
+        s->sound[m] = 0;
     }
     return finite;
 }
 
 /* A model that is not sound stays where it is. */
-static void freeze(stack *s, change *changes, const uint8_t *sound)
+static void freeze(stack *s)
 {
     for (long m = 0; m < s->models; m++) {
-        if (sound[m]) continue;
-        changes[m] = (change){.decay = 1, .momentum = 1};
+        if (s->sound[m]) continue;
+        s->changes[m] = AT_REST;
         memset(scores_of(s, m, 0), 0, s->classes * s->capacity * sizeof(float));
     }
 }
@@ -317,16 +350,16 @@ static share share_of(const stack *s, long item, long groups)
 }
 
 /* One step on the rows at the addresses X, so that a batch is read where it lies, in however many
- * arrays; y (rows), weights (M, stack_room(rows)) or NULL. `changes` (M) are used up; `sound` and,
- * if there are weights, `held_out` (M) are filled. 0: no memory. */
+ * arrays; y (rows), weights (M, stack_room(rows)) or NULL, learning rates (M). `sound` and, if there
+ * are weights, `held_out` (M) are filled. 0: no memory. */
 int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows,
-               const float *weights, change *changes, uint8_t *sound, found *held_out)
+               const float *weights, const double *rates, uint8_t *sound, found *held_out)
 {
     int threads = team(s, rows), unsound = 0;
     if (!reserve(s, rows)) return 0;
     narrow(y, rows, s->labels);
-    memset(sound, 1, s->models);
     const samples batch = {s->labels, weights, rows};
+    for (long m = 0; m < s->models; m++) s->changes[m] = change_of(s, m, rates[m], &batch);
     const kernels *run = s->run;
     long C = s->columns, room = s->capacity, whole = rounded(rows, 4);
     long registers = (rows + run->width - 1) / run->width;
@@ -353,10 +386,10 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
         }
 #pragma omp for schedule(static) reduction(| : unsound)
         for (long i = 0; i < s->models * registers; i++)
-            unsound |= !differentiate(s, i / registers, i % registers, &batch, changes, sound);
+            unsound |= !differentiate(s, i / registers, i % registers, &batch);
         if (unsound) {
 #pragma omp single
-            freeze(s, changes, sound);
+            freeze(s);
         }
 #pragma omp for schedule(static) nowait
         for (long item = 0; item < s->parts * groups; item++) {
@@ -364,12 +397,13 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
             long at = w.first * s->padded + w.start;
             run->descend(s->X + w.start * room, w.length, s->scores + w.first * room, room, rows,
                          w.length, w.first, w.columns, s->classes, s->weights + at,
-                         s->velocity ? s->velocity + at : NULL, s->padded, changes);
+                         s->velocity ? s->velocity + at : NULL, s->padded, s->changes);
         }
 #pragma omp for schedule(static)
         for (long c = 0; c < C; c++)
-            move_bias(s, c, run->total(s->scores + c * room, rows), changes + c / s->classes);
+            move_bias(s, c, run->total(s->scores + c * room, rows), s->changes + c / s->classes);
     }
+    memcpy(sound, s->sound, s->models);
     if (weights) sum_held_out(s, registers, held_out);
     return 1;
 }
@@ -392,7 +426,7 @@ static void evaluate_block(const stack *s, int type, const int64_t *X, const int
         for (long r = 0; r < rows; r += s->run->width) {
             samples some = {labels + r, weights ? weights + m * stride + r : NULL, rows - r};
             s->run->measure(scores + m * K * EVALUATION_ROWS + r, EVALUATION_ROWS, K,
-                            s->biases + m * K, s->losses[m], &some, sums + m);
+                            s->biases + m * K, s->settings[m].loss, &some, sums + m);
         }
 }
 

@@ -1,0 +1,60 @@
+"""How `make docs` builds the site; every warning is an error there."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import version as version_of
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+project = "onelayer"
+author = "The onelayer authors"
+copyright = author
+version = release = version_of(project)
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+nitpicky = True
+default_role = "code"
+smartquotes = False  # two dashes before an option are two dashes
+
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "none"  # the docstrings say shapes, which types do not
+napoleon_google_docstring = False
+
+html_theme = "furo"
+html_title = "onelayer"
+html_copy_source = False
+html_show_sourcelink = False
+
+
+def rewrite(app: Sphinx, page: str, source: list[str]) -> None:
+    """Fill in the commands, and let links to files outside docs/ download them."""
+    if page == "commands":
+        source[0] += describe_commands()
+    source[0] = re.sub(r"(?<!!)(\[[^]]*\]\()(?=\.\./)", r"\1path:", source[0])
+
+
+def describe_commands() -> str:
+    """Return every command's help as Markdown."""
+    command = [sys.executable, "-m", "typer", "onelayer.cli", "utils", "docs", "--name", "onelayer"]
+    text = subprocess.check_output(command, text=True)
+    _, text = text.split("\n", 1)  # the page has a title of its own
+    text = re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+", "", text)  # cut short; the headings say it
+    return re.sub(r"^Example: (.*)$", r"Example: `\1`", text, flags=re.MULTILINE)
+
+
+def set_dashes(app: Sphinx, document: nodes.document) -> None:
+    """Part names from what is said of them by a dash, which smartquotes would have made."""
+    for text in list(document.findall(lambda node: node == " -- ")):
+        text.parent.replace(text, nodes.Text(" – "))
+
+
+def setup(app: Sphinx) -> None:
+    """Let Sphinx call what is above."""
+    app.connect("source-read", rewrite)
+    app.connect("doctree-read", set_dashes)

@@ -97,6 +97,8 @@ def test_data_info_counts_the_classes(capsys):
         ([*SHORT, "--learning-rate", "fast"], "--learning-rate: found 'fast'; expected like 0,0.1"),
         ([*SHORT, "--learning-rate", "nan"], "learning_rate is nan"),
         ([*SHORT, "--resize", "8x8"], "--resize: found '8x8'; expected HEIGHT,WIDTH like 32,32"),
+        ([*SHORT, "--resize", "8"], "--resize: found '8'; expected HEIGHT,WIDTH like 32,32"),
+        ([*SHORT, "--resize", "0,8"], "resize.0: found 0; expected a number from 1"),
         ([*SHORT, "--coarse"], "digits: takes no option 'coarse'"),
         ([*SHORT, "--l2", "0,,1"], "--l2: found ''; expected like 0,0.1"),
         ([*SHORT, "--loss", "hing"], "unknown loss 'hing'; did you mean 'hinge'"),

@@ -18,7 +18,9 @@ Resize = Annotated[
 Coarse = Annotated[bool, typer.Option("--coarse", help="CIFAR-100's 20 groups as classes.")]
 Label = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="A table's labels (default: label, class, target, y)."),
+    typer.Option(
+        metavar="COLUMN", help="Of a table's labels (default: label, class, target, y or the last)."
+    ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Output folder (default: runs/ and the name).")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run wrote there.")]
@@ -35,9 +37,13 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: all 
 
 def reading(resize: str | None, coarse: bool, label: str | None) -> dict[str, Any]:
     """Return the options of load_dataset that were given, read."""
-    try:
-        size = resize and tuple(map(int, resize.split(",")))
-    except ValueError as error:
-        raise InputError(f"--resize: found {resize!r}; expected HEIGHT,WIDTH like 32,32") from error
-    options = {"resize": size, "coarse": coarse, "label": label}
+    options = {"resize": _size(resize) if resize else None, "coarse": coarse, "label": label}
     return {name: value for name, value in options.items() if value}
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, text.split(","))
+    except ValueError as error:
+        raise InputError(f"--resize: found {text!r}; expected HEIGHT,WIDTH like 32,32") from error
+    return height, width

@@ -118,7 +118,8 @@ def _read(path: Path, rows: Iterator[list[str]], label_name: str | None) -> Cont
             values.extend(list(map(float, row)))
         except ValueError:
             cells = zip(features, row, strict=True)
-            values.extend([_number(f"{where}, column {name!r:.40},", cell) for name, cell in cells])
+            numbers = [_number(f"{where}, column {name[:40]!r},", cell) for name, cell in cells]
+            values.extend(numbers)
     X = np.frombuffer(values, np.float64) if labels else np.empty(0)
     return Contents({"train": Part(X.reshape(len(labels), len(names) - 1), labels)})
 

@@ -440,7 +440,7 @@ CASES = {
     "a picture's comment of 100 MB": (pictures("000.png", compressed_text_png), "damaged"),
     "an EPS named .png": (pictures("000.png", EPS), "000.png: not a PNG or JPEG"),
     "pictures of two sizes": (
-        pictures("000.png", lambda path: Image.new("L", (5, 5)).save(path)), "--resize 5,5 makes"
+        pictures("000.png", lambda path: Image.new("L", (5, 5)).save(path)), "--resize 4,3 makes"
     ),
     "a picture of 16 bits": (
         pictures("000.png", lambda path: Image.new("I;16", (3, 4)).save(path)), "of mode I;16"

@@ -130,6 +130,19 @@ def test_evaluate_has_the_rows_that_training_had(own_file, given, capsys):
         assert "note:" not in out
 
 
+def test_evaluate_takes_the_parts_that_the_spec_took(tmp_path, capsys):
+    (tmp_path / "spec.toml").write_text(
+        'name = "a"\ntitle = "A"\n[data]\ndataset = "digits"\n'
+        'train = "validation"\nvalidation = "train"\n[training]\nepochs = 1\n[[settings]]\n'
+    )
+    call(capsys, "reproduce", tmp_path / "spec.toml", "--out", tmp_path / "run")
+    accuracy = onelayer.load_run(tmp_path / "run" / "run").final("train_accuracy")[0]
+    for arguments in ([], ["digits"]):
+        out = call(capsys, "evaluate", tmp_path / "run", *arguments, "--split", "train")[1]
+        assert out.startswith(f"accuracy {accuracy:.4f} ")
+        assert "on 397 train samples of digits" in out
+
+
 def test_evaluate_says_where_splits_are_not_those_of_training(own_file, tmp_path, capsys):
     file, folder = own_file
     call(capsys, "export", folder, "--out", tmp_path / "m.safetensors")

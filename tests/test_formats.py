@@ -19,8 +19,8 @@ import onelayer
 from cifar_versions import array, batch, label_list, short_string
 from format_writers import NAMES, OWN_SPLITS, PICTURES, UNNAMED, WRITERS, make_images
 from onelayer.cli import run as run_cli
-from onelayer.data import cifar100
 from onelayer.data.catalog import load_dataset
+from onelayer.data.formats import cifar100
 from onelayer.data.splitting import draw_stratified
 from onelayer.errors import InputError
 

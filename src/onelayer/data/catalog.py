@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data import cache, cifar
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, Split
-from onelayer.data.formats import open_table
+from onelayer.data.fetching import cache
+from onelayer.data.formats import cifar
+from onelayer.data.formats.registry import open_table
 from onelayer.data.npy import Mapped, stamp
 from onelayer.data.table import Table
 from onelayer.errors import InputError, unknown_name

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.cache import NoSourceError
 from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import BLOCK, Dataset
+from onelayer.data.fetching.cache import NoSourceError
 from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import fold_weights, split_off
 from onelayer.errors import InputError

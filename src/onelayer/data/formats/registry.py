@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onelayer.data.arrow import read_feather, read_parquet
-from onelayer.data.cifar100 import find_cifar100, read_cifar100
-from onelayer.data.delimited import read_csv
 from onelayer.data.files import check_file, digests_of
-from onelayer.data.folder import read_folder, read_pair, suits_folder
-from onelayer.data.idx import find_idx, read_idx_folder
-from onelayer.data.images import holds_pictures, read_images
-from onelayer.data.npz import read_npz
+from onelayer.data.formats.arrow import read_feather, read_parquet
+from onelayer.data.formats.cifar100 import find_cifar100, read_cifar100
+from onelayer.data.formats.delimited import read_csv
+from onelayer.data.formats.folder import read_folder, read_pair, suits_folder
+from onelayer.data.formats.idx import find_idx, read_idx_folder
+from onelayer.data.formats.images import holds_pictures, read_images
+from onelayer.data.formats.npz import read_npz
+from onelayer.data.formats.tensors import read_safetensors
 from onelayer.data.table import Contents, Table, make_table
-from onelayer.data.tensors import read_safetensors
 from onelayer.errors import InputError, printable
 
 _MAGIC_BYTES = 8

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data import matlab, pickled
-from onelayer.data.cifar import IMAGE_SHAPE, PIXELS
 from onelayer.data.files import read_file
+from onelayer.data.formats import matlab, pickled
+from onelayer.data.formats.cifar import IMAGE_SHAPE, PIXELS
 from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 

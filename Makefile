@@ -14,7 +14,7 @@ run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
 
 test: $(READY)  ## all tests; those on real CIFAR-10 run when it can be had
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 test-slow: $(READY)  ## training on more data than memory; needs 4 GB of disk
 	$(BIN)/pytest -m slow

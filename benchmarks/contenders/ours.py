@@ -1,13 +1,16 @@
 """The package itself, by its public `train`: set-up and first measurement are not timed.
 
 `train` runs in a thread of its own and is held at the end of every epoch, so what is timed is the
-package's own loop and nothing is written here a second time.
+package's own loop and nothing is written here a second time. It ends when its epoch is forgotten:
+OpenMP keeps threads for every thread that ever used them, and where they are more than the cores
+waiting threads go to sleep at once, which no user who trains once would see.
 """
 
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
+from weakref import finalize
 
 import onelayer
 from benchmarks.work import CURVES, Epoch, Outcome, Problem
@@ -29,12 +32,13 @@ def prepare_numpy(problem: Problem) -> Epoch:
 
 def _hold(problem: Problem, **options: Any) -> Epoch:
     """Start `train` and hold it before its first epoch."""
-    go: SimpleQueue[None] = SimpleQueue()
+    go: SimpleQueue[bool] = SimpleQueue()
     done: SimpleQueue[Callable[[], Outcome]] = SimpleQueue()
 
     def on_epoch(epoch: int, curves: dict[str, Any], *_: object) -> None:
         done.put(lambda: {name: curves[name][:, epoch].tolist() for name in CURVES})
-        go.get()
+        if not go.get():
+            raise SystemExit
 
     def run() -> None:
         try:
@@ -51,12 +55,19 @@ def _hold(problem: Problem, **options: Any) -> Epoch:
             done.put(_raiser(error))
 
     def epoch() -> Outcome:
-        go.put(None)
+        go.put(True)
         return done.get()()
 
-    Thread(target=run, daemon=True).start()
+    thread = Thread(target=run, daemon=True)
+    thread.start()
     done.get()()
+    finalize(epoch, _end, go, thread)
     return epoch
+
+
+def _end(go: SimpleQueue[bool], thread: Thread) -> None:
+    go.put(False)
+    thread.join()
 
 
 def _raiser(error: BaseException) -> Callable[[], Outcome]:

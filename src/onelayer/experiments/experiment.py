@@ -35,13 +35,7 @@ STAND_IN = "digits"
 def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
     """Return the data set of the spec, or its stand-in with a notice that says so."""
     try:
-        data = load_dataset(
-            spec.dataset,
-            train=spec.train,
-            validation=None if isinstance(spec.validation, float) else spec.validation,
-            test=spec.test,
-            source=source,
-        )
+        return load_splits(spec, source)
     except NoSourceError as error:
         notice = (
             f"STAND-IN DATA: scikit-learn's {STAND_IN} instead of {spec.dataset}, "
@@ -51,6 +45,17 @@ def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
             return replace(load_dataset(STAND_IN), notice=notice)
         except InputError as missing:
             raise NoSourceError(f"{error}; no stand-in either: {missing}") from error
+
+
+def load_splits(spec: DataSpec, source: Path | None = None) -> Dataset:
+    """Return the data set of the spec, with its own validation split or one that is split off."""
+    data = load_dataset(
+        spec.dataset,
+        train=spec.train,
+        validation=None if isinstance(spec.validation, float) else spec.validation,
+        test=spec.test,
+        source=source,
+    )
     if not isinstance(spec.validation, float):
         return data
     rest, validation = split_off(data.train, spec.validation, spec.split_seed)

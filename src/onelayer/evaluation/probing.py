@@ -29,9 +29,9 @@ class Probe:
 
 @dataclass(frozen=True)
 class Labelled:
-    """The probes on `labels` rows, a `fraction` of all: one for each draw of which rows these are.
+    """The probes on `labels` training rows, a `fraction` of all: one for each draw.
 
-    Each has the setting that did best on the validation split.
+    What is drawn is which rows these are, or which row gets which label.
     """
 
     fraction: float
@@ -43,19 +43,30 @@ class Labelled:
         """The test accuracies over the draws, each field (1,)."""
         return spread(np.array([[draw.test] for draw in self.draws]))
 
+    @property
+    def train(self) -> float:
+        """The mean accuracy on the labelled rows."""
+        return float(np.mean([draw.train for draw in self.draws]))
+
+    @property
+    def validation(self) -> float:
+        """The mean accuracy on the validation split."""
+        return float(np.mean([draw.validation for draw in self.draws]))
+
 
 @dataclass(frozen=True)
 class FeatureSet:
     """A feature set of D `n_features`: probes by the fraction of labels, the last with all of them.
 
-    `control` is the last one's setting trained on shuffled labels, if it was asked for; its
-    `train` accuracy is of those labels, its `validation` and `test` accuracy of the true ones.
+    Each probe has the setting that did best on the validation split. `control` is, if it was asked
+    for, the last one's setting trained on shuffled labels: its `train` accuracies are of those
+    labels, its `validation` and `test` accuracies of the true ones.
     """
 
     name: str
     n_features: int
     by_labels: tuple[Labelled, ...]
-    control: Probe | None
+    control: Labelled | None
 
     @property
     def probe(self) -> Probe:
@@ -64,8 +75,10 @@ class FeatureSet:
 
     @property
     def selectivity(self) -> float | None:
-        """Test accuracy less that of the control."""
-        return None if self.control is None else self.probe.test - self.control.test
+        """Test accuracy less the mean of the control's."""
+        if self.control is None:
+            return None
+        return float(self.probe.test - self.control.test.mean[0])
 
 
 @dataclass(frozen=True)
@@ -126,12 +139,13 @@ def load_probing(folder: Path) -> Probing:
 
 
 def _feature_set(entry: Mapping[str, Any]) -> FeatureSet:
-    by_labels = tuple(
-        Labelled(part["fraction"], part["labels"], tuple(_probe(draw) for draw in part["draws"]))
-        for part in entry["by_labels"]
-    )
-    control = entry["control"] and _probe(entry["control"])
+    by_labels = tuple(map(_labelled, entry["by_labels"]))
+    control = entry["control"] and _labelled(entry["control"])
     return FeatureSet(entry["name"], entry["n_features"], by_labels, control)
+
+
+def _labelled(entry: Mapping[str, Any]) -> Labelled:
+    return Labelled(entry["fraction"], entry["labels"], tuple(map(_probe, entry["draws"])))
 
 
 def _probe(entry: Mapping[str, Any]) -> Probe:

@@ -1,7 +1,7 @@
 """Linear probes: what one layer can read from several feature sets over the same rows."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,20 @@ from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.data.splitting import subset_weights
 from onelayer.errors import InputError
 from onelayer.evaluation.model_evaluation import evaluate_model
-from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing
+from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing, load_probing
 from onelayer.evaluation.selection import select, simplicity
+from onelayer.evaluation.test_log import (
+    TestEvaluation,
+    read_test_log,
+    warn_of_second_look,
+    write_test_log,
+)
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.experiment import load_splits
 from onelayer.experiments.spec import DataSpec
 from onelayer.progress import progress_bar
+from onelayer.report.probes import PAGE, write_probes
+from onelayer.storage import output_folder
 from onelayer.training.classifier import model_of
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import make_protocol, train
@@ -89,8 +97,8 @@ def probe(
     in one pass: rows without a label have the weight 0 (see subset_weights). Each subset's setting
     is chosen on the validation split, and that one alone sees the test split. The scaling is that
     of all training rows, labelled or not. With `control` the setting that was chosen with all
-    labels is trained once more with the training labels permuted. `protocol` are fields of
-    Protocol; here the order is shuffled and measured is at the end alone unless they say otherwise.
+    labels is trained again on the training labels in `draws` random orders. `protocol` are fields
+    of Protocol; the order is shuffled, and measured is at the end alone, unless they say otherwise.
 
     Raises
     ------
@@ -105,7 +113,7 @@ def probe(
     subsets = _draw_subsets(first.train.y, sorted({*fractions, 1.0}), draws, shared.seed)
     fields = asdict(shared) | {"threads": threads, "memory": memory}
     probed = tuple(
-        _probe_features(name, data, settings, subsets, control, scaling, fields)
+        _probe_features(name, data, settings, subsets, draws if control else 0, scaling, fields)
         for name, data in feature_sets.items()
     )
     samples = {name: len(split) for name, split in first.splits.items()}
@@ -120,6 +128,52 @@ def probe(
         protocol=asdict(shared),
         provenance=provenance() | {"digests": digests},
     )
+
+
+def probe_sources(
+    sources: Sequence[str],
+    out: Path,
+    settings: Sequence[Hyperparameters] = GRID,
+    *,
+    validation: float | None = None,
+    force: bool = False,
+    announce: Callable[[str], None] = print,
+    **options: Any,
+) -> Probing:
+    """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
+
+    `options` are those of probe; `out` gets all of it or, on any error, nothing. A further look at
+    the test split in the same folder is told to `announce`.
+
+    Raises
+    ------
+    InputError
+        If `out` exists and `force` is not given; as load_feature_sets and probe do.
+    """
+    looks = read_test_log(out)
+    with output_folder(out, force=force) as staging:
+        probing = probe(load_feature_sets(sources, validation), settings, **options)
+        tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
+        looks.append(TestEvaluation.now(len(tested), max(tested)))
+        if len(looks) > 1:
+            announce(warn_of_second_look(looks))
+        _write(probing, looks, staging)
+    return probing
+
+
+def redraw_probes(folder: Path, out: Path | None = None, *, force: bool = False) -> Path:
+    """Draw stored probes anew, there or with a copy of them in `out`; return the page."""
+    probing, looks, here = load_probing(folder), read_test_log(folder), out is None
+    with output_folder(out or folder, force=force or here, add=here) as staging:
+        _write(probing, looks, staging)
+    return (out or folder) / PAGE
+
+
+def _write(probing: Probing, looks: Sequence[TestEvaluation], folder: Path) -> None:
+    probing.save(folder)
+    write_test_log(folder, looks)
+    with progress_bar("drawing the page", None):
+        write_probes(probing, folder)
 
 
 def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
@@ -176,7 +230,7 @@ def _probe_features(
     data: Dataset,
     settings: Sequence[Hyperparameters],
     subsets: Mapping[float, NDArray[np.uint8]],
-    control: bool,
+    shuffles: int,
     scaling: str,
     fields: Mapping[str, Any],
 ) -> FeatureSet:
@@ -190,8 +244,10 @@ def _probe_features(
         Labelled(fraction, int(own[0].sum()), tuple(itertools.islice(draws, len(own))))
         for fraction, own in subsets.items()
     )
-    shuffled = _train_control(name, data, probes[-1].setting, scale, fields) if control else None
-    return FeatureSet(name, data.n_features, by_labels, shuffled)
+    control = None
+    if shuffles:
+        control = _train_controls(name, data, probes[-1].setting, scale, shuffles, fields)
+    return FeatureSet(name, data.n_features, by_labels, control)
 
 
 def _train(
@@ -234,15 +290,22 @@ def _judge(run: Run, model: int, data: Dataset) -> Probe:
     )
 
 
-def _train_control(
+def _train_controls(
     name: str,
     data: Dataset,
     setting: Hyperparameters,
     scale: Scaling,
+    draws: int,
     fields: Mapping[str, Any],
-) -> Probe:
-    """Return what the setting makes of shuffled training labels."""
-    labels = np.random.default_rng((fields["seed"], 6)).permutation(data.train.y)
-    data = replace(data, train=replace(data.train, y=labels))
-    model = model_of(_train(f"{name}, shuffled labels", data, [setting], scale, fields))
-    return Probe(setting, *(evaluate_model(model, data, s).accuracy for s in SPLIT_NAMES))
+) -> Labelled:
+    """Return what the setting makes of training labels in `draws` random orders."""
+    generator, probes = np.random.default_rng((fields["seed"], 6)), []
+    for number in range(1, draws + 1):
+        labels = generator.permutation(data.train.y)
+        shuffled = replace(data, train=replace(data.train, y=labels))
+        title = f"{name}, shuffled labels {number} of {draws}"
+        model = model_of(_train(title, shuffled, [setting], scale, fields))
+        accuracies = (evaluate_model(model, shuffled, split).accuracy for split in SPLIT_NAMES)
+        on_train, on_validation, on_test = accuracies
+        probes.append(Probe(setting, on_train, on_validation, on_test))
+    return Labelled(1.0, len(data.train), tuple(probes))

@@ -284,9 +284,11 @@ def _choose(name: str, run: Run, models: range) -> int:
 
 
 def _judge(run: Run, model: int, data: Dataset) -> Probe:
-    measured = (float(run.final(f"{split}_accuracy")[model]) for split in ("train", "validation"))
     return Probe(
-        run.settings[model], *measured, evaluate_model(model_of(run, model), data).accuracy
+        run.settings[model],
+        train=float(run.final("train_accuracy")[model]),
+        validation=float(run.final("validation_accuracy")[model]),
+        test=evaluate_model(model_of(run, model), data).accuracy,
     )
 
 

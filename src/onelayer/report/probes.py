@@ -27,6 +27,7 @@ from onelayer.report.page import render_html
 from onelayer.storage import atomic_file
 
 PAGE, CSV = "probe.html", "probe.csv"
+_CONTROL = ("control, train", "control", "selectivity")
 _LETTERS = 24  # of a feature set's name in a figure
 _UPRIGHT = 40  # letters of all names together that fit under an axis side by side
 
@@ -232,19 +233,28 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         f"{count_of(len(sets), 'feature set')}. The most frequent training class alone would be "
         f"right on {100 * probing.majority:.2f}{PER_CENT}."
     )
-    rows = tuple(zip(*columns.values(), strict=True))
     strong = list(probing.rows()).index((best, best.by_labels[-1]))
-    table = Table("Each feature set and number of labels.", tuple(columns), rows, strong=strong)
+    accuracies = {name: cells for name, cells in columns.items() if name not in _CONTROL}
+    tables = [_table("Each feature set and number of labels.", accuracies, strong)]
+    if sets[0].control:
+        names = ("features", "setting", "train", "test", *_CONTROL)
+        every = len(sets[0].by_labels)
+        controls = {name: columns[name][every - 1 :: every] for name in names}
+        tables.append(_table("Each feature set with all labels, against shuffled ones.", controls))
     versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
     return Report(
         title=f"Linear probes of {count_of(len(sets), 'feature set')}",
         source=versions,
         notice="",
         sections=(
-            Section("Outcome", (Paragraph(outcome, "summary"), *pictures, table)),
+            Section("Outcome", (Paragraph(outcome, "summary"), *pictures, *tables)),
             Section("Method", (Bullets(tuple(_tell_method(probing))),)),
         ),
     )
+
+
+def _table(caption: str, columns: dict[str, list[str]], strong: int | None = None) -> Table:
+    return Table(caption, tuple(columns), tuple(zip(*columns.values(), strict=True)), strong=strong)
 
 
 def _tell_method(probing: Probing) -> Iterator[str]:

@@ -15,8 +15,8 @@ def probe(
     features: Annotated[
         list[str], typer.Argument(help="Files, folders or data sets, of the same rows.")
     ],
-    l2: Annotated[Many, of_each_model("λ (default: 0,0.001,0.01,0.1).")] = None,
-    learning_rate: Annotated[Many, of_each_model("η (default: 0.1,0.01).")] = None,
+    l2: Annotated[Many, of_each_model("λ (default: 0,0.001,0.01,0.1,1).")] = None,
+    learning_rate: Annotated[Many, of_each_model("η (default: 0.1,0.01,0.001).")] = None,
     fractions: Annotated[
         Many, typer.Option(help="Shares of the training labels, beside all: 0.01,0.1.")
     ] = None,
@@ -42,23 +42,17 @@ def probe(
     """Probe feature sets of the same rows: accuracy of each, by label count, against a control."""
     from pathlib import Path
 
-    from onelayer.experiments.probe import GRID, probe_sources
+    from onelayer.experiments.probe import probe_grid, probe_sources
     from onelayer.report.probes import PAGE
     from onelayer.report.terminal.probes import show_probes
-    from onelayer.training.hyperparameters import grid
 
     given = {"l2": l2, "learning_rate": learning_rate}
-    values = {
-        name: read_values(name, texts, 0.0)
-        if texts
-        else list(dict.fromkeys(getattr(setting, name) for setting in GRID))
-        for name, texts in given.items()
-    }
+    values = {name: read_values(name, texts, 0.0) for name, texts in given.items() if texts}
     folder = out or Path("runs/probe")
     probing = probe_sources(
         features,
         folder,
-        grid(**values),
+        probe_grid(**values),
         validation=validation,
         force=force,
         announce=typer.echo,

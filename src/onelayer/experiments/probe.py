@@ -36,8 +36,15 @@ from onelayer.training.plan import MEMORY
 from onelayer.training.provenance import provenance
 from onelayer.training.run import Run
 
-# Features are standardised, so the same few settings reach from too little to too much.
-GRID = tuple(grid(l2=(0, 0.001, 0.01, 0.1), learning_rate=(0.1, 0.01)))
+# Standardised features need no wider grid; falling rates with momentum end near the least cost.
+L2, LEARNING_RATE = (0.0, 0.001, 0.01, 0.1, 1.0), (0.1, 0.01, 0.001)
+
+
+def probe_grid(
+    l2: Sequence[float] = L2, learning_rate: Sequence[float] = LEARNING_RATE
+) -> list[Hyperparameters]:
+    """Return the settings of a probe: each λ with each η, which falls as a cosine; momentum 0.9."""
+    return grid(l2=l2, learning_rate=learning_rate, schedule=["cosine"], momentum=[0.9])
 
 
 def load_feature_sets(
@@ -80,7 +87,7 @@ def name_sources(sources: Sequence[str]) -> list[str]:
 
 def probe(
     feature_sets: Mapping[str, Dataset],
-    settings: Sequence[Hyperparameters] = GRID,
+    settings: Sequence[Hyperparameters] | None = None,
     *,
     fractions: Sequence[float] = (1.0,),
     draws: int = 5,
@@ -93,7 +100,7 @@ def probe(
     """Train the probes of every feature set and judge them on its test split.
 
     The feature sets, by name, hold the same rows: in every split their labels are the same. Of each
-    the `settings` are trained on `draws` subsets of every fraction of the labels, and once on all,
+    the `settings` (by default probe_grid) are trained on `draws` subsets of every fraction of the labels, and once on all,
     in one pass: rows without a label have the weight 0 (see subset_weights). Each subset's setting
     is chosen on the validation split, and that one alone sees the test split. The scaling is that
     of all training rows, labelled or not. With `control` the setting that was chosen with all
@@ -107,6 +114,7 @@ def probe(
         validation or test split, a fraction keeps no row of a class, every setting diverged, or as
         train does.
     """
+    settings = probe_grid() if settings is None else settings
     shared = make_protocol({"order": "shuffled", "evaluate_every": 0, **protocol})
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
@@ -133,7 +141,7 @@ def probe(
 def probe_sources(
     sources: Sequence[str],
     out: Path,
-    settings: Sequence[Hyperparameters] = GRID,
+    settings: Sequence[Hyperparameters],
     *,
     validation: float | None = None,
     force: bool = False,

@@ -18,8 +18,10 @@ from onelayer.report.labels import (
     MISSING,
     PER_CENT,
     count_of,
+    common_words,
     decimals,
     listing,
+    setting_words,
     shortened,
     signed,
 )
@@ -59,6 +61,8 @@ def probe_columns(probing: Probing) -> dict[str, list[str]]:
 
 def _cells(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[str, str]:
     draws, spread = labelled.draws, labelled.test
+    words = setting_words(probing.grid)
+    labels = dict(zip(probing.grid, map(", ".join, words), strict=True))
     alone = len(draws) == 1
     control = features.control if labelled is features.by_labels[-1] else None
     selectivity = features.selectivity if control else None
@@ -67,7 +71,7 @@ def _cells(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[s
         "features": features.name,
         "D": f"{features.n_features:,}",
         "labels": f"{labelled.labels:,}",
-        "setting": str(draws[0].setting) if alone else count_of(len(draws), "draw"),
+        "setting": labels[draws[0].setting] if alone else count_of(len(draws), "draw"),
         "train": f"{labelled.train:.4f}",
         "validation": f"{labelled.validation:.4f}",
         "test": f"{spread.mean[0]:.4f}",
@@ -259,11 +263,12 @@ def _table(caption: str, columns: dict[str, list[str]], strong: int | None = Non
 
 def _tell_method(probing: Probing) -> Iterator[str]:
     protocol, samples, sets = probing.protocol, probing.samples, probing.feature_sets
+    also = "".join(f", {word}" for word in common_words(probing.grid))
     yield (
         f"A probe is one layer, trained on {samples['train']:,} rows for "
         f"{count_of(protocol['epochs'], 'epoch')} with mini-batches of "
-        f"{protocol['batch_size']:,}. Scaling of the features: {probing.scaling}, estimated on all "
-        "training rows."
+        f"{protocol['batch_size']:,}{also}. Scaling of the features: {probing.scaling}, estimated "
+        "on all training rows."
     )
     yield (
         f"The best of {count_of(len(probing.grid), 'setting')} on {samples['validation']:,} "

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from onelayer.data import cache, cifar
 from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import Dataset
+from onelayer.data.fetching import cache
+from onelayer.data.formats import cifar
 
 # The same examples everywhere, and no verdict on the speed of a machine that others use, too.
 settings.register_profile(

@@ -34,8 +34,8 @@ from bounded import data_bytes
 from cifar_versions import WRITERS as CIFAR10_WRITERS
 from cifar_versions import array, batch, label_list, short_string
 from format_writers import WRITERS, make_images
-from onelayer.data import cifar, cifar100
-from onelayer.data.formats import open_table
+from onelayer.data.formats import cifar, cifar100
+from onelayer.data.formats.registry import open_table
 from onelayer.errors import InputError
 
 SECONDS = 5  # a case

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onelayer.data import archive
-from onelayer.data.archive import unpack
+from onelayer.data.fetching import archive
+from onelayer.data.fetching.archive import unpack
 from onelayer.errors import InputError
 
 NAMES = {"wanted", "other"}

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from cifar_versions import WRITERS, pack, write_binary, write_png, write_python
-from onelayer.data import cache, cifar
-from onelayer.data.cache import NoSourceError, fetch_cifar10
-from onelayer.data.download import RemoteFile
+from onelayer.data.fetching import cache
+from onelayer.data.fetching.cache import NoSourceError, fetch_cifar10
+from onelayer.data.fetching.download import RemoteFile
+from onelayer.data.formats import cifar
 from onelayer.errors import InputError
 
 
@@ -227,7 +228,8 @@ def test_a_cache_that_cannot_be_made_is_named(small_cifar, tmp_path, monkeypatch
 SCRIPT = """
 import hashlib, sys, time
 from pathlib import Path
-from onelayer.data import cache, cifar
+from onelayer.data.fetching import cache
+from onelayer.data.formats import cifar
 copy, log = map(Path, sys.argv[1:])
 cifar.RECORDS = 20
 cifar.DIGESTS = {

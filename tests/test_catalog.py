@@ -6,8 +6,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from cifar_versions import write_binary
-from onelayer.data import cache, cifar
 from onelayer.data.catalog import load_dataset
+from onelayer.data.fetching import cache
+from onelayer.data.formats import cifar
 from onelayer.errors import InputError
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from cifar_versions import WRITERS, write_binary, write_png
-from onelayer.data import cifar
+from onelayer.data.formats import cifar
 from onelayer.errors import InputError
 
 N = 20

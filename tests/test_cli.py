@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from onelayer.cli import run
@@ -49,6 +50,36 @@ def test_report_redraws(tmp_path, capsys):
     assert (tmp_path / "out" / "report.html").is_file()
 
 
+@pytest.mark.parametrize("name", ["my data.npz", "données.npz", "\x1b[31mred.npz", ".hidden.npz"])
+def test_a_data_set_may_have_any_name_and_none_reaches_the_terminal_raw(
+    name, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    np.savez(name, X=np.eye(40, 3), y=np.arange(40) % 2)
+    for arguments in (["data", "info"], ["train", "--epochs", "1"]):
+        status, out, err = call(capsys, *arguments, tmp_path / name)
+        assert (status, err) == (0, "")
+        assert "\x1b[31m" not in out
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert call(capsys, "evaluate", folder)[0] == 0
+    status, _, err = call(capsys, "data", "info", tmp_path / f"{name}.csv")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "\x1b" not in err
+    assert name.replace("\x1b", "\\x1b") in err
+
+
+def test_features_far_above_1_are_told_of_unless_they_are_scaled(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", X=np.eye(40, 3) * 1700, y=np.arange(40) % 2)
+    words = "note: features of up to 1.7e+03 are taken as they are; --scaling standardise gives"
+    for scaling, told in (("unit", True), ("standardise", False), ("none", False)):
+        status, out, _ = call(
+            capsys, "train", tmp_path / "a.npz", "--scaling", scaling, "--epochs", 1,
+            "--out", tmp_path / scaling,
+        )  # fmt: skip
+        assert (status, out.startswith(words)) == (0, told)
+
+
 def test_data_info_counts_the_classes(capsys):
     status, out, _ = call(capsys, "data", "info", "digits")
     assert status == 0
@@ -62,10 +93,13 @@ def test_data_info_counts_the_classes(capsys):
         (["reproduce", "no/such.toml"], "no/such.toml: no such spec file"),
         (["train", "cifar100000"], "unknown data set 'cifar100000'"),
         ([*SHORT, "--batch-size", "0"], "--batch-size"),
-        ([*SHORT, "--batch-size", "5000"], "batch size 5000: expected 1 to 1000"),
         ([*SHORT, "--learning-rate", "-0.1"], "learning_rate is -0.1"),
         ([*SHORT, "--learning-rate", "fast"], "--learning-rate: found 'fast'; expected like 0,0.1"),
         ([*SHORT, "--learning-rate", "nan"], "learning_rate is nan"),
+        ([*SHORT, "--resize", "8x8"], "--resize: found '8x8'; expected HEIGHT,WIDTH like 32,32"),
+        ([*SHORT, "--resize", "8"], "--resize: found '8'; expected HEIGHT,WIDTH like 32,32"),
+        ([*SHORT, "--resize", "0,8"], "resize.0: found 0; expected a number from 1"),
+        ([*SHORT, "--coarse"], "digits: takes no option 'coarse'"),
         ([*SHORT, "--l2", "0,,1"], "--l2: found ''; expected like 0,0.1"),
         ([*SHORT, "--loss", "hing"], "unknown loss 'hing'; did you mean 'hinge'"),
         ([*SHORT, "--schedule", "cosin"], "unknown schedule 'cosin'; did you mean 'cosine'"),

@@ -21,7 +21,8 @@ from cifar_versions import pack, write_python
 from made import make_data
 from made_folder import write_folder
 from onelayer.cli import app, run
-from onelayer.data import cache, cifar
+from onelayer.data.fetching import cache
+from onelayer.data.formats import cifar
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onelayer.data import download as module
-from onelayer.data.download import RemoteFile, download, pack_npm
+from onelayer.data.fetching import download as module
+from onelayer.data.fetching.download import RemoteFile, download, pack_npm
 from onelayer.errors import InputError
 
 CONTENT = np.random.default_rng(0).bytes(700_000)

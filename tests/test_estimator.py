@@ -16,7 +16,9 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -146,22 +148,43 @@ def test_logistic_regression_at_convergence_has_the_same_coefficients(X, y, C):
 
 
 @pytest.mark.parametrize(("X", "y"), [IRIS, CANCER], ids=["three classes", "two classes"])
-def test_a_multilayer_perceptron_without_layers_has_the_same_coefficients(X, y):
-    X, alpha = StandardScaler().fit_transform(X[:, :4]), 5.0
+def test_every_step_is_that_of_a_multilayer_perceptron_without_layers(X, y):
+    X, alpha, size, rate = StandardScaler().fit_transform(X[:, :4]), 5.0, 50, 0.1
+    labels, two = np.unique(y), y.max() == 1
+    ours = OneLayerClassifier(
+        l2=l2_from_alpha(alpha, len(labels), batch_size=size),
+        learning_rate=rate / 2 if two else rate,  # w = w₁ − w₀ moves by both
+        momentum=0,
+        scaling="none",
+        **EXACT | {"batch_size": size, "epochs": 7},
+    )
+    start = clone(ours).set_params(epochs=0).fit(X, y)
     theirs = MLPClassifier(
-        (), solver="lbfgs", alpha=alpha, tol=1e-14, max_iter=5000, random_state=0
-    ).fit(X, y)
-    ours = converged(l2_from_alpha(alpha, len(theirs.classes_), batch_size=len(y))).fit(X, y)
-    np.testing.assert_allclose(ours.coef_, theirs.coefs_[0].T, rtol=1e-2, atol=1e-3)
+        (), solver="sgd", alpha=alpha, batch_size=size, learning_rate_init=rate,
+        momentum=0, nesterovs_momentum=False, shuffle=False,
+    )  # fmt: skip
+    theirs.partial_fit(X, y, classes=labels)  # after which it has weights to replace
+    theirs.coefs_[0][:], theirs.intercepts_[0][:] = start.coef_.T, start.intercept_
+    for _ in range(7):
+        theirs.partial_fit(X, y)
+    ours.fit(X, y)
+    assert abs(ours.coef_ - start.coef_).max() > 0.1
+    np.testing.assert_allclose(ours.coef_, theirs.coefs_[0].T, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercepts_[0], rtol=0, atol=1e-13)
 
 
-def test_stochastic_gradient_descent_with_alpha_ends_nearby():
+def test_every_step_is_that_of_stochastic_gradient_descent():
     X, y = StandardScaler().fit_transform(CANCER[0][:, :4]), CANCER[1]
     theirs = SGDClassifier(
-        loss="log_loss", alpha=0.1, max_iter=300, tol=None, average=True, random_state=0
-    ).fit(X, y)
-    ours = converged(l2_from_alpha(0.1, 2)).fit(X, y)
-    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=0.01)
+        loss="log_loss", alpha=0.1, learning_rate="constant", eta0=0.02, max_iter=5, tol=None,
+        shuffle=False,
+    ).fit(X, y)  # fmt: skip
+    ours = OneLayerClassifier(
+        l2=l2_from_alpha(0.1, 2), learning_rate=0.01, momentum=0, init="zeros", scaling="none",
+        **EXACT | {"batch_size": 1, "epochs": 5},
+    ).fit(X, y)  # fmt: skip
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=0, atol=1e-13)
 
 
 @given(
@@ -325,7 +348,7 @@ def test_a_random_state_that_is_no_int_is_drawn_from():
         ({"loss": "hinges"}, {}, "unknown loss 'hinges'; did you mean 'hinge'"),
         ({"patience": 3}, {}, "patience needs validation data"),
         ({"scaling": "log"}, {}, "unknown scaling 'log'"),
-        ({"batch_size": 0}, {}, "batch size 0"),
+        ({"batch_size": 0}, {}, "batch_size 0"),
     ],
 )
 def test_what_cannot_be_fitted_is_told_in_a_line(parameters, arguments, message):
@@ -385,6 +408,68 @@ def test_requested_sample_weights_reach_every_fit():
     for (rows, _), fitted in zip(folds.split(X), found["estimator"], strict=True):
         expected = clone(model).fit(X[rows], y[rows], sample_weight=weights[rows])
         np.testing.assert_array_equal(fitted.coef_, expected.coef_)
+
+
+def routed_pipeline(last):
+    """A Pipeline of which the last step alone takes sample weights."""
+    return make_pipeline(StandardScaler().set_fit_request(sample_weight=False), last)
+
+
+@config_context(enable_metadata_routing=True)
+def test_sample_weights_reach_fit_and_score_through_a_pipeline():
+    X, y = CANCER
+    weights = np.random.default_rng(0).random(len(y))
+    model = OneLayerClassifier(epochs=5, random_state=0)
+    asking = clone(model).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+    folds = StratifiedKFold(3)
+    found = cross_validate(
+        routed_pipeline(asking), X, y, params={"sample_weight": weights}, cv=folds
+    )
+    for (rows, held_out), score in zip(folds.split(X, y), found["test_score"], strict=True):
+        scaler = StandardScaler().fit(X[rows])
+        alone = clone(model).fit(scaler.transform(X[rows]), y[rows], sample_weight=weights[rows])
+        predicted = alone.predict(scaler.transform(X[held_out]))
+        assert score == accuracy_score(y[held_out], predicted, sample_weight=weights[held_out])
+
+
+@config_context(enable_metadata_routing=True)
+def test_a_pipeline_transforms_the_validation_samples_if_told():
+    X, y = CANCER
+    model = OneLayerClassifier(epochs=5, random_state=0, scaling="none")
+    model.set_fit_request(X_val=True, y_val=True)
+    pipeline = make_pipeline(StandardScaler(), model, transform_input=["X_val"])
+    pipeline.fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+    expected = accuracy_score(y[1::2], pipeline.predict(X[1::2]))
+    assert pipeline[-1].history_.validation_accuracy[0, -1] == expected
+
+
+@config_context(enable_metadata_routing=True)
+@pytest.mark.parametrize(("in_fit", "in_score"), [(True, True), (True, False), (False, True)])
+def test_a_search_routes_sample_weights_as_grid_search_does(in_fit, in_score):
+    X, y = IRIS
+    weights = np.random.default_rng(0).random(len(y)) ** 4
+    model = OneLayerClassifier(**EXACT)
+    model.set_fit_request(sample_weight=in_fit).set_score_request(sample_weight=in_score)
+    scores, coefs = [], []
+    for kind in (OneLayerSearchCV, GridSearchCV):
+        pipeline = routed_pipeline(kind(model, {"l2": [0, 0.1]}, cv=3))
+        search = pipeline.fit(X, y, sample_weight=weights)[-1]
+        scores.append([search.cv_results_[f"split{r}_test_score"] for r in range(3)])
+        coefs.append(search.best_estimator_.coef_)
+    np.testing.assert_allclose(*scores, rtol=1e-12)
+    np.testing.assert_array_equal(*coefs)
+
+
+@config_context(enable_metadata_routing=True)
+def test_a_search_gives_groups_to_the_splitter_and_refuses_weights_nobody_asked_for():
+    X, y = IRIS
+    groups = np.random.default_rng(0).integers(0, 12, 150)
+    model = OneLayerClassifier(**EXACT)
+    ours, theirs = both_searches(model, {"l2": [0]}, X, y, {"groups": groups}, cv=GroupKFold(3))
+    assert ours.best_score_ == pytest.approx(theirs.best_score_, rel=1e-12)
+    assert not hasattr(ours, "set_fit_request")
+    with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+        ours.fit(X, y, sample_weight=np.ones(150), groups=groups)
 
 
 GRID = {"l2": [0.0, 0.1], "learning_rate": [0.01, 0.3], "scaling": ["standardise", "none"]}

@@ -1,8 +1,12 @@
 """One contract over all formats: what another library wrote is what is read."""
 
+import hashlib
 import shutil
+import subprocess
+import tarfile
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -11,12 +15,13 @@ from scipy.io import savemat
 from sklearn.model_selection import StratifiedShuffleSplit
 
 import format_writers
+import onelayer
 from cifar_versions import array, batch, label_list, short_string
 from format_writers import NAMES, OWN_SPLITS, PICTURES, UNNAMED, WRITERS, make_images
 from onelayer.cli import run as run_cli
-from onelayer.data import cifar100
 from onelayer.data.catalog import load_dataset
-from onelayer.data.table import draw_stratified
+from onelayer.data.formats import cifar100
+from onelayer.data.splitting import draw_stratified
 from onelayer.errors import InputError
 
 
@@ -50,7 +55,7 @@ def test_a_format_without_splits_gets_the_same_ones_from_the_same_seed(form, tmp
     own = OWN_SPLITS.get(form, ())
     expected = {"train": 28, "validation": 6, "test": 6}
     if own == ("train", "test"):  # written as three quarters and one
-        expected = {"train": 25, "validation": 5, "test": 10}  # 30 · 0.15 = 4.5
+        expected = {"train": 26, "validation": 4, "test": 10}  # 30 · 0.15 = 4.5, to even
     if own == ("train", "validation"):
         expected = {"train": 20, "validation": 20}
     if len(own) == 3:
@@ -64,16 +69,16 @@ def test_a_format_without_splits_gets_the_same_ones_from_the_same_seed(form, tmp
 
 def test_drawn_splits_hold_the_classes_in_proportion_like_scikit_learns():
     y = np.random.default_rng(0).choice(4, 997, p=[0.5, 0.3, 0.19, 0.01])
-    taken = draw_stratified(y, 0.15, np.random.default_rng(1))
+    taken = draw_stratified(y, 150, np.random.default_rng(1))
     ((_, theirs),) = StratifiedShuffleSplit(1, test_size=int(taken.sum())).split(y, y)
-    assert abs(taken.sum() - 0.15 * 997) < 1
+    assert taken.sum() == 150
     np.testing.assert_allclose(np.bincount(y[taken]), np.bincount(y[theirs]), atol=1)
-    np.testing.assert_allclose(np.bincount(y[taken]), 0.15 * np.bincount(y), atol=1)
+    np.testing.assert_allclose(np.bincount(y[taken]), 150 / 997 * np.bincount(y), atol=1)
 
 
 def test_every_row_is_drawn_with_the_same_chance():
-    y = np.repeat([0, 1], [70, 30])
-    taken = [draw_stratified(y, 0.15, np.random.default_rng(seed)) for seed in range(2000)]
+    y = np.repeat([0, 1], [80, 20])
+    taken = [draw_stratified(y, 15, np.random.default_rng(seed)) for seed in range(2000)]
     deviation = np.sqrt(0.15 * 0.85 / 2000)
     assert np.abs(np.mean(taken, axis=0) - 0.15).max() < 5 * deviation
 
@@ -264,6 +269,82 @@ def test_missing_values_are_reported_by_info_and_refused_in_training(tmp_path, c
             load_dataset(file)
         assert run_cli(["data", "info", str(file)]) == 0
         assert "missing │ 1 " in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "feather"])
+def test_labels_are_in_the_column_that_is_named(suffix, tmp_path):
+    frame = pandas.DataFrame({"kind": ["a", "b"] * 20, "x": range(40), "y": [0.5] * 40})
+    write = {"csv": "to_csv", "parquet": "to_parquet", "feather": "to_feather"}[suffix]
+    path = tmp_path / f"a.{suffix}"
+    getattr(frame, write)(path, **{"index": False} if suffix == "csv" else {})
+    data = load_dataset(path, label="kind")
+    X, y = rows_of(data)
+    np.testing.assert_array_equal(X, frame[["x", "y"]])
+    np.testing.assert_array_equal(y, np.arange(40) % 2)
+    assert data.class_names == ("a", "b")
+    with pytest.raises(InputError, match=r"a\.\w+: no column 'sort', only kind, x, y"):
+        load_dataset(path, label="sort")
+
+
+@pytest.mark.parametrize("name", ["__index_level_0__", "id"])
+def test_the_index_of_a_frame_is_no_column_of_labels(name, tmp_path):
+    frame = pandas.DataFrame({"x": range(40), "kind": ["a", "b"] * 20}).sample(frac=1)
+    frame.index.name = None if name.startswith("__") else name
+    frame.to_parquet(tmp_path / "a.parquet")
+    message = rf"column '{name}' is the index .* frame\.reset_index\(drop=True\) leaves it out"
+    with pytest.raises(InputError, match=message):
+        load_dataset(tmp_path / "a.parquet")
+    frame.reset_index(drop=True).to_parquet(tmp_path / "a.parquet")
+    assert load_dataset(tmp_path / "a.parquet").class_names == ("a", "b")
+
+
+def sha256sum(*names, folder):
+    """Return what the command of this name prints, which is the outside referee."""
+    command = ["sha256sum", *map(str, names)]
+    return subprocess.run(command, capture_output=True, cwd=folder, check=True).stdout
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "pair", "npy_folder", "idx"])
+def test_digests_are_those_of_the_files_and_go_into_the_run(form, tmp_path):
+    path = WRITERS[form](tmp_path, *make_images())
+    data = load_dataset(path)
+    folder = path if path.is_dir() else path.parent
+    listed = sha256sum(*data.digests, folder=folder).decode().split()
+    assert data.digests == dict(zip(listed[1::2], listed[::2], strict=True))
+    there = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    assert set(data.digests) == there
+    run = onelayer.train(data, onelayer.grid(), epochs=0)
+    assert run.provenance["digests"] == onelayer.model_of(run).digests == data.digests
+
+
+def test_many_files_have_one_digest_that_of_their_sorted_list(tmp_path):
+    path = WRITERS["images"](tmp_path, *make_images())
+    files = sorted(file.relative_to(path) for file in path.rglob("*.*") if file.is_file())
+    lines = sha256sum(*files, folder=path).splitlines(keepends=True)
+    expected = hashlib.sha256(b"".join(sorted(lines))).hexdigest()
+    assert load_dataset(path).digests == {"40 files": expected}
+
+
+def test_an_archive_says_what_to_do_with_it(tmp_path):
+    path = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(path, "w:gz"):
+        pass
+    with pytest.raises(InputError, match=r"unpack it .* onelayer train cifar10 --source .*tar\.gz"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize(("options", "classes"), [([], 100), (["--coarse"], 20)])
+def test_the_twenty_groups_are_asked_for_on_the_command_line(
+    options, classes, small_cifar100, tmp_path, capsys
+):
+    write_cifar100(tmp_path, "binary", small_cifar100)
+    assert run_cli(["data", "info", str(tmp_path), *options]) == 0
+    out = capsys.readouterr().out
+    assert ("│ vehicles_2 " in out) == (classes == 20)
+    arguments = ["--epochs", "1", "--out", str(tmp_path / "out"), *options]
+    assert run_cli(["train", str(tmp_path), *arguments]) == 0
+    assert len(onelayer.load_model(tmp_path / "out").class_names) == classes
+    assert run_cli(["evaluate", str(tmp_path / "out")]) == 0
 
 
 def test_info_says_what_was_understood(tmp_path, capsys):

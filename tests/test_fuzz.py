@@ -8,7 +8,7 @@ import pytest
 
 import fuzz_readers
 from fuzz_readers import lay_out, read, run_case
-from onelayer.data import cifar100
+from onelayer.data.formats import cifar100
 
 
 @pytest.fixture

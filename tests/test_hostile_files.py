@@ -416,7 +416,7 @@ CASES = {
     ),
     "CSV with a cell too many": (csv_of("x,label", "1,2,3"), "row 0 has 3 cells, expected 2"),
     "CSV with a word for a number": (
-        csv_of("x,label", "1,0", "one,1"), "row 1 holds 'one', expected a number"
+        csv_of("x,label", "1,0", "one,1"), "row 1, column 'x', holds 'one', expected a number"
     ),
     "CSV without names": (csv_of(*GOOD_CSV), "column 1 is called '0'; the first line must name"),
     "CSV with an index": (csv_of(",x,label", "0,1,1"), "column 1 is called ''"),
@@ -440,7 +440,7 @@ CASES = {
     "a picture's comment of 100 MB": (pictures("000.png", compressed_text_png), "damaged"),
     "an EPS named .png": (pictures("000.png", EPS), "000.png: not a PNG or JPEG"),
     "pictures of two sizes": (
-        pictures("000.png", lambda path: Image.new("L", (5, 5)).save(path)), "resize=(height, width"
+        pictures("000.png", lambda path: Image.new("L", (5, 5)).save(path)), "--resize 4,3 makes"
     ),
     "a picture of 16 bits": (
         pictures("000.png", lambda path: Image.new("I;16", (3, 4)).save(path)), "of mode I;16"

@@ -101,6 +101,74 @@ def test_evaluate_says_what_scikit_learn_does(model_file, digits, capsys):
     assert f"expected calibration error {error:.4f} (15 bins)" in out
 
 
+@pytest.fixture(scope="module")
+def own_file(tmp_path_factory):
+    """A file of samples, and an output folder that was trained on it with a split of its own."""
+    folder = tmp_path_factory.mktemp("own")
+    X = np.random.default_rng(0).normal(size=(200, 5))
+    np.savez(folder / "a.npz", X=X, y=(X[:, 0] + X[:, 1] > 0) + (X[:, 2] > 1))
+    arguments = ["--validation", "0.3", "--epochs", "2", "--out", str(folder / "run")]
+    assert run_command(["train", str(folder / "a.npz"), *arguments]) == 0
+    return folder / "a.npz", folder / "run"
+
+
+@pytest.mark.parametrize("given", ["nothing", "the file", "the model file"])
+def test_evaluate_has_the_rows_that_training_had(own_file, given, capsys):
+    file, folder = own_file
+    run = onelayer.load_run(folder / "run")
+    arguments = {
+        "nothing": [folder],
+        "the file": [folder, file],
+        "the model file": [folder / "model.safetensors"],
+    }[given]
+    for split, samples in (("train", 119), ("validation", 51)):
+        status, out, _ = call(capsys, "evaluate", *arguments, "--split", split)
+        assert status == 0
+        accuracy = run.final(f"{split}_accuracy")[0]
+        assert out.startswith(f"accuracy {accuracy:.4f} ")
+        assert f"on {samples} {split} samples of a.npz" in out
+        assert "note:" not in out
+
+
+def test_evaluate_takes_the_parts_that_the_spec_took(tmp_path, capsys):
+    (tmp_path / "spec.toml").write_text(
+        'name = "a"\ntitle = "A"\n[data]\ndataset = "digits"\n'
+        'train = "validation"\nvalidation = "train"\n[training]\nepochs = 1\n[[settings]]\n'
+    )
+    call(capsys, "reproduce", tmp_path / "spec.toml", "--out", tmp_path / "run")
+    accuracy = onelayer.load_run(tmp_path / "run" / "run").final("train_accuracy")[0]
+    for arguments in ([], ["digits"]):
+        out = call(capsys, "evaluate", tmp_path / "run", *arguments, "--split", "train")[1]
+        assert out.startswith(f"accuracy {accuracy:.4f} ")
+        assert "on 397 train samples of digits" in out
+
+
+def test_evaluate_says_where_splits_are_not_those_of_training(own_file, tmp_path, capsys):
+    file, folder = own_file
+    call(capsys, "export", folder, "--out", tmp_path / "m.safetensors")
+    status, out, _ = call(capsys, "evaluate", tmp_path / "m.safetensors", file, "--split", "train")
+    assert status == 0
+    assert "note: these are the train samples of a.npz by default; the model may have had" in out
+    status, _, err = call(capsys, "evaluate", tmp_path / "m.safetensors")
+    assert status == 2
+    assert "no spec.json says what it was trained on; name a data set" in err
+
+
+def test_evaluate_refuses_files_that_are_not_what_was_trained_on(tmp_path, capsys):
+    X, y = np.eye(40, 3), np.arange(40) % 2
+    np.savez(tmp_path / "a.npz", X=X, y=y)
+    call(capsys, "train", tmp_path / "a.npz", "--epochs", 1, "--out", tmp_path / "run")
+    np.savez(tmp_path / "a.npz", X=X[:-1], y=y[:-1])
+    status, _, err = call(capsys, "evaluate", tmp_path / "run")
+    assert status == 2
+    assert f"a.npz: not what the model in {tmp_path / 'run'} was trained on, by the sha256" in err
+
+
+def test_a_model_is_loaded_from_its_output_folder(trained):
+    expected = load_model(trained / "model.safetensors")
+    np.testing.assert_array_equal(load_model(trained).weights, expected.weights)
+
+
 def test_looks_at_the_test_split_are_counted_where_the_model_comes_from(trained, capsys):
     def evaluate(*arguments):
         status, out, _ = call(capsys, "evaluate", *arguments)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cifar_versions import array, batch, label_list, number, pickled_batch, short_string
-from onelayer.data.pickled import read_batch
+from onelayer.data.formats.pickled import read_batch
 from onelayer.errors import InputError
 
 N = 3

@@ -63,5 +63,5 @@ def test_a_forecast_names_the_stacks_and_grows_with_the_epochs():
 
 
 def test_a_forecast_refuses_what_training_refuses():
-    with pytest.raises(InputError, match="batch size 99"):
-        forecast(make_data(), grid(), batch_size=99)
+    with pytest.raises(InputError, match="batch_size 0"):
+        forecast(make_data(), grid(), batch_size=0)

@@ -11,8 +11,8 @@ import pytest
 from scipy.special import softmax
 
 from onelayer import load_run
-from onelayer.data import cache
 from onelayer.data.catalog import load_dataset
+from onelayer.data.fetching import cache
 from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
 from onelayer.evaluation.ablation import load_ablation

@@ -58,7 +58,7 @@ def load_network() -> EfficientNet:
 
 @torch.inference_mode()
 def stage_features(network: EfficientNet, images: torch.Tensor) -> dict[str, np.ndarray]:
-    """Return the mean of each channel (B, D) after every stage, of images (B, 3, H, W) in [0, 1]."""
+    """Return the mean of each channel (B, D) after each stage of images (B, 3, H, W) in [0, 1]."""
     x = interpolate(2 * images - 1, size=(SIZE, SIZE), mode="bilinear")
     x = network._swish(network._bn0(network._conv_stem(x)))
     outputs = []

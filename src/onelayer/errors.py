@@ -8,6 +8,11 @@ class InputError(ValueError):
     """Bad input, told in one line: which file or option, what was found, what would be right."""
 
 
+def printable(text: str) -> str:
+    """Return the text with escapes for all that a terminal would obey or not show."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Build the error for a name that is not one of `known`, suggesting the nearest."""
     names = sorted(known)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from onelayer.cli import data, experiments, models, probes, training
-from onelayer.errors import InputError
+from onelayer.errors import InputError, printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, status: int = 2) -> int:
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     if line:  # asked for nothing, typer shows the help and has no more to say
         print(f"onelayer: {line}", file=sys.stderr)
     return status

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from onelayer.cli.options import Dataset, Source
+from onelayer.cli.options import Coarse, Dataset, Label, Resize, Source, reading
 
 app = typer.Typer(no_args_is_help=True, help="Fetch data sets and say what they hold.")
 
@@ -24,13 +24,16 @@ def data_fetch(
 @app.command("info", epilog="Example: onelayer data info mine.csv")
 def data_info(
     name: Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")] = "cifar10",
+    resize: Resize = None,
+    coarse: Coarse = False,
+    label: Label = None,
     source: Source = None,
 ) -> None:
     """Say what was understood: samples, features, classes, missing values, duplicates, digests."""
     from onelayer.data.catalog import open_dataset
     from onelayer.report.terminal.data import show_dataset
 
-    show_dataset(open_dataset(name, source))
+    show_dataset(open_dataset(name, source, **reading(resize, coarse, label)))
 
 
 @app.command("show", epilog="Example: onelayer data show cifar10 --augment flip,shift:2")
@@ -45,6 +48,8 @@ def data_show(
     out: Annotated[
         Path | None, typer.Option(help="PNG file (default: NAME-images.png in this folder).")
     ] = None,
+    resize: Resize = None,
+    coarse: Coarse = False,
     source: Source = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:
@@ -55,6 +60,6 @@ def data_show(
 
     augmentation = Augmentation.parse(augment)
     path = out or Path(f"{Path(name).resolve().name}-images.png")
-    data = load_dataset(name, source=source)
+    data = load_dataset(name, source=source, **reading(resize, coarse, None))
     write_contact_sheet(data, path, augmentation, rows=rows, seed=seed, force=force)
     typer.echo(f"images: {path}")

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from onelayer.cli.options import ForceFile, ModelPath, Number, Source
+from onelayer.cli.options import (
+    Coarse,
+    ForceFile,
+    Label,
+    ModelPath,
+    Number,
+    Resize,
+    Source,
+    reading,
+)
 
 app = typer.Typer()
 
@@ -29,26 +38,36 @@ def export(
     typer.echo(f"model: {out}")
 
 
-@app.command(epilog="Example: onelayer evaluate runs/cifar10 cifar10")
+@app.command(epilog="Example: onelayer evaluate runs/cifar10")
 def evaluate(
     model: ModelPath,
-    dataset: Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(help="A data set's name, a file or a folder (default: what train used)."),
+    ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     number: Number = None,
+    resize: Resize = None,
+    coarse: Coarse = False,
+    label: Label = None,
     source: Source = None,
 ) -> None:
     """Say what a model is worth on labelled samples: accuracy, each class, confusions, calibration.
 
+    What train used is read and split as it was then, if the model is in train's output folder.
     Looks at the test split are counted in the model's output folder.
     """
-    from onelayer.data.catalog import load_dataset
     from onelayer.evaluation.model_evaluation import evaluate_model
     from onelayer.evaluation.run_folder import count_look, open_model
+    from onelayer.experiments.evaluation_data import load_evaluation_data
     from onelayer.report.terminal.model import show_evaluation
 
-    opened, data = open_model(model, number), load_dataset(dataset, source=source)
+    opened, options = open_model(model, number), reading(resize, coarse, label)
+    data = load_evaluation_data(model, opened, dataset, split, source=source, **options)
     evaluation = evaluate_model(opened, data, split)
     show_evaluation(evaluation)
+    if data.notice:
+        typer.echo(f"\n{data.notice}")
     if data.full_scale != opened.full_scale:
         typer.echo(
             f"\nnote: the model learned that {opened.full_scale:g} stands for 1, here it is "

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onelayer.cli.experiments import run_spec
-from onelayer.cli.options import Dataset, Force, Out, Source, Threads
+from onelayer.cli.options import (
+    Coarse,
+    Dataset,
+    Force,
+    Label,
+    Out,
+    Resize,
+    Source,
+    Threads,
+    reading,
+)
 from onelayer.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +89,9 @@ def train(
         float | None,
         typer.Option(help="Split off the training samples: a share below 1, or a number."),
     ] = None,
+    resize: Resize = None,
+    coarse: Coarse = False,
+    label: Label = None,
     evaluate_every: Annotated[
         int, typer.Option(min=0, help="Epochs between measurements; 0: at the end alone.")
     ] = 1,
@@ -127,7 +140,8 @@ def train(
     values = {
         name: read_values(name, given[name], DEFAULTS[name]) for name in DEFAULTS if given[name]
     }
-    data = {"scaling": scaling} | ({} if validation is None else {"validation": validation})
+    data = {"scaling": scaling} | reading(resize, coarse, label)
+    data |= {} if validation is None else {"validation": validation}
     training = {name: given[name] for name in TrainingSpec.model_fields if name in given}
     spec = spec_of_grid(dataset, values, data=data, **training)
     resources = {"threads": threads, "memory": int(memory * 1e9)}

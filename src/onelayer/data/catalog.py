@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data import cache, cifar
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, Split
-from onelayer.data.formats import open_table
+from onelayer.data.fetching import cache
+from onelayer.data.formats import cifar
+from onelayer.data.formats.registry import open_table
 from onelayer.data.npy import Mapped, stamp
 from onelayer.data.table import Table
 from onelayer.errors import InputError, unknown_name
@@ -56,8 +57,8 @@ def load_dataset(
 
     Files and folders are of the formats in docs/data.md. They take `validation=None`, which leaves
     those samples to the training split, `test=None`, `seed`, which draws the splits that they lack,
-    and what their format takes: `resize=(height, width)` of pictures, `coarse=True` of CIFAR-100.
-    A folder with a copy of CIFAR-10 is taken as its source.
+    and what their format takes: `resize=(height, width)` of pictures, `coarse=True` of CIFAR-100,
+    `label="column"` of tables. A folder with a copy of CIFAR-10 is taken as its source.
 
     Raises
     ------
@@ -112,11 +113,11 @@ def _without_validation(data: Dataset) -> Dataset:
     return replace(data, train=_join(parts), validation=None)
 
 
-def open_dataset(name: str, source: Path | None = None) -> Table | Dataset:
+def open_dataset(name: str, source: Path | None = None, **options: Any) -> Table | Dataset:
     """Return what `load_dataset` would, even if values are missing or infinite."""
     if is_path(name) and not is_cifar10(Path(name)):
-        return open_table(Path(name))
-    return load_dataset(name, source=source)
+        return open_table(Path(name), **options)
+    return load_dataset(name, source=source, **options)
 
 
 def is_path(name: str | Path) -> bool:

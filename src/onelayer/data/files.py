@@ -1,9 +1,13 @@
 """Reading files that may be anything: how large they can be is known beforehand."""
 
 import hashlib
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from onelayer.errors import InputError
+from onelayer.errors import InputError, printable
+
+_MOST_DIGESTS = 16  # beyond, they say less than one of all
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -39,6 +43,25 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def digests_of(files: Sequence[Path], source: Path) -> dict[str, str]:
+    """Return the sha256 of each file, by its name within the folder `source` or else its own.
+
+    Of many files it is one digest: that of the lines that the command sha256sum would write of
+    them, sorted.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    root = source if source.is_dir() else source.parent
+    digests = {path.relative_to(root): sha256(path) for path in files}
+    if len(digests) <= _MOST_DIGESTS:
+        return {printable(str(name)): digest for name, digest in digests.items()}
+    lines = sorted(b"%s  %s\n" % (digests[name].encode(), os.fsencode(name)) for name in digests)
+    return {f"{len(lines):,} files": hashlib.sha256(b"".join(lines)).hexdigest()}
 
 
 def unpacked_limit(packed: int) -> int:

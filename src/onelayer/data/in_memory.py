@@ -82,14 +82,11 @@ def _is_frame(data: Any) -> bool:
 
 def _frame(name: str, frame: Any, labels: Any) -> Part:
     columns = list(frame.columns)
-    if labels is None:
-        labels = columns[label_column([str(column) for column in columns])]
-    if not isinstance(labels, str):
+    if not isinstance(labels, str | None):
         return Part(_frame_features(name, frame, columns), _array(name, labels))
-    if labels not in columns:
-        raise InputError(f"{name}: no column {labels!r}")
-    features = [column for column in columns if column != labels]
-    return Part(_frame_features(name, frame, features), _array(name, frame[labels]))
+    label = columns[label_column(name, [str(column) for column in columns], labels)]
+    features = [column for column in columns if column != label]
+    return Part(_frame_features(name, frame, features), _array(name, frame[label]))
 
 
 def _frame_features(name: str, frame: Any, columns: Sequence[Any]) -> NDArray[Any]:

@@ -35,23 +35,36 @@ def split_off(split: Split, samples: float, seed: int) -> tuple[Split, Split]:
             f"{samples:g} samples to split off: "
             f"expected a share between 0 and 1, or a whole number from 1 to {N - 1}"
         )
-    classes, sizes = np.unique(split.y, return_counts=True)
-    taken = _share_out(int(count), sizes)
+    held_out = draw_stratified(split.y, int(count), np.random.default_rng((seed, 2)))
+    classes, places, sizes = np.unique(split.y, return_inverse=True, return_counts=True)
+    taken = np.bincount(places[held_out], minlength=len(sizes))
     missing = np.flatnonzero((taken == 0) | (taken == sizes))
     if missing.size:
         raise InputError(
             f"class {classes[missing[0]]} has {sizes[missing[0]]} of {N} rows, "
-            f"too few to be in both parts if {taken.sum()} are split off"
+            f"too few to be in both parts if {count:g} are split off"
         )
-    rank = np.arange(N) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of a row within its class
-    held_out = np.empty(N, np.bool_)
-    held_out[_by_class(split.y, np.random.default_rng((seed, 2)))] = rank < np.repeat(taken, sizes)
     split.check_unchanged()
     rest, held = (
         Split(split.X[rows], split.y[rows])
         for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
     )
     return rest, held
+
+
+def draw_stratified(
+    y: NDArray[np.intp], count: int, generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Return which of the rows with labels y (N,) are drawn: `count`, of each class its share.
+
+    A share is a whole number of rows (largest remainder), which may be none of a small class.
+    """
+    sizes = np.unique(y, return_counts=True)[1]
+    taken = _share_out(count, sizes)
+    rank = np.arange(len(y)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # within the class
+    drawn = np.empty(len(y), np.bool_)
+    drawn[_by_class(y, generator)] = rank < np.repeat(taken, sizes)
+    return drawn
 
 
 def fold_weights(

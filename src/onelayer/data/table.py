@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, Split, check_split
 from onelayer.data.npy import Mapped
+from onelayer.data.splitting import draw_stratified
 from onelayer.errors import InputError
 
 ImageShape = tuple[int, int, int]
@@ -48,12 +50,14 @@ class Part:
 class Contents:
     """What a source holds: its parts by split, at least "train", and what it says of them.
 
-    With class names, labels are places among them or the names themselves.
+    With class names, labels are places among them or the names themselves. `files` are those that
+    it was read from, if they are others than the source itself.
     """
 
     parts: Mapping[str, Part]
     class_names: tuple[str, ...] | None = None
     image_shape: ImageShape | None = None
+    files: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -171,8 +175,19 @@ def means_features(name: str) -> bool:
     return any(_ROLE_WORDS.get(word) == "X" for word in name.lower().split("_"))
 
 
-def label_column(names: Sequence[str]) -> int:
-    """Return the place of the column called label, class, target or y, or else of the last."""
+def label_column(source: str, names: Sequence[str], label: str | None = None) -> int:
+    """Return the place of the column `label`; unless told, label, class, target, y or the last.
+
+    Raises
+    ------
+    InputError
+        If there is no column `label`; names `source`.
+    """
+    if label is not None:
+        if label not in names:
+            first = ", ".join(name[:40] for name in names[:5]) + ", …" * (len(names) > 5)
+            raise InputError(f"{source}: no column {label!r}, only {first}")
+        return names.index(label)
     known = known_label_column(names)
     return len(names) - 1 if known is None else known
 
@@ -183,19 +198,6 @@ def known_label_column(names: Sequence[str]) -> int | None:
     return next((lowered.index(name) for name in LABEL_COLUMNS if name in lowered), None)
 
 
-def draw_stratified(
-    y: NDArray[np.intp], fraction: float, generator: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Return which rows (N,) a split of `fraction` takes: from n of a class, n·fraction ± 1.
-
-    Every 1/fraction-th row is taken of all rows, sorted by class and at random within a class.
-    """
-    order = np.lexsort((generator.random(len(y)), y))
-    taken = np.empty(len(y), np.bool_)
-    taken[order] = np.diff(np.floor(np.arange(len(y) + 1) * fraction + 0.5)) > 0
-    return taken
-
-
 def _draw(
     source: str, y: NDArray[np.intp], with_test: bool, seed: int
 ) -> dict[str, NDArray[np.intp]]:
@@ -204,7 +206,7 @@ def _draw(
         raise InputError(f"{source}: {len(y)} samples are too few to split, expected {FEWEST}")
     generator, rest, drawn = np.random.default_rng(seed), np.arange(len(y)), {}
     for split in ("test", "validation") if with_test else ("validation",):
-        mask = draw_stratified(y[rest], FRACTION * len(y) / len(rest), generator)
+        mask = draw_stratified(y[rest], round(FRACTION * len(y)), generator)
         drawn[split], rest = rest[mask], rest[~mask]
     return {"train": rest, **drawn}
 

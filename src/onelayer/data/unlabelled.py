@@ -9,14 +9,14 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.arrow import read_parquet_features
 from onelayer.data.dataset import BLOCK
-from onelayer.data.delimited import read_csv_features
 from onelayer.data.files import check_file
-from onelayer.data.formats import begins, named
-from onelayer.data.images import read_picture
+from onelayer.data.formats.arrow import read_parquet_features
+from onelayer.data.formats.delimited import read_csv_features
+from onelayer.data.formats.images import read_picture
+from onelayer.data.formats.npz import read_npz_features
+from onelayer.data.formats.registry import begins, named
 from onelayer.data.npy import map_npy
-from onelayer.data.npz import read_npz_features
 from onelayer.data.table import unlabelled_rows
 from onelayer.errors import InputError
 

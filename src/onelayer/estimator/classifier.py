@@ -43,7 +43,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     l2, learning_rate, loss, schedule, warmup, momentum, nesterov, init, init_sd
         Of the model: see Hyperparameters.
     batch_size, epochs, order, dtype, evaluate_every, keep, patience
-        Of the training: see Protocol. A batch holds all samples if there are fewer.
+        Of the training: see Protocol.
     scaling
         "standardise", "unit" (8-bit features are divided by 255) or "none".
     class_weight
@@ -151,7 +151,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_weight=self._class_weights(data.train.y),
             threads=self.threads,
             seed=seed,
-            **protocol_of(self, len(data.train)),
+            **protocol_of(self),
         )
         return self._keep(run)
 
@@ -188,7 +188,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             threads=self.threads,
             start=None if first else self.run_,
             seed=seed_of(self) if first else self.run_.protocol["seed"] + 1,
-            **protocol_of(self, len(data.train))
+            **protocol_of(self)
             | {"epochs": 1, "evaluate_every": 0, "keep": "last", "patience": None},
         )
         return self._keep(run)
@@ -258,10 +258,9 @@ def setting_of(classifier: OneLayerClassifier) -> Hyperparameters:
     return Hyperparameters(**{name: getattr(classifier, name) for name in OF_A_MODEL})
 
 
-def protocol_of(classifier: OneLayerClassifier, n_samples: int) -> dict[str, Any]:
-    """Return the fields of Protocol, but for the seed, for so many samples."""
-    fields = {name: getattr(classifier, name) for name in OF_THE_PROTOCOL}
-    return fields | {"batch_size": min(classifier.batch_size, n_samples)}
+def protocol_of(classifier: OneLayerClassifier) -> dict[str, Any]:
+    """Return the fields of Protocol, but for the seed."""
+    return {name: getattr(classifier, name) for name in OF_THE_PROTOCOL}
 
 
 def seed_of(classifier: OneLayerClassifier) -> int:

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metadata_routing import UNUSED, process_routing
 
 from onelayer.data.sample_weights import check_sample_weights
 from onelayer.errors import InputError, unknown_name
@@ -50,6 +52,8 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         "best", or "1se": the simplest setting within one standard error of the best.
     """
 
+    # Requests are those of the classifier, the scorer and the splitter, as in GridSearchCV.
+    __metadata_request__fit = {"sample_weight": UNUSED, "groups": UNUSED}  # noqa: RUF012
     return_train_score = False  # no parameter here; it tells GridSearchCV what to write
 
     def __init__(
@@ -80,7 +84,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         """Search, and train the chosen setting on all of X (N, D) and y (N,) if `refit`.
 
         `sample_weight` (N,) weighs samples in training and in the scores, `groups` (N,) go to the
-        splitter.
+        splitter. With metadata routing they go where they are requested, as in GridSearchCV.
 
         Raises
         ------
@@ -92,8 +96,8 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         reader = clone(self.estimator)
         data = read(reader, X, y)
         labels = reader.classes_[data.train.y]
-        own = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight)
-        check_sample_weights(own, 1, len(labels))
+        in_fit, in_scores, groups = self._route(sample_weight, groups)
+        own = _of_rows(in_fit, len(labels)), _of_rows(in_scores, len(labels))
         splitter = check_cv(self.cv, labels, classifier=True)
         splits = list(splitter.split(data.train.X, labels, groups))
         candidates = list(ParameterGrid(self.param_grid))
@@ -102,7 +106,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         scores, seconds = np.empty((len(models), len(splits))), np.empty(len(models))
         for some in _passes(models):
             begin, first = time.perf_counter(), models[some[0]]
-            weights, held_out = _weights(first.class_weight, labels, splits, own)
+            weights, held_out = _weights(first.class_weight, labels, splits, *own)
             found = cross_validate(
                 data,
                 [setting_of(models[m]) for m in some],
@@ -111,7 +115,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
                 scaling=first.scaling,
                 threads=first.threads,
                 seed=seed_of(first),
-                **protocol_of(first, len(labels)),
+                **protocol_of(first),
             )
             value = -found.loss if self.scoring == "neg_log_loss" else found.accuracy
             scores[some] = value.T
@@ -125,11 +129,23 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         if self.refit:
             begin = time.perf_counter()
             self.best_estimator_ = clone(models[self.best_index_])
-            self.best_estimator_.fit(X, labels, sample_weight=sample_weight)
+            self.best_estimator_.fit(X, labels, sample_weight=in_fit)
             self.refit_time_ = time.perf_counter() - begin
             if hasattr(self.best_estimator_, "feature_names_in_"):
                 self.feature_names_in_ = self.best_estimator_.feature_names_in_
         return self
+
+    def _route(self, sample_weight: Any, groups: Any) -> tuple[Any, Any, Any]:
+        """Return the weights in training, those in the scores, and the groups."""
+        given = {"sample_weight": sample_weight, "groups": groups}
+        given = {name: values for name, values in given.items() if values is not None}
+        if not given or not get_config()["enable_metadata_routing"]:
+            return sample_weight, sample_weight, groups
+        routed = process_routing(self, "fit", **given)
+        weights = (
+            step.get("sample_weight") for step in (routed.estimator.fit, routed.scorer.score)
+        )
+        return *weights, routed.splitter.split.get("groups")
 
     def _check_parameters(self) -> None:
         if not isinstance(self.estimator, OneLayerClassifier):
@@ -197,16 +213,24 @@ def _passes(models: Sequence[OneLayerClassifier]) -> list[list[int]]:
     return list(places.values())
 
 
+def _of_rows(sample_weight: ArrayLike | None, n_samples: int) -> NDArray[Any]:
+    """Return the weights (N,) that were given, or 1 for each row."""
+    weights = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight)
+    check_sample_weights(weights, 1, n_samples)
+    return weights
+
+
 def _weights(
     class_weight: Mapping[Any, float] | str | None,
     labels: NDArray[Any],
     splits: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
-    own: NDArray[Any],
+    in_fit: NDArray[Any],
+    in_scores: NDArray[Any],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return how much each row counts in the training and in the scores of every fold, (R, N)."""
     weights = np.zeros((2, len(splits), len(labels)))
     for r, (train, test) in enumerate(splits):
         by_class = compute_sample_weight(class_weight, labels[train])
-        np.add.at(weights[0, r], train, own[train] * by_class)
-        np.add.at(weights[1, r], test, own[test])
+        np.add.at(weights[0, r], train, in_fit[train] * by_class)
+        np.add.at(weights[1, r], test, in_scores[test])
     return weights[0], weights[1]

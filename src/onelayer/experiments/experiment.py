@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.cache import NoSourceError
 from onelayer.data.catalog import load_dataset
-from onelayer.data.dataset import Dataset
+from onelayer.data.dataset import BLOCK, Dataset
+from onelayer.data.fetching.cache import NoSourceError
 from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import fold_weights, split_off
 from onelayer.errors import InputError
@@ -30,6 +30,7 @@ from onelayer.training.loop import initial_parameters, train
 from onelayer.training.run import Run
 
 STAND_IN = "digits"
+_LARGE = 10.0
 
 
 def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
@@ -55,11 +56,23 @@ def load_splits(spec: DataSpec, source: Path | None = None) -> Dataset:
         validation=None if isinstance(spec.validation, float) else spec.validation,
         test=spec.test,
         source=source,
+        **spec.reading,
     )
     if not isinstance(spec.validation, float):
         return data
     rest, validation = split_off(data.train, spec.validation, spec.split_seed)
     return replace(data, train=rest, validation=validation)
+
+
+def warn_of_scale(spec: DataSpec, data: Dataset) -> str:
+    """Return a sentence if features are far above 1 and not standardised, else nothing."""
+    largest = np.abs(np.asarray(data.train.head(BLOCK).X)).max() / data.full_scale
+    if spec.scaling != "unit" or largest <= _LARGE:
+        return ""
+    return (
+        f"note: features of up to {largest:.3g} are taken as they are; --scaling standardise gives "
+        "each the mean 0 and the deviation 1, which mostly learns far better"
+    )
 
 
 def run_experiment(

@@ -100,12 +100,13 @@ def probe(
     """Train the probes of every feature set and judge them on its test split.
 
     The feature sets, by name, hold the same rows: in every split their labels are the same. Of each
-    the `settings` (by default probe_grid) are trained on `draws` subsets of every fraction of the labels, and once on all,
-    in one pass: rows without a label have the weight 0 (see subset_weights). Each subset's setting
-    is chosen on the validation split, and that one alone sees the test split. The scaling is that
-    of all training rows, labelled or not. With `control` the setting that was chosen with all
-    labels is trained again on the training labels in `draws` random orders. `protocol` are fields
-    of Protocol; the order is shuffled, and measured is at the end alone, unless they say otherwise.
+    the `settings` (by default probe_grid) are trained on `draws` subsets of every fraction of the
+    labels, and once on all, in one pass: rows without a label have the weight 0 (see
+    subset_weights). Each subset's setting is chosen on the validation split, and that one alone
+    sees the test split. The scaling is that of all training rows, labelled or not. With `control`
+    the setting that was chosen with all labels is trained again on the training labels in `draws`
+    random orders. `protocol` are fields of Protocol; the order is shuffled, and measured is at the
+    end alone, unless they say otherwise.
 
     Raises
     ------

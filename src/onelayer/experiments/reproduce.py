@@ -20,7 +20,7 @@ from onelayer.evaluation.test_log import (
     warn_of_second_look,
     write_test_log,
 )
-from onelayer.experiments.experiment import load_data, run_checks, run_experiment
+from onelayer.experiments.experiment import load_data, run_checks, run_experiment, warn_of_scale
 from onelayer.experiments.probe import redraw_probes
 from onelayer.experiments.spec import Spec
 from onelayer.progress import progress_bar
@@ -88,8 +88,9 @@ def _run(
 ) -> Results:
     """Run one experiment and write its results, and the spec, into `folder`."""
     data = load_data(spec.data, source)
-    if data.notice:
-        announce(data.notice)
+    for words in (data.notice, warn_of_scale(spec.data, data)):
+        if words:
+            announce(words)
     results = run_experiment(spec, data, optima=folder / OPTIMA_FILE, **resources)
     results.save(folder)
     save_model_of(results.run, results.selected, folder)

@@ -1,5 +1,6 @@
 """A published experiment as data: what a TOML spec may say."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from onelayer.data.batches import Order
 from onelayer.data.catalog import DEFAULT
 from onelayer.data.scaling import Method as ScalingMethod
-from onelayer.errors import InputError, unknown_name
+from onelayer.errors import InputError, printable, unknown_name
 from onelayer.evaluation.selection import Rule
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.config_file import read_table
@@ -20,6 +21,7 @@ FOLDER = Path(__file__).parent
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
+Side = Annotated[int, Field(ge=1)]
 Parts = str | tuple[str, ...]
 
 
@@ -31,7 +33,8 @@ class DataSpec(_Section):
     """Which parts of which data set, or which folder, are the splits; how features are scaled.
 
     A number as `validation` is split off the training samples, stratified: a share of them below 1,
-    else their count. Which ones is drawn from `split_seed`.
+    else their count. Which ones is drawn from `split_seed`. `resize`, `coarse` and `label` are for
+    the formats that take them: see load_dataset.
     """
 
     dataset: str
@@ -39,7 +42,16 @@ class DataSpec(_Section):
     validation: Parts | Positive = DEFAULT
     test: Parts = DEFAULT
     split_seed: Annotated[int, Field(ge=0)] = 0
+    resize: tuple[Side, Side] | None = None
+    coarse: bool = False
+    label: str | None = None
     scaling: ScalingMethod = "unit"
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The options of load_dataset that are not at their defaults."""
+        options = {"resize": self.resize, "coarse": self.coarse, "label": self.label}
+        return {name: value for name, value in options.items() if value}
 
 
 class TrainingSpec(_Section):
@@ -231,7 +243,8 @@ def spec_of_grid(
         If a value is out of range or a name unknown: names the option.
     """
     settings = [SettingSpec(**vars(setting)) for setting in grid(**values)]
-    name = Path(dataset).resolve().name  # of a folder the last part alone: runs/ comes before it
+    title = printable(Path(dataset).resolve().name)  # the last part alone: runs/ comes before it
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", title).lstrip("._-") or "data"
     with plain_words(DataSpec):
         chosen = DataSpec(dataset=dataset, **data)
     with plain_words(TrainingSpec):
@@ -239,7 +252,7 @@ def spec_of_grid(
     with plain_words(Spec):
         return Spec(
             name=name,
-            title=f"Training on {name}",
+            title=f"Training on {title}",
             data=chosen,
             training=protocol,
             settings=tuple(settings),

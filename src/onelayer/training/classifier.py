@@ -234,12 +234,15 @@ def save_model_of(run: Run, number: int, folder: Path) -> None:
 def load_model(path: str | Path) -> Classifier:
     """Read the model that Classifier.save wrote, of this version or any earlier one.
 
+    Of an output folder it is the model that was chosen.
+
     Raises
     ------
     InputError
         If there is no such file, it is damaged, or it is no model or a later version's.
     """
     path = Path(path)
+    path = path / MODEL_FILE if path.is_dir() else path
     check_file(path)
     arrays, record = _read(path)
     try:

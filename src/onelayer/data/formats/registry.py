@@ -1,21 +1,21 @@
 """The formats that are read, and which of them a path is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onelayer.data.arrow import read_feather, read_parquet
-from onelayer.data.cifar100 import find_cifar100, read_cifar100
-from onelayer.data.delimited import read_csv
-from onelayer.data.files import check_file
-from onelayer.data.folder import read_folder, read_pair, suits_folder
-from onelayer.data.idx import find_idx, read_idx_folder
-from onelayer.data.images import holds_pictures, read_images
-from onelayer.data.npz import read_npz
+from onelayer.data.files import check_file, digests_of
+from onelayer.data.formats.arrow import read_feather, read_parquet
+from onelayer.data.formats.cifar100 import find_cifar100, read_cifar100
+from onelayer.data.formats.delimited import read_csv
+from onelayer.data.formats.folder import read_folder, read_pair, suits_folder
+from onelayer.data.formats.idx import find_idx, read_idx_folder
+from onelayer.data.formats.images import holds_pictures, read_images
+from onelayer.data.formats.npz import read_npz
+from onelayer.data.formats.tensors import read_safetensors
 from onelayer.data.table import Contents, Table, make_table
-from onelayer.data.tensors import read_safetensors
-from onelayer.errors import InputError
+from onelayer.errors import InputError, printable
 
 _MAGIC_BYTES = 8
 
@@ -58,12 +58,12 @@ def begins(magic: bytes) -> Callable[[Path], bool]:
 
 FILES = (
     Format(".npz", begins(b"PK\x03\x04"), read_npz),
-    Format(".parquet", begins(b"PAR1"), read_parquet),
-    Format(".feather or .arrow", begins(b"ARROW1"), read_feather),
+    Format(".parquet", begins(b"PAR1"), read_parquet, ("label",)),
+    Format(".feather or .arrow", begins(b"ARROW1"), read_feather, ("label",)),
     Format(".X.npy beside .y.npy", named(".x.npy"), read_pair),
     Format(".safetensors", named(".safetensors"), read_safetensors),
-    Format(".csv", named(".csv"), read_csv),
-    Format(".tsv", named(".tsv"), read_csv),
+    Format(".csv", named(".csv"), read_csv, ("label",)),
+    Format(".tsv", named(".tsv"), read_csv, ("label",)),
 )
 
 
@@ -82,7 +82,9 @@ def open_table(path: Path, *, seed: int = 0, test: bool = True, **options: Any) 
     for name in options:
         if name not in form.options:
             raise InputError(f"{path}: read as {form.looks}, which takes no option {name!r}")
-    found = make_table(str(path), form.read(path, **options), name=path.resolve().name, seed=seed)
+    contents = form.read(path, **options)
+    found = make_table(str(path), contents, name=printable(path.resolve().name), seed=seed)
+    found = replace(found, digests=digests_of(contents.files or [path], path))
     return found if test else found.without_test()
 
 
@@ -97,6 +99,11 @@ def _find_format(path: Path) -> Format:
     for form in FILES:
         if form.suits(path):
             return form
+    if begins(b"\x1f\x8b")(path):
+        raise InputError(
+            f"{path}: an archive; unpack it first, or if it holds CIFAR-10: "
+            f"onelayer train cifar10 --source {path}"
+        )
     looks = ", ".join(form.looks for form in FILES)
     raise InputError(f"{path}: of no known format; expected {looks}, or a folder")
 

@@ -45,7 +45,9 @@ def read_folder(folder: Path) -> Contents:
             _check_alike(shard, features["train"][0])
     splits = {name: _join(shards) for name, shards in features.items()}
     parts = {name: Part(split.X, split.y, split.files) for name, split in splits.items()}
-    return Contents(parts, _class_names(folder, splits))
+    files = [path for paths in found.values() for X in paths for path in (X, _labels_of(X))]
+    names = _class_names(folder, splits)
+    return Contents(parts, names, files=[*files, *filter(Path.exists, [folder / CLASSES])])
 
 
 def read_pair(path: Path) -> Contents:
@@ -53,7 +55,7 @@ def read_pair(path: Path) -> Contents:
     features = map_npy(path)
     _check_alike(features, features)
     split = _join([features])
-    return Contents({"train": Part(split.X, split.y, split.files)})
+    return Contents({"train": Part(split.X, split.y, split.files)}, files=(path, _labels_of(path)))
 
 
 def _find_features(folder: Path, split: str) -> list[Path]:

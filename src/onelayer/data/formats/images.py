@@ -75,7 +75,7 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
         parts[split] = Part(X, np.array([label for _, label in listed], np.intp))
     if "train" not in parts:
         raise InputError(f"{folder}: no folder train in it, only {', '.join(parts)}")
-    return Contents(parts, tuple(names), shape)
+    return Contents(parts, tuple(names), shape, paths)
 
 
 def read_picture(path: Path, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -118,7 +118,8 @@ def _measure(paths: list[Path], resize: tuple[int, int] | None) -> tuple[int, in
         if resize is None and len(extents) > 1:
             raise InputError(
                 f"{path}: height and width {(picture.height, picture.width)}, unlike {paths[0]}; "
-                "resize=(height, width) makes them equal"
+                f"--resize {picture.height},{picture.width} makes them equal, "
+                f"in Python resize=({picture.height}, {picture.width})"
             )
     H, W = resize or extents.pop()
     C = 1 if grey else 3

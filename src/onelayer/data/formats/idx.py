@@ -58,7 +58,7 @@ def read_idx_folder(folder: Path) -> Contents:
     parts = {}
     for split, (images, labels) in found.items():
         parts[split] = Part(read_idx(images, 3), read_idx(labels, 1))
-    return Contents(parts)
+    return Contents(parts, files=[path for pair in found.values() for path in pair])
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:

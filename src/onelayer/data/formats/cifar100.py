@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data import matlab, pickled
-from onelayer.data.cifar import IMAGE_SHAPE, PIXELS
 from onelayer.data.files import read_file
+from onelayer.data.formats import matlab, pickled
+from onelayer.data.formats.cifar import IMAGE_SHAPE, PIXELS
 from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 
@@ -65,7 +65,8 @@ def read_cifar100(folder: Path, coarse: bool = False) -> Contents:
                 f"{len(names) - 1}"
             )
         parts[split] = Part(X, y)
-    return Contents(parts, names, IMAGE_SHAPE)
+    files = [folder / f"{split}{suffix}" for split in ROWS]
+    return Contents(parts, names, IMAGE_SHAPE, files)
 
 
 def _read_binary(path: Path, rows: int, labels: str) -> tuple[NDArray[np.uint8], list[int]]:

@@ -25,23 +25,24 @@ _LONGEST_LINE = 1 << 24  # characters
 _MISSING = frozenset(("", "?", "NA", "N/A", "null"))
 
 
-def read_csv(path: Path) -> Contents:
+def read_csv(path: Path, label: str | None = None) -> Contents:
     """Read the columns of numbers as features and the column of labels, numbers or strings.
 
-    Labels are in the column called label, class, target or y, or else in the last. An empty cell,
-    ?, NA and null are missing values.
+    Labels are in the column `label`; unless told, in the one called label, class, target or y, or
+    else in the last. An empty cell, ?, NA and null are missing values.
 
     Raises
     ------
     InputError
-        If a line has another number of cells than the first, or a feature is no number; names it.
+        If there is no such column, a line has another number of cells than the first, or a feature
+        is no number; names the row and the column.
     """
     check_file(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
             rows = csv.reader(_lines(path, file), delimiter=delimiter, strict=True)
-            return _read(path, rows)
+            return _read(path, rows, label)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV: {error}") from error
 
@@ -89,18 +90,19 @@ def _lines(source: object, file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _read(path: Path, rows: "Iterator[list[str]]") -> Contents:
+def _read(path: Path, rows: Iterator[list[str]], label_name: str | None) -> Contents:
     names = next(rows, [])
     if len(names) < 2:
         raise InputError(f"{path}: expected a first line with the names of at least two columns")
-    label = label_column(names)
-    named = names[label].strip().lower() in LABEL_COLUMNS
+    label = label_column(str(path), names, label_name)
+    named = label_name is not None or names[label].strip().lower() in LABEL_COLUMNS
     for column, name in enumerate(names, 1):
         if not name.strip() or (_is_number(name) and not named):
             raise InputError(
                 f"{path}: column {column} is called {name[:40]!r}; the first line must name the "
                 "columns, one of them label, and none may be an index"
             )
+    features = [*names[:label], *names[label + 1 :]]
     values, labels, known = array("d"), list[str](), dict[str, str]()
     for row in rows:
         if not row:
@@ -115,7 +117,9 @@ def _read(path: Path, rows: "Iterator[list[str]]") -> Contents:
         try:
             values.extend(list(map(float, row)))
         except ValueError:
-            values.extend([_number(where, cell) for cell in row])
+            cells = zip(features, row, strict=True)
+            numbers = [_number(f"{where}, column {name[:40]!r},", cell) for name, cell in cells]
+            values.extend(numbers)
     X = np.frombuffer(values, np.float64) if labels else np.empty(0)
     return Contents({"train": Part(X.reshape(len(labels), len(names) - 1), labels)})
 

@@ -1,6 +1,8 @@
 """Parquet and Arrow (Feather): columns of numbers, or one column of lists, and a label column."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,10 @@ FindLabel = Callable[[Sequence[str]], int | None]
 _DAMAGE = (OSError, EOFError, ValueError, LookupError, NotImplementedError)
 
 
-def read_parquet(path: Path) -> Contents:
-    """Read the columns of a Parquet file: see `_collect`."""
-    return Contents({"train": Part(*_read_parquet(path, label_column))})
+def read_parquet(path: Path, label: str | None = None) -> Contents:
+    """Read the columns of a Parquet file: see `_collect`. Labels are found as by read_csv."""
+    find_label = partial(label_column, str(path), label=label)
+    return Contents({"train": Part(*_read_parquet(path, find_label))})
 
 
 def read_parquet_features(path: Path) -> NDArray[Any]:
@@ -49,6 +52,7 @@ def _read_parquet(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]
     try:
         with parquet.ParquetFile(path, **options) as file:
             schema = file.schema_arrow
+            _refuse_index(path, schema)
             label = find_label(schema.names)
         texts = [] if label is None else [schema.names[label]]
         # As a dictionary a long text takes its place once, not in every row.
@@ -62,20 +66,21 @@ def _read_parquet(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]
         raise InputError(f"{path}: not a Parquet file, or damaged: {_first(error)}") from error
 
 
-def read_feather(path: Path) -> Contents:
-    """Read the columns of an Arrow IPC file, which is what Feather files are: see `_collect`."""
+def read_feather(path: Path, label: str | None = None) -> Contents:
+    """Read the columns of an Arrow IPC file, which is what Feather files are: see read_parquet."""
     size, pyarrow = check_file(path), _pyarrow()
     from pyarrow import ipc
 
     try:
         alone = ipc.IpcReadOptions(use_threads=False)  # a thread's stack is memory, too
         with pyarrow.memory_map(str(path)) as source, ipc.open_file(source, options=alone) as file:
-            label = label_column(file.schema.names)
-            only_labels = ipc.IpcReadOptions(included_fields=[label], use_threads=False)
+            _refuse_index(path, file.schema)
+            column = label_column(str(path), file.schema.names, label)
+            only_labels = ipc.IpcReadOptions(included_fields=[column], use_threads=False)
             with ipc.open_file(source, options=only_labels) as labels:
                 n = sum(labels.get_batch(i).num_rows for i in range(labels.num_record_batches))
             batches = (file.get_batch(i) for i in range(file.num_record_batches))
-            X, labels = _collect(path, file.schema, batches, n, size, label)
+            X, labels = _collect(path, file.schema, batches, n, size, column)
             return Contents({"train": Part(X, labels)})
     except InputError:
         raise
@@ -95,6 +100,20 @@ def _pyarrow() -> Any:
 
 def _first(error: BaseException) -> str:
     return str(error).partition("\n")[0][:200]
+
+
+def _refuse_index(path: Path, schema: Any) -> None:
+    """Raise InputError if pandas wrote the index of its frame as a column: that is no feature."""
+    try:
+        index = json.loads(schema.metadata[b"pandas"])["index_columns"]
+        names = [name for name in index if isinstance(name, str)]
+    except (LookupError, RecursionError, TypeError, ValueError):  # not of pandas, or not sound
+        return
+    if names:
+        raise InputError(
+            f"{path}: the column {names[0][:40]!r} is the index of a pandas frame; "
+            "frame.reset_index(drop=True) leaves it out"
+        )
 
 
 def _collect(

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data import matlab, pickled
 from onelayer.data.files import read_file
+from onelayer.data.formats import matlab, pickled
 from onelayer.errors import InputError
 
 CLASS_NAMES = (

@@ -1,0 +1,1 @@
+"""Data sets from where they are published: archives, verified, in a cache."""

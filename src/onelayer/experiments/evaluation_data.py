@@ -1,0 +1,66 @@
+"""The samples to evaluate a model on: those of its output folder, in its splits, or any others."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from onelayer.data.catalog import is_path, load_dataset
+from onelayer.data.dataset import Dataset
+from onelayer.errors import InputError
+from onelayer.experiments.experiment import load_data
+from onelayer.experiments.reproduce import SPEC_FILE
+from onelayer.experiments.spec import Spec, load_spec
+from onelayer.training.classifier import Classifier
+
+
+def load_evaluation_data(
+    path: Path,
+    model: Classifier,
+    dataset: str | None,
+    split: str,
+    *,
+    source: Path | None = None,
+    **options: Any,
+) -> Dataset:
+    """Return the data set to evaluate the `model` in `path` on.
+
+    Without `dataset`, or if that is the one it was trained on, it is read and split as the spec in
+    the model's output folder says, so that `split` has the rows that it had in training. Else it is
+    load_dataset(dataset, **options); if that may give other rows than training had, it has a
+    notice.
+
+    Raises
+    ------
+    InputError
+        If there is no spec and no `dataset`, or the files of the spec have changed since.
+    """
+    spec = _find_spec(path)
+    if dataset is None:
+        if spec is None:
+            raise InputError(f"{path}: no {SPEC_FILE} says what it was trained on; name a data set")
+        dataset = spec.data.dataset
+    if spec and _same(dataset, spec.data.dataset) and options in ({}, spec.data.reading):
+        data = load_data(spec.data, source)
+        if model.digests and data.digests != model.digests:
+            raise InputError(
+                f"{spec.data.dataset}: not what the model in {path} was trained on, by the sha256 "
+                "of its files, so its splits are unknown; a copy by another name gets new ones"
+            )
+        return data
+    data = load_dataset(dataset, source=source, **options)
+    if split != "test" and data.name == model.dataset:
+        words = f"these are the {split} samples of {data.name} by default"
+        return replace(data, notice=f"note: {words}; the model may have had others in training")
+    return data
+
+
+def _find_spec(path: Path) -> Spec | None:
+    """Return the spec in the output folder that `path` is, or is in, if there is one."""
+    found = [file for folder in (path, path.parent) if (file := folder / SPEC_FILE).is_file()]
+    return load_spec(str(found[0])) if found else None
+
+
+def _same(one: str, other: str) -> bool:
+    """Return whether two names mean the same data set."""
+    paths = is_path(one) and is_path(other)
+    return one == other or (paths and Path(one).resolve() == Path(other).resolve())

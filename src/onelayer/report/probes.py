@@ -31,7 +31,7 @@ from onelayer.storage import atomic_file
 PAGE, CSV = "probe.html", "probe.csv"
 _CONTROL = ("control, train", "control", "selectivity")
 _LETTERS = 24  # of a feature set's name in a figure
-_UPRIGHT = 40  # letters of all names together that fit under an axis side by side
+_UPRIGHT = 75  # letters of all names together that fit under an axis side by side
 
 
 def write_probes(probing: Probing, folder: Path) -> None:

@@ -8,7 +8,7 @@ ROUNDS ?= 9
 CASES ?= 100000
 SEED ?= 0
 
-.PHONY: run test test-slow test-torch fuzz check docs bench bench-compare clean
+.PHONY: run test test-slow test-torch fuzz check docs example bench bench-compare clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -26,13 +26,18 @@ fuzz: $(READY)  ## 100,000 damaged files of every format: data or one clear erro
 	$(BIN)/python tests/fuzz_readers.py --cases $(CASES) --first $(SEED)
 
 check: $(READY)  ## lint, types, layers
-	$(BIN)/ruff format --check src tests benchmarks docs/conf.py
-	$(BIN)/ruff check src tests benchmarks docs/conf.py
+	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py
+	$(BIN)/ruff check src tests benchmarks examples docs/conf.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 docs: .venv/.docs  ## the site, in docs/_build/html; a broken link or reference fails
 	$(BIN)/sphinx-build -M html docs docs/_build --fail-on-warning --keep-going --fresh-env --quiet
+
+example: .venv/.example  ## probe the layers of a pretrained network, then compare with scikit-learn
+	$(BIN)/python examples/probe_cnn_features/extract.py runs/features
+	$(BIN)/onelayer probe runs/features/*.npz --fractions 0.01,0.1 --control --out runs/probe --force
+	$(BIN)/python examples/probe_cnn_features/compare.py runs/features
 
 bench: .venv/.bench  ## ours against the peers; results in benchmarks/results
 	$(BIN)/python -m benchmarks --models $(MODELS) --rounds $(ROUNDS)
@@ -54,7 +59,7 @@ $(READY): pyproject.toml $(KERNEL)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
-.venv/.torch .venv/.bench .venv/.docs: .venv/.%: $(READY)
+.venv/.torch .venv/.bench .venv/.docs .venv/.example: .venv/.%: $(READY)
 	@echo "installing the extra: $*"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

@@ -64,6 +64,9 @@ def write_here(folder):
     for name in ("cat.png", "photos/boat.jpg"):
         Image.effect_noise((40, 30), 90).convert("RGB").save(folder / name)
     write_folder(folder / "my-folder", make_data(N=60), {"train": (20, 40)})
+    for layer in (1, 2):
+        X, y = np.random.default_rng(layer).random((200, 4 * layer)), np.arange(200) % 2
+        np.savez(folder / f"layer{layer}.npz", X=X, y=y)
     (folder / "mine.csv").write_text(TABLE)
     (folder / "new.csv").write_text("length,width\n1,2\n3,4\n")
     (folder / "mine.txt").write_text("\n".join(f"{n % 7} {n % 5} {n % 2}" for n in range(80)))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from onelayer.estimator.classifier import OneLayerClassifier
     from onelayer.estimator.conversions import C_from_l2, l2_from_alpha, l2_from_C
     from onelayer.estimator.search import OneLayerSearchCV
+    from onelayer.experiments.probe import probe
     from onelayer.model.gradient_check import GradientCheck, check_gradient
     from onelayer.training.classifier import Classifier, load_model, model_of
     from onelayer.training.hyperparameters import Hyperparameters, grid
@@ -37,6 +38,7 @@ _HOMES = {
     "load_model": "training.classifier",
     "load_run": "training.run",
     "model_of": "training.classifier",
+    "probe": "experiments.probe",
     "train": "training.loop",
 }
 
@@ -60,6 +62,7 @@ __all__ = [
     "load_model",
     "load_run",
     "model_of",
+    "probe",
     "train",
 ]
 

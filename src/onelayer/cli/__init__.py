@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onelayer.cli import data, experiments, models, training
+from onelayer.cli import data, experiments, models, probes, training
 from onelayer.errors import InputError, printable
 
 app = typer.Typer(
@@ -77,6 +77,6 @@ def _root(
 
 
 # The order of the help: what is asked for most comes first.
-for commands in (experiments, training, models):
+for commands in (experiments, training, probes, models):
     app.add_typer(commands.app)
 app.add_typer(data.app, name="data")

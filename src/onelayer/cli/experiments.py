@@ -71,7 +71,7 @@ def check(
 
 @app.command(epilog="Example: onelayer report runs/dd2424-a1")
 def report(
-    folder: Annotated[Path, typer.Argument(help="What reproduce or train wrote.")],
+    folder: Annotated[Path, typer.Argument(help="What reproduce, train or probe wrote.")],
     out: Annotated[
         Path | None, typer.Option(help="Draw into this folder (default: where the runs are).")
     ] = None,
@@ -80,8 +80,7 @@ def report(
     """Redraw the tables, the figures and the report of stored runs, without training."""
     from onelayer.experiments.reproduce import redraw
 
-    redraw(folder, out, force=force)
-    typer.echo(f"report: {(out or folder) / 'report.html'}")
+    typer.echo(f"report: {redraw(folder, out, force=force)}")
 
 
 def run_spec(

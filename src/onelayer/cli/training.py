@@ -26,7 +26,8 @@ app = typer.Typer()
 Many = list[str] | None
 
 
-def _of_each_model(text: str) -> Any:
+def of_each_model(text: str) -> Any:
+    """Return an option that takes one value or several, such as 0,0.1."""
     return typer.Option(help=text, rich_help_panel="Of each model, one value or several: 0,0.1")
 
 
@@ -53,24 +54,24 @@ def _take_from_file(context: typer.Context, path: Path | None) -> Path | None:
 @app.command(epilog="Example: onelayer train cifar10 --l2 0,0.1,1 --learning-rate 0.01,0.001")
 def train(
     dataset: Dataset = "cifar10",
-    l2: Annotated[Many, _of_each_model("λ (default: 0).")] = None,
-    learning_rate: Annotated[Many, _of_each_model("η (default: 0.01).")] = None,
+    l2: Annotated[Many, of_each_model("λ (default: 0).")] = None,
+    learning_rate: Annotated[Many, of_each_model("η (default: 0.01).")] = None,
     init_sd: Annotated[
-        Many, _of_each_model("Deviation of the first weights (default: 0.01).")
+        Many, of_each_model("Deviation of the first weights (default: 0.01).")
     ] = None,
-    loss: Annotated[Many, _of_each_model("cross-entropy, hinge or binary-cross-entropy.")] = None,
+    loss: Annotated[Many, of_each_model("cross-entropy, hinge or binary-cross-entropy.")] = None,
     schedule: Annotated[
         Many,
-        _of_each_model(
+        of_each_model(
             "Of η: constant, exponential:FACTOR, step:EPOCHS:FACTOR, cosine or "
             "plateau:EPOCHS:FACTOR."
         ),
     ] = None,
-    warmup: Annotated[Many, _of_each_model("Epochs over which η rises.")] = None,
-    momentum: Annotated[Many, _of_each_model("μ (default: 0).")] = None,
-    nesterov: Annotated[Many, _of_each_model("Nesterov's momentum: no,yes.")] = None,
-    init: Annotated[Many, _of_each_model("normal, xavier or zeros.")] = None,
-    init_seed: Annotated[Many, _of_each_model("Another draw of first weights.")] = None,
+    warmup: Annotated[Many, of_each_model("Epochs over which η rises.")] = None,
+    momentum: Annotated[Many, of_each_model("μ (default: 0).")] = None,
+    nesterov: Annotated[Many, of_each_model("Nesterov's momentum: no,yes.")] = None,
+    init: Annotated[Many, of_each_model("normal, xavier or zeros.")] = None,
+    init_seed: Annotated[Many, of_each_model("Another draw of first weights.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a mini-batch.")] = 100,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 40,
     order: Annotated[
@@ -136,7 +137,9 @@ def train(
     from onelayer.training.hyperparameters import DEFAULTS
 
     given = locals()
-    values = {name: _values(name, given[name], DEFAULTS[name]) for name in DEFAULTS if given[name]}
+    values = {
+        name: read_values(name, given[name], DEFAULTS[name]) for name in DEFAULTS if given[name]
+    }
     data = {"scaling": scaling} | reading(resize, coarse, label)
     data |= {} if validation is None else {"validation": validation}
     training = {name: given[name] for name in TrainingSpec.model_fields if name in given}
@@ -158,7 +161,7 @@ def _show_plan(spec: "Spec", source: Path | None, resources: dict[str, Any]) -> 
     typer.echo(f"time: {plan.seconds:.3g} s of training")
 
 
-def _values(name: str, texts: list[str], default: Any) -> list[Any]:
+def read_values(name: str, texts: list[str], default: Any) -> list[Any]:
     """Read 0,0.1,1 or the option given several times, as values of the default's type."""
     option, kind = name.replace("_", "-"), type(default)
     read = {bool: _yes_or_no}.get(kind, kind)

@@ -1,8 +1,10 @@
-"""Which rows are held out: a validation split, the folds of a cross-validation.
+"""Which rows are held out: a validation split, the folds of a cross-validation, missing labels.
 
-Folds are sample weights: the model of a fold has the weight 0 on the rows that the fold holds out
+Folds and subsets are sample weights: a model has the weight 0 on the rows that it is to do without
 and 1 on the others, so that all folds of all settings are models of one stack.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -128,6 +130,41 @@ def fold_weights_from(fold_of_row: ArrayLike, groups: ArrayLike | None = None) -
     if groups is not None:
         check_no_leak(weights, groups)
     return weights
+
+
+def subset_weights(
+    y: NDArray[np.intp], fractions: Sequence[float], *, draws: int, seed: int
+) -> Weights:
+    """Return the weights (draws, F, N), 0 or 1, of subsets that keep a fraction of each class.
+
+    From n rows of a class a fraction f keeps f·n, rounded. Within a draw the subsets are nested: a
+    larger fraction adds rows to those of a smaller one.
+
+    Raises
+    ------
+    InputError
+        If a fraction is not above 0 and at most 1, or keeps no row of a class; or no draws.
+    """
+    if draws < 1:
+        raise InputError(f"draws {draws}: expected at least 1")
+    for fraction in fractions:
+        if not 0 < fraction <= 1:
+            raise InputError(f"fraction {fraction:g}: expected a share above 0, at most 1")
+    classes, class_of_row, sizes = np.unique(y, return_inverse=True, return_counts=True)
+    kept = np.rint(np.outer(fractions, sizes)).astype(np.intp)  # (F, classes)
+    rarest = sizes.argmin()
+    for fraction, row in zip(fractions, kept, strict=True):
+        if row[rarest] == 0:
+            raise InputError(
+                f"fraction {fraction:g}: keeps none of the {sizes[rarest]} training rows of class "
+                f"{classes[rarest]}; expected more than {0.5 / sizes[rarest]:.3g}"
+            )
+    generator, rank = np.random.default_rng((seed, 5)), np.empty((draws, len(y)), np.intp)
+    for own in rank:  # of every row within its class, in random order
+        own[_by_class(y, generator)] = np.arange(len(y)) - np.repeat(
+            np.cumsum(sizes) - sizes, sizes
+        )
+    return np.asarray(rank[:, None] < kept[:, class_of_row], np.uint8)
 
 
 def check_no_leak(weights: NDArray[np.generic], groups: ArrayLike) -> None:

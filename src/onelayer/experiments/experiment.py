@@ -36,14 +36,7 @@ _LARGE = 10.0
 def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
     """Return the data set of the spec, or its stand-in with a notice that says so."""
     try:
-        data = load_dataset(
-            spec.dataset,
-            train=spec.train,
-            validation=None if isinstance(spec.validation, float) else spec.validation,
-            test=spec.test,
-            source=source,
-            **spec.reading,
-        )
+        return load_splits(spec, source)
     except NoSourceError as error:
         notice = (
             f"STAND-IN DATA: scikit-learn's {STAND_IN} instead of {spec.dataset}, "
@@ -53,6 +46,18 @@ def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
             return replace(load_dataset(STAND_IN), notice=notice)
         except InputError as missing:
             raise NoSourceError(f"{error}; no stand-in either: {missing}") from error
+
+
+def load_splits(spec: DataSpec, source: Path | None = None) -> Dataset:
+    """Return the data set of the spec, with its own validation split or one that is split off."""
+    data = load_dataset(
+        spec.dataset,
+        train=spec.train,
+        validation=None if isinstance(spec.validation, float) else spec.validation,
+        test=spec.test,
+        source=source,
+        **spec.reading,
+    )
     if not isinstance(spec.validation, float):
         return data
     rest, validation = split_off(data.train, spec.validation, spec.split_seed)

@@ -11,6 +11,7 @@ import numpy as np
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.ablation import FILE as ABLATION
 from onelayer.evaluation.ablation import AblationRow, ablation_rows, load_ablation, save_ablation
+from onelayer.evaluation.probing import FILE as PROBES
 from onelayer.evaluation.results import BatchCheck, Results, load_results, save_checks
 from onelayer.evaluation.test_log import FILE as TEST_LOG
 from onelayer.evaluation.test_log import (
@@ -20,6 +21,7 @@ from onelayer.evaluation.test_log import (
     write_test_log,
 )
 from onelayer.experiments.experiment import load_data, run_checks, run_experiment, warn_of_scale
+from onelayer.experiments.probe import redraw_probes
 from onelayer.experiments.spec import Spec
 from onelayer.progress import progress_bar
 from onelayer.report.figures import draw_checks
@@ -166,8 +168,13 @@ def check_gradients(
     return checks
 
 
-def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> None:
-    """Draw the report of the results in `folder` anew, there or with a copy of them in `out`."""
+def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> Path:
+    """Draw the report of the results in `folder` anew, there or with a copy of them in `out`.
+
+    Returns the page. The folder may be that of probes, too.
+    """
+    if (folder / PROBES).is_file():
+        return redraw_probes(folder, out, force=force)
     results, rows, looks = load_results(folder), load_ablation(folder), read_test_log(folder)
     if out is None:
         with output_folder(folder, force=True, add=True) as staging:
@@ -179,3 +186,4 @@ def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> Non
                 if (folder / name).is_file():
                     shutil.copy(folder / name, staging)
             write_report(results, staging, rows, looks)
+    return (out or folder) / "report.html"

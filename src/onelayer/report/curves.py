@@ -19,15 +19,13 @@ from onelayer.report.labels import (
     validated,
     wrapped,
 )
-from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
+from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing, line_look
 from onelayer.training.run import Run
 
 Values = NDArray[np.float64]
 PANELS = 12  # more would not be legible on a page
 _SPLITS = (("train", "training", TRAIN), ("validation", "validation", VALIDATION))
 _TITLE = 90  # letters above panels, side by side
-# Okabe and Ito's colours, but for the yellow, which is too light for a line.
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _WIDE_RANGE = 20  # a curve that spans a larger factor is drawn on a logarithmic axis
 
 
@@ -87,7 +85,7 @@ def draw_excess(run: Run, optimal_costs: Values, models: Sequence[int], told: st
     for number, model in enumerate(shown):
         excess = run.history.train_cost[model] - optimal_costs[model]
         above = np.where(excess > 0, excess, np.nan)
-        colour, style = _LINES[number % len(_LINES)], "-" if number < len(_LINES) else "--"
+        colour, style = line_look(number)
         label = shortened(names[model], 46)
         _plot(ax, run.history.measured, above, colour, style, label=label)
         ends.append(f"{names[model]}: {run.final('train_cost')[model] - optimal_costs[model]:.2e}")

@@ -179,7 +179,7 @@ def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
 
 def _step(run: Run, name: str, low: int, high: int) -> str:
     """Return "At η=0.01, raising λ from 0 to 0.1", with all else that names the setting."""
-    words = setting_words(run)[low]
+    words = setting_words(run.settings)[low]
     fixed = [word for word in words if not word.startswith(f"{_SYMBOLS[name]}=")]
     before, after = (vars(run.settings[model])[name] for model in (low, high))
     return f"At {', '.join(fixed)}, raising {_SYMBOLS[name]} from {before:g} to {after:g}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
 
 MISSING = "–"
@@ -15,7 +16,7 @@ PER_CENT = "\N{NO-BREAK SPACE}%"
 
 def setting_labels(run: Run) -> tuple[str, ...]:
     """Return a short name for each of the M settings; no two are equal."""
-    labels = [", ".join(words) for words in setting_words(run)]
+    labels = [", ".join(words) for words in setting_words(run.settings)]
     twice = {label for label, count in Counter(labels).items() if count > 1}
     return tuple(
         f"{label} (model {number})" if label in twice else label
@@ -23,16 +24,16 @@ def setting_labels(run: Run) -> tuple[str, ...]:
     )
 
 
-def setting_words(run: Run) -> list[list[str]]:
+def setting_words(settings: Sequence[Hyperparameters]) -> list[list[str]]:
     """Return what names each setting: λ, η, and whatever else not all of them have in common."""
-    common = common_words(run)
-    every = [str(setting).split(", ") for setting in run.settings]
+    common = common_words(settings)
+    every = [str(setting).split(", ") for setting in settings]
     return [words[:2] + [word for word in words[2:] if word not in common] for words in every]
 
 
-def common_words(run: Run) -> list[str]:
+def common_words(settings: Sequence[Hyperparameters]) -> list[str]:
     """Return what all settings have that is neither λ, nor η, nor the default."""
-    first, *others = (str(setting).split(", ")[2:] for setting in run.settings)
+    first, *others = (str(setting).split(", ")[2:] for setting in settings)
     return [word for word in first if all(word in words for words in others)]
 
 

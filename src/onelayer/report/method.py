@@ -96,7 +96,7 @@ def _steps(settings: Sequence[Hyperparameters]) -> Iterator[tuple[str, str, str]
 
 def _further(run: Run) -> Iterator[str]:
     """Yield sentences on what the equations do not show."""
-    common = common_words(run)
+    common = common_words(run.settings)
     if common:
         yield f"All settings have in common: {'; '.join(common)}."
     if any(setting.init == "xavier" for setting in run.settings):

@@ -13,6 +13,8 @@ from onelayer.report.blocks import Picture
 
 # Okabe and Ito's colours, told apart by the colour-blind: blue and vermilion.
 TRAIN, VALIDATION, MARK, MUTED = "#0072B2", "#D55E00", "#D55E00", "#595959"
+# Of many lines, without their yellow, which is too light for one.
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 WIDTH = 7.2  # inches, of a figure as wide as the page
 _MILLIMETRES = 170 / WIDTH  # a figure of that width fills the column of an A4 page
 LOOK = {
@@ -45,6 +47,12 @@ class Drawing:
     figure: Figure
     caption: str
     alt: str
+
+
+def line_look(number: int) -> tuple[str, str]:
+    """Return colour and style of the line `number`; 28 can be told apart."""
+    styles = ("-", "--", ":", "-.")
+    return LINES[number % len(LINES)], styles[number // len(LINES) % len(styles)]
 
 
 @contextmanager

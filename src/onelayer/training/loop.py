@@ -28,7 +28,7 @@ def train(
     data: Dataset,
     settings: Sequence[Hyperparameters],
     *,
-    scaling: str = "unit",
+    scaling: str | Scaling = "unit",
     sample_weights: NDArray[Any] | None = None,
     class_weight: str | Mapping[str, float] | Sequence[float] | None = None,
     threads: int | None = None,
@@ -44,6 +44,7 @@ def train(
     epochs, order, seed and so on. The outcome of a model does not depend on its neighbours in the
     stack: everything random is drawn from the seed alone.
 
+    `scaling` is a method of fit_scaling, or what it returned.
     `sample_weights` (N,) or (M, N) weigh the training samples, `class_weight` their classes
     ("balanced", or a number for each class): the loss of a batch is then Σ w l / Σ w, and so are
     the curves of the training split. `threads` defaults to all cores, `engine` to the fastest that
@@ -73,10 +74,12 @@ def train(
         len(settings), data.n_classes, data.n_features, shared.batch_size, memory
     )
     begin = time.perf_counter()
-    if start is None:
-        scale = fit_scaling(scaling, data, _common(weights, scaling))
-    else:
+    if start is not None:
         scale = start.scaling
+    elif isinstance(scaling, Scaling):
+        scale = scaling
+    else:
+        scale = fit_scaling(scaling, data, _common(weights, scaling))
     with threadpool_limits(threads):
         trained = []
         for models in stacks:

@@ -1,0 +1,322 @@
+"""Linear probes: what one layer can read from several feature sets over the same rows."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.catalog import DEFAULT, is_path
+from onelayer.data.dataset import SPLIT_NAMES, Dataset
+from onelayer.data.scaling import Scaling, fit_scaling
+from onelayer.data.splitting import subset_weights
+from onelayer.errors import InputError
+from onelayer.evaluation.model_evaluation import evaluate_model
+from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing, load_probing
+from onelayer.evaluation.selection import select, simplicity
+from onelayer.evaluation.test_log import (
+    TestEvaluation,
+    read_test_log,
+    warn_of_second_look,
+    write_test_log,
+)
+from onelayer.experiments.complaints import plain_words
+from onelayer.experiments.experiment import load_splits
+from onelayer.experiments.spec import DataSpec
+from onelayer.progress import progress_bar
+from onelayer.report.probes import PAGE, write_probes
+from onelayer.storage import output_folder
+from onelayer.training.classifier import model_of
+from onelayer.training.hyperparameters import Hyperparameters, grid
+from onelayer.training.loop import make_protocol, train
+from onelayer.training.plan import MEMORY
+from onelayer.training.provenance import provenance
+from onelayer.training.run import Run
+
+# Standardised features need no wider grid; falling rates with momentum end near the least cost.
+L2, LEARNING_RATE = (0.0, 0.001, 0.01, 0.1, 1.0), (0.1, 0.01, 0.001)
+
+
+def probe_grid(
+    l2: Sequence[float] = L2, learning_rate: Sequence[float] = LEARNING_RATE
+) -> list[Hyperparameters]:
+    """Return the settings of a probe: each λ with each η, which falls as a cosine; momentum 0.9."""
+    return grid(l2=l2, learning_rate=learning_rate, schedule=["cosine"], momentum=[0.9])
+
+
+def load_feature_sets(
+    sources: Sequence[str], validation: float | None = None
+) -> dict[str, Dataset]:
+    """Return the data set of each path or name, by a short name of its own.
+
+    `validation` is split off the training samples of each: a share below 1, or their number.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or two are the same.
+    """
+    names = name_sources(sources)
+    part = DEFAULT if validation is None else float(validation)
+    with plain_words(DataSpec):
+        specs = [DataSpec(dataset=source, validation=part) for source in sources]
+    return {name: load_splits(spec) for name, spec in zip(names, specs, strict=True)}
+
+
+def name_sources(sources: Sequence[str]) -> list[str]:
+    """Return the stem of each path, or as many of its folders as tell all of them apart.
+
+    Raises
+    ------
+    InputError
+        If two are the same.
+    """
+    paths = [Path(source).resolve() if is_path(source) else Path(source) for source in sources]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise InputError(f"{sources[number]}: given twice; expected each feature set once")
+    names, depth = [path.stem if path.is_file() else path.name for path in paths], 0
+    while len(set(names)) < len(names):
+        depth += 1
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+    return names
+
+
+def probe(
+    feature_sets: Mapping[str, Dataset],
+    settings: Sequence[Hyperparameters] | None = None,
+    *,
+    fractions: Sequence[float] = (1.0,),
+    draws: int = 5,
+    control: bool = False,
+    scaling: str = "standardise",
+    threads: int | None = None,
+    memory: int = MEMORY,
+    **protocol: Any,
+) -> Probing:
+    """Train the probes of every feature set and judge them on its test split.
+
+    The feature sets, by name, hold the same rows: in every split their labels are the same. Of each
+    the `settings` (by default probe_grid) are trained on `draws` subsets of every fraction of the
+    labels, and once on all, in one pass: rows without a label have the weight 0 (see
+    subset_weights). Each subset's setting is chosen on the validation split, and that one alone
+    sees the test split. The scaling is that of all training rows, labelled or not. With `control`
+    the setting that was chosen with all labels is trained again on the training labels in `draws`
+    random orders. `protocol` are fields of Protocol; the order is shuffled, and measured is at the
+    end alone, unless they say otherwise.
+
+    Raises
+    ------
+    InputError
+        If there are no feature sets, their labels differ (names the first row), one has no
+        validation or test split, a fraction keeps no row of a class, every setting diverged, or as
+        train does.
+    """
+    settings = probe_grid() if settings is None else settings
+    shared = make_protocol({"order": "shuffled", "evaluate_every": 0, **protocol})
+    check_same_rows(feature_sets)
+    first = next(iter(feature_sets.values()))
+    subsets = _draw_subsets(first.train.y, sorted({*fractions, 1.0}), draws, shared.seed)
+    fields = asdict(shared) | {"threads": threads, "memory": memory}
+    probed = tuple(
+        _probe_features(name, data, settings, subsets, draws if control else 0, scaling, fields)
+        for name, data in feature_sets.items()
+    )
+    samples = {name: len(split) for name, split in first.splits.items()}
+    digests = {name: dict(data.digests) for name, data in feature_sets.items()}
+    return Probing(
+        feature_sets=probed,
+        class_names=first.class_names,
+        samples=samples,
+        majority=_majority(first),
+        scaling=scaling,
+        grid=tuple(settings),
+        protocol=asdict(shared),
+        provenance=provenance() | {"digests": digests},
+    )
+
+
+def probe_sources(
+    sources: Sequence[str],
+    out: Path,
+    settings: Sequence[Hyperparameters],
+    *,
+    validation: float | None = None,
+    force: bool = False,
+    announce: Callable[[str], None] = print,
+    **options: Any,
+) -> Probing:
+    """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
+
+    `options` are those of probe; `out` gets all of it or, on any error, nothing. A further look at
+    the test split in the same folder is told to `announce`.
+
+    Raises
+    ------
+    InputError
+        If `out` exists and `force` is not given; as load_feature_sets and probe do.
+    """
+    looks = read_test_log(out)
+    with output_folder(out, force=force) as staging:
+        probing = probe(load_feature_sets(sources, validation), settings, **options)
+        tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
+        looks.append(TestEvaluation.now(len(tested), max(tested)))
+        if len(looks) > 1:
+            announce(warn_of_second_look(looks))
+        _write(probing, looks, staging)
+    return probing
+
+
+def redraw_probes(folder: Path, out: Path | None = None, *, force: bool = False) -> Path:
+    """Draw stored probes anew, there or with a copy of them in `out`; return the page."""
+    probing, looks, here = load_probing(folder), read_test_log(folder), out is None
+    with output_folder(out or folder, force=force or here, add=here) as staging:
+        _write(probing, looks, staging)
+    return (out or folder) / PAGE
+
+
+def _write(probing: Probing, looks: Sequence[TestEvaluation], folder: Path) -> None:
+    probing.save(folder)
+    write_test_log(folder, looks)
+    with progress_bar("drawing the page", None):
+        write_probes(probing, folder)
+
+
+def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
+    """Raise InputError unless all have the same labels in every split, one to choose and to test.
+
+    Labels are compared by the names of their classes.
+    """
+    if not feature_sets:
+        raise InputError("no feature sets to probe; give at least one")
+    (first, reference), *others = feature_sets.items()
+    for name, why in (("validation", "to choose a setting on"), ("test", "to judge it on")):
+        if name not in reference.splits:
+            raise InputError(f"{first}: has no {name} split {why}")
+    for other, data in others:
+        both = f"{first} and {other} are not of the same rows"
+        for split in SPLIT_NAMES:
+            expected, found = (_labels(one, split) for one in (reference, data))
+            if len(expected) != len(found):
+                raise InputError(f"{both}: {len(expected)} and {len(found)} in the {split} split")
+            differ = np.flatnonzero(expected != found)
+            if differ.size:
+                row = differ[0]
+                raise InputError(
+                    f"{both}: row {row} of the {split} split is of class {expected[row]} in one "
+                    f"and {found[row]} in the other"
+                )
+
+
+def _labels(data: Dataset, split: str) -> NDArray[np.str_]:
+    """Return the class name of every row of a split, none if there is no such split."""
+    y = data.splits[split].y if split in data.splits else np.empty(0, np.intp)
+    return np.array(data.class_names)[y]
+
+
+def _majority(data: Dataset) -> float:
+    """Return the share of test rows that are of the most frequent training class."""
+    frequent = np.bincount(data.train.y).argmax()
+    return float((data.splits["test"].y == frequent).mean())
+
+
+def _draw_subsets(
+    y: NDArray[np.intp], fractions: Sequence[float], draws: int, seed: int
+) -> dict[float, NDArray[np.uint8]]:
+    """Return the weights (R, N) of each fraction's subsets; all labels are drawn once."""
+    weights = subset_weights(y, fractions, draws=draws, seed=seed)
+    return {
+        fraction: weights[: draws if fraction < 1 else 1, place]
+        for place, fraction in enumerate(fractions)
+    }
+
+
+def _probe_features(
+    name: str,
+    data: Dataset,
+    settings: Sequence[Hyperparameters],
+    subsets: Mapping[float, NDArray[np.uint8]],
+    shuffles: int,
+    scaling: str,
+    fields: Mapping[str, Any],
+) -> FeatureSet:
+    M, scale, labelled = len(settings), fit_scaling(scaling, data), [*subsets.values()]
+    R = sum(map(len, labelled))
+    weights = np.repeat(np.concatenate(labelled), M, axis=0) if R > 1 else None
+    run = _train(name, data, list(settings) * R, scale, fields, weights)
+    probes = [_judge(run, _choose(name, run, range(M * r, M * (r + 1))), data) for r in range(R)]
+    draws = iter(probes)
+    by_labels = tuple(
+        Labelled(fraction, int(own[0].sum()), tuple(itertools.islice(draws, len(own))))
+        for fraction, own in subsets.items()
+    )
+    control = None
+    if shuffles:
+        control = _train_controls(name, data, probes[-1].setting, scale, shuffles, fields)
+    return FeatureSet(name, data.n_features, by_labels, control)
+
+
+def _train(
+    title: str,
+    data: Dataset,
+    settings: list[Hyperparameters],
+    scale: Scaling,
+    fields: Mapping[str, Any],
+    weights: NDArray[np.uint8] | None = None,
+) -> Run:
+    with progress_bar(f"{title}: epoch", fields["epochs"]) as update:
+        return train(
+            data,
+            settings,
+            scaling=scale,
+            sample_weights=weights,
+            on_epoch=lambda epoch, *_: update(epoch, ""),
+            **fields,
+        )
+
+
+def _choose(name: str, run: Run, models: range) -> int:
+    """Return the one of `models` that is best on the validation split."""
+    own = slice(models.start, models.stop)
+    sound = [not place for place in run.stopped[own]]
+    if not any(sound):
+        raise InputError(
+            f"{name}: every setting was no longer finite, the first in {run.stopped[own][0]}; "
+            "expected smaller learning rates or --scaling standardise"
+        )
+    accuracies = np.where(sound, run.final("validation_accuracy")[own], np.nan)
+    keys = [simplicity(setting) for setting in run.settings[own]]
+    return models[select(accuracies[None], keys, samples=run.protocol["validation_samples"]).chosen]
+
+
+def _judge(run: Run, model: int, data: Dataset) -> Probe:
+    return Probe(
+        run.settings[model],
+        train=float(run.final("train_accuracy")[model]),
+        validation=float(run.final("validation_accuracy")[model]),
+        test=evaluate_model(model_of(run, model), data).accuracy,
+    )
+
+
+def _train_controls(
+    name: str,
+    data: Dataset,
+    setting: Hyperparameters,
+    scale: Scaling,
+    draws: int,
+    fields: Mapping[str, Any],
+) -> Labelled:
+    """Return what the setting makes of training labels in `draws` random orders."""
+    generator, probes = np.random.default_rng((fields["seed"], 6)), []
+    for number in range(1, draws + 1):
+        labels = generator.permutation(data.train.y)
+        shuffled = replace(data, train=replace(data.train, y=labels))
+        title = f"{name}, shuffled labels {number} of {draws}"
+        model = model_of(_train(title, shuffled, [setting], scale, fields))
+        accuracies = (evaluate_model(model, shuffled, split).accuracy for split in SPLIT_NAMES)
+        on_train, on_validation, on_test = accuracies
+        probes.append(Probe(setting, on_train, on_validation, on_test))
+    return Labelled(1.0, len(data.train), tuple(probes))

@@ -1,0 +1,290 @@
+"""Linear probes as figures, a table for other programs, and a page."""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+
+from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
+from onelayer.report import style
+from onelayer.report.blocks import Bullets, Paragraph, Picture, Report, Section, Table
+from onelayer.report.labels import (
+    MISSING,
+    PER_CENT,
+    common_words,
+    count_of,
+    decimals,
+    listing,
+    setting_words,
+    shortened,
+    signed,
+)
+from onelayer.report.page import render_html
+from onelayer.storage import atomic_file
+
+PAGE, CSV = "probe.html", "probe.csv"
+_CONTROL = ("control, train", "control", "selectivity")
+_LETTERS = 24  # of a feature set's name in a figure
+_UPRIGHT = 75  # letters of all names together that fit under an axis side by side
+
+
+def write_probes(probing: Probing, folder: Path) -> None:
+    """Write probe.csv, figures/ and probe.html into an existing folder.
+
+    The same results give the same bytes.
+    """
+    _write_csv(probing, folder / CSV)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    with style.look():
+        pictures = [style.save(drawing, folder / "figures") for drawing in _draw(probing)]
+    page = render_html(_compose(probing, pictures))
+    (folder / PAGE).write_text(page, "utf-8", newline="\n")
+
+
+def probe_columns(probing: Probing) -> dict[str, list[str]]:
+    """Return the table as it is shown, a row for each feature set and number of labels.
+
+    Columns without any figure are left out.
+    """
+    columns: dict[str, list[str]] = {}
+    for features, labelled in probing.rows():
+        for name, cell in _cells(probing, features, labelled).items():
+            columns.setdefault(name, []).append(cell)
+    return {name: cells for name, cells in columns.items() if set(cells) != {MISSING}}
+
+
+def _cells(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[str, str]:
+    draws, spread = labelled.draws, labelled.test
+    words = setting_words(probing.grid)
+    labels = dict(zip(probing.grid, map(", ".join, words), strict=True))
+    alone = len(draws) == 1
+    control = features.control if labelled is features.by_labels[-1] else None
+    selectivity = features.selectivity if control else None
+    low, high = probing.interval(draws[0].test)
+    return {
+        "features": features.name,
+        "D": f"{features.n_features:,}",
+        "labels": f"{labelled.labels:,}",
+        "setting": labels[draws[0].setting] if alone else count_of(len(draws), "draw"),
+        "train": f"{labelled.train:.4f}",
+        "validation": f"{labelled.validation:.4f}",
+        "test": f"{spread.mean[0]:.4f}",
+        "sd": decimals(float(spread.sd[0])),
+        f"95{PER_CENT} interval": f"{low:.4f}–{high:.4f}" if alone else MISSING,
+        "control, train": f"{control.train:.4f}" if control else MISSING,
+        "control": f"{control.test.mean[0]:.4f}" if control else MISSING,
+        "selectivity": MISSING if selectivity is None else signed(selectivity),
+    }
+
+
+def _write_csv(probing: Probing, path: Path) -> None:
+    """Write a line for each feature set and fraction; what is not known is empty."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for number, (features, labelled) in enumerate(probing.rows()):
+            record = _record(probing, features, labelled)
+            if number == 0:
+                writer.writerow(record)
+            writer.writerow(
+                "" if isinstance(value, float) and math.isnan(value) else value
+                for value in record.values()
+            )
+
+
+def _record(
+    probing: Probing, features: FeatureSet, labelled: Labelled
+) -> dict[str, str | float | None]:
+    draws, spread = labelled.draws, labelled.test
+    setting = draws[0].setting if len(draws) == 1 else None
+    low, high = probing.interval(draws[0].test) if setting else (None, None)
+    control = features.control if labelled is features.by_labels[-1] else None
+    return {
+        "features": features.name,
+        "n_features": features.n_features,
+        "fraction": labelled.fraction,
+        "labels": labelled.labels,
+        "draws": len(draws),
+        "l2": None if setting is None else float(setting.l2),
+        "learning_rate": None if setting is None else setting.learning_rate,
+        "train_accuracy": labelled.train,
+        "validation_accuracy": labelled.validation,
+        "test_accuracy": float(spread.mean[0]),
+        "test_sd": float(spread.sd[0]),
+        "test_low": low,
+        "test_high": high,
+        "control_train_accuracy": None if control is None else control.train,
+        "control_test_accuracy": None if control is None else float(control.test.mean[0]),
+        "control_test_sd": None if control is None else float(control.test.sd[0]),
+        "selectivity": features.selectivity if control else None,
+    }
+
+
+def _draw(probing: Probing) -> Iterator[style.Drawing]:
+    yield draw_by_features(probing)
+    if len(probing.feature_sets[0].by_labels) > 1:
+        yield draw_by_labels(probing)
+
+
+def draw_by_features(probing: Probing) -> style.Drawing:
+    """Draw the test accuracy of every feature set, in their order, and that of its control."""
+    sets = probing.feature_sets
+    names = [shortened(features.name, _LETTERS) for features in sets]
+    figure = Figure(figsize=(style.WIDTH, 3.4), layout="constrained")
+    ax = figure.subplots()
+    tests = [features.probe.test for features in sets]
+    bounds = np.array([probing.interval(accuracy) for accuracy in tests]).T
+    _plot_points(ax, tests, np.abs(bounds - tests), style.TRAIN, "o-", "probe")
+    controls = [features.control.test for features in sets if features.control]
+    if controls:
+        means, sds = zip(*((float(c.mean[0]), float(c.sd[0])) for c in controls), strict=True)
+        _plot_points(ax, means, np.nan_to_num(sds), style.MARK, "s--", "shuffled labels")
+    ax.axhline(
+        probing.majority, color=style.MUTED, linewidth=1, linestyle=":", label="most frequent class"
+    )
+    ax.set_xticks(range(len(sets)), names, parse_math=False)
+    if sum(map(len, names)) > _UPRIGHT:
+        ax.tick_params(axis="x", rotation=40)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    ax.set_xlim(-0.5, len(sets) - 0.5)
+    ax.set_ylim(bottom=0)
+    ax.grid(axis="x", visible=False)
+    ax.set_ylabel("test accuracy")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    told = ""
+    if controls:
+        shuffles = count_of(controls[0].repeats, "time")
+        told = f" Dashed: trained on labels shuffled {shuffles}, mean and standard deviation."
+    caption = (
+        f"Test accuracy of the probe of each feature set, trained with all "
+        f"{sets[0].by_labels[-1].labels:,} labels, with Wilson's 95{PER_CENT} interval.{told} "
+        "Dotted: the share of the most frequent training class."
+    )
+    ends = listing([f"{f.name}: {f.probe.test:.4f}" for f in sets])
+    return style.Drawing("accuracy_by_features", figure, caption, f"Test accuracy. {ends}.")
+
+
+def _plot_points(
+    ax: Axes,
+    accuracies: Sequence[float],
+    errors: NDArray[np.float64],
+    colour: str,
+    form: str,
+    label: str,
+) -> None:
+    ax.errorbar(
+        range(len(accuracies)),
+        accuracies,
+        yerr=errors,
+        fmt=form,
+        color=colour,
+        markersize=4,
+        capsize=3,
+        label=label,
+    )
+
+
+def draw_by_labels(probing: Probing) -> style.Drawing:
+    """Draw the test accuracy of every feature set against the number of labels."""
+    sets = probing.feature_sets
+    figure = Figure(figsize=(style.WIDTH, max(3.4, 0.8 + 0.19 * len(sets))), layout="constrained")
+    ax = figure.subplots()
+    for number, features in enumerate(sets):
+        colour, line = style.line_look(number)
+        labels = [labelled.labels for labelled in features.by_labels]
+        mean = np.array([labelled.test.mean[0] for labelled in features.by_labels])
+        sd = np.nan_to_num([labelled.test.sd[0] for labelled in features.by_labels])
+        ax.plot(labels, mean, line, color=colour, marker="o", markersize=3.5)
+        ax.fill_between(labels, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+        ax.lines[-1].set_label(shortened(features.name, _LETTERS))
+    ax.set_xscale("log")
+    ax.set_xticks(labels, [f"{count:,}" for count in labels])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("labelled training rows")
+    ax.set_ylabel("test accuracy")
+    figure.legend(loc="outside right upper", frameon=False)
+    draws = len(sets[0].by_labels[0].draws)
+    caption = (
+        f"Test accuracy against the number of labels: mean of {count_of(draws, 'draw')} of which "
+        "rows have one, the band a standard deviation to either side; all labels are a single draw."
+    )
+    ends = listing(
+        [
+            f"{features.name}: {features.by_labels[0].test.mean[0]:.4f} with "
+            f"{labels[0]:,} labels, {features.probe.test:.4f} with {labels[-1]:,}"
+            for features in sets
+        ]
+    )
+    return style.Drawing(
+        "accuracy_by_labels", figure, caption, f"Test accuracy by number of labels. {ends}."
+    )
+
+
+def _compose(probing: Probing, pictures: list[Picture]) -> Report:
+    sets, columns = probing.feature_sets, probe_columns(probing)
+    best = max(sets, key=lambda features: features.probe.test)
+    low, high = probing.interval(best.probe.test)
+    outcome = (
+        f"With all labels, {best.name} is right on {100 * best.probe.test:.2f}{PER_CENT} of the "
+        f"{count_of(probing.samples['test'], 'test sample')} (95{PER_CENT} Wilson interval "
+        f"{100 * low:.2f} to {100 * high:.2f}{PER_CENT}), the most of "
+        f"{count_of(len(sets), 'feature set')}. The most frequent training class alone would be "
+        f"right on {100 * probing.majority:.2f}{PER_CENT}."
+    )
+    strong = list(probing.rows()).index((best, best.by_labels[-1]))
+    accuracies = {name: cells for name, cells in columns.items() if name not in _CONTROL}
+    tables = [_table("Each feature set and number of labels.", accuracies, strong)]
+    if sets[0].control:
+        names = ("features", "setting", "train", "test", *_CONTROL)
+        every = len(sets[0].by_labels)
+        controls = {name: columns[name][every - 1 :: every] for name in names}
+        tables.append(_table("Each feature set with all labels, against shuffled ones.", controls))
+    versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
+    return Report(
+        title=f"Linear probes of {count_of(len(sets), 'feature set')}",
+        source=versions,
+        notice="",
+        sections=(
+            Section("Outcome", (Paragraph(outcome, "summary"), *pictures, *tables)),
+            Section("Method", (Bullets(tuple(_tell_method(probing))),)),
+        ),
+    )
+
+
+def _table(caption: str, columns: dict[str, list[str]], strong: int | None = None) -> Table:
+    return Table(caption, tuple(columns), tuple(zip(*columns.values(), strict=True)), strong=strong)
+
+
+def _tell_method(probing: Probing) -> Iterator[str]:
+    protocol, samples, sets = probing.protocol, probing.samples, probing.feature_sets
+    also = "".join(f", {word}" for word in common_words(probing.grid))
+    yield (
+        f"A probe is one layer, trained on {samples['train']:,} rows for "
+        f"{count_of(protocol['epochs'], 'epoch')} with mini-batches of "
+        f"{protocol['batch_size']:,}{also}. Scaling of the features: {probing.scaling}, estimated "
+        "on all training rows."
+    )
+    yield (
+        f"The best of {count_of(len(probing.grid), 'setting')} on {samples['validation']:,} "
+        "validation rows was chosen for each probe, and that one alone saw the "
+        f"{samples['test']:,} test rows."
+    )
+    if len(sets[0].by_labels) > 1:
+        yield (
+            "Fewer labels: each class keeps the same share of its training rows, those of a "
+            "smaller share are among those of a larger one, and all feature sets have the same. "
+            f"Choosing still takes the labels of all {samples['validation']:,} validation rows."
+        )
+    if sets[0].control:
+        yield (
+            f"control: the same setting trained on the training labels shuffled, mean of "
+            f"{count_of(len(sets[0].control.draws), 'shuffle')}. On the test split it is right by "
+            "chance alone; on its own training rows (control, train) it shows how much the probe "
+            "can learn by heart. selectivity: test accuracy less the control's."
+        )

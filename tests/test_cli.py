@@ -35,6 +35,12 @@ def test_train_makes_a_grid_and_tells_where_the_report_is(tmp_path, capsys):
     ]  # fmt: skip
 
 
+def test_a_plan_counts_the_folds(capsys):
+    status, out, _ = call(capsys, "train", "digits", "--l2", "0,1", "--folds", "5", "--plan")
+    assert status == 0
+    assert out.startswith("stacks: 1 of 2 models, 1 of 10 models\nmemory: ")
+
+
 def test_a_plan_trains_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     status, out, _ = call(capsys, "train", "digits", "--l2", "0,1", "--plan")
@@ -118,6 +124,8 @@ def test_data_info_counts_the_classes(capsys):
         ([*SHORT, "--scaling", "unti"], "unknown scaling 'unti'; did you mean 'unit'"),
         ([*SHORT, "--threads", "0"], "--threads"),
         ([*SHORT, "--memory", "1e-7"], "memory of 100 bytes: one model needs"),
+        ([*SHORT, "--memory", "nan"], "--memory: found nan; expected GB above 0"),
+        ([*SHORT, "--memory", "-3"], "--memory: found -3; expected GB above 0"),
         ([*SHORT, "--epoch"], "--epoch"),
         ([*SHORT, "--config", "no.toml"], "no.toml: no such file"),
         ([*SHORT, "--track", "tensorbord:x"], "unknown tracker 'tensorbord'; did you mean 'tenso"),

@@ -91,7 +91,7 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_the_defaults(
         ("l2 = { a = 1 }", "mine.toml: l2: found {'a': 1}; expected a text, a number, true"),
         ("l2 = [[1]]", "mine.toml: l2: found [1]; expected a text, a number, true"),
         ('l2 = ["a"]', "--l2: found 'a'; expected like 0,0.1"),
-        ("l2 = []", "--l2: found ''; expected like 0,0.1"),
+        ("l2 = []", "mine.toml: l2: found an empty list; expected a value"),
         ('order = "shufled"', "unknown order 'shufled'; did you mean 'shuffled'?"),
         ("init-sd = 1\ninit_sd = 2", "mine.toml: init-sd is given twice, with - and with _"),
         ("epochs =", "mine.toml: not a TOML file: Invalid value (at "),

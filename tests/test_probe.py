@@ -119,6 +119,12 @@ def test_subsets_are_nested_and_keep_the_same_share_of_every_class(y, fractions,
         assert (kept >= 1).all()
 
 
+def test_a_class_that_would_have_no_row_is_told_by_its_name():
+    y = np.array([0, 0, 0, 1])
+    with pytest.raises(InputError, match="none of the 1 training rows of class pear; expected"):
+        subset_weights(y, [0.1], draws=1, seed=0, class_names=("apple", "pear"))
+
+
 def test_more_draws_begin_with_the_fewer_ones():
     y = np.arange(40) % 4
     few, many = (subset_weights(y, [0.3], draws=draws, seed=1) for draws in (2, 5))
@@ -303,7 +309,10 @@ def write_bad(name):
         (["--fractions", "0"], "fraction 0: expected a share above 0, at most 1"),
         (["--fractions", "1.5"], "fraction 1.5: expected a share above 0, at most 1"),
         (["--fractions", "nan"], "fraction nan: expected"),
-        (["--fractions", "0.001"], "fraction 0.001: keeps none of the 100 training rows of class"),
+        (["--fractions", "0.001"], "keeps none of the 100 training rows of class"),
+        (["--epochs", "10000000"], "--epochs"),
+        (["--memory", "inf"], "--memory: found inf; expected GB above 0"),
+        (["--resize", "8"], "--resize: found '8'; expected HEIGHT,WIDTH"),
         (["--fractions", "few"], "--fractions: found 'few'; expected like 0,0.1"),
         (["--validation", "0"], "validation"),
         (["--scaling", "wrong"], "unknown scaling 'wrong'"),

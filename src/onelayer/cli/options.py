@@ -33,6 +33,14 @@ Number = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights and orders.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: all cores).")]
+Memory = Annotated[float, typer.Option(help="GB that a stack may take while training.")]
+
+
+def memory_bytes(gigabytes: float) -> int:
+    """Return what --memory stands for."""
+    if not 0 < gigabytes <= 1e6:  # nor NaN
+        raise InputError(f"--memory: found {gigabytes:g}; expected GB above 0, up to 1e+06")
+    return int(gigabytes * 1e9)
 
 
 def reading(resize: str | None, coarse: bool, label: str | None) -> dict[str, Any]:

@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-from onelayer.cli.options import Force, Out, Threads
+from onelayer.cli.options import (
+    Coarse,
+    Force,
+    Label,
+    Memory,
+    Out,
+    Resize,
+    Threads,
+    memory_bytes,
+    reading,
+)
 from onelayer.cli.training import Many, of_each_model, read_values
 
 app = typer.Typer()
@@ -21,21 +31,29 @@ def probe(
         Many, typer.Option(help="Shares of the training labels, beside all: 0.01,0.1.")
     ] = None,
     draws: Annotated[
-        int, typer.Option(min=1, help="Times that a share's rows, and shuffled labels, are drawn.")
+        int,
+        typer.Option(
+            min=1, max=1000, help="Times that a share's rows, and shuffled labels, are drawn."
+        ),
     ] = 5,
     control: Annotated[
         bool, typer.Option("--control", help="Train on shuffled labels, too; tell the selectivity.")
     ] = False,
     scaling: Annotated[str, typer.Option(help="standardise, unit or none.")] = "standardise",
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a mini-batch.")] = 100,
-    epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 40,
+    epochs: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="Passes over the training split.")
+    ] = 40,
     validation: Annotated[
         float | None,
         typer.Option(help="Split off the training samples: a share below 1, or a number."),
     ] = None,
+    resize: Resize = None,
+    coarse: Coarse = False,
+    label: Label = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, orders and draws.")] = 0,
     threads: Threads = None,
-    memory: Annotated[float, typer.Option(help="GB that a stack may take while training.")] = 1.0,
+    memory: Memory = 1.0,
     out: Out = None,
     force: Force = False,
 ) -> None:
@@ -54,6 +72,7 @@ def probe(
         folder,
         probe_grid(**values),
         validation=validation,
+        reading=reading(resize, coarse, label),
         force=force,
         announce=typer.echo,
         fractions=read_values("fractions", fractions, 0.0) if fractions else (),
@@ -61,7 +80,7 @@ def probe(
         control=control,
         scaling=scaling,
         threads=threads,
-        memory=int(memory * 1e9),
+        memory=memory_bytes(memory),
         batch_size=batch_size,
         epochs=epochs,
         seed=seed,

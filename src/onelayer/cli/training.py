@@ -11,10 +11,12 @@ from onelayer.cli.options import (
     Dataset,
     Force,
     Label,
+    Memory,
     Out,
     Resize,
     Source,
     Threads,
+    memory_bytes,
     reading,
 )
 from onelayer.errors import InputError
@@ -112,7 +114,7 @@ def train(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and orders.")] = 0,
     threads: Threads = None,
-    memory: Annotated[float, typer.Option(help="GB that a stack may take while training.")] = 1.0,
+    memory: Memory = 1.0,
     track: Annotated[
         str | None,
         typer.Option(help="Follow every model elsewhere: tensorboard:FOLDER or mlflow:FOLDER."),
@@ -144,7 +146,7 @@ def train(
     data |= {} if validation is None else {"validation": validation}
     training = {name: given[name] for name in TrainingSpec.model_fields if name in given}
     spec = spec_of_grid(dataset, values, data=data, **training)
-    resources = {"threads": threads, "memory": int(memory * 1e9)}
+    resources = {"threads": threads, "memory": memory_bytes(memory)}
     if plan:
         _show_plan(spec, source, resources)
     else:

@@ -15,12 +15,14 @@ from onelayer.errors import InputError
 Weights = NDArray[np.uint8]
 
 
-def split_off(split: Split, samples: float, seed: int) -> tuple[Split, Split]:
+def split_off(
+    split: Split, samples: float, seed: int, class_names: Sequence[str] | None = None
+) -> tuple[Split, Split]:
     """Return what is left of a split, and the validation split that was taken from it.
 
     `samples` is a share of the rows if it is below 1, else their number. Each class gives the same
     share of its rows, to a whole row (largest remainder); which ones is drawn from `seed`. Both
-    parts are copies in memory, with values and order as stored.
+    parts are copies in memory, with values and order as stored. Errors tell classes by their names.
 
     Raises
     ------
@@ -40,8 +42,9 @@ def split_off(split: Split, samples: float, seed: int) -> tuple[Split, Split]:
     taken = np.bincount(places[held_out], minlength=len(sizes))
     missing = np.flatnonzero((taken == 0) | (taken == sizes))
     if missing.size:
+        name = _class_name(classes[missing[0]], class_names)
         raise InputError(
-            f"class {classes[missing[0]]} has {sizes[missing[0]]} of {N} rows, "
+            f"class {name} has {sizes[missing[0]]} of {N} rows, "
             f"too few to be in both parts if {count:g} are split off"
         )
     split.check_unchanged()
@@ -133,12 +136,17 @@ def fold_weights_from(fold_of_row: ArrayLike, groups: ArrayLike | None = None) -
 
 
 def subset_weights(
-    y: NDArray[np.intp], fractions: Sequence[float], *, draws: int, seed: int
+    y: NDArray[np.intp],
+    fractions: Sequence[float],
+    *,
+    draws: int,
+    seed: int,
+    class_names: Sequence[str] | None = None,
 ) -> Weights:
     """Return the weights (draws, F, N), 0 or 1, of subsets that keep a fraction of each class.
 
     From n rows of a class a fraction f keeps f·n, rounded. Within a draw the subsets are nested: a
-    larger fraction adds rows to those of a smaller one.
+    larger fraction adds rows to those of a smaller one. Errors tell classes by their names.
 
     Raises
     ------
@@ -157,7 +165,8 @@ def subset_weights(
         if row[rarest] == 0:
             raise InputError(
                 f"fraction {fraction:g}: keeps none of the {sizes[rarest]} training rows of class "
-                f"{classes[rarest]}; expected more than {0.5 / sizes[rarest]:.3g}"
+                f"{_class_name(classes[rarest], class_names)}; "
+                f"expected more than {0.5 / sizes[rarest]:.3g}"
             )
     generator, rank = np.random.default_rng((seed, 5)), np.empty((draws, len(y)), np.intp)
     for own in rank:  # of every row within its class, in random order
@@ -165,6 +174,10 @@ def subset_weights(
             np.cumsum(sizes) - sizes, sizes
         )
     return np.asarray(rank[:, None] < kept[:, class_of_row], np.uint8)
+
+
+def _class_name(label: int, class_names: Sequence[str] | None) -> str:
+    return str(label) if class_names is None else class_names[label]
 
 
 def check_no_leak(weights: NDArray[np.generic], groups: ArrayLike) -> None:

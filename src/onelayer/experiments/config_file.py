@@ -49,6 +49,8 @@ def load_config(path: Path, options: Collection[str]) -> dict[str, str]:
         if option in values:
             raise InputError(f"{path}: {option} is given twice, with - and with _")
         entries = value if isinstance(value, list) else [value]
+        if not entries:
+            raise InputError(f"{path}: {option}: found an empty list; expected a value")
         for entry in entries:
             if not isinstance(entry, bool | int | float | str):
                 raise InputError(

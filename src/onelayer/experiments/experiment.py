@@ -60,7 +60,7 @@ def load_splits(spec: DataSpec, source: Path | None = None) -> Dataset:
     )
     if not isinstance(spec.validation, float):
         return data
-    rest, validation = split_off(data.train, spec.validation, spec.split_seed)
+    rest, validation = split_off(data.train, spec.validation, spec.split_seed, data.class_names)
     return replace(data, train=rest, validation=validation)
 
 
@@ -123,16 +123,24 @@ def run_experiment(
 
 
 def forecast_spec(spec: Spec, source: Path | None = None, **resources: Any) -> Forecast:
-    """Predict the stacks, memory and time of training the spec and its repeats."""
-    data, protocol = load_data(spec.data, source), spec.training
-    once = forecast(
-        data,
-        [setting.hyperparameters for setting in spec.settings],
-        scaling=spec.data.scaling,
-        **protocol.protocol,
-        **resources,
+    """Predict the stacks, memory and time of training the spec, its repeats and its folds."""
+    data, training = load_data(spec.data, source), spec.training
+    settings = [setting.hyperparameters for setting in spec.settings]
+    options = {"scaling": spec.data.scaling, **training.protocol, **resources}
+    once = forecast(data, settings, class_weight=training.class_weight, **options)
+    seconds = (1 + training.orders) * once.seconds
+    if not training.folds:
+        return replace(once, seconds=seconds)
+    weights = _draw_folds(spec, data)
+    options["evaluate_every"] = 0  # what is held out is judged as it comes by, and at the end
+    folds = forecast(
+        replace(data, validation=None),
+        settings * len(weights),
+        sample_weights=np.repeat(weights, len(settings), axis=0),
+        **options,
     )
-    return replace(once, seconds=(1 + protocol.orders) * once.seconds)
+    stacks, most = once.stacks + folds.stacks, max(once.bytes, folds.bytes)
+    return Forecast(stacks, most, seconds + folds.seconds)
 
 
 def run_checks(spec: Spec, data: Dataset) -> Iterator[BatchCheck]:
@@ -211,19 +219,25 @@ def _repeat(
         yield _train(spec, data, settings, order, seed + n, title, **resources)
 
 
+def _draw_folds(spec: Spec, data: Dataset) -> NDArray[np.uint8]:
+    """Return the weights (R, N) of the spec's folds."""
+    training = spec.training
+    if training.class_weight is not None:
+        raise InputError(
+            "folds with class weights: choose by the validation split, or by folds alone"
+        )
+    return fold_weights(
+        data.train.y, training.folds, repeats=training.fold_repeats, seed=training.seed
+    )
+
+
 def _cross_validate(
     spec: Spec, data: Dataset, settings: list[Hyperparameters], **resources: Any
 ) -> CrossValidation | None:
     protocol = spec.training
     if not protocol.folds:
         return None
-    if protocol.class_weight is not None:
-        raise InputError(
-            "folds with class weights: choose by the validation split, or by folds alone"
-        )
-    weights = fold_weights(
-        data.train.y, protocol.folds, repeats=protocol.fold_repeats, seed=protocol.seed
-    )
+    weights = _draw_folds(spec, data)
     with progress_bar(f"{len(weights)} folds: epoch", protocol.epochs) as update:
         return cross_validate(
             data,

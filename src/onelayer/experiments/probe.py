@@ -48,11 +48,12 @@ def probe_grid(
 
 
 def load_feature_sets(
-    sources: Sequence[str], validation: float | None = None
+    sources: Sequence[str], validation: float | None = None, **reading: Any
 ) -> dict[str, Dataset]:
     """Return the data set of each path or name, by a short name of its own.
 
     `validation` is split off the training samples of each: a share below 1, or their number.
+    `reading` are resize, coarse and label, as load_dataset takes them.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def load_feature_sets(
     names = name_sources(sources)
     part = DEFAULT if validation is None else float(validation)
     with plain_words(DataSpec):
-        specs = [DataSpec(dataset=source, validation=part) for source in sources]
+        specs = [DataSpec(dataset=source, validation=part, **reading) for source in sources]
     return {name: load_splits(spec) for name, spec in zip(names, specs, strict=True)}
 
 
@@ -119,7 +120,7 @@ def probe(
     shared = make_protocol({"order": "shuffled", "evaluate_every": 0, **protocol})
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
-    subsets = _draw_subsets(first.train.y, sorted({*fractions, 1.0}), draws, shared.seed)
+    subsets = _draw_subsets(first, sorted({*fractions, 1.0}), draws, shared.seed)
     fields = asdict(shared) | {"threads": threads, "memory": memory}
     probed = tuple(
         _probe_features(name, data, settings, subsets, draws if control else 0, scaling, fields)
@@ -145,14 +146,16 @@ def probe_sources(
     settings: Sequence[Hyperparameters],
     *,
     validation: float | None = None,
+    reading: Mapping[str, Any] | None = None,
     force: bool = False,
     announce: Callable[[str], None] = print,
     **options: Any,
 ) -> Probing:
     """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
 
-    `options` are those of probe; `out` gets all of it or, on any error, nothing. A further look at
-    the test split in the same folder is told to `announce`.
+    `reading` is how all of them are read (see load_feature_sets), `options` are those of probe.
+    `out` gets all of it or, on any error, nothing. A further look at the test split in the same
+    folder is told to `announce`.
 
     Raises
     ------
@@ -161,7 +164,9 @@ def probe_sources(
     """
     looks = read_test_log(out)
     with output_folder(out, force=force) as staging:
-        probing = probe(load_feature_sets(sources, validation), settings, **options)
+        probing = probe(
+            load_feature_sets(sources, validation, **reading or {}), settings, **options
+        )
         tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
         looks.append(TestEvaluation.now(len(tested), max(tested)))
         if len(looks) > 1:
@@ -224,10 +229,12 @@ def _majority(data: Dataset) -> float:
 
 
 def _draw_subsets(
-    y: NDArray[np.intp], fractions: Sequence[float], draws: int, seed: int
+    data: Dataset, fractions: Sequence[float], draws: int, seed: int
 ) -> dict[float, NDArray[np.uint8]]:
     """Return the weights (R, N) of each fraction's subsets; all labels are drawn once."""
-    weights = subset_weights(y, fractions, draws=draws, seed=seed)
+    weights = subset_weights(
+        data.train.y, fractions, draws=draws, seed=seed, class_names=data.class_names
+    )
     return {
         fraction: weights[: draws if fraction < 1 else 1, place]
         for place, fraction in enumerate(fractions)

@@ -69,7 +69,7 @@ def train(
     shared.check(data, settings)
     _check_start(start, (len(settings), data.n_classes, data.n_features))
     check_threads(threads)
-    weights = _sample_weights(data, len(settings), sample_weights, class_weight)
+    weights = weigh_samples(data, len(settings), sample_weights, class_weight)
     stacks = cut_into_stacks(
         len(settings), data.n_classes, data.n_features, shared.batch_size, memory
     )
@@ -193,13 +193,19 @@ def _check_start(start: Run | None, shape: tuple[int, int, int]) -> None:
         )
 
 
-def _sample_weights(
+def weigh_samples(
     data: Dataset,
     n_models: int,
     sample_weights: NDArray[Any] | None,
     class_weight: str | Mapping[str, float] | Sequence[float] | None,
 ) -> SampleWeights | None:
-    """Return the product of both weights, None where there are none."""
+    """Return the product of both weights of the training samples, None where there are none.
+
+    Raises
+    ------
+    InputError
+        As train does for them.
+    """
     if sample_weights is None and class_weight is None:
         return None
     values = np.ones(len(data.train))

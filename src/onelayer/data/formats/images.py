@@ -55,7 +55,7 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
         If a file is no picture, is damaged, or is of another size than the first; names it.
     """
     if resize and (len(resize) != 2 or not all(1 <= side <= 10_000 for side in resize)):
-        raise InputError(f"resize is {resize}, expected (height, width)")
+        raise InputError(f"resize is {resize}, expected (height, width), from 1 to 10,000")
     found = find_classes(folder)
     names = sorted({place.name for folders in found.values() for place in folders})
     labels = {name: label for label, name in enumerate(names)}
@@ -147,7 +147,7 @@ def _decode(path: Path, shape: tuple[int, int, int], resize: tuple[int, int] | N
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """Open a PNG or JPEG, whatever it is called; what goes wrong inside names the file."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     content = io.BytesIO(read_file(path, _LARGEST_FILE))
     try:
@@ -165,5 +165,7 @@ def _open(path: Path) -> Iterator[Any]:
                 yield picture
     except (InputError, MemoryError):
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: not a PNG or JPEG, or damaged") from error
     except Exception as error:  # Pillow's readers raise whatever their parts do
         raise InputError(f"{path}: not a PNG or JPEG, or damaged: {error}") from error

@@ -132,15 +132,21 @@ def forecast_spec(spec: Spec, source: Path | None = None, **resources: Any) -> F
     if not training.folds:
         return replace(once, seconds=seconds)
     weights = _draw_folds(spec, data)
+    # Standardised, each fold has a scaling of its own, and so a stack.
+    together = 1 if spec.data.scaling == "standardise" else len(weights)
+    times = len(weights) // together
     options["evaluate_every"] = 0  # what is held out is judged as it comes by, and at the end
     folds = forecast(
         replace(data, validation=None),
-        settings * len(weights),
-        sample_weights=np.repeat(weights, len(settings), axis=0),
+        settings * together,
+        sample_weights=np.repeat(weights[:together], len(settings), axis=0),
         **options,
     )
-    stacks, most = once.stacks + folds.stacks, max(once.bytes, folds.bytes)
-    return Forecast(stacks, most, seconds + folds.seconds)
+    return Forecast(
+        once.stacks + folds.stacks * times,
+        max(once.bytes, folds.bytes * times),
+        seconds + folds.seconds * times,
+    )
 
 
 def run_checks(spec: Spec, data: Dataset) -> Iterator[BatchCheck]:

@@ -110,9 +110,9 @@ def write_rankings(
 ) -> None:
     """Write CSV, a line a rank, or JSON, a line a row; `quantity` names the values."""
     writer = csv.writer(file, lineterminator="\n")
-    if not as_json:
-        writer.writerow(("file", "row", "rank", "class", quantity))
-    for ranking in rankings:
+    for number, ranking in enumerate(rankings):
+        if number == 0 and not as_json:  # not before: the first file may be no data
+            writer.writerow(("file", "row", "rank", "class", quantity))
         ranked = list(zip(ranking.classes, ranking.values, strict=True))
         if as_json:
             classes = [{"class": name, quantity: value} for name, value in ranked]

@@ -1,5 +1,6 @@
 """Linear probes of features."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,14 +9,17 @@ from onelayer.cli.options import (
     Coarse,
     Force,
     Label,
+    Many,
     Memory,
     Out,
     Resize,
     Threads,
+    Validation,
     memory_bytes,
+    of_each_model,
+    read_values,
     reading,
 )
-from onelayer.cli.training import Many, of_each_model, read_values
 
 app = typer.Typer()
 
@@ -44,10 +48,7 @@ def probe(
     epochs: Annotated[
         int, typer.Option(min=0, max=1_000_000, help="Passes over the training split.")
     ] = 40,
-    validation: Annotated[
-        float | None,
-        typer.Option(help="Split off the training samples: a share below 1, or a number."),
-    ] = None,
+    validation: Validation = None,
     resize: Resize = None,
     coarse: Coarse = False,
     label: Label = None,
@@ -58,8 +59,6 @@ def probe(
     force: Force = False,
 ) -> None:
     """Probe feature sets of the same rows: accuracy of each, by label count, against a control."""
-    from pathlib import Path
-
     from onelayer.experiments.probe import probe_grid, probe_sources
     from onelayer.report.probes import PAGE
     from onelayer.report.terminal.probes import show_probes

@@ -11,12 +11,16 @@ from onelayer.cli.options import (
     Dataset,
     Force,
     Label,
+    Many,
     Memory,
     Out,
     Resize,
     Source,
     Threads,
+    Validation,
     memory_bytes,
+    of_each_model,
+    read_values,
     reading,
 )
 from onelayer.errors import InputError
@@ -25,12 +29,6 @@ if TYPE_CHECKING:
     from onelayer.experiments.spec import Spec
 
 app = typer.Typer()
-Many = list[str] | None
-
-
-def of_each_model(text: str) -> Any:
-    """Return an option that takes one value or several, such as 0,0.1."""
-    return typer.Option(help=text, rich_help_panel="Of each model, one value or several: 0,0.1")
 
 
 def _take_from_file(context: typer.Context, path: Path | None) -> Path | None:
@@ -87,10 +85,7 @@ def train(
     class_weight: Annotated[
         str | None, typer.Option(help="balanced: all classes weigh alike.")
     ] = None,
-    validation: Annotated[
-        float | None,
-        typer.Option(help="Split off the training samples: a share below 1, or a number."),
-    ] = None,
+    validation: Validation = None,
     resize: Resize = None,
     coarse: Coarse = False,
     label: Label = None,
@@ -161,23 +156,3 @@ def _show_plan(spec: "Spec", source: Path | None, resources: dict[str, Any]) -> 
     typer.echo(f"stacks: {sizes}")
     typer.echo(f"memory: {plan.bytes / 1e9:.3g} GB at most for the largest stack")
     typer.echo(f"time: {plan.seconds:.3g} s of training")
-
-
-def read_values(name: str, texts: list[str], default: Any) -> list[Any]:
-    """Read 0,0.1,1 or the option given several times, as values of the default's type."""
-    option, kind = name.replace("_", "-"), type(default)
-    read = {bool: _yes_or_no}.get(kind, kind)
-    example = {bool: "no,yes", int: "0,1", float: "0,0.1"}.get(kind, str(default))
-    values = []
-    for text in ",".join(texts).split(","):
-        try:
-            values.append(read(text))
-        except ValueError as error:
-            raise InputError(f"--{option}: found {text!r}; expected like {example}") from error
-    return values
-
-
-def _yes_or_no(text: str) -> bool:
-    if text not in ("no", "yes"):
-        raise ValueError(text)
-    return text == "yes"

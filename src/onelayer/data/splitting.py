@@ -62,11 +62,8 @@ def draw_stratified(
 
     A share is a whole number of rows (largest remainder), which may be none of a small class.
     """
-    sizes = np.unique(y, return_counts=True)[1]
-    taken = _share_out(count, sizes)
-    rank = np.arange(len(y)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # within the class
-    drawn = np.empty(len(y), np.bool_)
-    drawn[_by_class(y, generator)] = rank < np.repeat(taken, sizes)
+    _, places, sizes = np.unique(y, return_inverse=True, return_counts=True)
+    drawn: NDArray[np.bool_] = _rank(y, sizes, generator) < _share_out(count, sizes)[places]
     return drawn
 
 
@@ -168,12 +165,18 @@ def subset_weights(
                 f"{_class_name(classes[rarest], class_names)}; "
                 f"expected more than {0.5 / sizes[rarest]:.3g}"
             )
-    generator, rank = np.random.default_rng((seed, 5)), np.empty((draws, len(y)), np.intp)
-    for own in rank:  # of every row within its class, in random order
-        own[_by_class(y, generator)] = np.arange(len(y)) - np.repeat(
-            np.cumsum(sizes) - sizes, sizes
-        )
+    generator = np.random.default_rng((seed, 5))
+    rank = np.array([_rank(y, sizes, generator) for _ in range(draws)])
     return np.asarray(rank[:, None] < kept[:, class_of_row], np.uint8)
+
+
+def _rank(
+    y: NDArray[np.intp], sizes: NDArray[np.intp], generator: np.random.Generator
+) -> NDArray[np.intp]:
+    """Return the place (N,) of every row among those of its class, in random order."""
+    rank = np.empty(len(y), np.intp)
+    rank[_by_class(y, generator)] = np.arange(len(y)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return rank
 
 
 def _class_name(label: int, class_names: Sequence[str] | None) -> str:

@@ -81,7 +81,7 @@ class Epoch(Protocol):
 def pose(work: Work) -> Problem:
     """Return the problem that `work` names: learning rates 0.001 to 0.01, λ 0.1 to 0.05."""
     # Imported here: of an older revision only the public names above are certain.
-    from onelayer.training.loop import initial_parameters
+    from onelayer.training.job import initial_parameters
 
     data = load_dataset("cifar10") if work.shape is None else made_data(*work.shape, work.seed)
     rates = np.geomspace(0.001, 0.01, work.models)

@@ -17,7 +17,7 @@ from onelayer.report.discussion import discuss
 from onelayer.report.grid_export import write_grid
 from onelayer.report.significance import comparison_tables, ensemble_tables
 from onelayer.report.summary import summarise
-from onelayer.training.hyperparameters import DEFAULTS, Hyperparameters
+from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
 from test_report import make_folds, make_results, nan_curves, nan_validation
 
 
@@ -168,8 +168,8 @@ def test_the_grid_read_back_is_exactly_every_setting(tmp_path):
         rows = list(csv.DictReader(file))
     readers = {bool: lambda text: {"true": True, "false": False}[text]}
     for setting, row in zip(SETTINGS, rows, strict=True):
-        for name, default in DEFAULTS.items():
-            read = readers.get(type(default), type(default))
+        for name, each in OPTIONS.items():
+            read = readers.get(each.kind, each.kind)
             assert read(row[name]) == getattr(setting, name)
     for name, values in {
         "validation_cost": results.run.final("validation_cost"),

@@ -13,7 +13,8 @@ from onelayer.model import network
 from onelayer.model.losses import LOSSES
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import Hyperparameters, grid
-from onelayer.training.loop import initial_parameters, train
+from onelayer.training.job import initial_parameters
+from onelayer.training.loop import train
 
 MODELS = [
     Hyperparameters(0.01, 0.05),
@@ -68,7 +69,9 @@ def test_each_model_equals_one_trained_on_its_subset_alone(scaling, dtype, resam
     if resample == "counts":
         weights = np.random.default_rng(1).poisson(1.0, (4, 60)).astype(np.uint8)
     protocol = {"batch_size": 13, "epochs": 4}
-    found = cross_validate(data, MODELS, weights, scaling=scaling, dtype=dtype, **protocol)
+    found = cross_validate(
+        data, MODELS, weights, scaling=scaling, dtype=dtype, order="file", **protocol
+    )
     for r, own in enumerate(weights):
         for m, setting in enumerate(MODELS):
             accuracy, loss = textbook(data, setting, own, scaling, **protocol)
@@ -85,7 +88,7 @@ def test_whole_batches_of_a_subset_equal_training_on_it(R, batch_size, seed):
     weights = np.ones((1, 60), np.uint8)
     kept = max(1, 60 // R // batch_size) * batch_size
     weights[0, min(kept, 59) :] = 0
-    protocol = {"epochs": 3, "dtype": "float64", "scaling": "standardise"}
+    protocol = {"epochs": 3, "dtype": "float64", "scaling": "standardise", "order": "file"}
     found = cross_validate(data, MODELS, weights, batch_size=batch_size, **protocol)
     alone = subset(data, weights[0])
     run = train(alone, MODELS, batch_size=min(batch_size, len(alone.train)), **protocol)
@@ -122,7 +125,7 @@ def test_stacks_that_memory_cuts_change_no_result(scaling):
     data, weights = make_data(N=50), folds_of(50, 5)
     protocol = {"epochs": 3, "batch_size": 7, "dtype": "float64", "scaling": scaling}
     whole = cross_validate(data, MODELS, weights, **protocol)
-    cut = cross_validate(data, MODELS, weights, memory=20_000, **protocol)
+    cut = cross_validate(data, MODELS, weights, memory=2e-5, **protocol)
     np.testing.assert_allclose(cut.loss, whole.loss, rtol=1e-12)
     np.testing.assert_allclose(cut.loss_curves, whole.loss_curves, rtol=1e-12)
 

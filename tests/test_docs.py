@@ -86,7 +86,7 @@ def run_line(line):
         case []:
             pass
         case ["onelayer", *arguments]:
-            short = ["--epochs", "1", "--orders", "1"] if arguments[0] == "reproduce" else []
+            short = ["--epochs", "1", "--repeats", "1"] if arguments[0] == "reproduce" else []
             assert run([*arguments, *short]) == 0, line
         case ["make", target, *variables]:
             makefile = (ROOT / "Makefile").read_text()

@@ -3,7 +3,6 @@
 import platform
 import shutil
 import sys
-from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -25,15 +24,15 @@ from onelayer.model import network
 from onelayer.model.losses import LOSSES
 from onelayer.training import compiled_engine
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
-from onelayer.training.engines import best_engine
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
+from onelayer.training.machine import Machine
 from onelayer.training.numpy_engine import NumpyEngine
 from onelayer.training.run import CURVES
 
 ENGINES = {
     "numpy": NumpyEngine,
-    **{f"compiled-{width}": partial(CompiledEngine, width=width) for width in WIDTHS},
+    **{f"compiled-{w}": type("Compiled", (CompiledEngine,), {"width": w}) for w in WIDTHS},
 }
 # Bounds on the weights (of size 0.1) after a few steps in float32.
 BOUND = 2e-5
@@ -181,7 +180,8 @@ def test_rows_without_weight_come_back_as_they_were_scored_before_the_step(engin
     stack = engine(weights, biases, settings=models, scaling=scaling)
     rows, w = slice(20, 90), masks(6, 70)
     w[5] = 1
-    held_out = stack.step(split, rows, rates_of(models), w).held_out
+    stack.step(split, rows, rates_of(models), w)
+    held_out = stack.take_held_out()
     X, y = scaling.apply(split.X[rows]), split.y[rows]
     for m, setting in enumerate(models):
         S = network.scores(X, weights[m].astype(float), biases[m].astype(float))
@@ -190,7 +190,8 @@ def test_rows_without_weight_come_back_as_they_were_scored_before_the_step(engin
         assert held_out.loss[m] == pytest.approx(losses.sum(), rel=1e-5)
         assert held_out.hits[m] == (network.predictions(S) == y)[out].sum()
         assert held_out.rows[m] == out.sum()
-    assert stack.step(split, rows, rates_of(models)).held_out is None
+    stack.step(split, rows, rates_of(models))
+    assert stack.take_held_out() is None
 
 
 @any_engine
@@ -255,8 +256,8 @@ def test_a_model_that_overflows_keeps_its_weights_and_harms_no_other(engine, mom
     calm = engine(weights[[0, 2]], biases[[0, 2]], settings=models[::2], scaling=scaling)
     for start in (0, 50, 100):
         rows = slice(start, start + 50)
-        sound = stack.step(split, rows, rates_of(models)).sound
-        np.testing.assert_array_equal(sound, [True, False, True])
+        stack.step(split, rows, rates_of(models))
+        np.testing.assert_array_equal(stack.steps_until_stopped(), [0, 1, 0])
         calm.step(split, rows, rates_of(models[::2]))
     got, expected = stack.parameters()[0], calm.parameters()[0]
     np.testing.assert_array_equal(got[1], wild[1])
@@ -270,8 +271,48 @@ def test_huge_but_finite_scores_have_a_finite_loss(engine):
     split, weights, biases, models, scaling = problem(3, 3, 4)
     weights *= 1e30
     stack = engine(weights, biases, settings=models, scaling=scaling)
-    assert stack.step(split, slice(0, 10), rates_of(models)).sound.all()
+    stack.step(split, slice(0, 10), rates_of(models))
+    assert not stack.steps_until_stopped().any()
     assert np.isfinite(stack.evaluate(split).loss).all()
+
+
+@any_engine
+@pytest.mark.parametrize("momentum", [False, True])
+def test_a_loaded_state_goes_on_with_the_same_bits(engine, momentum):
+    split, weights, biases, models, scaling = problem(4, 3, 50, momentum=momentum)
+    weights[1] = np.sign(weights[1]) * 3e38  # one that is stopped in step 1
+    stack = engine(weights, biases, settings=models, scaling=scaling)
+    for start in (0, 40):
+        stack.step(split, slice(start, start + 40), rates_of(models))
+        stack.remember(np.array([start == 0, False, True, False]))
+    state = stack.state()
+    other = engine(0 * weights, 0 * biases, settings=models, scaling=scaling)
+    other.load(state)
+    for one in (stack, other):
+        one.step(split, slice(80, 120), rates_of(models))
+    for name, array in stack.state().items():
+        np.testing.assert_array_equal(other.state()[name], array, err_msg=name)
+    assert other.steps_until_stopped().tolist() == [0, 1, 0, 0]
+    other.recall(np.array([True, False, True, False]))
+    stack.recall(np.array([True, False, True, False]))
+    for ours, theirs in zip(other.parameters(), stack.parameters(), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+@any_engine
+def test_each_model_recalls_what_was_remembered_of_it(engine):
+    split, weights, biases, models, scaling = problem(3, 3, 50)
+    stack = engine(weights, biases, settings=models, scaling=scaling)
+    seen = []
+    for step in range(3):
+        stack.remember(np.arange(3) >= step)  # model m for the last time in step m
+        seen.append(stack.parameters())
+        stack.step(split, slice(40 * step, 40 * step + 40), rates_of(models))
+    last = stack.parameters()
+    stack.recall(np.array([True, True, False]))
+    for m, (W, b) in enumerate([seen[0], seen[1], last]):
+        np.testing.assert_array_equal(stack.parameters()[0][m], W[m])
+        np.testing.assert_array_equal(stack.parameters()[1][m], b[m])
 
 
 LAYOUTS = {
@@ -313,7 +354,7 @@ def test_mapped_files_give_the_bits_of_memory(tmp_path, monkeypatch, engine, ord
 @pytest.mark.parametrize("threads", [2, 3, 8])
 def test_the_compiled_engines_bits_do_not_depend_on_the_threads(width, threads):
     data = make_data(N=300, D=2000, K=10)
-    protocol = {"batch_size": 70, "epochs": 2, "engine": partial(CompiledEngine, width=width)}
+    protocol = {"batch_size": 70, "epochs": 2, "engine": ENGINES[f"compiled-{width}"]}
     models = grid(l2=[0, 0.1], learning_rate=[0.01, 0.1])
     one, many = (train(data, models, threads=count, **protocol) for count in (1, threads))
     assert one.weights.tobytes() == many.weights.tobytes()
@@ -330,10 +371,12 @@ def test_the_kernel_was_built_where_there_is_a_compiler():
 
 
 def test_float64_is_trained_with_numpy():
-    assert best_engine("float64") is NumpyEngine
-    assert best_engine("float32") is (CompiledEngine if WIDTHS else NumpyEngine)
+    assert Machine().find_engine("float64", grid()) is NumpyEngine
+    best = CompiledEngine if WIDTHS else NumpyEngine
+    assert Machine().find_engine("float32", grid()) is best
+    assert Machine(engine="numpy").find_engine("float32", grid()) is NumpyEngine
 
 
 def test_no_threads_are_refused():
-    with pytest.raises(InputError, match="threads 0"):
+    with pytest.raises(InputError, match="threads is 0"):
         train(make_data(), grid(), batch_size=10, threads=0)

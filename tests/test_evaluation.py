@@ -22,7 +22,8 @@ from onelayer.evaluation.weight_images import total_variation, weight_images
 from onelayer.model.gradient_check import check_layer
 from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.hyperparameters import grid
-from onelayer.training.loop import initial_parameters, train
+from onelayer.training.job import initial_parameters
+from onelayer.training.loop import train
 
 DATA = make_data(image_shape=(3, 2, 2))
 SETTINGS = grid(l2=[0, 0.5], learning_rate=[0.1])

@@ -16,10 +16,7 @@ def run_in_file_order(name, data):
     run = train(
         data,
         [setting.hyperparameters for setting in spec.settings],
-        batch_size=spec.training.batch_size,
-        epochs=spec.training.epochs,
-        seed=spec.training.seed,
-        scaling=spec.data.scaling,
+        options=spec.training.training,
     )
     return run, accuracies(confusion_matrices(run, data.test))
 

@@ -6,21 +6,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made import make_data
+from onelayer.data.scaling import fit_scaling
+from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
+from onelayer.training.cross_validation import resampled
 from onelayer.training.forecast import forecast
 from onelayer.training.hyperparameters import grid
+from onelayer.training.job import Job
 from onelayer.training.loop import train
-from onelayer.training.plan import cut_into_stacks, model_bytes
+from onelayer.training.machine import GB, Machine
+from onelayer.training.options import TrainingOptions
+from onelayer.training.stacks import cut_into_stacks
 
-ONE = model_bytes(10, 3072, 100)
+ONE, KEPT = 1_292_800, 10 * 3072 * 4
+
+
+def model_gb(data, batch_size):
+    """Return the GB that a model of this data takes while it trains."""
+    job = Job(data, grid(), TrainingOptions(batch_size=batch_size), Machine(), None)
+    return job.model_bytes / GB
 
 
 @given(st.integers(1, 5000), st.integers(1, 60))
 def test_every_model_is_in_one_stack_of_a_size_that_fits(models, room):
     memory = ONE * room + ONE // 2
-    if models * 10 * 3072 * 4 > 100 * memory:
+    if models * KEPT > 100 * memory:
         return
-    stacks = cut_into_stacks(models, 10, 3072, 100, memory)
+    stacks = cut_into_stacks(models, ONE, KEPT, memory)
     assert [model for stack in stacks for model in stack] == list(range(models))
     sizes = [len(stack) for stack in stacks]
     assert max(sizes) <= room
@@ -32,7 +44,7 @@ def test_cutting_changes_no_result():
     data, settings = make_data(), grid(l2=[0, 0.1, 0.2, 1], learning_rate=[0.1, 0.01])
     protocol = {"batch_size": 10, "epochs": 3, "order": "shuffled"}
     whole = train(data, settings, **protocol)
-    cut = train(data, settings, memory=3 * model_bytes(4, 12, 10), **protocol)
+    cut = train(data, settings, memory=3 * model_gb(data, 10), **protocol)
     assert whole.provenance["stacks"] == [8]
     assert cut.provenance["stacks"] == [2, 3, 3]
     np.testing.assert_allclose(cut.weights, whole.weights, rtol=0, atol=2e-6)
@@ -45,7 +57,7 @@ def test_cutting_changes_no_result():
 )
 def test_what_cannot_fit_is_refused(models, memory, words):
     with pytest.raises(InputError, match=words):
-        cut_into_stacks(models, 10, 3072, 100, memory)
+        cut_into_stacks(models, ONE, KEPT, memory)
 
 
 def test_a_thousand_million_settings_are_refused_before_they_are_made():
@@ -54,14 +66,27 @@ def test_a_thousand_million_settings_are_refused_before_they_are_made():
         grid(l2=many, learning_rate=many, init_sd=many)
 
 
+def job_of(data, settings, **options):
+    return Job(data, settings, TrainingOptions(**options), Machine(), fit_scaling("unit", data))
+
+
 def test_a_forecast_names_the_stacks_and_grows_with_the_epochs():
     data, settings = make_data(N=200), grid(l2=[0, 0.1, 1])
-    short, long = (forecast(data, settings, batch_size=10, epochs=epochs) for epochs in (1, 1000))
+    jobs = [job_of(data, settings, batch_size=10, epochs=epochs) for epochs in (1, 1000)]
+    short, long = map(forecast, jobs)
     assert short.stacks == (3,)
-    assert short.bytes == 3 * model_bytes(4, 12, 10)
+    assert short.bytes == 3 * jobs[0].model_bytes
     assert 100 < long.seconds / short.seconds < 10_000
 
 
-def test_a_forecast_refuses_what_training_refuses():
-    with pytest.raises(InputError, match="batch_size 0"):
-        forecast(make_data(), grid(), batch_size=0)
+def test_a_forecast_of_folds_is_that_of_their_stacks():
+    data, settings = make_data(N=200), grid(l2=[0, 0.1, 1])
+    weights = fold_weights(data.train.y, 4, seed=0)
+    options = TrainingOptions(batch_size=10, epochs=2, scaling="standardise")
+    job = resampled(data, settings, weights, options, Machine())
+    assert forecast(job).stacks == (12,)
+
+
+def test_a_job_refuses_what_cannot_be_trained():
+    with pytest.raises(InputError, match="no settings to train"):
+        job_of(make_data(), [])

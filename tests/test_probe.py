@@ -85,7 +85,7 @@ def test_a_fraction_is_trained_on_its_rows_alone_with_the_scaling_of_all():
         y[unlabelled] = (y[unlabelled] + 1) % K  # whatever they are, nothing looks at them
         other = replace(data, train=Split(data.train.X, y))
         alone = onelayer.train(
-            other, [draw.setting], scaling=fit_scaling("standardise", data), order="shuffled",
+            other, [draw.setting], fitted_scaling=fit_scaling("standardise", data),
             sample_weights=labelled, dtype="float64", **SHORT,
         )  # fmt: skip
         assert draw.train == alone.history.train_accuracy[0, -1]
@@ -175,7 +175,8 @@ def test_a_scaling_that_was_fitted_before_gives_the_same_bits():
     data = make_features(0.5)
     scaling = fit_scaling("standardise", data)
     runs = [
-        onelayer.train(data, onelayer.grid(), scaling=s, epochs=2) for s in ("standardise", scaling)
+        onelayer.train(data, onelayer.grid(), epochs=2, **own)
+        for own in ({"scaling": "standardise"}, {"fitted_scaling": scaling})
     ]
     np.testing.assert_array_equal(runs[0].weights, runs[1].weights)
 
@@ -310,10 +311,10 @@ def write_bad(name):
         (["--fractions", "1.5"], "fraction 1.5: expected a share above 0, at most 1"),
         (["--fractions", "nan"], "fraction nan: expected"),
         (["--fractions", "0.001"], "keeps none of the 100 training rows of class"),
-        (["--epochs", "10000000"], "--epochs"),
-        (["--memory", "inf"], "--memory: found inf; expected GB above 0"),
+        (["--epochs", "10000000"], "--epochs is 10000000; expected a whole number"),
+        (["--memory", "inf"], "--memory is inf; expected a number above 0"),
         (["--resize", "8"], "--resize: found '8'; expected HEIGHT,WIDTH"),
-        (["--fractions", "few"], "--fractions: found 'few'; expected like 0,0.1"),
+        (["--fractions", "few"], "--fractions: found 'few'; expected like 0.01,0.1"),
         (["--validation", "0"], "validation"),
         (["--scaling", "wrong"], "unknown scaling 'wrong'"),
         (["--l2", "1", "--learning-rate", "1e30"], "layer1: every setting was no longer finite"),
@@ -336,7 +337,7 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(layers, capsys, arguments
     [
         ({"validation": None}, {}, "has no validation split to choose a setting on"),
         ({"test": None}, {}, "has no test split to judge it on"),
-        ({}, {"draws": 0}, "draws 0: expected at least 1"),
+        ({}, {"draws": 0}, "draws is 0; expected a whole number from 1"),
         ({}, {"epoch": 3}, "did you mean 'epochs'"),
     ],
 )

@@ -37,7 +37,7 @@ def make_spec(**changes):
             "name": "small",
             "title": "A small experiment",
             "data": {"dataset": "digits"},
-            "training": {"epochs": 2, "orders": 2, "seed": 3},
+            "training": {"epochs": 2, "repeats": 2, "seed": 3},
             "settings": [{"l2": 0, "published_accuracy": 0.8}, {"l2": 0.1}],
             "gradient_checks": [check],
         }
@@ -91,7 +91,7 @@ def test_table1_holds_the_accuracies_of_the_stored_weights(out):
         assert float(row["accuracy"]) == course[m]
         assert float(row["accuracy_mean"]) == pytest.approx(np.mean(repeats, axis=0)[m])
         assert float(row["accuracy_sd"]) == pytest.approx(np.std(repeats, axis=0, ddof=1)[m])
-        assert row["orders"] == "2"
+        assert row["repeats"] == "2"
     assert [row["published_accuracy"] for row in rows] == ["0.8", ""]
 
 
@@ -133,10 +133,10 @@ def test_an_existing_folder_is_refused_before_any_work(tmp_path):
 
 
 def test_force_replaces_what_was_ours_and_keeps_what_was_not(tmp_path):
-    small = {"epochs": 1, "orders": 1}
+    small = {"epochs": 1, "repeats": 1}
     reproduce(make_spec(training=small), tmp_path / "out")
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    reproduce(make_spec(training=small | {"orders": 0}), tmp_path / "out", force=True)
+    reproduce(make_spec(training=small | {"repeats": 0}), tmp_path / "out", force=True)
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
     assert not (tmp_path / "out" / "repeats").exists()
 
@@ -158,7 +158,7 @@ def test_without_a_source_the_digits_stand_in_and_every_output_says_so(
     monkeypatch.setenv("ONELAYER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "SOURCES", ())
     spec = load_spec("dd2424-a1")
-    short = spec.training.model_copy(update={"epochs": 1, "orders": 0})
+    short = replace(spec.training, epochs=1, repeats=0)
     results = reproduce(spec.model_copy(update={"training": short}), tmp_path / "out")
     assert capsys.readouterr().out.startswith("STAND-IN DATA: scikit-learn's digits instead of")
     assert np.isnan(results.published).all()
@@ -177,7 +177,7 @@ def test_only_the_selected_model_sees_the_test_split_where_the_spec_says_so(tmp_
 
 def test_the_repeats_are_evaluated_for_the_model_that_the_main_run_selected(tmp_path):
     settings = [{"l2": l2} for l2 in (0, 0.001, 0.01)]
-    training = {"epochs": 2, "orders": 4, "test": "selected"}
+    training = {"epochs": 2, "repeats": 4, "test": "selected"}
     results = reproduce(make_spec(training=training, settings=settings), tmp_path / "out")
     known = ~np.isnan(results.repeat_accuracies)
     assert known.tolist() == [[m == results.selected for m in range(3)]] * 4
@@ -200,7 +200,7 @@ def test_the_ensembles_are_of_the_stored_models(out):
 @pytest.mark.parametrize("test", ["all", "selected"])
 def test_an_experiment_needs_neither_validation_nor_test(tmp_path, missing, test):
     data = replace(load_dataset("digits"), **dict.fromkeys(missing))
-    spec = make_spec(training={"epochs": 1, "orders": 2, "test": test}, gradient_checks=[])
+    spec = make_spec(training={"epochs": 1, "repeats": 2, "test": test}, gradient_checks=[])
     results = run_experiment(spec, data)
     results.save(tmp_path)
     back = load_results(tmp_path)
@@ -227,7 +227,7 @@ def test_folds_choose_by_the_rule_and_equal_cross_validation_by_itself():
 
 def test_only_the_chosen_setting_is_repeated_where_only_that_one_is_tested():
     data = load_dataset("digits")
-    spec = make_spec(training={"epochs": 1, "orders": 2, "test": "selected"}, gradient_checks=[])
+    spec = make_spec(training={"epochs": 1, "repeats": 2, "test": "selected"}, gradient_checks=[])
     results = run_experiment(spec, data)
     chosen = results.run.settings[results.selected]
     assert [repeat.settings for repeat in results.repeats] == [(chosen,)] * 2
@@ -296,7 +296,7 @@ def test_without_scikit_learn_the_reasons_of_both_failures_are_told(tmp_path, mo
 
 def test_other_epochs_than_the_specs_drop_the_published_figures():
     spec = load_spec("dd2424-a1")
-    assert adjust(spec, epochs=40, orders=1).settings == spec.settings
+    assert adjust(spec, epochs=40, repeats=1).settings == spec.settings
     assert all(s.published_accuracy is None for s in adjust(spec, epochs=6).settings)
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from onelayer.errors import InputError
-from onelayer.experiments.spec import load_spec, shipped_specs, spec_of_grid
+from onelayer.experiments.spec import ExperimentOptions, load_spec, shipped_specs, spec_of_grid
+from onelayer.training.hyperparameters import grid
 
 MINIMAL = 'name = "a"\ntitle = "A"\n[data]\ndataset = "digits"\n[[settings]]\n'
 
@@ -18,7 +19,7 @@ def test_the_2019_spec_is_the_published_table():
     spec = load_spec("dd2424-a1")
     table = [(s.l2, s.learning_rate, s.published_accuracy) for s in spec.settings]
     assert table == [(0, 0.1, 0.2461), (0, 0.01, 0.3753), (0.1, 0.01, 0.3317), (1, 0.01, 0.2203)]
-    assert (spec.training.batch_size, spec.training.epochs, spec.training.orders) == (100, 40, 5)
+    assert (spec.training.batch_size, spec.training.epochs, spec.training.repeats) == (100, 40, 5)
     assert (spec.data.train, spec.data.validation) == ("data_batch_1", "data_batch_2")
     strict = spec.gradient_checks[1]
     assert (strict.images, strict.l2, strict.tolerance) == (100, (0, 1), 1e-12)
@@ -26,7 +27,7 @@ def test_the_2019_spec_is_the_published_table():
 
 def test_the_2021_spec_standardises():
     spec = load_spec("dd2424-a1-2021")
-    assert spec.data.scaling == "standardise"
+    assert spec.training.scaling == "standardise"
     assert [s.learning_rate for s in spec.settings] == [0.1, 0.001, 0.001, 0.001]
 
 
@@ -40,7 +41,7 @@ def test_a_spec_comes_back_from_its_own_json(name, tmp_path):
 def test_defaults_are_those_of_the_protocol(tmp_path):
     spec = load_spec(write(tmp_path, MINIMAL))
     assert spec.settings[0].hyperparameters.learning_rate == 0.01
-    assert (spec.training.batch_size, spec.training.orders) == (100, 0)
+    assert (spec.training.batch_size, spec.training.repeats) == (100, 0)
 
 
 @pytest.mark.parametrize(
@@ -48,28 +49,31 @@ def test_defaults_are_those_of_the_protocol(tmp_path):
     [
         ("name = ", "not a TOML file"),
         ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), "not a TOML file"),
-        (MINIMAL + "l1 = 3\n", r"unknown key of settings\.0 'l1'; known: init, init_sd"),
+        (MINIMAL + "l1 = 3\n", r"settings\.0: unknown key 'l1'; known: init, init_sd"),
         (
             MINIMAL.replace('"a"', '"../a"'),
-            r"name: found '\.\./a'; expected a text that matches \^",
+            r"name: found '\.\./a'; expected .* pattern",
         ),
         ("[" * 100_000, "not a TOML file"),
-        (MINIMAL + "l2 = -1\n", r"settings\.0\.l2: found -1; expected a number from 0"),
-        (MINIMAL + "learning_rate = 0\n", r"learning_rate: found 0; expected a number above 0"),
-        (MINIMAL + "learning_rate = nan\n", r"learning_rate: found nan; expected a finite number"),
-        (MINIMAL + "[training]\nbatch_size = 0\n", "batch_size: found 0; expected a number from 1"),
+        (MINIMAL + "l2 = -1\n", r"settings\.0: l2 is -1; expected a number from 0"),
+        (MINIMAL + "learning_rate = 0\n", r"learning_rate is 0; expected a number above 0"),
+        (MINIMAL + "learning_rate = nan\n", r"learning_rate is nan; expected a number above 0"),
+        (
+            MINIMAL + "[training]\nbatch_size = 0\n",
+            "batch_size is 0; expected a whole number from 1",
+        ),
         (
             MINIMAL + '[training]\norder = "random"\n',
-            r"unknown training\.order 'random'; known: file, shuffled, windowed",
+            r"training: unknown order 'random'; known: file, shuffled, windowed",
         ),
         (
             MINIMAL.replace("digits", "digits") + '[training]\nseed = "x"\n',
-            "seed: found 'x'; expected a whole number",
+            "seed is 'x'; expected a whole number",
         ),
         (MINIMAL.replace("[[settings]]\n", ""), "settings: not given, and it has no default"),
         (
             'settings = []\nname="a"\ntitle="A"\n[data]\ndataset="digits"',
-            r"settings: found \[\]; expected a list of 1 or more",
+            r"settings: found \[\]; expected .* at least 1",
         ),
     ],
 )
@@ -100,9 +104,8 @@ def test_a_missing_spec_file_is_named():
 
 
 def test_a_grid_becomes_a_spec_of_every_combination():
-    spec = spec_of_grid(
-        "digits", {"l2": [0, 1], "learning_rate": [0.1, 0.2]}, data={"scaling": "unit"}
-    )
+    settings = grid(l2=[0, 1], learning_rate=[0.1, 0.2])
+    spec = spec_of_grid("digits", settings, ExperimentOptions(test="selected"), {})
     assert [(s.l2, s.learning_rate) for s in spec.settings] == [
         (0, 0.1), (0, 0.2), (1, 0.1), (1, 0.2)
     ]  # fmt: skip

@@ -7,7 +7,8 @@ from made import make_data
 from onelayer.model import network
 from onelayer.model.losses import LOSSES
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.loop import initial_parameters, train
+from onelayer.training.job import initial_parameters
+from onelayer.training.loop import train
 from onelayer.training.schedules import LearningRates
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch has it")

@@ -12,12 +12,13 @@ from onelayer.tracking.trackers import open_tracker
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
-from onelayer.training.plan import model_bytes
+from onelayer.training.machine import GB, Machine
 from onelayer.training.run import CURVES
 
 SETTINGS = grid(l2=[0, 0.1], learning_rate=[0.01, 0.02], schedule=["constant", "step:2:0.5"])
 SHARED = {"batch_size": 10, "patience": None}
-SMALL = 3 * model_bytes(4, 12, 10)  # three models fit at once
+ENGINE = Machine().find_engine("float32", SETTINGS)
+SMALL = 3 * ENGINE.model_bytes(4, 12, 10) / GB  # three models fit at once
 
 
 def train_tracked(target, settings=SETTINGS, **protocol):
@@ -67,7 +68,7 @@ def curve(run, name, model):
     return [(epoch, pytest.approx(value, rel=1e-6)) for epoch, value in pairs if value == value]
 
 
-@pytest.mark.parametrize("memory", [SMALL, 10**9])
+@pytest.mark.parametrize("memory", [SMALL, 1.0])
 def test_the_callback_knows_which_models_the_curves_are_of(memory):
     told = {name: np.full((len(SETTINGS), 4), np.nan) for name in CURVES}
 
@@ -181,7 +182,7 @@ def test_nothing_is_written_before_training_begins(tmp_path):
 def test_the_command_tracks_the_main_run_alone(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorboard")
     monkeypatch.setattr("onelayer.experiments.reproduce.write_report", lambda *_: None)
-    arguments = ["train", "digits", "--l2", "0,0.1", "--epochs", "1", "--orders", "1"]
+    arguments = ["train", "digits", "--l2", "0,0.1", "--epochs", "1", "--repeats", "1"]
     arguments += ["--track", f"tensorboard:{tmp_path / 'tb'}", "--out", str(tmp_path / "out")]
     assert run(arguments) == 0
     capsys.readouterr()

@@ -11,10 +11,12 @@ from sklearn.linear_model import LogisticRegression
 from made import make_data
 from onelayer.data.batches import batches
 from onelayer.data.scaling import fit_scaling
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.model import network
 from onelayer.training.hyperparameters import Hyperparameters, grid
-from onelayer.training.loop import initial_parameters, train
+from onelayer.training.job import initial_parameters
+from onelayer.training.loop import train
 from onelayer.training.run import CURVES
 
 SETTINGS = [
@@ -30,10 +32,10 @@ def textbook(data, setting, *, batch_size, epochs, order="file", seed=0, scaling
     X, y = scale.apply(data.train.X), data.train.y
     V, u = scale.apply(data.validation.X), data.validation.y
     (W,), (b,) = initial_parameters(data, [setting], seed)
-    generator = np.random.default_rng((seed, 1))
     rows = []
     for epoch in range(epochs + 1):
         if epoch:
+            generator = random_stream(seed, Stream.ORDER, epoch)
             for batch in batches(len(y), batch_size, order, generator):
                 W, b = network.descend(
                     X[batch], y[batch], W, b, l2=setting.l2, learning_rate=setting.learning_rate
@@ -72,7 +74,7 @@ def test_each_model_of_a_stack_equals_the_textbook_loop(order, scaling, batch_si
 def test_float32_stays_within_1e_4_of_the_textbook(N, K, M):
     data = make_data(N=N, K=K)
     rates = np.linspace(0.001, 0.05, M)
-    run = train(data, grid(l2=[0.1], learning_rate=rates), batch_size=6, epochs=4)
+    run = train(data, grid(l2=[0.1], learning_rate=rates), batch_size=6, epochs=4, order="file")
     for m, rate in enumerate(rates):
         W, b, expected = textbook(data, Hyperparameters(0.1, rate), batch_size=6, epochs=4)
         np.testing.assert_allclose(run.weights[m], W, rtol=0, atol=1e-4)
@@ -168,8 +170,8 @@ def test_progress_is_told_before_and_after_every_epoch():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size 0: expected 1 or more"),
-        ({"epochs": -1}, "epochs -1"),
+        ({"batch_size": 0}, "batch_size is 0; expected a whole number from 1"),
+        ({"epochs": -1}, "epochs is -1"),
         ({"order": "shufled"}, "did you mean 'shuffled'"),
         ({"dtype": "float16"}, "unknown dtype 'float16'"),
         ({"scaling": "unity"}, "did you mean 'unit'"),

@@ -47,6 +47,7 @@ def _hold(problem: Problem, **options: Any) -> Epoch:
                 problem.settings,
                 batch_size=problem.batch_size,
                 epochs=_ENOUGH,
+                order="file",
                 seed=problem.seed,
                 on_epoch=on_epoch,
                 **options,

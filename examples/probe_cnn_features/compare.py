@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import onelayer
-from onelayer.experiments.probe import L2
+from onelayer.experiments.probe import GRID
 
 ROUNDS = 3
 
@@ -61,7 +61,7 @@ def fit_logistic_regressions(data: onelayer.Dataset, steps: int) -> tuple[float,
     models = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        for l2 in L2:
+        for l2 in GRID["l2"]:
             C = onelayer.C_from_l2(l2, len(data.train), data.n_classes)
             models.append(LogisticRegression(C=C, max_iter=steps).fit(X["train"], data.train.y))
     best = max(models, key=lambda model: model.score(X["validation"], data.validation.y))

@@ -1,30 +1,43 @@
 """Published experiments: reproduce them, check their gradients, redraw their reports."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onelayer.cli.options import Force, Out, Seed, Source, SpecName, Threads
+from onelayer.cli.described import Group, command_of
+from onelayer.cli.options import Force, Out, Source, SpecName
 
 if TYPE_CHECKING:
     from onelayer.experiments.spec import Spec
+    from onelayer.training.machine import Machine
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: onelayer reproduce dd2424-a1 --out runs/a1 --orders 5")
+_ADJUSTABLE = ("repeats", "epochs", "seed")
+
+
+def _adjustments() -> Group:
+    from onelayer.experiments.spec import ExperimentOptions
+
+    return Group(ExperimentOptions, dict.fromkeys(_ADJUSTABLE), _ADJUSTABLE)
+
+
+def _groups() -> tuple[Group, Group]:
+    from onelayer.training.machine import Machine
+
+    return _adjustments(), Group(Machine)
+
+
+@app.command(
+    cls=command_of(_groups),
+    epilog="Example: onelayer reproduce dd2424-a1 --out runs/a1 --repeats 5",
+)
 def reproduce(
+    context: typer.Context,
     spec: SpecName = "dd2424-a1",
     out: Out = None,
-    orders: Annotated[
-        int | None, typer.Option(min=0, help="Repeats in shuffled order, for the spread.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=0, help="Epochs, instead of the spec's.")
-    ] = None,
-    seed: Seed = None,
-    threads: Threads = None,
     source: Source = None,
     force: Force = False,
 ) -> int:
@@ -34,8 +47,9 @@ def reproduce(
     """
     from onelayer.experiments.spec import adjust, load_spec
 
-    asked = adjust(load_spec(spec), orders=orders, epochs=epochs, seed=seed)
-    return run_spec(asked, out, source, force, threads=threads)
+    adjustments, machine = _groups()
+    asked = adjust(load_spec(spec), **{name: context.obj[name] for name in adjustments.names})
+    return run_spec(asked, out, source, force, machine.build(context.obj))
 
 
 @app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")
@@ -47,7 +61,7 @@ def check(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures as JSON, CSV and pictures.")
     ] = None,
-    seed: Seed = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the spec's.")] = None,
     source: Source = None,
     force: Force = False,
 ) -> int:
@@ -84,7 +98,12 @@ def report(
 
 
 def run_spec(
-    spec: "Spec", out: Path | None, source: Path | None, force: bool, **resources: Any
+    spec: "Spec",
+    out: Path | None,
+    source: Path | None,
+    force: bool,
+    machine: "Machine",
+    track: str | None = None,
 ) -> int:
     """Run a spec into its folder and show its results; return 1 if a gradient check failed."""
     from onelayer.evaluation.ablation import load_ablation
@@ -93,7 +112,13 @@ def run_spec(
 
     folder = out or Path("runs") / spec.name
     results = reproduce_spec(
-        spec, folder, force=force, source=source, announce=typer.echo, **resources
+        spec,
+        folder,
+        force=force,
+        source=source,
+        announce=typer.echo,
+        machine=machine,
+        track=track,
     )
     show_results(results, load_ablation(folder))
     typer.echo(f"report: {folder / 'report.html'}")

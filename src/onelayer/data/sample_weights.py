@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError, unknown_name
 
 Resampling = Literal["bootstrap", "poisson"]
@@ -51,7 +52,7 @@ def bootstrap_weights(
         raise InputError(f"{resamples} resamples of {n_samples} rows: expected at least 1 of each")
     if kind not in RESAMPLINGS:
         raise unknown_name("kind of resampling", kind, RESAMPLINGS)
-    counts = _draw(n_samples, kind, np.random.default_rng((seed, 4)))
+    counts = _draw(n_samples, kind, random_stream(seed, Stream.RESAMPLES))
     # No count is above 255: that has a chance of some 1e-507 a row.
     return np.array([next(counts) for _ in range(resamples)], np.uint8)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onelayer.data.dataset import Split
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 
 Weights = NDArray[np.uint8]
@@ -37,7 +38,7 @@ def split_off(
             f"{samples:g} samples to split off: "
             f"expected a share between 0 and 1, or a whole number from 1 to {N - 1}"
         )
-    held_out = draw_stratified(split.y, int(count), np.random.default_rng((seed, 2)))
+    held_out = draw_stratified(split.y, int(count), random_stream(seed, Stream.VALIDATION_SPLIT))
     classes, places, sizes = np.unique(split.y, return_inverse=True, return_counts=True)
     taken = np.bincount(places[held_out], minlength=len(sizes))
     missing = np.flatnonzero((taken == 0) | (taken == sizes))
@@ -94,7 +95,7 @@ def fold_weights(
     strata = np.unique(y, return_inverse=True)[1] if stratified else np.zeros(len(y), np.intp)
     group_of_row = None if groups is None else _numbered(groups, len(y))[1]
     _check_folds(folds, repeats, strata, group_of_row)
-    generator = np.random.default_rng((seed, 3))
+    generator = random_stream(seed, Stream.FOLDS)
     return np.concatenate(
         [
             _hold_out(
@@ -165,7 +166,7 @@ def subset_weights(
                 f"{_class_name(classes[rarest], class_names)}; "
                 f"expected more than {0.5 / sizes[rarest]:.3g}"
             )
-    generator = np.random.default_rng((seed, 5))
+    generator = random_stream(seed, Stream.SUBSETS)
     rank = np.array([_rank(y, sizes, generator) for _ in range(draws)])
     return np.asarray(rank[:, None] < kept[:, class_of_row], np.uint8)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, Split, check_split
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 
 ImageShape = tuple[int, int, int]
@@ -204,7 +205,8 @@ def _draw(
     """Return the rows that train, that validate and, if asked, that test."""
     if len(y) < FEWEST:
         raise InputError(f"{source}: {len(y)} samples are too few to split, expected {FEWEST}")
-    generator, rest, drawn = np.random.default_rng(seed), np.arange(len(y)), {}
+    generator = random_stream(seed, Stream.DEFAULT_SPLITS)
+    rest, drawn = np.arange(len(y)), {}
     for split in ("test", "validation") if with_test else ("validation",):
         mask = draw_stratified(y[rest], round(FRACTION * len(y)), generator)
         drawn[split], rest = rest[mask], rest[~mask]

@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,27 @@ from onelayer.data.sample_weights import check_sample_weights
 from onelayer.data.splitting import split_off
 from onelayer.errors import InputError
 from onelayer.model.losses import shifted
+from onelayer.option import options_of
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train
 from onelayer.training.run import Run
 
-# The parameters that the models of one pass may differ in.
-OF_A_MODEL = tuple(field.name for field in fields(Hyperparameters) if field.name != "init_seed")
-OF_THE_PROTOCOL = ("batch_size", "epochs", "order", "dtype", "evaluate_every", "keep", "patience")
+# The parameters that the models of one pass may differ in; random_state stands for init_seed.
+OF_A_MODEL = tuple(name for name in options_of(Hyperparameters) if name != "init_seed")
+# Those of the training; class_weight goes by labels here, and the seed is random_state.
+OF_TRAINING = (
+    "batch_size",
+    "epochs",
+    "order",
+    "scaling",
+    "dtype",
+    "evaluate_every",
+    "keep",
+    "patience",
+)
+# Estimators of scikit-learn are fitted at their defaults and expected to come near the least cost
+# on small tables of features of any scale; those of onelayer.train suit images.
+DEFAULTS = {"momentum": 0.9, "epochs": 100, "scaling": "standardise"}
 _SEEDS = 2**31
 
 
@@ -43,7 +57,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     l2, learning_rate, loss, schedule, warmup, momentum, nesterov, init, init_sd
         Of the model: see Hyperparameters.
     batch_size, epochs, order, dtype, evaluate_every, keep, patience
-        Of the training: see Protocol.
+        Of the training: see TrainingOptions.
     scaling
         "standardise", "unit" (8-bit features are divided by 255) or "none".
     class_weight
@@ -146,12 +160,11 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         run = train(
             data,
             [setting_of(self)],
-            scaling=self.scaling,
             sample_weights=None if sample_weight is None else np.asarray(sample_weight)[rows],
             class_weight=self._class_weights(data.train.y),
             threads=self.threads,
             seed=seed,
-            **protocol_of(self),
+            **options_for(self),
         )
         return self._keep(run)
 
@@ -182,13 +195,12 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         run = train(
             data,
             [replace(setting_of(self), schedule="constant", warmup=0)],
-            scaling=self.scaling,
             sample_weights=None if sample_weight is None else np.asarray(sample_weight),
             class_weight=self._class_weights(data.train.y),
             threads=self.threads,
             start=None if first else self.run_,
             seed=seed_of(self) if first else self.run_.protocol["seed"] + 1,
-            **protocol_of(self)
+            **options_for(self)
             | {"epochs": 1, "evaluate_every": 0, "keep": "last", "patience": None},
         )
         return self._keep(run)
@@ -258,9 +270,9 @@ def setting_of(classifier: OneLayerClassifier) -> Hyperparameters:
     return Hyperparameters(**{name: getattr(classifier, name) for name in OF_A_MODEL})
 
 
-def protocol_of(classifier: OneLayerClassifier) -> dict[str, Any]:
-    """Return the fields of Protocol, but for the seed."""
-    return {name: getattr(classifier, name) for name in OF_THE_PROTOCOL}
+def options_for(classifier: OneLayerClassifier) -> dict[str, Any]:
+    """Return the options of the training that all models of a pass share, but for the seed."""
+    return {name: getattr(classifier, name) for name in OF_TRAINING}
 
 
 def seed_of(classifier: OneLayerClassifier) -> int:

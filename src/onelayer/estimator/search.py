@@ -18,7 +18,7 @@ from onelayer.errors import InputError, unknown_name
 from onelayer.estimator.classifier import (
     OF_A_MODEL,
     OneLayerClassifier,
-    protocol_of,
+    options_for,
     read,
     seed_of,
     setting_of,
@@ -112,10 +112,9 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
                 [setting_of(models[m]) for m in some],
                 weights,
                 held_out=held_out,
-                scaling=first.scaling,
                 threads=first.threads,
                 seed=seed_of(first),
-                **protocol_of(first),
+                **options_for(first),
             )
             value = -found.loss if self.scoring == "neg_log_loss" else found.accuracy
             scores[some] = value.T

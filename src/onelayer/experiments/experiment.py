@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,14 @@ from onelayer.evaluation.selection import choose
 from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
 from onelayer.model.gradient_check import check_layer
 from onelayer.progress import progress_bar
-from onelayer.training.cross_validation import CrossValidation, cross_validate
+from onelayer.training.cross_validation import CrossValidation, cross_validate, resampled
 from onelayer.training.epochs import Curves, OnEpoch
 from onelayer.training.forecast import Forecast, forecast
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.loop import initial_parameters, train
+from onelayer.training.job import Job, initial_parameters
+from onelayer.training.loop import train, weigh_samples
+from onelayer.training.machine import HERE, Machine
+from onelayer.training.options import TrainingOptions
 from onelayer.training.run import Run
 
 STAND_IN = "digits"
@@ -64,10 +66,10 @@ def load_splits(spec: DataSpec, source: Path | None = None) -> Dataset:
     return replace(data, train=rest, validation=validation)
 
 
-def warn_of_scale(spec: DataSpec, data: Dataset) -> str:
+def warn_of_scale(scaling: str, data: Dataset) -> str:
     """Return a sentence if features are far above 1 and not standardised, else nothing."""
     largest = np.abs(np.asarray(data.train.head(BLOCK).X)).max() / data.full_scale
-    if spec.scaling != "unit" or largest <= _LARGE:
+    if scaling != "unit" or largest <= _LARGE:
         return ""
     return (
         f"note: features of up to {largest:.3g} are taken as they are; --scaling standardise gives "
@@ -78,10 +80,10 @@ def warn_of_scale(spec: DataSpec, data: Dataset) -> str:
 def run_experiment(
     spec: Spec,
     data: Dataset,
+    machine: Machine = HERE,
     *,
     optima: Path | None = None,
     follow: OnEpoch | None = None,
-    **resources: Any,
 ) -> Results:
     """Check the gradients, train, choose, repeat in shuffled orders, evaluate on the test split.
 
@@ -91,14 +93,12 @@ def run_experiment(
     """
     checks = tuple(run_checks(spec, data))
     settings = [setting.hyperparameters for setting in spec.settings]
-    folds = _cross_validate(spec, data, settings, **resources)
-    order, seed = spec.training.order, spec.training.seed
-    title = "training: epoch"
-    run = _train(spec, data, settings, order, seed, title, follow=follow, **resources)
+    folds = _cross_validate(spec, data, settings, machine)
+    run = _train(data, settings, spec.training.training, machine, "training: epoch", follow)
     selection = choose(run, folds, spec.training.select)
     all_tested = spec.training.test == "all"
     tested = list(range(len(settings))) if all_tested else [selection.chosen]
-    repeats = tuple(_repeat(spec, data, [settings[model] for model in tested], **resources))
+    repeats = tuple(_repeat(spec, data, [settings[model] for model in tested], machine))
     repeat_accuracies = np.full((len(repeats), len(settings)), np.nan)
     for row, repeat in zip(repeat_accuracies, repeats, strict=True):
         row[tested] = accuracies(_evaluate_on_test(data, repeat, list(range(len(tested)))))
@@ -122,36 +122,29 @@ def run_experiment(
     )
 
 
-def forecast_spec(spec: Spec, source: Path | None = None, **resources: Any) -> Forecast:
+def forecast_spec(spec: Spec, machine: Machine, source: Path | None = None) -> Forecast:
     """Predict the stacks, memory and time of training the spec, its repeats and its folds."""
-    data, training = load_data(spec.data, source), spec.training
+    data, options = load_data(spec.data, source), spec.training.training
     settings = [setting.hyperparameters for setting in spec.settings]
-    options = {"scaling": spec.data.scaling, **training.protocol, **resources}
-    once = forecast(data, settings, class_weight=training.class_weight, **options)
-    seconds = (1 + training.orders) * once.seconds
-    if not training.folds:
+    weights = weigh_samples(data, len(settings), None, options)
+    scaling = fit_scaling(options.scaling, data)
+    once = forecast(Job(data, settings, options, machine, scaling, weights))
+    seconds = (1 + spec.training.repeats) * once.seconds
+    if not spec.training.folds:
         return replace(once, seconds=seconds)
-    weights = _draw_folds(spec, data)
-    # Standardised, each fold has a scaling of its own, and so a stack.
-    together = 1 if spec.data.scaling == "standardise" else len(weights)
-    times = len(weights) // together
-    options["evaluate_every"] = 0  # what is held out is judged as it comes by, and at the end
-    folds = forecast(
-        replace(data, validation=None),
-        settings * together,
-        sample_weights=np.repeat(weights[:together], len(settings), axis=0),
-        **options,
+    # The held-out rows are scored as they come by, and once at the end.
+    job = resampled(
+        data, settings, _draw_folds(spec, data), replace(options, evaluate_every=0), machine
     )
+    folds = forecast(job)
     return Forecast(
-        once.stacks + folds.stacks * times,
-        max(once.bytes, folds.bytes * times),
-        seconds + folds.seconds * times,
+        once.stacks + folds.stacks, max(once.bytes, folds.bytes), seconds + folds.seconds
     )
 
 
 def run_checks(spec: Spec, data: Dataset) -> Iterator[BatchCheck]:
     """Yield the spec's gradient checks at the initial W and b, all K·D + K partials each."""
-    scaling = fit_scaling(spec.data.scaling, data)
+    scaling = fit_scaling(spec.training.scaling, data)
     weights, biases = initial_parameters(data, [Hyperparameters()], spec.training.seed)
     checks = [(check, l2) for check in spec.gradient_checks for l2 in check.l2]
     with progress_bar("gradient check", len(checks)) as update:
@@ -183,18 +176,15 @@ def _check_images(check: GradientCheckSpec, data: Dataset) -> None:
 
 
 def _train(
-    spec: Spec,
     data: Dataset,
     settings: list[Hyperparameters],
-    order: str,
-    seed: int,
+    options: TrainingOptions,
+    machine: Machine,
     title: str,
-    *,
     follow: OnEpoch | None = None,
-    **resources: Any,
 ) -> Run:
-    protocol = spec.training
-    with progress_bar(title, protocol.epochs) as update:
+    """Train with a progress bar that shows the losses of the first models."""
+    with progress_bar(title, options.epochs) as update:
 
         def show(epoch: int, curves: Curves, models: range) -> None:
             known = curves.get("train_loss", np.empty((0, epoch + 1)))[:4, epoch]
@@ -203,56 +193,42 @@ def _train(
             if follow is not None:
                 follow(epoch, curves, models)
 
-        return train(
-            data,
-            settings,
-            scaling=spec.data.scaling,
-            class_weight=protocol.class_weight,
-            on_epoch=show,
-            **protocol.protocol | {"order": order, "seed": seed},
-            **resources,
-        )
+        return train(data, settings, options=options, machine=machine, on_epoch=show)
 
 
 def _repeat(
-    spec: Spec, data: Dataset, settings: list[Hyperparameters], **resources: Any
+    spec: Spec, data: Dataset, settings: list[Hyperparameters], machine: Machine
 ) -> Iterator[Run]:
-    """Yield the repeats: each has a seed of its own, for the order as for the first weights."""
-    seed, orders = spec.training.seed, spec.training.orders
-    order = "windowed" if spec.training.order == "windowed" else "shuffled"
-    for n in range(1, orders + 1):
-        title = f"order {n} of {orders}: epoch"
-        yield _train(spec, data, settings, order, seed + n, title, **resources)
+    """Yield the repeats: each has a seed of its own, for the order as for the initial weights."""
+    options, repeats = spec.training.training, spec.training.repeats
+    order = "windowed" if options.order == "windowed" else "shuffled"
+    for n in range(1, repeats + 1):
+        own = replace(options, order=order, seed=options.seed + n)
+        yield _train(data, settings, own, machine, f"repeat {n} of {repeats}: epoch")
 
 
 def _draw_folds(spec: Spec, data: Dataset) -> NDArray[np.uint8]:
     """Return the weights (R, N) of the spec's folds."""
     training = spec.training
-    if training.class_weight is not None:
-        raise InputError(
-            "folds with class weights: choose by the validation split, or by folds alone"
-        )
     return fold_weights(
         data.train.y, training.folds, repeats=training.fold_repeats, seed=training.seed
     )
 
 
 def _cross_validate(
-    spec: Spec, data: Dataset, settings: list[Hyperparameters], **resources: Any
+    spec: Spec, data: Dataset, settings: list[Hyperparameters], machine: Machine
 ) -> CrossValidation | None:
-    protocol = spec.training
-    if not protocol.folds:
+    if not spec.training.folds:
         return None
     weights = _draw_folds(spec, data)
-    with progress_bar(f"{len(weights)} folds: epoch", protocol.epochs) as update:
+    with progress_bar(f"{len(weights)} folds: epoch", spec.training.epochs) as update:
         return cross_validate(
             data,
             settings,
             weights,
-            scaling=spec.data.scaling,
+            options=spec.training.training,
+            machine=machine,
             on_epoch=lambda epoch, *_: update(epoch, ""),
-            **protocol.protocol,
-            **resources,
         )
 
 

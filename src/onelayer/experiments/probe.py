@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from onelayer.data.catalog import DEFAULT, is_path
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.data.splitting import subset_weights
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing, load_probing
@@ -26,25 +27,45 @@ from onelayer.evaluation.test_log import (
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.experiment import load_splits
 from onelayer.experiments.spec import DataSpec
+from onelayer.option import Checked, option, takes
 from onelayer.progress import progress_bar
 from onelayer.report.probes import PAGE, write_probes
 from onelayer.storage import output_folder
 from onelayer.training.classifier import model_of
 from onelayer.training.hyperparameters import Hyperparameters, grid
-from onelayer.training.loop import make_protocol, train
-from onelayer.training.plan import MEMORY
+from onelayer.training.loop import train
+from onelayer.training.machine import Machine
+from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import provenance
 from onelayer.training.run import Run
 
-# Standardised features need no wider grid; falling rates with momentum end near the least cost.
-L2, LEARNING_RATE = (0.0, 0.001, 0.01, 0.1, 1.0), (0.1, 0.01, 0.001)
+# The defaults of probes that differ from those of training. Standardised features need no wider
+# grid; falling rates with momentum end near the least cost; only the end of a probe is looked at.
+GRID: Mapping[str, Sequence[Any]] = {
+    "l2": (0.0, 0.001, 0.01, 0.1, 1.0),
+    "learning_rate": (0.1, 0.01, 0.001),
+    "schedule": ("cosine",),
+    "momentum": (0.9,),
+}
+DEFAULTS: Mapping[str, Any] = {"scaling": "standardise", "evaluate_every": 0}
 
 
-def probe_grid(
-    l2: Sequence[float] = L2, learning_rate: Sequence[float] = LEARNING_RATE
-) -> list[Hyperparameters]:
-    """Return the settings of a probe: each λ with each η, which falls as a cosine; momentum 0.9."""
-    return grid(l2=l2, learning_rate=learning_rate, schedule=["cosine"], momentum=[0.9])
+def probe_grid(**values: Sequence[Any]) -> list[Hyperparameters]:
+    """Return the settings of a probe: GRID, with these `values` in place of its own."""
+    return grid(**{**GRID, **values})
+
+
+@dataclass(frozen=True)
+class ProbeOptions(Checked):
+    """What is probed beside all training labels."""
+
+    draws: int = option(
+        5,
+        "Number of random subsets per fraction, and of label shuffles.",
+        least=1,
+        most=1000,
+    )
+    control: bool = option(False, "Also probe with shuffled labels and report the selectivity.")
 
 
 def load_feature_sets(
@@ -86,17 +107,15 @@ def name_sources(sources: Sequence[str]) -> list[str]:
     return names
 
 
+@takes(DEFAULTS, options=TrainingOptions, machine=Machine, asked=ProbeOptions)
 def probe(
     feature_sets: Mapping[str, Dataset],
     settings: Sequence[Hyperparameters] | None = None,
     *,
+    options: TrainingOptions,
+    machine: Machine,
+    asked: ProbeOptions,
     fractions: Sequence[float] = (1.0,),
-    draws: int = 5,
-    control: bool = False,
-    scaling: str = "standardise",
-    threads: int | None = None,
-    memory: int = MEMORY,
-    **protocol: Any,
 ) -> Probing:
     """Train the probes of every feature set and judge them on its test split.
 
@@ -106,8 +125,7 @@ def probe(
     subset_weights). Each subset's setting is chosen on the validation split, and that one alone
     sees the test split. The scaling is that of all training rows, labelled or not. With `control`
     the setting that was chosen with all labels is trained again on the training labels in `draws`
-    random orders. `protocol` are fields of Protocol; the order is shuffled, and measured is at the
-    end alone, unless they say otherwise.
+    random orders. The other keywords are those of train.
 
     Raises
     ------
@@ -117,13 +135,12 @@ def probe(
         train does.
     """
     settings = probe_grid() if settings is None else settings
-    shared = make_protocol({"order": "shuffled", "evaluate_every": 0, **protocol})
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
-    subsets = _draw_subsets(first, sorted({*fractions, 1.0}), draws, shared.seed)
-    fields = asdict(shared) | {"threads": threads, "memory": memory}
+    subsets = _draw_subsets(first, sorted({*fractions, 1.0}), asked.draws, options.seed)
+    shuffles = asked.draws if asked.control else 0
     probed = tuple(
-        _probe_features(name, data, settings, subsets, draws if control else 0, scaling, fields)
+        _probe_features(name, data, settings, subsets, shuffles, options, machine)
         for name, data in feature_sets.items()
     )
     samples = {name: len(split) for name, split in first.splits.items()}
@@ -133,9 +150,9 @@ def probe(
         class_names=first.class_names,
         samples=samples,
         majority=_majority(first),
-        scaling=scaling,
+        scaling=options.scaling,
         grid=tuple(settings),
-        protocol=asdict(shared),
+        protocol=asdict(options),
         provenance=provenance() | {"digests": digests},
     )
 
@@ -247,13 +264,13 @@ def _probe_features(
     settings: Sequence[Hyperparameters],
     subsets: Mapping[float, NDArray[np.uint8]],
     shuffles: int,
-    scaling: str,
-    fields: Mapping[str, Any],
+    options: TrainingOptions,
+    machine: Machine,
 ) -> FeatureSet:
-    M, scale, labelled = len(settings), fit_scaling(scaling, data), [*subsets.values()]
+    M, scale, labelled = len(settings), fit_scaling(options.scaling, data), [*subsets.values()]
     R = sum(map(len, labelled))
     weights = np.repeat(np.concatenate(labelled), M, axis=0) if R > 1 else None
-    run = _train(name, data, list(settings) * R, scale, fields, weights)
+    run = _train(name, data, list(settings) * R, scale, options, machine, weights)
     probes = [_judge(run, _choose(name, run, range(M * r, M * (r + 1))), data) for r in range(R)]
     draws = iter(probes)
     by_labels = tuple(
@@ -262,7 +279,8 @@ def _probe_features(
     )
     control = None
     if shuffles:
-        control = _train_controls(name, data, probes[-1].setting, scale, shuffles, fields)
+        best = probes[-1].setting
+        control = _train_controls(name, data, best, scale, shuffles, options, machine)
     return FeatureSet(name, data.n_features, by_labels, control)
 
 
@@ -271,17 +289,19 @@ def _train(
     data: Dataset,
     settings: list[Hyperparameters],
     scale: Scaling,
-    fields: Mapping[str, Any],
+    options: TrainingOptions,
+    machine: Machine,
     weights: NDArray[np.uint8] | None = None,
 ) -> Run:
-    with progress_bar(f"{title}: epoch", fields["epochs"]) as update:
+    with progress_bar(f"{title}: epoch", options.epochs) as update:
         return train(
             data,
             settings,
-            scaling=scale,
+            options=options,
+            machine=machine,
+            fitted_scaling=scale,
             sample_weights=weights,
             on_epoch=lambda epoch, *_: update(epoch, ""),
-            **fields,
         )
 
 
@@ -314,15 +334,16 @@ def _train_controls(
     setting: Hyperparameters,
     scale: Scaling,
     draws: int,
-    fields: Mapping[str, Any],
+    options: TrainingOptions,
+    machine: Machine,
 ) -> Labelled:
     """Return what the setting makes of training labels in `draws` random orders."""
-    generator, probes = np.random.default_rng((fields["seed"], 6)), []
+    generator, probes = random_stream(options.seed, Stream.SHUFFLED_LABELS), []
     for number in range(1, draws + 1):
         labels = generator.permutation(data.train.y)
         shuffled = replace(data, train=replace(data.train, y=labels))
         title = f"{name}, shuffled labels {number} of {draws}"
-        model = model_of(_train(title, shuffled, [setting], scale, fields))
+        model = model_of(_train(title, shuffled, [setting], scale, options, machine))
         accuracies = (evaluate_model(model, shuffled, split).accuracy for split in SPLIT_NAMES)
         on_train, on_validation, on_test = accuracies
         probes.append(Probe(setting, on_train, on_validation, on_test))

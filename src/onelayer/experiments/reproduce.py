@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from onelayer.storage import atomic_file, output_folder
 from onelayer.tracking.trackers import open_tracker
 from onelayer.training.classifier import save_model_of
 from onelayer.training.epochs import OnEpoch
+from onelayer.training.machine import HERE, Machine
 
 SPEC_FILE = "spec.json"
 OPTIMA_FILE = "optima.json"
@@ -43,15 +43,14 @@ def reproduce(
     source: Path | None = None,
     announce: Callable[[str], None] = print,
     track: str | None = None,
-    **resources: Any,
+    machine: Machine = HERE,
 ) -> Results:
     """Run `spec` and fill the folder `out`: runs, checks, tables, figures, report.
 
-    `source` is where the user keeps the data set, if not in the cache; `resources` are the threads
-    and the memory of onelayer.train. `track` names a tracker (see open_tracker) of the training.
-    If the data set cannot be had at all, scikit-learn's digits stand in; the notice of that goes to
-    `announce` before anything else happens, and into every table. `out` gets all of it or, on any
-    error, nothing.
+    `source` is where the user keeps the data set, if not in the cache. `track` names a tracker (see
+    open_tracker) of the training. If the data set cannot be had at all, scikit-learn's digits stand
+    in; the notice of that goes to `announce` before anything else happens, and into every table.
+    `out` gets all of it or, on any error, nothing.
 
     Raises
     ------
@@ -63,8 +62,8 @@ def reproduce(
     with output_folder(out, force=force) as staging, _tracker(track, spec) as follow:
         if (out / OPTIMA_FILE).is_file():  # what an earlier run found
             shutil.copy(out / OPTIMA_FILE, staging)
-        results = _run(spec, staging, source, announce, follow=follow, **resources)
-        rows = _run_variants(spec, results, staging, source, announce, **resources)
+        results = _run(spec, staging, source, announce, machine, follow)
+        rows = _run_variants(spec, results, staging, source, announce, machine)
         _log_look(results, looks, staging, announce)
         with progress_bar("drawing the report", None):
             write_report(results, staging, rows, looks)
@@ -75,8 +74,8 @@ def _tracker(target: str | None, spec: Spec) -> AbstractContextManager[OnEpoch |
     if target is None:
         return nullcontext()
     settings = [setting.hyperparameters for setting in spec.settings]
-    shared = {"dataset": spec.data.dataset, "scaling": spec.data.scaling}
-    return open_tracker(target, spec.name, settings, shared | spec.training.protocol)
+    shared = {"dataset": spec.data.dataset} | vars(spec.training.training)
+    return open_tracker(target, spec.name, settings, shared)
 
 
 def _run(
@@ -84,14 +83,15 @@ def _run(
     folder: Path,
     source: Path | None,
     announce: Callable[[str], None],
-    **resources: Any,
+    machine: Machine,
+    follow: OnEpoch | None = None,
 ) -> Results:
     """Run one experiment and write its results, and the spec, into `folder`."""
     data = load_data(spec.data, source)
-    for words in (data.notice, warn_of_scale(spec.data, data)):
+    for words in (data.notice, warn_of_scale(spec.training.scaling, data)):
         if words:
             announce(words)
-    results = run_experiment(spec, data, optima=folder / OPTIMA_FILE, **resources)
+    results = run_experiment(spec, data, machine, optima=folder / OPTIMA_FILE, follow=follow)
     results.save(folder)
     save_model_of(results.run, results.selected, folder)
     with atomic_file(folder / SPEC_FILE) as path:
@@ -105,14 +105,14 @@ def _run_variants(
     folder: Path,
     source: Path | None,
     announce: Callable[[str], None],
-    **resources: Any,
+    machine: Machine,
 ) -> list[AblationRow]:
     """Run every variant into a folder of its own; return their table, which is written, too."""
     variants = []
     for variant, own in zip(spec.variants, spec.of_variants(), strict=True):
         announce(f"variant {variant.name}: {variant.title}")
         where = folder / "variants" / variant.name
-        results = _run(own, where, source, lambda _: None, **resources)
+        results = _run(own, where, source, lambda _: None, machine)
         variants.append((variant.name, variant.title, results))
     rows = ablation_rows(base, variants) if variants else []
     if rows:

@@ -1,24 +1,32 @@
 """A published experiment as data: what a TOML spec may say."""
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    InstanceOf,
+    model_validator,
+)
 
-from onelayer.data.batches import Order
 from onelayer.data.catalog import DEFAULT
-from onelayer.data.scaling import Method as ScalingMethod
 from onelayer.errors import InputError, printable, unknown_name
-from onelayer.evaluation.selection import Rule
+from onelayer.evaluation.selection import RULES
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.config_file import read_table
 from onelayer.model import derivatives, gradient_check
-from onelayer.training.hyperparameters import DEFAULTS, Hyperparameters, grid
-from onelayer.training.protocol import Dtype, Keep, Protocol
+from onelayer.option import build, option, options_of
+from onelayer.training.hyperparameters import Hyperparameters, grid
+from onelayer.training.options import TrainingOptions
 
 FOLDER = Path(__file__).parent
-Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 Side = Annotated[int, Field(ge=1)]
@@ -30,7 +38,7 @@ class _Section(BaseModel):
 
 
 class DataSpec(_Section):
-    """Which parts of which data set, or which folder, are the splits; how features are scaled.
+    """Which parts of which data set, or which folder, are the splits.
 
     A number as `validation` is split off the training samples, stratified: a share of them below 1,
     else their count. Which ones is drawn from `split_seed`. `resize`, `coarse` and `label` are for
@@ -45,7 +53,6 @@ class DataSpec(_Section):
     resize: tuple[Side, Side] | None = None
     coarse: bool = False
     label: str | None = None
-    scaling: ScalingMethod = "unit"
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -54,39 +61,74 @@ class DataSpec(_Section):
         return {name: value for name, value in options.items() if value}
 
 
-class TrainingSpec(_Section):
-    """The protocol: one run in `order`, and `orders` repeats, each in a shuffled order of its own.
+@dataclass(frozen=True)
+class ExperimentOptions(TrainingOptions):
+    """The options of an experiment: those of training, and how settings are selected and tested.
 
-    The repeats are windowed if `order` is. What training.protocol.Protocol has keeps its meaning.
-    `folds` above 1 cross-validates all settings on the training split, `fold_repeats` times over.
-    `select` chooses a setting by that, or by the validation split. `optimum` asks for the least
-    cost of every cross-entropy with λ > 0, to measure the curves against. `test` says which models
-    see the test split: every one, as a published table of several settings needs, or the chosen
+    A repeat trains with another seed, in shuffled order (windowed if `order` is). `folds` above 1
+    cross-validate all settings on the training split, `fold_repeats` times over. `test` says which
+    models see the test split: all, as a published table of several settings needs, or the selected
     one alone, which is then the only one that is repeated.
     """
 
-    batch_size: Annotated[int, Field(ge=1)] = 100
-    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 40
-    order: Order = "file"
-    orders: Annotated[int, Field(ge=0)] = 0
-    seed: Annotated[int, Field(ge=0)] = 0
-    dtype: Dtype = "float32"
-    augmentation: str = "none"
-    evaluate_every: Annotated[int, Field(ge=0)] = 1
-    keep: Keep = "last"
-    patience: Annotated[int, Field(ge=1)] | None = None
-    time_limit: Positive | None = None
-    class_weight: Literal["balanced"] | dict[str, NotNegative] | None = None
-    folds: Annotated[int, Field(ge=0)] = 0
-    fold_repeats: Annotated[int, Field(ge=1)] = 1
-    select: Rule = "best"
-    optimum: bool = False
-    test: Literal["all", "selected"] = "all"
+    repeats: int = option(
+        0,
+        "Number of repetitions of the training with other seeds, to estimate the spread.",
+        least=0,
+    )
+    folds: int = option(0, "Number of cross-validation folds.", least=0)
+    fold_repeats: int = option(1, "Number of repetitions of the folds.", least=1)
+    select: str = option(
+        "best",
+        "Setting that is selected: best, or 1se: the simplest within one standard error of it.",
+        choices=RULES,
+    )
+    optimum: bool = option(
+        False, "Also search the least cost of every setting with λ > 0, to compare the curves with."
+    )
+    test: str = option(
+        "all", "Settings that see the test split: all or selected.", choices=("all", "selected")
+    )
 
     @property
-    def protocol(self) -> dict[str, Any]:
-        """The fields of training.protocol.Protocol."""
-        return {name: getattr(self, name) for name in Protocol.__dataclass_fields__}
+    def training(self) -> TrainingOptions:
+        """The options of training alone."""
+        return TrainingOptions(
+            **{name: getattr(self, name) for name in options_of(TrainingOptions)}
+        )
+
+
+@dataclass(frozen=True)
+class SettingSpec(Hyperparameters):
+    """One model, and the test accuracy that was published for it, if any."""
+
+    published_accuracy: float | None = option(
+        None, "Published test accuracy.", kind=float, least=0, most=1
+    )
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """The setting without the published figure."""
+        return Hyperparameters(
+            **{name: getattr(self, name) for name in options_of(Hyperparameters)}
+        )
+
+
+def _read(cls: type) -> BeforeValidator:
+    """Return what builds a `cls` of options from a table; its own checks say what is wrong."""
+
+    def read(given: Any) -> Any:
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, dict):
+            raise ValueError(f"found {given!r:.60}; expected a table")
+        return build(cls, given, "key")
+
+    return BeforeValidator(read)
+
+
+Training = Annotated[InstanceOf[ExperimentOptions], _read(ExperimentOptions)]
+Setting = Annotated[InstanceOf[SettingSpec], _read(SettingSpec)]
 
 
 def _expand_grid(given: Any) -> Any:
@@ -101,33 +143,6 @@ def _expand_grid(given: Any) -> Any:
     return rest | {"settings": [*rest.get("settings", ()), *combinations]}
 
 
-class SettingSpec(_Section):
-    """One model, and the test accuracy that was published for it, if any."""
-
-    l2: NotNegative = Hyperparameters.l2
-    learning_rate: Positive = Hyperparameters.learning_rate
-    init_sd: NotNegative = Hyperparameters.init_sd
-    loss: str = Hyperparameters.loss
-    schedule: str = Hyperparameters.schedule
-    warmup: Annotated[int, Field(ge=0)] = Hyperparameters.warmup
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Hyperparameters.momentum
-    nesterov: bool = Hyperparameters.nesterov
-    init: str = Hyperparameters.init
-    init_seed: Annotated[int, Field(ge=0)] = Hyperparameters.init_seed
-    published_accuracy: Share | None = None
-
-    @property
-    def hyperparameters(self) -> Hyperparameters:
-        """The setting without the published figure."""
-        return Hyperparameters(**{name: getattr(self, name) for name in DEFAULTS})
-
-    @model_validator(mode="after")
-    def _be_trainable(self) -> Self:
-        """Names and combinations are checked where they are known."""
-        self.hyperparameters  # noqa: B018
-        return self
-
-
 class Variant(_Section):
     """The experiment with something changed: what is given here takes the place of the spec's own.
 
@@ -138,7 +153,7 @@ class Variant(_Section):
     title: str
     data: dict[str, Any] = {}
     training: dict[str, Any] = {}
-    settings: tuple[SettingSpec, ...] = ()
+    settings: tuple[Setting, ...] = ()
 
     _grid = model_validator(mode="before")(_expand_grid)
 
@@ -166,8 +181,8 @@ class Spec(_Section):
     title: str
     source: str = ""
     data: DataSpec
-    training: TrainingSpec = TrainingSpec()
-    settings: Annotated[tuple[SettingSpec, ...], Field(min_length=1)]
+    training: Training = ExperimentOptions()
+    settings: Annotated[tuple[Setting, ...], Field(min_length=1)]
     gradient_checks: tuple[GradientCheckSpec, ...] = ()
     variants: tuple[Variant, ...] = ()
 
@@ -189,8 +204,10 @@ class Spec(_Section):
     def _of_variant(self, variant: Variant) -> "Spec":
         with plain_words(DataSpec, f"variant {variant.name}: data: "):
             data = DataSpec.model_validate(self.data.model_dump() | variant.data)
-        with plain_words(TrainingSpec, f"variant {variant.name}: training: "):
-            training = TrainingSpec.model_validate(self.training.model_dump() | variant.training)
+        try:
+            training = build(ExperimentOptions, vars(self.training) | variant.training, "key")
+        except InputError as error:
+            raise InputError(f"variant {variant.name}: training: {error}") from error
         return Spec(
             name=f"{self.name}-{variant.name}",
             title=variant.title,
@@ -210,7 +227,7 @@ class Spec(_Section):
         return self
 
 
-def adjust(spec: Spec, **asked: int | None) -> Spec:
+def adjust(spec: Spec, **asked: Any) -> Spec:
     """Return the spec with the parts of its training protocol that are not None replaced.
 
     With another number of epochs its published accuracies no longer belong to it and are dropped.
@@ -220,42 +237,35 @@ def adjust(spec: Spec, **asked: int | None) -> Spec:
     InputError
         If a value is out of range: names the key.
     """
-    changes = {name: value for name, value in asked.items() if value is not None}
-    with plain_words(TrainingSpec):
-        training = TrainingSpec.model_validate(spec.training.model_dump() | changes)
-    settings = spec.settings
+    changes: dict[str, Any] = {name: v for name, v in asked.items() if v is not None}
+    training, settings = replace(spec.training, **changes), spec.settings
     if training.epochs != spec.training.epochs:
-        settings = tuple(s.model_copy(update={"published_accuracy": None}) for s in settings)
+        settings = tuple(replace(setting, published_accuracy=None) for setting in settings)
     return spec.model_copy(update={"training": training, "settings": settings})
 
 
 def spec_of_grid(
-    dataset: str, values: dict[str, list[Any]], *, data: dict[str, Any], **training: Any
+    dataset: str,
+    settings: Sequence[Hyperparameters],
+    training: ExperimentOptions,
+    data: Mapping[str, Any],
 ) -> Spec:
-    """Return the spec that trains every combination of the `values` of Hyperparameters.
-
-    `data` are fields of DataSpec, `training` those of TrainingSpec. Only the setting that is chosen
-    without it is evaluated on the test split.
+    """Return the spec that trains these settings on a data set; `data` are fields of DataSpec.
 
     Raises
     ------
     InputError
-        If a value is out of range or a name unknown: names the option.
+        If a value of `data` is out of range: names it.
     """
-    settings = [SettingSpec(**vars(setting)) for setting in grid(**values)]
     title = printable(Path(dataset).resolve().name)  # the last part alone: runs/ comes before it
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", title).lstrip("._-") or "data"
-    with plain_words(DataSpec):
-        chosen = DataSpec(dataset=dataset, **data)
-    with plain_words(TrainingSpec):
-        protocol = TrainingSpec(test="selected", **training)
     with plain_words(Spec):
         return Spec(
             name=name,
             title=f"Training on {title}",
-            data=chosen,
-            training=protocol,
-            settings=tuple(settings),
+            data=DataSpec(dataset=dataset, **data),
+            training=training,
+            settings=tuple(SettingSpec(**vars(setting)) for setting in settings),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from onelayer.evaluation.results import Results
 from onelayer.storage import atomic_file
-from onelayer.training.hyperparameters import DEFAULTS, Hyperparameters
+from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
 from onelayer.training.run import CURVES
 
 Columns = Mapping[str, Sequence[Any]]
@@ -36,7 +36,7 @@ def grid_columns(results: Results) -> Columns:
     M = len(run.settings)
     return {
         "model": list(range(M)),
-        **{name: [_value(setting, name) for setting in run.settings] for name in DEFAULTS},
+        **{name: [_value(setting, name) for setting in run.settings] for name in OPTIONS},
         "kept_epoch": run.kept.tolist(),
         "stopped": list(run.stopped),
         "ended": list(run.ended),
@@ -55,7 +55,7 @@ def grid_columns(results: Results) -> Columns:
 def _value(setting: Hyperparameters, name: str) -> Any:
     """Return a hyperparameter in the type of its default: 0 is a λ, too."""
     value = getattr(setting, name)
-    return float(value) if isinstance(DEFAULTS[name], float) else value
+    return float(value) if OPTIONS[name].kind is float else value
 
 
 def _cell(value: Any) -> Any:

@@ -20,7 +20,7 @@ from onelayer.report.labels import (
     split_words,
     validated,
 )
-from onelayer.training.hyperparameters import DEFAULTS
+from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import Run
 
 _NAMES = ("l2", "learning_rate")
@@ -33,7 +33,7 @@ _FIGURES = (
     "accuracy_sd",
     "accuracy_min",
     "accuracy_max",
-    "orders",
+    "repeats",
 )
 _ACCURACIES = slice(-7, -1)
 _CAPTION = (
@@ -62,9 +62,9 @@ def header(run: Run) -> tuple[str, ...]:
     """Return the columns of Table 1: of λ, η and whatever is not at its default in some setting."""
     others = [
         name
-        for name, default in DEFAULTS.items()
+        for name, each in OPTIONS.items()
         if name not in _NAMES
-        if any(getattr(setting, name) != default for setting in run.settings)
+        if any(getattr(setting, name) != each.default for setting in run.settings)
     ]
     return (*_NAMES, *others, *_FIGURES)
 

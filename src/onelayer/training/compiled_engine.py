@@ -6,7 +6,7 @@ stored features there, and folds weight decay and update into the product for th
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -18,7 +18,7 @@ from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.data.shards import Shards
 from onelayer.model.losses import LOSSES
-from onelayer.training.engine import Evaluation, HeldOut, PerModel, Rows, Step
+from onelayer.training.engine import Evaluation, HeldOut, Models, PerModel, Rows, State
 from onelayer.training.hyperparameters import Hyperparameters
 
 Array = NDArray[Any]
@@ -54,13 +54,15 @@ class CompiledEngine:
     """A stack of M networks in float32; the same contract and parameters as NumpyEngine.
 
     The bits of the result are the same for any number of threads. `width` is the number of floats
-    in a vector register, one of WIDTHS.
+    in a vector register, one of WIDTHS; by default the widest.
 
     Raises
     ------
     MemoryError
         If there is not enough memory for the weights or a batch.
     """
+
+    width: int | None = None
 
     def __init__(
         self,
@@ -69,14 +71,13 @@ class CompiledEngine:
         *,
         settings: Sequence[Hyperparameters],
         scaling: Scaling,
-        width: int | None = None,
     ) -> None:
         M, K, D = self._shape = weights.shape
         self._ffi, self._lib = _kernel.ffi, _kernel.lib
         self._l2 = np.array([setting.l2 for setting in settings])
         fields = [(s.l2, s.momentum, s.nesterov, _LOSSES.index(s.loss)) for s in settings]
         stack = self._lib.stack_new(
-            width or WIDTHS[0],
+            self.width or WIDTHS[0],
             M,
             K,
             D,
@@ -85,34 +86,54 @@ class CompiledEngine:
             *(self._floats(array) for array in (scaling.shift, scaling.factor)),
         )
         self._stack = self._ffi.gc(self._enough(stack), self._lib.stack_free)
+        self._kinds = {  # of parameters, by the first part of their names in the state
+            "": self._lib.WEIGHTS,
+            "velocity_": self._lib.VELOCITIES,
+            "best_": self._lib.BEST,
+        }
+        self._held_out: tuple[Array, Array] | None = None  # sums (M, 2), rows (M,)
 
-    def step(self, split: Split, rows: Rows, rates: PerModel, weights: Array | None = None) -> Step:
+    def open(self, split: Split) -> Split:
+        """See Engine.open."""
+        return split
+
+    def step(self, data: Split, rows: Rows, rates: PerModel, weights: Array | None = None) -> None:
         """See Engine.step: equations (8) to (11) for all models at once."""
         M = self._shape[0]
-        sound, sums = np.empty(M, dtype=bool), np.empty((M, 2))
-        _held, samples = self._samples(split, rows)
+        if weights is not None:
+            if self._held_out is None:
+                self._held_out = np.zeros((M, 2)), np.zeros(M)
+            self._held_out[1][:] += np.count_nonzero(weights == 0, axis=1)
+        sums = self._ffi.NULL
+        if self._held_out is not None:
+            sums = self._buffer("found[]", self._held_out[0])
+        _held, samples = self._samples(data, rows)
         self._enough(
             self._lib.stack_step(
                 self._stack,
                 *samples,
                 self._padded(weights),
                 self._buffer("double[]", np.ascontiguousarray(rates, np.float64)),
-                self._buffer("uint8_t[]", sound),
-                self._buffer("found[]", sums),
+                sums,
             )
         )
-        if weights is None:
-            return Step(sound, None)
-        held_out = np.count_nonzero(weights == 0, axis=1).astype(np.float64)
-        return Step(sound, HeldOut(sums[:, 0], sums[:, 1], held_out))
 
-    def evaluate(self, split: Split, weights: SampleWeights | None = None) -> Evaluation:
+    def steps_until_stopped(self) -> NDArray[np.int64]:
+        """See Engine.steps_until_stopped."""
+        return self._steps()[1]
+
+    def take_held_out(self) -> HeldOut | None:
+        """See Engine.take_held_out."""
+        taken, self._held_out = self._held_out, None
+        return None if taken is None else HeldOut(taken[0][:, 0], taken[0][:, 1], taken[1])
+
+    def evaluate(self, data: Split, weights: SampleWeights | None = None) -> Evaluation:
         """See Engine.evaluate: block by block, summed in float64."""
         M = self._shape[0]
         sums, totals = np.zeros((M, 2)), np.zeros(M)
-        for rows in split.blocks(_EVALUATION_BLOCKS * self._lib.stack_evaluation_rows()):
+        for rows in data.blocks(_EVALUATION_BLOCKS * self._lib.stack_evaluation_rows()):
             w = None if weights is None else weights.of(rows)
-            _held, samples = self._samples(split, rows)
+            _held, samples = self._samples(data, rows)
             self._enough(
                 self._lib.stack_evaluate(
                     self._stack, *samples, self._padded(w), self._buffer("found[]", sums)
@@ -133,10 +154,58 @@ class CompiledEngine:
         """See Engine.parameters."""
         M, K, D = self._shape
         weights, biases = np.empty((M, K, D), np.float32), np.empty((M, K), np.float32)
-        self._lib.stack_parameters(
-            self._stack, self._buffer("float[]", weights), self._buffer("float[]", biases)
-        )
+        self._get(self._lib.WEIGHTS, weights, biases)
         return weights, biases
+
+    def remember(self, models: Models) -> None:
+        """See Engine.remember."""
+        self._enough(self._lib.stack_remember(self._stack, self._buffer("uint8_t[]", models)))
+
+    def recall(self, models: Models) -> None:
+        """See Engine.recall."""
+        self._lib.stack_recall(self._stack, self._buffer("uint8_t[]", models))
+
+    def state(self) -> State:
+        """See Engine.state."""
+        M, K, D = self._shape
+        steps, stopped = self._steps()
+        state: State = {"steps": np.array(steps), "stopped": stopped}
+        for name, kind in self._kinds.items():
+            weights, biases = np.empty((M, K, D), np.float32), np.empty((M, K), np.float32)
+            if self._get(kind, weights, biases):
+                state |= {f"{name}weights": weights, f"{name}biases": biases}
+        return state
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """See Engine.load."""
+        for name, kind in self._kinds.items():
+            if f"{name}weights" in state:
+                arrays = (self._floats(state[f"{name}{part}"]) for part in ("weights", "biases"))
+                self._enough(self._lib.stack_set(self._stack, kind, *arrays))
+        stopped = np.ascontiguousarray(state["stopped"], np.int64)
+        self._lib.stack_set_steps(
+            self._stack, int(state["steps"]), self._buffer("int64_t[]", stopped)
+        )
+
+    @staticmethod
+    def model_bytes(n_classes: int, n_features: int, batch_size: int) -> int:
+        """See MakeEngine.model_bytes.
+
+        A weight takes the initial draw in float64, its copy in float32, the engine's own with its
+        velocity and the best ones, and the copy that is handed back.
+        """
+        return n_classes * (n_features * (8 + 5 * 4) + 8 * 8 * batch_size)
+
+    def _get(self, kind: int, weights: Array, biases: Array) -> bool:
+        """Copy out weights and biases of one kind; return whether there are any."""
+        arrays = (self._buffer("float[]", array) for array in (weights, biases))
+        return bool(self._lib.stack_get(self._stack, kind, *arrays))
+
+    def _steps(self) -> tuple[int, NDArray[np.int64]]:
+        """Return the steps taken, and those in which models were stopped (M,)."""
+        stopped = np.empty(self._shape[0], np.int64)
+        steps = self._lib.stack_get_steps(self._stack, self._buffer("int64_t[]", stopped))
+        return int(steps), stopped
 
     def _samples(self, split: Split, rows: Rows) -> tuple[Array | Shards, tuple[Any, ...]]:
         """Return rows as the kernel takes them: type, addresses, labels, how many.

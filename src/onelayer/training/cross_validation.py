@@ -1,26 +1,23 @@
 """A grid of settings on folds or resamples of the training split, all in one pass."""
 
-import itertools
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Dataset
-from onelayer.data.sample_weights import SampleWeights, check_sample_weights
-from onelayer.data.scaling import fit_scaling, fit_scalings
+from onelayer.data.sample_weights import SampleWeights, check_sample_weights, class_weights
+from onelayer.data.scaling import fit_scaling
 from onelayer.errors import InputError
-from onelayer.training.engine import Engine, HeldOut, MakeEngine, PerModel
-from onelayer.training.epochs import OnEpoch, Trained, run_epochs
+from onelayer.option import takes
+from onelayer.training.engine import Engine, PerModel
+from onelayer.training.epochs import OnEpoch, Trained
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.lockstep import Lockstep
-from onelayer.training.loop import build_stack, make_protocol
-from onelayer.training.plan import MEMORY, cut_into_stacks
-from onelayer.training.protocol import Protocol, check_threads
+from onelayer.training.job import Job
+from onelayer.training.machine import Machine
+from onelayer.training.options import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -41,18 +38,16 @@ class CrossValidation:
     n_held_out: int
 
 
+@takes(options=TrainingOptions, machine=Machine)
 def cross_validate(
     data: Dataset,
     settings: Sequence[Hyperparameters],
     weights: NDArray[Any],
     *,
+    options: TrainingOptions,
+    machine: Machine,
     held_out: NDArray[Any] | None = None,
-    scaling: str = "unit",
-    threads: int | None = None,
-    memory: int = MEMORY,
-    engine: MakeEngine | None = None,
     on_epoch: OnEpoch | None = None,
-    **protocol: Any,
 ) -> CrossValidation:
     """Train every setting on every fold or resample of the training split in one pass.
 
@@ -61,50 +56,23 @@ def cross_validate(
     loss weigh the rows by it instead, none of which may be trained on. A batch is the same rows for
     all of them, less those of weight 0, so a model equals one trained on its subset alone with
     these batches; on average they hold batch_size · (R − 1) / R rows of R folds. Standardisation is
-    estimated on each resample's own rows. `protocol` and the rest as in train.
+    estimated on each resample's own rows, and so are balanced class weights; the rows that are held
+    out count alike. The keywords are those of train.
 
     Raises
     ------
     InputError
-        As train does; and if a resample holds nothing out or trains on it, or the protocol looks at
+        As train does; and if a resample holds nothing out or trains on it, or the options look at
         the validation split (patience, keep="best" and plateaus would look at the rows that judge).
     """
-    shared = make_protocol(protocol)
-    if shared.keeps_best:
-        raise InputError(
-            "cross-validation would choose the best epoch on the rows that judge the models; "
-            'leave out patience and keep="best"'
-        )
-    data = replace(data, validation=None)
-    shared.check(data, settings)
-    check_threads(threads)
-    weights = _checked(weights, len(data.train))
+    job = resampled(data, settings, weights, options, machine)
+    weights = np.atleast_2d(weights)
     held_out = weights == 0 if held_out is None else _checked_held_out(held_out, weights)
     R, M = len(weights), len(settings)
-    models = list(settings) * R  # resample by resample
-    stacks = cut_into_stacks(
-        len(models), data.n_classes, data.n_features, shared.batch_size, memory
-    )
-    groups, begin = np.repeat(np.arange(R), M), time.perf_counter()
-    judged = []
-    with threadpool_limits(threads):
-        for chosen in stacks:
-            some = slice(chosen.start, chosen.stop)
-            own = SampleWeights(weights, groups[some])
-            stack = _build(data, models[some], own, shared, scaling, engine)
-            trained = run_epochs(
-                stack,
-                data,
-                models[some],
-                shared,
-                _measure_held_out,
-                models=chosen,
-                weights=own,
-                on_epoch=on_epoch,
-                deadline=shared.deadline(begin, chosen.stop / len(models)),
-            )
-            judges = SampleWeights(held_out, groups[some])
-            judged.append(_judge(stack, data, trained, judges, shared.epochs))
+    judged = [
+        _judge(stack, job, models, trained, held_out)
+        for models, stack, trained in job.run(_measure_held_out, on_epoch)
+    ]
     accuracy, loss, accuracy_curves, loss_curves = map(np.concatenate, zip(*judged, strict=True))
     return CrossValidation(
         accuracy.reshape(R, M),
@@ -114,6 +82,46 @@ def cross_validate(
         round(np.count_nonzero(weights) / R),
         round(np.count_nonzero(held_out) / R),
     )
+
+
+def resampled(
+    data: Dataset,
+    settings: Sequence[Hyperparameters],
+    weights: NDArray[Any],
+    options: TrainingOptions,
+    machine: Machine,
+) -> Job:
+    """Return the job of cross_validate: the settings on each resample, one resample after another.
+
+    Raises
+    ------
+    InputError
+        As cross_validate does.
+    """
+    if options.keeps_best:
+        raise InputError(
+            "cross-validation would choose the best epoch on the rows that judge the models; "
+            'leave out patience and keep="best"'
+        )
+    values = _weighed_by_class(data, _checked(weights, len(data.train)), options)
+    R, M = len(values), len(settings)
+    own = SampleWeights(values, np.repeat(np.arange(R), M))
+    scaling = None if options.scaling == "standardise" else fit_scaling(options.scaling, data)
+    data = replace(data, validation=None)
+    return Job(data, list(settings) * R, options, machine, scaling, own)
+
+
+def _weighed_by_class(
+    data: Dataset, weights: NDArray[Any], options: TrainingOptions
+) -> NDArray[Any]:
+    """Return the weights (R, N) times the class weights of each resample's own rows."""
+    if options.class_weight is None:
+        return weights
+    y = data.train.y
+    of_classes = [
+        class_weights(y[row > 0], data.class_names, options.class_weight) for row in weights
+    ]
+    return np.array([row * own[y] for row, own in zip(weights, of_classes, strict=True)])
 
 
 def _checked(weights: NDArray[Any], n_samples: int) -> NDArray[Any]:
@@ -134,32 +142,9 @@ def _checked_held_out(held_out: NDArray[Any], weights: NDArray[Any]) -> NDArray[
     return held_out
 
 
-def _build(
-    data: Dataset,
-    settings: Sequence[Hyperparameters],
-    weights: SampleWeights,
-    protocol: Protocol,
-    scaling: str,
-    engine: MakeEngine | None,
-) -> Engine:
-    """Return one stack; or, where the scaling depends on the rows, one for each resample."""
-    if scaling != "standardise":
-        return build_stack(data, settings, protocol, fit_scaling(scaling, data), engine)
-    resamples, firsts = np.unique(weights.groups, return_index=True)
-    parts = [
-        settings[first:last]
-        for first, last in itertools.pairwise([*firsts.tolist(), len(settings)])
-    ]
-    scalings = fit_scalings(scaling, data, weights.values[resamples])
-    stacks = [
-        build_stack(data, part, protocol, own, engine)
-        for part, own in zip(parts, scalings, strict=True)
-    ]
-    return Lockstep(stacks, [len(part) for part in parts])
-
-
-def _measure_held_out(_: Engine, held_out: HeldOut | None) -> dict[str, PerModel]:
+def _measure_held_out(stack: Engine, *_: Any) -> dict[str, PerModel]:
     """Return what this epoch's batches said of the held-out rows; nothing before the first."""
+    held_out = stack.take_held_out()
     if held_out is None:
         return {}
     return {
@@ -169,12 +154,14 @@ def _measure_held_out(_: Engine, held_out: HeldOut | None) -> dict[str, PerModel
 
 
 def _judge(
-    stack: Engine, data: Dataset, trained: Trained, held_out: SampleWeights, epochs: int
+    stack: Engine, job: Job, models: range, trained: Trained, held_out: NDArray[Any]
 ) -> tuple[NDArray[np.float64], ...]:
     """Return final accuracy and loss (M,) and both curves (M, E); NaN where stopped."""
-    final = stack.evaluate(data.train, held_out)
+    assert job.weights is not None
+    judges = SampleWeights(held_out, job.weights.groups[models.start : models.stop])
+    final = stack.evaluate(stack.open(job.data.train), judges)
     sound = np.array([not place for place in trained.stopped])
-    curves = np.full((2, len(sound), epochs + 1), np.nan)
+    curves = np.full((2, len(sound), job.options.epochs + 1), np.nan)
     for filled, name in zip(curves, ("held_out_accuracy", "held_out_loss"), strict=True):
         if name in trained.curves:
             filled[:, trained.measured] = trained.curves[name]

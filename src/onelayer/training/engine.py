@@ -1,6 +1,6 @@
-"""What an engine offers to the epoch loop."""
+"""The contract of an engine: what the epoch loop asks of a stack of models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,6 +13,10 @@ from onelayer.training.hyperparameters import Hyperparameters
 
 Rows = slice | NDArray[np.intp]
 PerModel = NDArray[np.float64]  # (M,)
+Models = NDArray[np.bool_]  # (M,), true for the chosen ones
+# A split as the engine's `open` returned it; or a Split that nobody opened, made for one batch.
+Opened = Any
+State = dict[str, NDArray[Any]]
 
 
 class Evaluation(NamedTuple):
@@ -23,36 +27,48 @@ class Evaluation(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """Sums over the rows of a batch that have no weight: losses, right predictions, rows (M,)."""
+    """Sums over rows without weight: losses, correct predictions, number of rows, each (M,)."""
 
     loss: PerModel
     hits: PerModel
     rows: PerModel
 
 
-class Step(NamedTuple):
-    """What a step found: the models that are sound (M,), and the scores of rows without weight."""
-
-    sound: NDArray[np.bool_]
-    held_out: HeldOut | None
-
-
 class Engine(Protocol):
-    """A stack of M models that steps and is evaluated as one."""
+    """A stack of M models that steps and is evaluated as one.
 
-    def step(
-        self, split: Split, rows: Rows, rates: PerModel, weights: NDArray[Any] | None = None
-    ) -> Step:
-        """Take one step of gradient descent on the batch `rows` with the learning `rates` (M,).
+    Nothing in `step` waits for a result, so an engine on a device may run ahead of Python: whatever
+    the loop wants to know (stopped models, held-out rows) it asks for once an epoch.
+    """
 
-        With `weights` (M, B) of the samples the loss of a batch is Σ w l / Σ w, and what the models
-        say of the rows they give no weight, before the step, comes along. A model whose rate is
-        0 or whose weights are all 0 stays as it is. One with a score that is not finite is not
-        sound: it keeps the parameters it had before this step, for good.
+    def open(self, split: Split) -> Opened:
+        """Return the split as `step` and `evaluate` take it; an engine on the CPU returns it as is.
+
+        An engine with memory of its own keeps there what fits.
         """
         ...
 
-    def evaluate(self, split: Split, weights: SampleWeights | None = None) -> Evaluation:
+    def step(
+        self, data: Opened, rows: Rows, rates: PerModel, weights: NDArray[Any] | None = None
+    ) -> None:
+        """Take one step of gradient descent on the batch `rows` with the learning `rates` (M,).
+
+        With `weights` (M, B) of the samples the loss of a batch is Σ w l / Σ w, and the scores of
+        the rows without weight, before the step, are added to `held_out`. A model whose rate is 0
+        or whose weights are all 0 stays as it is. One with a score that is not finite is stopped:
+        it keeps the parameters it had before this step, for good.
+        """
+        ...
+
+    def steps_until_stopped(self) -> NDArray[np.int64]:
+        """Return the number (from 1) of the step in which each model was stopped, else 0, (M,)."""
+        ...
+
+    def take_held_out(self) -> HeldOut | None:
+        """Return the sums over held-out rows since the last call; None if no step had weights."""
+        ...
+
+    def evaluate(self, data: Opened, weights: SampleWeights | None = None) -> Evaluation:
         """Return loss and accuracy of every model on the whole split, weighted if asked.
 
         A model whose weights are all 0 has NaN.
@@ -67,9 +83,29 @@ class Engine(Protocol):
         """Return copies of the weights (M, K, D) and the biases (M, K)."""
         ...
 
+    def remember(self, models: Models) -> None:
+        """Keep the present parameters of these models, where the weights live."""
+        ...
+
+    def recall(self, models: Models) -> None:
+        """Give these models back the parameters that were last remembered for them."""
+        ...
+
+    def state(self) -> State:
+        """Return copies of all that the next step depends on, as arrays by name.
+
+        Weights, biases, velocities where there are any, steps and stopped models, and the
+        remembered parameters if there are any.
+        """
+        ...
+
+    def load(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over a state of an engine with the same settings: the next steps have equal bits."""
+        ...
+
 
 class MakeEngine(Protocol):
-    """What builds an engine: the class itself."""
+    """The class of an engine: builds a stack, and knows how much memory one takes."""
 
     def __call__(
         self,
@@ -80,4 +116,8 @@ class MakeEngine(Protocol):
         scaling: Scaling,
     ) -> Engine:
         """Return a stack of M models that starts from weights (M, K, D) and biases (M, K)."""
+        ...
+
+    def model_bytes(self, n_classes: int, n_features: int, batch_size: int) -> int:
+        """Return the memory that one model of a stack takes while it trains, in bytes, at most."""
         ...

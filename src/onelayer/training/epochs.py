@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,17 +11,19 @@ from numpy.typing import NDArray
 from onelayer.data.batches import batches
 from onelayer.data.dataset import Dataset, Split
 from onelayer.data.sample_weights import SampleWeights
+from onelayer.data.streams import Stream, random_stream
 from onelayer.training.augmentation import Augmentation, augment
-from onelayer.training.engine import Engine, HeldOut, PerModel, Rows
+from onelayer.training.engine import Engine, Models, Opened, PerModel, Rows
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.protocol import Protocol
+from onelayer.training.options import TrainingOptions
 from onelayer.training.schedules import LearningRates
 
 Curves = dict[str, NDArray[np.float64]]
-# What is to be known after an epoch, by name, each (M,); "validation_accuracy" and
-# "validation_loss" steer early stopping, the best epoch and plateaus.
-Measure = Callable[[Engine, HeldOut | None], dict[str, PerModel]]
-# Told the epoch, the curves of one stack so far, and which of all models they belong to.
+# Evaluates the stack after an epoch on its opened splits, with the weights of the training samples:
+# values (M,) by name. "validation_accuracy" and "validation_loss" steer early stopping, the best
+# epoch and plateaus.
+Measure = Callable[[Engine, Mapping[str, Opened], SampleWeights | None], dict[str, PerModel]]
+# Called with the epoch, the curves of one stack so far, and the numbers of its models.
 OnEpoch = Callable[[int, Curves, range], None]
 
 
@@ -46,7 +47,7 @@ def run_epochs(
     stack: Engine,
     data: Dataset,
     settings: Sequence[Hyperparameters],
-    protocol: Protocol,
+    options: TrainingOptions,
     measure: Measure,
     *,
     models: range,
@@ -56,28 +57,29 @@ def run_epochs(
 ) -> Trained:
     """Step through all epochs and measure; `deadline` is a time of time.perf_counter.
 
-    `models` says which of all models are in this stack.
+    `models` are the numbers of this stack's models among all.
     """
-    rates = LearningRates(settings, protocol.epochs)
-    epochs = feed(data, protocol)
-    log = _Log(len(settings), protocol)
-    held_out: HeldOut | None = None
-    for epoch in range(protocol.epochs + 1):
+    rates = LearningRates(settings, options.epochs)
+    # The test split stays closed: it is evaluated once, after selection.
+    seen = {name: split for name, split in data.splits.items() if name != "test"}
+    opened = {name: stack.open(split) for name, split in seen.items()}
+    log = _Log(len(settings), options)
+    steps = 0
+    for epoch in range(options.epochs + 1):
         began = log.running
         if epoch > 0:
-            held_out = None
             now = np.where(log.running, rates.of_epoch(epoch - 1), 0)
-            for count, (batch, rows, samples) in enumerate(next(epochs), 1):
+            first = steps
+            for batch, rows, samples in feed(data, opened["train"], options, epoch):
                 if time.perf_counter() > deadline:
-                    log.end(log.running, f"epoch {epoch}, batch {count}: the time was up")
+                    place = f"epoch {epoch}, batch {steps - first + 1}"
+                    log.end(log.running, f"{place}: the time was up")
                     break
-                weighed = None if weights is None else weights.of(samples)
-                step = stack.step(batch, rows, now, weighed)
-                if not step.sound.all():
-                    log.stop(~step.sound, f"epoch {epoch}, batch {count}")
-                held_out = _added(held_out, step.held_out)
-        if log.over or protocol.measures(epoch):
-            measured = measure(stack, held_out)
+                stack.step(batch, rows, now, None if weights is None else weights.of(samples))
+                steps += 1
+            log.stop(stack.steps_until_stopped(), epoch, first)
+        if log.over or options.evaluates(epoch):
+            measured = measure(stack, opened, weights)
             log.enter(epoch, began, measured, stack)
             if epoch > 0 and "validation_loss" in measured:
                 rates.observe(measured["validation_loss"])
@@ -88,62 +90,59 @@ def run_epochs(
     return log.close(stack)
 
 
-def feed(data: Dataset, protocol: Protocol) -> Iterator[Iterator[tuple[Split, Rows, Rows]]]:
-    """Yield the batches of each epoch: a split, its rows that are the batch, and their samples."""
-    orders = np.random.default_rng((protocol.seed, 1))
-    draws = np.random.default_rng((protocol.seed, 2))
-    augmentation = Augmentation.parse(protocol.augmentation)
-    shape, train = data.image_shape, data.train
-    while True:
-        train.check_unchanged()
-        epoch = batches(len(train), protocol.batch_size, protocol.order, orders)
+def feed(
+    data: Dataset, train: Opened, options: TrainingOptions, epoch: int
+) -> Iterator[tuple[Opened, Rows, Rows]]:
+    """Yield the batches of an epoch (from 1): a split, its rows that are the batch, their samples.
+
+    The split is `train`, data.train as an engine opened it, or an augmented batch.
+
+    Raises
+    ------
+    InputError
+        If a mapped file has changed since it was opened.
+    """
+    data.train.check_unchanged()
+    order = random_stream(options.seed, Stream.ORDER, epoch)
+    draws = random_stream(options.seed, Stream.AUGMENTATION, epoch)
+    augmentation = Augmentation.parse(options.augmentation)
+    X, y, shape = data.train.X, data.train.y, data.image_shape
+    for rows in batches(len(data.train), options.batch_size, options.order, order):
         if shape is None or augmentation == Augmentation():
-            yield ((train, rows, rows) for rows in epoch)
+            yield train, rows, rows
         else:
-            augmented = partial(
-                augment,
-                image_shape=shape,
-                augmentation=augmentation,
-                generator=draws,
-                full_scale=data.full_scale,
-            )
-            yield (
-                (Split(augmented(train.X[rows]), train.y[rows]), slice(None), rows)
-                for rows in epoch
-            )
-
-
-def _added(before: HeldOut | None, new: HeldOut | None) -> HeldOut | None:
-    if before is None or new is None:
-        return new
-    return HeldOut(*(old + more for old, more in zip(before, new, strict=True)))
+            images = augment(X[rows], shape, augmentation, draws, data.full_scale)
+            yield Split(images, y[rows]), slice(None), rows
 
 
 class _Log:
-    """What is known of M models while they train."""
+    """The curves of M models while they train, and where each of them stopped or ended."""
 
-    def __init__(self, models: int, protocol: Protocol) -> None:
+    def __init__(self, models: int, options: TrainingOptions) -> None:
         self.running = np.ones(models, dtype=bool)
         self.curves: Curves = {}
-        self._protocol = protocol
+        self._options = options
         self._measured: list[int] = []
         self._sound = np.ones(models, dtype=bool)
         self._stopped, self._ended = [""] * models, [""] * models
-        self._best = _Best(models) if protocol.keeps_best else None
+        self._best = _Best(models) if options.keeps_best else None
 
     @property
     def over(self) -> bool:
         """Whether no model is left to train."""
         return not self.running.any()
 
-    def stop(self, unsound: NDArray[np.bool_], place: str) -> None:
-        """Note the models that have just become non-finite."""
-        for model in np.flatnonzero(self._sound & unsound):
-            self._stopped[model] = place
+    def stop(self, stopped: NDArray[np.int64], epoch: int, first: int) -> None:
+        """Note the models that diverged in this epoch, which began after step `first`."""
+        for model in np.flatnonzero(self._sound & (stopped > 0)):
+            self._stopped[model] = f"epoch {epoch}, batch {stopped[model] - first}"
+        self._mark(stopped > 0)
+
+    def _mark(self, unsound: Models) -> None:
         self._sound = self._sound & ~unsound
         self.running = self.running & ~unsound
 
-    def end(self, models: NDArray[np.bool_], reason: str) -> None:
+    def end(self, models: Models, reason: str) -> None:
         """Let models end although they are sound."""
         for model in np.flatnonzero(models):
             self._ended[model] = reason
@@ -152,18 +151,21 @@ class _Log:
     def enter(
         self,
         epoch: int,
-        began: NDArray[np.bool_],
+        began: Models,
         measured: dict[str, PerModel],
         stack: Engine,
     ) -> None:
         """Fill column `epoch` of every curve for the models that `began` it and are sound."""
         self._measured.append(epoch)
         finite = np.all([np.isfinite(values) for values in measured.values()], axis=0)
-        self.stop(self._sound & began & ~finite, f"the evaluation after epoch {epoch}")
+        diverged = self._sound & began & ~finite
+        for model in np.flatnonzero(diverged):
+            self._stopped[model] = f"the evaluation after epoch {epoch}"
+        self._mark(diverged)
         current = began & self._sound
         for name, values in measured.items():
             if name not in self.curves:
-                shape = (len(current), self._protocol.epochs + 1)
+                shape = (len(current), self._options.epochs + 1)
                 self.curves[name] = np.full(shape, math.nan)
             self.curves[name][current, epoch] = values[current]
         if self._best is not None:
@@ -171,41 +173,41 @@ class _Log:
             self._end_the_patient(epoch, self._best.waited)
 
     def _end_the_patient(self, epoch: int, waited: NDArray[np.intp]) -> None:
-        patience = self._protocol.patience
+        patience = self._options.patience
         if patience is not None:
-            reason = f"epoch {epoch}: no better validation accuracy in {patience} measurements"
+            reason = f"epoch {epoch}: no better validation accuracy in {patience} evaluations"
             self.end(self.running & (waited >= patience), reason)
 
     def close(self, stack: Engine) -> Trained:
         """Return what is left: the last parameters of every model, or its best ones."""
+        kept = np.full(len(self.running), self._measured[-1])
+        if self._best is not None:
+            found = self._best.epochs >= 0
+            stack.recall(found)
+            kept[found] = self._best.epochs[found]
+            for model in np.flatnonzero(found):
+                if self._stopped[model]:
+                    self._ended[model] = f"{self._stopped[model]}: diverged"
+                    self._stopped[model] = ""
         weights, biases = stack.parameters()
-        kept = np.full(len(weights), self._measured[-1])
-        for model, best in () if self._best is None else self._best.parameters.items():
-            weights[model], biases[model], kept[model] = best
-            if self._stopped[model]:
-                self._ended[model] = f"{self._stopped[model]}: no longer finite"
-                self._stopped[model] = ""
         measured = np.array(self._measured)
         curves = {name: curve[:, measured] for name, curve in self.curves.items()}
         return Trained(weights, biases, curves, measured, kept, self._stopped, self._ended)
 
 
 class _Best:
-    """W, b and the epoch of each model's best measurement so far, by validation accuracy."""
+    """The epoch of each model's best evaluation so far, by validation accuracy; -1 before any."""
 
     def __init__(self, models: int) -> None:
-        self.parameters: dict[int, tuple[NDArray[Any], NDArray[Any], int]] = {}
-        self.waited = np.zeros(models, dtype=np.intp)  # measurements since
+        self.epochs = np.full(models, -1)
+        self.waited = np.zeros(models, dtype=np.intp)  # evaluations since then
         self._accuracies = np.full(models, -1.0)
 
-    def update(
-        self, epoch: int, current: NDArray[np.bool_], accuracies: PerModel, stack: Engine
-    ) -> None:
-        """Take over what is better than before."""
+    def update(self, epoch: int, current: Models, accuracies: PerModel, stack: Engine) -> None:
+        """Let the engine remember the models that are better than before."""
         better = current & (accuracies > self._accuracies)
         self.waited = np.where(better, 0, self.waited + current)
         self._accuracies[better] = accuracies[better]
+        self.epochs[better] = epoch
         if better.any():
-            weights, biases = stack.parameters()
-            for model in map(int, np.flatnonzero(better)):
-                self.parameters[model] = weights[model].copy(), biases[model].copy(), epoch
+            stack.remember(better)

@@ -2,22 +2,13 @@
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from onelayer.data.dataset import Dataset
-from onelayer.data.sample_weights import SampleWeights
-from onelayer.data.scaling import fit_scaling
-from onelayer.training.engine import Engine
 from onelayer.training.epochs import feed
-from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.loop import build_stack, make_protocol, weigh_samples
-from onelayer.training.plan import MEMORY, cut_into_stacks, model_bytes
-from onelayer.training.protocol import Protocol, check_threads
+from onelayer.training.job import Job
 from onelayer.training.schedules import LearningRates
 
 _SECONDS = 0.5  # to measure steps, and again to measure evaluation
@@ -34,67 +25,43 @@ class Forecast:
     seconds: float
 
 
-def forecast(
-    data: Dataset,
-    settings: Sequence[Hyperparameters],
-    *,
-    scaling: str = "unit",
-    sample_weights: NDArray[Any] | None = None,
-    class_weight: str | Mapping[str, float] | Sequence[float] | None = None,
-    threads: int | None = None,
-    memory: int = MEMORY,
-    **protocol: Any,
-) -> Forecast:
-    """Predict what onelayer.train would take with the same arguments; trains nothing to the end.
+def forecast(job: Job) -> Forecast:
+    """Predict the cost of running a job; trains nothing to the end.
 
     A stack of each size that occurs steps and is evaluated for half a second each.
 
     Raises
     ------
     InputError
-        As train does, before anything is allocated.
+        If the memory does not suffice, before anything is allocated.
     """
-    shared = make_protocol(protocol)
-    shared.check(data, settings)
-    check_threads(threads)
-    stacks = cut_into_stacks(
-        len(settings), data.n_classes, data.n_features, shared.batch_size, memory
-    )
-    weights = weigh_samples(data, len(settings), sample_weights, class_weight)
-    sizes = tuple(map(len, stacks))
-    scale = fit_scaling(scaling, data)
-    n_steps = -(-len(data.train) // shared.batch_size)
+    data, options = job.data, job.options
+    n_steps = -(-len(data.train) // options.batch_size)
     n_rows = sum(len(split) for split in (data.train, data.validation) if split is not None)
-    n_measured = sum(map(shared.measures, range(shared.epochs + 1)))
+    n_evaluations = sum(map(options.evaluates, range(options.epochs + 1)))
+    sizes = tuple(map(len, job.stacks))
     seconds = 0.0
     for size in set(sizes):
-        with threadpool_limits(threads):
-            stack = build_stack(data, settings[:size], shared, scale)
-            own = None if weights is None else weights.of_models(slice(size))
-            step, row = _time_step_and_row(stack, data, settings[:size], shared, own)
-        seconds += sizes.count(size) * (shared.epochs * n_steps * step + n_measured * n_rows * row)
-    one = model_bytes(data.n_classes, data.n_features, shared.batch_size)
-    return Forecast(sizes, max(sizes) * one, seconds)
+        with threadpool_limits(job.machine.threads):
+            step, row = _time_step_and_row(job, range(size))
+        evaluation = n_evaluations * n_rows * row
+        seconds += sizes.count(size) * (options.epochs * n_steps * step + evaluation)
+    return Forecast(sizes, max(sizes) * job.model_bytes, seconds)
 
 
-def _time_step_and_row(
-    stack: Engine,
-    data: Dataset,
-    settings: Sequence[Hyperparameters],
-    protocol: Protocol,
-    weights: SampleWeights | None,
-) -> tuple[float, float]:
+def _time_step_and_row(job: Job, models: range) -> tuple[float, float]:
     """Return the seconds of one step and of the evaluation of one row."""
-    rates = LearningRates(settings, protocol.epochs).of_epoch(0)
-    some = list(itertools.islice(next(feed(data, protocol)), _BATCHES))
+    stack, weights = job.build(models), job.weights_of(models)
+    rates = LearningRates(job.settings[: len(models)], job.options.epochs).of_epoch(0)
+    train, head = stack.open(job.data.train), job.data.train.head(_ROWS)
+    some = list(itertools.islice(feed(job.data, train, job.options, 1), _BATCHES))
 
     def take_step(call: int) -> None:
         batch, rows, samples = some[call % len(some)]
         stack.step(batch, rows, rates, None if weights is None else weights.of(samples))
 
-    step = _time_of(take_step)
-    head = data.train.head(_ROWS)
-    return step, _time_of(lambda _: stack.evaluate(head)) / len(head)
+    step, opened = _time_of(take_step), stack.open(head)
+    return step, _time_of(lambda _: stack.evaluate(opened)) / len(head)
 
 
 def _time_of(work: Callable[[int], object]) -> float:

@@ -3,81 +3,83 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from onelayer.errors import InputError, unknown_name
-from onelayer.model.losses import find_loss
+from onelayer.model.losses import LOSSES
+from onelayer.option import Checked, option, options_of
 from onelayer.training.schedules import Schedule
 
 MOST_SETTINGS = 1_000_000
 LARGEST = 1e30  # whatever is larger overflows in float32 before it diverges
-INITS = ("normal", "xavier", "zeros")
 
 
 @dataclass(frozen=True)
-class Hyperparameters:
+class Hyperparameters(Checked):
     """One model's settings.
 
-    `l2` is λ of equation (5), without a factor ½; `learning_rate` is η of equations (8) and (9),
-    which `schedule` (see Schedule) lowers from epoch to epoch after `warmup` epochs of rising.
-    `loss` is one of model.losses; `momentum` is μ, Nesterov's if `nesterov`.
     W starts from `init`: "normal" draws W and b with the standard deviation `init_sd`, "xavier"
     draws W with √(2 / (D + K)) (Glorot and Bengio 2010) and "zeros" draws nothing; b is then 0.
-    Models of another `init_seed` start from another draw.
+    The learning rate is η of equations (8) and (9), l2 is λ of equation (5), without a factor ½.
 
     Raises
     ------
     InputError
         If a value is out of its range or a name is unknown.
+
+    Examples
+    --------
+    >>> print(Hyperparameters(l2=0.1, momentum=0.9))
+    λ=0.1, η=0.01, μ=0.9
     """
 
-    l2: float = 0.0
-    learning_rate: float = 0.01
-    init_sd: float = 0.01
-    loss: str = "cross-entropy"
-    schedule: str = "constant"
-    warmup: int = 0
-    momentum: float = 0.0
-    nesterov: bool = False
-    init: str = "normal"
-    init_seed: int = 0
+    l2: float = option(
+        0.0, "Weight of the penalty Σ W².", symbol="λ", label="λ={:g}", least=0, most=LARGEST
+    )
+    learning_rate: float = option(
+        0.01, "Learning rate.", symbol="η", label="η={:g}", above=0, most=LARGEST
+    )
+    init_sd: float = option(
+        0.01,
+        "Standard deviation of the initial weights.",
+        symbol="σ",
+        label="σ={:g}",
+        least=0,
+        most=LARGEST,
+    )
+    loss: str = option(
+        "cross-entropy", "Loss: cross-entropy, hinge or binary-cross-entropy.", choices=LOSSES
+    )
+    schedule: str = option(
+        "constant",
+        "Learning-rate schedule: constant, exponential:FACTOR, step:EPOCHS:FACTOR, cosine or "
+        "plateau:EPOCHS:FACTOR.",
+        parse=Schedule.parse,
+    )
+    warmup: int = option(
+        0, "Number of epochs over which the learning rate rises.", label="warm-up {}", least=0
+    )
+    momentum: float = option(0.0, "Momentum.", symbol="μ", label="μ={:g}", least=0, below=1)
+    nesterov: bool = option(False, "Nesterov momentum.", label="Nesterov")
+    init: str = option(
+        "normal", "Initial weights: normal, xavier or zeros.", choices=("normal", "xavier", "zeros")
+    )
+    init_seed: int = option(0, "Number of the draw of initial weights.", label="draw {}", least=0)
 
     def __post_init__(self) -> None:
-        for name in ("l2", "learning_rate", "init_sd"):
-            if not 0 <= getattr(self, name) <= LARGEST:
-                raise _out_of_range(name, self, f"a number from 0 to {LARGEST:g}")
-        if self.learning_rate == 0:
-            raise InputError("learning_rate is 0; it must be above 0")
-        if not 0 <= self.momentum < 1:
-            raise _out_of_range("momentum", self, "at least 0 and below 1")
+        super().__post_init__()
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov without momentum; give a momentum above 0")
-        for name in ("warmup", "init_seed"):
-            if int(getattr(self, name)) != getattr(self, name) or getattr(self, name) < 0:
-                raise _out_of_range(name, self, "a whole number from 0")
-        find_loss(self.loss)
-        Schedule.parse(self.schedule)
-        if self.init not in INITS:
-            raise unknown_name("init", self.init, INITS)
 
     def __str__(self) -> str:
         """Name λ and η, and whatever is not at its default."""
-        return ", ".join([f"λ={self.l2:g}, η={self.learning_rate:g}", *self._rest()])
-
-    def _rest(self) -> list[str]:
-        own = {name: value for name, value in vars(self).items() if value != DEFAULTS[name]}
-        words = {
-            "init_sd": f"σ={self.init_sd:g}",
-            "loss": self.loss,
-            "schedule": self.schedule,
-            "warmup": f"warm-up {self.warmup}",
-            "momentum": f"μ={self.momentum:g}",
-            "nesterov": "Nesterov",
-            "init": self.init,
-            "init_seed": f"draw {self.init_seed}",
+        named = {
+            name: each.label.format(getattr(self, name))
+            for name, each in OPTIONS.items()
+            if name in ("l2", "learning_rate") or getattr(self, name) != each.default
         }
-        return [word for name, word in words.items() if name in own]
+        return ", ".join(named.values())
 
     def init_deviation(self, n_features: int, n_classes: int) -> tuple[float, float]:
         """Return the standard deviations that W and b are drawn with."""
@@ -88,11 +90,7 @@ class Hyperparameters:
         return 0.0, 0.0
 
 
-DEFAULTS = {field.name: field.default for field in fields(Hyperparameters)}
-
-
-def _out_of_range(name: str, setting: Hyperparameters, expected: str) -> InputError:
-    return InputError(f"{name} is {getattr(setting, name)}; expected {expected}")
+OPTIONS = options_of(Hyperparameters)
 
 
 def grid(**values: Sequence[Any]) -> list[Hyperparameters]:
@@ -104,16 +102,21 @@ def grid(**values: Sequence[Any]) -> list[Hyperparameters]:
     ------
     InputError
         If there are more than a million combinations, a name is unknown or a value out of range.
+
+    Examples
+    --------
+    >>> [setting.l2 for setting in grid(l2=[0, 0.1], learning_rate=[0.01, 0.001])]
+    [0.0, 0.0, 0.1, 0.1]
     """
     for name in values:
-        if name not in DEFAULTS:
-            raise unknown_name("hyperparameter", name, DEFAULTS)
+        if name not in OPTIONS:
+            raise unknown_name("hyperparameter", name, OPTIONS)
         if isinstance(values[name], str):
             raise InputError(f"{name} is a text; a grid takes a list: {name}=[{values[name]!r}]")
     count = math.prod(map(len, values.values()))
     if count > MOST_SETTINGS:
         raise InputError(f"a grid of {count:,} settings; expected at most {MOST_SETTINGS:,}")
-    names = [name for name in DEFAULTS if name in values]
+    names = [name for name in OPTIONS if name in values]
     combinations = itertools.product(*(values[name] for name in names))
     return [
         Hyperparameters(**dict(zip(names, combination, strict=True)))

@@ -1,6 +1,6 @@
 """Several stacks that see the same batches at the same time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,20 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
 from onelayer.data.sample_weights import SampleWeights
-from onelayer.training.engine import Engine, Evaluation, HeldOut, PerModel, Rows, Step
+from onelayer.training.engine import (
+    Engine,
+    Evaluation,
+    HeldOut,
+    Models,
+    Opened,
+    PerModel,
+    Rows,
+    State,
+)
 
 
 class Lockstep:
-    """Stacks of models as one: each may scale the features in its own way.
+    """Stacks of models as one engine: each may scale the features in its own way.
 
     A batch is read once and handed to one after another while it is in the cache. `sizes` are the
     models of each stack.
@@ -25,25 +34,32 @@ class Lockstep:
             for stack, size, end in zip(stacks, sizes, ends, strict=True)
         ]
 
-    def step(
-        self, split: Split, rows: Rows, rates: PerModel, weights: NDArray[Any] | None = None
-    ) -> Step:
-        """See Engine.step."""
-        steps = [
-            stack.step(split, rows, rates[own], None if weights is None else weights[own])
-            for stack, own in self._parts
-        ]
-        held_out = [step.held_out for step in steps if step.held_out is not None]
-        return Step(
-            np.concatenate([step.sound for step in steps]),
-            HeldOut(*map(np.concatenate, zip(*held_out, strict=True))) if held_out else None,
-        )
+    def open(self, split: Split) -> Opened:
+        """See Engine.open: one handle for each stack."""
+        return [stack.open(split) for stack, _ in self._parts]
 
-    def evaluate(self, split: Split, weights: SampleWeights | None = None) -> Evaluation:
+    def step(
+        self, data: Opened, rows: Rows, rates: PerModel, weights: NDArray[Any] | None = None
+    ) -> None:
+        """See Engine.step."""
+        for (stack, own), opened in zip(self._parts, self._each(data), strict=True):
+            stack.step(opened, rows, rates[own], None if weights is None else weights[own])
+
+    def steps_until_stopped(self) -> NDArray[np.int64]:
+        """See Engine.steps_until_stopped."""
+        return np.concatenate([stack.steps_until_stopped() for stack, _ in self._parts])
+
+    def take_held_out(self) -> HeldOut | None:
+        """See Engine.take_held_out."""
+        taken = [stack.take_held_out() for stack, _ in self._parts]
+        known = [sums for sums in taken if sums is not None]
+        return HeldOut(*map(np.concatenate, zip(*known, strict=True))) if known else None
+
+    def evaluate(self, data: Opened, weights: SampleWeights | None = None) -> Evaluation:
         """See Engine.evaluate."""
         found = [
-            stack.evaluate(split, None if weights is None else weights.of_models(own))
-            for stack, own in self._parts
+            stack.evaluate(opened, None if weights is None else weights.of_models(own))
+            for (stack, own), opened in zip(self._parts, self._each(data), strict=True)
         ]
         return Evaluation(*map(np.concatenate, zip(*found, strict=True)))
 
@@ -55,3 +71,33 @@ class Lockstep:
         """See Engine.parameters."""
         weights, biases = zip(*(stack.parameters() for stack, _ in self._parts), strict=True)
         return np.concatenate(weights), np.concatenate(biases)
+
+    def remember(self, models: Models) -> None:
+        """See Engine.remember."""
+        for stack, own in self._parts:
+            stack.remember(models[own])
+
+    def recall(self, models: Models) -> None:
+        """See Engine.recall."""
+        for stack, own in self._parts:
+            stack.recall(models[own])
+
+    def state(self) -> State:
+        """See Engine.state: names begin with the number of the stack."""
+        return {
+            f"{number}_{name}": array
+            for number, (stack, _) in enumerate(self._parts)
+            for name, array in stack.state().items()
+        }
+
+    def load(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See Engine.load."""
+        for number, (stack, _) in enumerate(self._parts):
+            own = f"{number}_"
+            stack.load(
+                {name.removeprefix(own): state[name] for name in state if name.startswith(own)}
+            )
+
+    def _each(self, data: Opened) -> Sequence[Opened]:
+        """Return what each stack takes: its own handle, or a batch that nobody opened."""
+        return [data] * len(self._parts) if isinstance(data, Split) else data

@@ -6,7 +6,7 @@ products read X and V along their rows, which BLAS does fastest for the thin sha
 (measured at B = 100, D = 3072, M·K = 10 to 1000).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from onelayer.data.dataset import Split
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.model.losses import Labels, Loss, find_loss
-from onelayer.training.engine import Evaluation, HeldOut, PerModel, Rows, Step
+from onelayer.training.engine import Evaluation, HeldOut, Models, PerModel, Rows, State
 from onelayer.training.hyperparameters import Hyperparameters
 
 Array = NDArray[Any]
@@ -53,35 +53,49 @@ class NumpyEngine:
         self._l2 = np.array([setting.l2 for setting in settings])
         self._losses = _models_of_losses(settings)
         self._momenta = self._momenta_at_rest(settings)
-        self._sound = np.ones(M, dtype=bool)
+        self._steps, self._stopped = 0, np.zeros(M, np.int64)
+        self._held_out: HeldOut | None = None
+        self._best: tuple[Array, Array] | None = None  # of the layout of V and the biases
         self._reader = _FeatureReader(scaling, D, self._dtype)
 
-    def step(self, split: Split, rows: Rows, rates: PerModel, weights: Array | None = None) -> Step:
+    def open(self, split: Split) -> Split:
+        """See Engine.open."""
+        return split
+
+    def step(self, data: Split, rows: Rows, rates: PerModel, weights: Array | None = None) -> None:
         """See Engine.step: equations (8) to (11) for all models at once."""
         M, K, _ = self._shape
-        X, y = self._reader.read(split.X[rows]), split.y[rows]
+        self._steps += 1
+        X, y = self._reader.read(data.X[rows]), data.y[rows]
         with np.errstate(over="ignore", invalid="ignore"):
             S = self._scores(X).reshape(len(y), M, K)
             self._stop_unsound(S)
-            G, rates = self._derivatives(S, y), np.where(self._sound, rates, 0)
+            G, rates = self._derivatives(S, y), np.where(self._stopped == 0, rates, 0)
             if weights is None:
                 G /= len(y)
-                held_out = None
             else:
                 totals = weights.sum(axis=1, dtype=np.float64)
                 rates = np.where(totals > 0, rates, 0)
                 G *= (weights / np.where(totals > 0, totals, 1)[:, None]).T[:, :, None]
-                held_out = self._held_out(S, y, weights == 0)
+                self._hold_out(S, y, weights == 0)
             self._descend(X, G, rates)
-        return Step(self._sound, held_out)
 
-    def evaluate(self, split: Split, weights: SampleWeights | None = None) -> Evaluation:
+    def steps_until_stopped(self) -> NDArray[np.int64]:
+        """See Engine.steps_until_stopped."""
+        return self._stopped.copy()
+
+    def take_held_out(self) -> HeldOut | None:
+        """See Engine.take_held_out."""
+        taken, self._held_out = self._held_out, None
+        return taken
+
+    def evaluate(self, data: Split, weights: SampleWeights | None = None) -> Evaluation:
         """See Engine.evaluate: block by block, summed in float64."""
         M, K, _ = self._shape
         losses, hits, totals = np.zeros(M), np.zeros(M), np.zeros(M)
         with np.errstate(over="ignore", invalid="ignore"):
-            for rows in split.blocks(_EVALUATION_ROWS):
-                X, y = self._reader.read(split.X[rows]), split.y[rows]
+            for rows in data.blocks(_EVALUATION_ROWS):
+                X, y = self._reader.read(data.X[rows]), data.y[rows]
                 w = np.ones((M, len(y))) if weights is None else weights.of(rows)
                 S = self._scores(X).reshape(len(y), M, K)
                 losses += (w * self._values(S, y).T).sum(axis=1, dtype=np.float64)
@@ -101,16 +115,64 @@ class NumpyEngine:
         M, K, D = self._shape
         return self._V.T.reshape(M, K, D).copy(), self._biases.reshape(M, K).copy()
 
+    def remember(self, models: Models) -> None:
+        """See Engine.remember."""
+        if self._best is None:
+            self._best = self._V.copy(), self._biases.copy()
+        columns = np.repeat(models, self._shape[1])
+        for best, now in zip(self._best, (self._V, self._biases), strict=True):
+            np.copyto(best, now, where=columns)
+
+    def recall(self, models: Models) -> None:
+        """See Engine.recall."""
+        if self._best is not None:
+            columns = np.repeat(models, self._shape[1])
+            for best, now in zip(self._best, (self._V, self._biases), strict=True):
+                np.copyto(now, best, where=columns)
+
+    def state(self) -> State:
+        """See Engine.state; weights are (D, M·K), biases (M·K,) as the engine holds them."""
+        kept = {name: array.copy() for name, array in self._parts().items()}
+        return kept | {"steps": np.array(self._steps), "stopped": self._stopped.copy()}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """See Engine.load."""
+        if "best_weights" in state and self._best is None:
+            self._best = np.empty_like(self._V), np.empty_like(self._biases)
+        for name, array in self._parts().items():
+            array[...] = state[name]
+        self._steps, self._stopped = int(state["steps"]), state["stopped"].copy()
+
+    @staticmethod
+    def model_bytes(n_classes: int, n_features: int, batch_size: int) -> int:
+        """See MakeEngine.model_bytes.
+
+        A weight takes, in float64, the initial draw, its copy in the models' precision, the
+        engine's own, its gradient, its velocity, the best ones, and the copy that is handed back.
+        """
+        return n_classes * (n_features * 7 * 8 + 8 * 8 * batch_size)
+
+    def _parts(self) -> dict[str, Array]:
+        """Return the arrays that change from step to step, by their names in the state."""
+        parts = {"weights": self._V, "biases": self._biases}
+        if self._momenta is not None:
+            W, b = self._momenta
+            parts |= {"velocity_weights": W.velocity, "velocity_biases": b.velocity}
+        if self._best is not None:
+            parts |= {"best_weights": self._best[0], "best_biases": self._best[1]}
+        return parts
+
     def _scores(self, X: Array) -> Array:
         S: Array = X @ self._V
         S += self._biases
         return S
 
     def _stop_unsound(self, S: Array) -> None:
-        """Freeze the models with a score (B, M, K) that is not finite."""
-        self._sound = self._sound & np.isfinite(S).all(axis=(0, 2))
-        if not self._sound.all():
-            S[:, ~self._sound] = 0
+        """Stop the models with a score (B, M, K) that is not finite."""
+        unsound = ~np.isfinite(S).all(axis=(0, 2))
+        self._stopped[unsound & (self._stopped == 0)] = self._steps
+        if self._stopped.any():
+            S[:, self._stopped > 0] = 0
 
     def _values(self, S: Array, y: Labels) -> Array:
         """Return l (B, M) of scores (B, M, K), each model by its own loss."""
@@ -127,11 +189,13 @@ class NumpyEngine:
             G[:, models] = loss.derivatives(*_as_rows(chosen, y)).reshape(chosen.shape)
         return G
 
-    def _held_out(self, S: Array, y: Labels, held_out: NDArray[np.bool_]) -> HeldOut:
-        """Sum over the rows that are held out, (M, B)."""
+    def _hold_out(self, S: Array, y: Labels, held_out: NDArray[np.bool_]) -> None:
+        """Add the sums over the rows that are held out, (M, B)."""
         losses = np.where(held_out, self._values(S, y).T, 0).sum(axis=1, dtype=np.float64)
         hits = (held_out & _hits(S, y).T).sum(axis=1, dtype=np.float64)
-        return HeldOut(losses, hits, held_out.sum(axis=1, dtype=np.float64))
+        before = self._held_out or HeldOut(*np.zeros((3, self._shape[0])))
+        new = losses, hits, held_out.sum(axis=1, dtype=np.float64)
+        self._held_out = HeldOut(*(old + more for old, more in zip(before, new, strict=True)))
 
     def _descend(self, X: Array, G: Array, rates: PerModel) -> None:
         """Take the step of X (B, D) and G (B, M, K); a rate of 0 leaves its model as it is."""
@@ -170,11 +234,11 @@ class _Momentum:
 
     def __init__(self, momentum: Array, nesterov: NDArray[np.bool_], parameters: Array) -> None:
         self._momentum, self._nesterov = momentum, nesterov
-        self._velocity = np.zeros_like(parameters)
+        self.velocity = np.zeros_like(parameters)
 
     def follow(self, gradient: Array, steps: Array) -> Array:
         """Return the direction to go: v, Nesterov's is g + μ v; where the step is 0, v stays."""
-        v, momentum = self._velocity, self._momentum
+        v, momentum = self.velocity, self._momentum
         np.copyto(v, momentum * v + gradient, where=steps > 0)
         return np.where(self._nesterov, gradient + momentum * v, v)
 

@@ -15,11 +15,17 @@ stack *stack_new(int width, long models, long classes, long features, const floa
                  const float *biases, const setting *settings, const float *shift,
                  const float *factor);
 void stack_free(stack *s);
-void stack_parameters(const stack *s, float *weights, float *biases);
+enum { WEIGHTS, VELOCITIES, BEST };
+int stack_get(const stack *s, int kind, float *weights, float *biases);
+int stack_set(stack *s, int kind, const float *weights, const float *biases);
+int64_t stack_get_steps(const stack *s, int64_t *stopped);
+void stack_set_steps(stack *s, int64_t steps, const int64_t *stopped);
+int stack_remember(stack *s, const uint8_t *models);
+void stack_recall(stack *s, const uint8_t *models);
 void stack_squares(const stack *s, double *squares);
 long stack_room(long rows);
 int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows,
-               const float *weights, const double *rates, uint8_t *sound, found *held_out);
+               const float *weights, const double *rates, found *held_out);
 long stack_evaluation_rows(void);
 int stack_evaluate(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
                    const float *weights, found *sums);

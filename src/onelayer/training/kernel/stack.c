@@ -24,6 +24,7 @@ typedef void convert_rows(const int64_t *X, long start, long rows, long length, 
                           const float *shift, const float *factor, float *out);
 
 enum { CROSS_ENTROPY, HINGE, BINARY_CROSS_ENTROPY };
+enum { WEIGHTS, VELOCITIES, BEST }; /* kinds of parameters */
 
 /* What one model keeps for all its steps. */
 typedef struct {
@@ -123,11 +124,14 @@ typedef struct {
     float *velocity, *bias_velocity;     /* the same; NULL where no model has momentum */
     setting *settings;                   /* (M) */
     change *changes;                     /* (M), of this step */
-    uint8_t *sound;                      /* (M): no score was ever not finite */
+    int64_t steps, *stopped;             /* taken so far; (M): the first step with a score that was
+                                            not finite, counted from 1, or 0 */
+    uint8_t *unsound;                    /* (M): whether such a score was found */
+    float *best_weights, *best_biases;   /* those remembered; NULL until then */
     float *shift, *factor;               /* (D) */
     float *X, *scores;                   /* of a batch: by parts, and (parts, C, capacity) */
     int32_t *labels;                     /* (capacity) */
-    found *held_out;                     /* (M, registers of capacity) */
+    found *held_out;                     /* of a batch: (M, registers of capacity) */
 } stack;
 
 static long rounded(long n, long unit) { return (n + unit - 1) / unit * unit; }
@@ -151,9 +155,88 @@ void stack_free(stack *s)
 {
     if (!s) return;
     free(s->weights), free(s->biases), free(s->velocity), free(s->bias_velocity);
-    free(s->settings), free(s->changes), free(s->sound), free(s->shift), free(s->factor);
+    free(s->settings), free(s->changes), free(s->stopped), free(s->unsound), free(s->shift), free(s->factor);
+    free(s->best_weights), free(s->best_biases);
     free(s->X), free(s->scores), free(s->labels), free(s->held_out);
     free(s);
+}
+
+/* Where the weights (C, padded) and biases (C) of one kind are; NULL if there are none. */
+static void find_parameters(const stack *s, int kind, float **weights, float **biases)
+{
+    *weights = kind == WEIGHTS ? s->weights : kind == VELOCITIES ? s->velocity : s->best_weights;
+    *biases = kind == WEIGHTS ? s->biases : kind == VELOCITIES ? s->bias_velocity : s->best_biases;
+}
+
+/* Room for the parameters to be remembered. 0: no memory. */
+static int reserve_best(stack *s)
+{
+    if (!s->best_weights) s->best_weights = floats(s->columns * s->padded);
+    if (!s->best_biases) s->best_biases = floats(s->columns);
+    return s->best_weights && s->best_biases;
+}
+
+/* Copy out weights (C, D) and biases (C) of one kind. 0: there are none. */
+int stack_get(const stack *s, int kind, float *weights, float *biases)
+{
+    float *W, *b;
+    find_parameters(s, kind, &W, &b);
+    if (!W) return 0;
+    for (long c = 0; c < s->columns; c++)
+        memcpy(weights + c * s->features, W + c * s->padded, s->features * sizeof(float));
+    memcpy(biases, b, s->columns * sizeof(float));
+    return 1;
+}
+
+/* The other way round. 0: no memory, or the models have no velocities. */
+int stack_set(stack *s, int kind, const float *weights, const float *biases)
+{
+    float *W, *b;
+    if (kind == BEST && !reserve_best(s)) return 0;
+    find_parameters(s, kind, &W, &b);
+    if (!W) return 0;
+    for (long c = 0; c < s->columns; c++)
+        memcpy(W + c * s->padded, weights + c * s->features, s->features * sizeof(float));
+    memcpy(b, biases, s->columns * sizeof(float));
+    return 1;
+}
+
+/* The steps taken, and in which of them each model was stopped (M). */
+int64_t stack_get_steps(const stack *s, int64_t *stopped)
+{
+    memcpy(stopped, s->stopped, s->models * sizeof *stopped);
+    return s->steps;
+}
+
+void stack_set_steps(stack *s, int64_t steps, const int64_t *stopped)
+{
+    s->steps = steps;
+    memcpy(s->stopped, stopped, s->models * sizeof *stopped);
+}
+
+static void copy_models(const stack *s, const uint8_t *models, const float *from, float *to,
+                        long row)
+{
+    long size = s->classes * row;
+    for (long m = 0; m < s->models; m++)
+        if (models[m]) memcpy(to + m * size, from + m * size, size * sizeof(float));
+}
+
+/* Keep the parameters that the chosen models (M) have now. 0: no memory. */
+int stack_remember(stack *s, const uint8_t *models)
+{
+    if (!reserve_best(s)) return 0;
+    copy_models(s, models, s->weights, s->best_weights, s->padded);
+    copy_models(s, models, s->biases, s->best_biases, 1);
+    return 1;
+}
+
+/* Give the chosen models (M) back what they had then. */
+void stack_recall(stack *s, const uint8_t *models)
+{
+    if (!s->best_weights || !s->best_biases) return;
+    copy_models(s, models, s->best_weights, s->weights, s->padded);
+    copy_models(s, models, s->best_biases, s->biases, 1);
 }
 
 /* Weights (C, D), biases (C), settings (M), shift and factor (D). `width` is one that
@@ -173,10 +256,11 @@ stack *stack_new(int width, long models, long classes, long features, const floa
     s->threads = stack_threads();
     s->weights = floats(s->columns * s->padded), s->biases = floats(s->columns);
     s->settings = malloc(models * sizeof *settings);
-    s->changes = malloc(models * sizeof *s->changes), s->sound = malloc(models);
+    s->changes = malloc(models * sizeof *s->changes);
+    s->stopped = calloc(models, sizeof *s->stopped), s->unsound = calloc(models, 1);
     s->shift = floats(features), s->factor = floats(features);
-    int enough = s->weights && s->biases && s->settings && s->changes && s->sound && s->shift &&
-                 s->factor;
+    int enough = s->weights && s->biases && s->settings && s->changes && s->stopped && s->unsound &&
+                 s->shift && s->factor;
     if (momentum) {
         s->velocity = floats(s->columns * s->padded), s->bias_velocity = floats(s->columns);
         enough = enough && s->velocity && s->bias_velocity;
@@ -185,21 +269,11 @@ stack *stack_new(int width, long models, long classes, long features, const floa
         stack_free(s);
         return NULL;
     }
-    for (long c = 0; c < s->columns; c++)
-        memcpy(s->weights + c * s->padded, weights + c * features, features * sizeof(float));
-    memcpy(s->biases, biases, s->columns * sizeof(float));
+    stack_set(s, WEIGHTS, weights, biases);
     memcpy(s->settings, settings, models * sizeof *settings);
-    memset(s->sound, 1, models);
     memcpy(s->shift, shift, features * sizeof(float));
     memcpy(s->factor, factor, features * sizeof(float));
     return s;
-}
-
-void stack_parameters(const stack *s, float *weights, float *biases)
-{
-    for (long c = 0; c < s->columns; c++)
-        memcpy(weights + c * s->features, s->weights + c * s->padded, s->features * sizeof(float));
-    memcpy(biases, s->biases, s->columns * sizeof(float));
 }
 
 /* Threads worth waking for `rows` rows: below some ten microseconds each, waiting costs more. */
@@ -252,7 +326,7 @@ static change change_of(const stack *s, long m, double rate, const samples *batc
             total += batch->weights[m * stack_room(batch->count) + r];
     else
         total = batch->count;
-    if (!s->sound[m] || rate <= 0 || total <= 0) return AT_REST;
+    if (s->stopped[m] || rate <= 0 || total <= 0) return AT_REST;
     return (change){.scale = 1 / total * (s->velocity ? 1 : rate),
                     .decay = 1 - 2 * rate * own->l2,
                     .rate = rate,
@@ -275,7 +349,7 @@ static int differentiate(stack *s, long m, long i, const samples *batch)
         s->biases + m * s->classes, s->settings[m].loss, &rows, s->changes[m].scale, held_out);
     if (!finite) {
 #pragma omp atomic write
-        s->sound[m] = 0;
+        s->unsound[m] = 1;
     }
     return finite;
 }
@@ -284,7 +358,8 @@ static int differentiate(stack *s, long m, long i, const samples *batch)
 static void freeze(stack *s)
 {
     for (long m = 0; m < s->models; m++) {
-        if (s->sound[m]) continue;
+        if (s->unsound[m] && !s->stopped[m]) s->stopped[m] = s->steps;
+        if (!s->stopped[m]) continue;
         s->changes[m] = AT_REST;
         memset(scores_of(s, m, 0), 0, s->classes * s->capacity * sizeof(float));
     }
@@ -302,14 +377,15 @@ static void move_bias(stack *s, long c, float g, const change *model)
     s->biases[c] -= (model->nesterov ? g + *v * model->momentum : *v) * model->rate;
 }
 
-/* What the batch said of each model's held-out rows, (M). */
-static void sum_held_out(const stack *s, long registers, found *sums)
+/* Add what the batch said of each model's held-out rows, (M). */
+static void add_held_out(const stack *s, long registers, found *sums)
 {
     for (long m = 0; m < s->models; m++) {
         const found *of_model = s->held_out + m * (s->capacity / s->run->width);
-        sums[m] = (found){0, 0};
+        found batch = {0, 0};
         for (long i = 0; i < registers; i++)
-            sums[m].loss += of_model[i].loss, sums[m].hits += of_model[i].hits;
+            batch.loss += of_model[i].loss, batch.hits += of_model[i].hits;
+        sums[m].loss += batch.loss, sums[m].hits += batch.hits;
     }
 }
 
@@ -350,13 +426,14 @@ static share share_of(const stack *s, long item, long groups)
 }
 
 /* One step on the rows at the addresses X, so that a batch is read where it lies, in however many
- * arrays; y (rows), weights (M, stack_room(rows)) or NULL, learning rates (M). `sound` and, if there
- * are weights, `held_out` (M) are filled. 0: no memory. */
+ * arrays; y (rows), weights (M, stack_room(rows)) or NULL, learning rates (M). If there are
+ * weights, what the rows without one say is added to `held_out` (M). 0: no memory. */
 int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows,
-               const float *weights, const double *rates, uint8_t *sound, found *held_out)
+               const float *weights, const double *rates, found *held_out)
 {
     int threads = team(s, rows), unsound = 0;
     if (!reserve(s, rows)) return 0;
+    s->steps++;
     narrow(y, rows, s->labels);
     const samples batch = {s->labels, weights, rows};
     for (long m = 0; m < s->models; m++) s->changes[m] = change_of(s, m, rates[m], &batch);
@@ -403,8 +480,7 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
         for (long c = 0; c < C; c++)
             move_bias(s, c, run->total(s->scores + c * room, rows), s->changes + c / s->classes);
     }
-    memcpy(sound, s->sound, s->models);
-    if (weights) sum_held_out(s, registers, held_out);
+    if (weights) add_held_out(s, registers, held_out);
     return 1;
 }
 

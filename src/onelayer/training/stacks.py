@@ -4,37 +4,30 @@ import itertools
 
 from onelayer.errors import InputError
 
-MEMORY = 2**30
-# Of each weight while its stack trains: the initial draw in float64, its copy in the models'
-# precision, the engine's own and its gradient, the copy that is handed back.
-_BYTES_A_WEIGHT = 8 + 8 + 8 + 8 + 8
 
-
-def model_bytes(n_classes: int, n_features: int, batch_size: int) -> int:
-    """Return the memory that one model of a stack takes while it trains, in bytes, at most."""
-    return n_classes * (n_features * _BYTES_A_WEIGHT + 8 * 8 * batch_size)
-
-
-def cut_into_stacks(
-    n_models: int, n_classes: int, n_features: int, batch_size: int, memory: int = MEMORY
-) -> list[range]:
+def cut_into_stacks(n_models: int, one: int, kept: int, memory: int) -> list[range]:
     """Return the models of each stack: as few stacks as `memory` bytes allow, of even sizes.
 
-    A larger stack is never slower per model (measured up to M = 200), so memory alone cuts.
+    `one` is the memory that a model takes while it trains, `kept` that of its weights afterwards,
+    in bytes. A larger stack is never slower per model (measured up to M = 200), so memory alone
+    cuts.
 
     Raises
     ------
     InputError
         If one model needs more than `memory`, or the weights of all together more than a hundred
         times as much.
+
+    Examples
+    --------
+    >>> cut_into_stacks(5, one=40, kept=4, memory=100)
+    [range(0, 1), range(1, 3), range(3, 5)]
     """
-    one = model_bytes(n_classes, n_features, batch_size)
     if one > memory:
         raise InputError(f"memory of {_size(memory)}: one model needs {_size(one)}")
-    kept = n_models * n_classes * n_features * 4
-    if kept > 100 * memory:
+    if n_models * kept > 100 * memory:
         raise InputError(
-            f"{n_models:,} models would leave {_size(kept)} of weights, "
+            f"{n_models:,} models would leave {_size(n_models * kept)} of weights, "
             f"expected at most {_size(100 * memory)}; train fewer, or allow more memory"
         )
     stacks = -(-n_models // (memory // one))

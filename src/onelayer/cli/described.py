@@ -1,0 +1,160 @@
+"""Command-line options made from the fields of dataclasses: see onelayer.option."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from inspect import Parameter, Signature
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from onelayer.errors import InputError
+from onelayer.option import Option, options_of
+
+_MANY = "Of each model, one value or several: 0,0.1"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Options of a dataclass, and defaults that differ; with `many` each takes several values."""
+
+    cls: type
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    names: Sequence[str] = ()  # all, if empty
+    many: bool = False
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """The options by name."""
+        every = options_of(self.cls)
+        return {name: every[name] for name in self.names or every}
+
+    def default(self, name: str) -> Any:
+        """Return the default of an option here."""
+        return self.defaults.get(name, self.options[name].default)
+
+    def build(self, values: Mapping[str, Any], **fixed: Any) -> Any:
+        """Return an instance of the dataclass from the values of the command line.
+
+        Raises
+        ------
+        InputError
+            If a value is out of its range: names the option.
+        """
+        given = {name: _check(each, values[name]) for name, each in self.options.items()}
+        return self.cls(**given, **fixed)
+
+    def lists(self, values: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Return the lists of values of those options that were given: 0,0.1 or several times.
+
+        Raises
+        ------
+        InputError
+            If a text is no such value.
+        """
+        return {
+            name: _read_list(each, values[name])
+            for name, each in self.options.items()
+            if values[name]
+        }
+
+
+def command_of(load: Callable[[], Sequence[Group]]) -> type[TyperCommand]:
+    """Return the class of a command that has the options of these groups, too.
+
+    Their values, by name, are the `obj` of its context. The groups are loaded when the command is
+    called or asked for help, so that `onelayer --help` imports none of them.
+    """
+
+    @cache
+    def parameters() -> tuple[Any, ...]:
+        return tuple(_parameters(load()))
+
+    class DescribedCommand(TyperCommand):
+        def get_params(self, ctx: Any) -> list[Any]:
+            return [*parameters(), *super().get_params(ctx)]
+
+        def invoke(self, ctx: Any) -> Any:
+            ctx.obj = {each.name: ctx.params.pop(each.name) for each in parameters()}
+            return super().invoke(ctx)
+
+    return DescribedCommand
+
+
+def _parameters(groups: Sequence[Group]) -> list[Any]:
+    """Return click's parameters, as typer makes them of a function with annotations."""
+
+    def function() -> None:
+        """Carry the annotations."""
+
+    annotations, defaults = {}, {}
+    for group in groups:
+        for name, each in group.options.items():
+            annotations[name] = Annotated[_type(each, group), _option(each, group)]
+            defaults[name] = None if group.many else group.default(name)
+    parameters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=annotation)
+        for name, annotation in annotations.items()
+    ]
+    function.__annotations__ = annotations
+    function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    app = typer.Typer(add_completion=False)
+    app.command()(function)
+    made: Any = typer.main.get_command(app)
+    return [each for each in made.params if each.name in annotations]
+
+
+def _type(each: Option, group: Group) -> Any:
+    if group.many:
+        return list[str] | None
+    kind = each.kind if each.kind in (bool, int, float) else str
+    return kind | None if group.default(each.name) is None else kind
+
+
+def _option(each: Option, group: Group) -> Any:
+    flag = _flag(each)
+    if not group.many:
+        return typer.Option(flag, help=each.sentence)
+    default = group.default(each.name)
+    values = default if isinstance(default, tuple) else (default,)
+    words = ",".join(_written(value) for value in values)
+    help_text = f"{each.sentence.removesuffix('.')} (default: {words})."
+    return typer.Option(flag, help=help_text, rich_help_panel=_MANY)
+
+
+def _read_list(each: Option, texts: Sequence[str]) -> list[Any]:
+    return [_read(each, text) for text in ",".join(texts).split(",")]
+
+
+def _read(each: Option, text: str) -> Any:
+    """Return the text as a value of the option."""
+    value: Any = {"yes": True, "no": False}.get(text, text) if each.kind is bool else text
+    if each.kind in (int, float):
+        with suppress(ValueError):  # `read` says what is expected
+            value = each.kind(text)
+    return _check(each, value)
+
+
+def _check(each: Option, value: Any) -> Any:
+    """Return the value as the option reads it; an error calls the option by its flag."""
+    try:
+        return each.read(value)
+    except InputError as error:
+        value_is = f"{each.name} is "
+        words = str(error)
+        if words.startswith(value_is):
+            raise InputError(f"{_flag(each)} is {words.removeprefix(value_is)}") from error
+        raise InputError(f"{_flag(each)}: {words}") from error
+
+
+def _flag(each: Option) -> str:
+    return f"--{each.flag or each.name.replace('_', '-')}"
+
+
+def _written(value: Any) -> str:
+    """Write a value as the command line takes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

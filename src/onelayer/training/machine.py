@@ -1,0 +1,80 @@
+"""The machine that a job runs on: threads, memory and engine."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onelayer.errors import InputError, unknown_name
+from onelayer.option import Checked, option
+from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
+from onelayer.training.engine import MakeEngine
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.numpy_engine import NumpyEngine
+
+GB = 10**9
+ENGINES: dict[str, MakeEngine] = {
+    "numpy": NumpyEngine,
+    **({"compiled": CompiledEngine} if WIDTHS else {}),
+}
+_NAMES = ("auto", "compiled", "numpy")
+
+
+def _check_threads(threads: int) -> None:
+    most = 16 * (os.cpu_count() or 1)
+    if threads > most:
+        raise InputError(f"threads is {threads}; expected 1 to {most} on this machine")
+
+
+@dataclass(frozen=True)
+class Machine(Checked):
+    """What a job runs on, the same for training, cross-validation, probes and the forecast.
+
+    `engine` is a name, or the class of an engine.
+
+    Raises
+    ------
+    InputError
+        If the threads are fewer than one or far more than cores, the memory is not above 0, or the
+        engine is unknown or not there on this machine.
+    """
+
+    threads: int | None = option(
+        None, "Number of threads (default: all cores).", kind=int, least=1, parse=_check_threads
+    )
+    memory: float = option(
+        1.0, "Memory in GB that a stack of models may take while it trains.", above=0, most=1e6
+    )
+    engine: str | MakeEngine = option(
+        "auto", "Engine that trains: auto (the fastest here), compiled or numpy.", kind=object
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.engine, str) and self.engine not in _NAMES:
+            raise unknown_name("engine", self.engine, _NAMES)
+        if self.engine == "compiled" and not WIDTHS:
+            raise InputError("engine is compiled; it is not there on this machine, numpy is")
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory in bytes."""
+        return int(self.memory * GB)
+
+    def find_engine(self, dtype: str, settings: Sequence[Hyperparameters]) -> MakeEngine:
+        """Return the class of the engine for models in `dtype` with these settings.
+
+        Raises
+        ------
+        InputError
+            If the engine that was asked for cannot train them.
+        """
+        if not isinstance(self.engine, str):
+            return self.engine
+        if self.engine == "compiled" and dtype != "float32":
+            raise InputError(f"engine is compiled and dtype {dtype}; it trains in float32 alone")
+        if self.engine == "auto":
+            return CompiledEngine if WIDTHS and dtype == "float32" else NumpyEngine
+        return ENGINES[self.engine]
+
+
+HERE = Machine()  # the defaults: all cores, the fastest engine

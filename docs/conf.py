@@ -8,6 +8,11 @@ from importlib.metadata import version as version_of
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from onelayer.experiments.spec import ExperimentOptions
+from onelayer.option import options_of
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.machine import Machine
+
 project = "onelayer"
 author = "The onelayer authors"
 copyright = author
@@ -36,6 +41,8 @@ def rewrite(app: Sphinx, page: str, source: list[str]) -> None:
     """Fill in the commands, and let links to files outside docs/ download them."""
     if page == "commands":
         source[0] += describe_commands()
+    if page == "train":
+        source[0] = source[0].replace("<!-- options -->", describe_options())
     source[0] = re.sub(r"(?<!!)(\[[^]]*\]\()(?=\.\./)", r"\1path:", source[0])
 
 
@@ -46,6 +53,16 @@ def describe_commands() -> str:
     _, text = text.split("\n", 1)  # the page has a title of its own
     text = re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+", "", text)  # cut short; the headings say it
     return re.sub(r"^Example: (.*)$", r"Example: `\1`", text, flags=re.MULTILINE)
+
+
+def describe_options() -> str:
+    """Return the table of the options of a training, from the fields that describe them."""
+    rows = ["| option | meaning | values | default |", "|---|---|---|---|"]
+    for name, each in options_of(Hyperparameters, ExperimentOptions, Machine).items():
+        values = each.expected if each.kind in (bool, int, float) else ""
+        meaning = each.sentence.replace("|", "\\|")
+        rows.append(f"| `{name}` | {meaning} | {values} | `{each.default}` |")
+    return "\n".join(rows)
 
 
 def set_dashes(app: Sphinx, document: nodes.document) -> None:

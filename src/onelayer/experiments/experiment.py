@@ -260,8 +260,7 @@ def _optimal_costs(spec: Spec, data: Dataset, run: Run, cache: Path | None) -> N
     """Return the least training cost of every setting, NaN where it is not asked for or known."""
     if not spec.training.optimum or spec.training.class_weight is not None:
         return np.full(len(run.settings), np.nan)
-    convex = [setting.loss == "cross-entropy" for setting in run.settings]
-    return np.where(convex, optima_of(run, data.train, cache), np.nan)
+    return optima_of(run, data.train, cache)
 
 
 def _evaluate_on_test(data: Dataset, run: Run, models: list[int]) -> NDArray[np.intp]:

@@ -124,7 +124,7 @@ class NumpyEngine:
         G = np.empty_like(S)
         for loss, models in self._losses:
             chosen = S[:, models]
-            G[:, models] = loss.derivatives(*_as_rows(chosen, y)).reshape(chosen.shape)
+            G[:, models] = loss.slopes(*_as_rows(chosen, y)).reshape(chosen.shape)
         return G
 
     def _held_out(self, S: Array, y: Labels, held_out: NDArray[np.bool_]) -> HeldOut:

@@ -22,6 +22,7 @@ from onelayer.evaluation.predictions import (
 from onelayer.evaluation.results import BatchCheck, Results, load_results
 from onelayer.evaluation.selection import choose
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
+from onelayer.model.links import SOFTMAX
 from onelayer.report import curves, figures, style
 from onelayer.report.discussion import discuss
 from onelayer.report.page import write_report
@@ -117,7 +118,7 @@ def make_predictions(run, confusion, selected):
     )
     mistakes = None
     if test is not None and run.image_shape is not None:
-        rows = most_confident_mistakes(test.probabilities(), test.y, 8)
+        rows = most_confident_mistakes(test.certainties(SOFTMAX), test.y, 8)
         images = generator.integers(0, 256, (len(rows), run.weights.shape[2]), dtype=np.uint8)
         mistakes = Mistakes(rows, images, 255.0)
     return Predictions(right, test, validation, mistakes)

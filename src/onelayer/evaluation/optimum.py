@@ -52,13 +52,13 @@ def find_optimum(
     sample_weights: ArrayLike | None = None,
     tolerance: float = TOLERANCE,
 ) -> Optimum:
-    """Minimise the cost (5) of cross-entropy on the scaled features X (N, D) by L-BFGS, from W = 0 and b = 0.
+    """Minimise the cost (5) of cross-entropy by L-BFGS, from W = 0 and b = 0.
 
-    With `sample_weights` w (N,) the mean over the samples is Σ w l / Σ w. For λ > 0 the cost is
-    strictly convex in W, so there is one minimum, and where the gradient is g the cost is above it
-    by some ‖g‖² / 4λ at most. The search ends where this is below the share `tolerance` of the
-    cost. A class without rows gets b = −∞, where the cost is smallest. Takes another copy of X, in
-    float64.
+    X (N, D) are scaled features. With `sample_weights` w (N,) the mean over the samples is
+    Σ w l / Σ w. For λ > 0 the cost is strictly convex in W, so there is one minimum, and where the
+    gradient is g the cost is above it by some ‖g‖² / 4λ at most. The search ends where this is
+    below the share `tolerance` of the cost. A class without rows gets b = −∞, where the cost is
+    smallest. Takes another copy of X, in float64.
 
     Raises
     ------

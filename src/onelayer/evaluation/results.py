@@ -17,6 +17,7 @@ from onelayer.evaluation.predictions import Ensemble, Predictions, load_predicti
 from onelayer.evaluation.selection import Selection
 from onelayer.evaluation.statistics import Spread, check_accuracies, spread
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
+from onelayer.model.losses import Loss, find_loss
 from onelayer.storage import atomic_file
 from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.run import CURVES, Run, load_run
@@ -137,6 +138,11 @@ class Results:
     def selected(self) -> int:
         """The chosen model: without the test split, so its test accuracy is an honest estimate."""
         return self.selection.chosen
+
+    @property
+    def selected_loss(self) -> Loss:
+        """The loss of the chosen model."""
+        return find_loss(self.run.settings[self.selected].loss)
 
     def save(self, folder: Path) -> None:
         """Write everything: the files that load_results reads, and history.csv for others."""

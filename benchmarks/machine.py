@@ -25,7 +25,7 @@ def describe(threads: int) -> dict[str, Any]:
         **provenance(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "threads": threads,
-        "engine": best_engine("float32").__name__,
+        "engine": best_engine("float32", []).__name__,
         "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
         **{package: _version(package) for package in _PACKAGES},
     }

@@ -24,7 +24,7 @@ from onelayer.evaluation.metrics import confusion_matrices
 from onelayer.model import network
 from onelayer.model.losses import LOSSES
 from onelayer.training import compiled_engine
-from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
+from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_trains
 from onelayer.training.engines import best_engine
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
@@ -330,8 +330,14 @@ def test_the_kernel_was_built_where_there_is_a_compiler():
 
 
 def test_float64_is_trained_with_numpy():
-    assert best_engine("float64") is NumpyEngine
-    assert best_engine("float32") is (CompiledEngine if WIDTHS else NumpyEngine)
+    assert best_engine("float64", grid()) is NumpyEngine
+    assert best_engine("float32", grid()) is (CompiledEngine if WIDTHS else NumpyEngine)
+
+
+@pytest.mark.skipif(not WIDTHS, reason="this machine has no compiled kernel")
+def test_the_kernel_has_every_loss_of_the_package_and_no_other():
+    assert all(kernel_trains(loss) for loss in LOSSES)
+    assert not kernel_trains("squared-error")
 
 
 def test_no_threads_are_refused():

@@ -157,7 +157,7 @@ def build_stack(
     They start from the `first` W (M, K, D) and b (M, K), else from initial_parameters.
     """
     weights, biases = first or initial_parameters(data, settings, protocol.seed)
-    return (engine or best_engine(protocol.dtype))(
+    return (engine or best_engine(protocol.dtype, settings))(
         weights.astype(protocol.dtype),
         biases.astype(protocol.dtype),
         settings=settings,

@@ -63,7 +63,7 @@ class NumpyEngine:
         with np.errstate(over="ignore", invalid="ignore"):
             S = self._scores(X).reshape(len(y), M, K)
             self._stop_unsound(S)
-            G, rates = self._derivatives(S, y), np.where(self._sound, rates, 0)
+            G, rates = self._slopes(S, y), np.where(self._sound, rates, 0)
             if weights is None:
                 G /= len(y)
                 held_out = None
@@ -119,7 +119,7 @@ class NumpyEngine:
             values[:, models] = loss.values(*_as_rows(S[:, models], y)).reshape(len(y), -1)
         return values
 
-    def _derivatives(self, S: Array, y: Labels) -> Array:
+    def _slopes(self, S: Array, y: Labels) -> Array:
         """Return dl/ds (B, M, K) of scores (B, M, K), each model by its own loss."""
         G = np.empty_like(S)
         for loss, models in self._losses:

@@ -78,7 +78,7 @@ def make_check(K, D, *, name="strict", worst=3e-7, tolerance=1e-6, parameter="W"
     errors_b = np.full(K, worst if parameter == "b" else 1e-10)
     entry = WorstEntry(parameter, index, worst, 0.5, 0.5000003)
     check = GradientCheck("forward", 1e-6, 1e-5, tolerance, errors_W, errors_b, entry)
-    return BatchCheck(name, 1, 0.0, check)
+    return BatchCheck(name, 1, 0.0, "cross-entropy", "initial", check)
 
 
 def make_confusion(accuracies, K, samples):
@@ -137,6 +137,7 @@ def make_results(
     curves=None,
     stopped=None,
     checks=None,
+    engine_checks=(),
     title="A title",
     notice="",
     cross_validation=None,
@@ -161,6 +162,7 @@ def make_results(
         confusion=confusion,
         repeat_accuracies=np.array(repeats, dtype=float).reshape(-1, M),
         checks=(make_check(K, D),) if checks is None else checks,
+        engine_checks=engine_checks,
         selection=selection,
         cross_validation=cross_validation,
         predictions=make_predictions(run, confusion, selection.chosen),

@@ -125,13 +125,15 @@ def _bounds(
     G = layer.loss.slopes(S, y)
     wrong_G = _moved_slopes(layer.loss, S, y, 4 * _DEVIATIONS * u * math.sqrt(D + 1) * terms)
     wrong_G += 16 * u * (1 + np.abs(G))  # exponentials and divisions of the slopes themselves
-    # Gradient: B additions, of features that are rounded; then the step itself.
-    wrong_G += (_DEVIATIONS * math.sqrt(B) + 8) * u * np.abs(G)
+    # Gradient: B additions of g x, where x is rounded, too; then the step itself.
+    wrong_G += _DEVIATIONS * math.sqrt(B) * u * np.abs(G)
+    wrong_X = 8 * u * size
     decay = 1 - 2 * rates[0] * layer.l2
     dW, db = network.gradients(X, y, W, b, layer.l2, layer.loss)
     update_W = u * (2 * abs(decay) * np.abs(W) + np.abs(W - rates[0] * dW)) / rates[0]
     update_b = u * (np.abs(b) + np.abs(b - rates[1] * db)) / rates[1]
-    return wrong_G.T @ size / B + update_W, wrong_G.sum(axis=0) / B + update_b
+    wrong_W = (wrong_G.T @ np.abs(X) + np.abs(G).T @ wrong_X) / B
+    return wrong_W + update_W, wrong_G.sum(axis=0) / B + update_b
 
 
 def _moved_slopes(loss: Loss, S: Array, y: NDArray[np.intp], reach: Array) -> Array:

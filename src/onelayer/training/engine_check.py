@@ -19,7 +19,7 @@ from onelayer.model.derivatives import DEFAULT_STEPS, LinearLayer, numerical_gra
 from onelayer.model.gradient_check import draw_place
 from onelayer.model.losses import Loss, find_loss
 from onelayer.training.engine import MakeEngine
-from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.hyperparameters import LARGEST, Hyperparameters
 
 Array = NDArray[Any]
 _DEVIATIONS = 6  # how far a sum of rounding errors may stray: beyond it in 1 case of 10⁹
@@ -86,7 +86,8 @@ def check_engine(
     X, y = scaling.apply(batch.X), batch.y
     # Numbers of the engine's precision, so that it starts from these very W and b.
     W, b = (p.astype(dtype).astype(np.float64) for p in draw_place(X, n_classes, seed))
-    l2 = float(np.linalg.norm(network.gradients(X, y, W, b, 0, kind)[0]) / np.linalg.norm(W) / 2)
+    slope = np.linalg.norm(network.gradients(X, y, W, b, 0, kind)[0])
+    l2 = min(float(slope / np.linalg.norm(W) / 2), LARGEST)
     layer = LinearLayer(X, y, W, b, l2, kind)
     gradients = numerical_gradient(layer, "complex", DEFAULT_STEPS["complex"])
     largest = [float(np.abs(g).max()) or 1.0 for g in gradients]

@@ -20,6 +20,7 @@ from onelayer.experiments.spec import Spec
 from onelayer.model.links import Link
 from onelayer.model.losses import LOSSES, CrossEntropy, Loss, register
 from onelayer.training.classifier import load_model, model_of
+from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.export import to_onnx
 from onelayer.training.hyperparameters import grid
@@ -75,6 +76,12 @@ def test_train_reaches_the_normal_equations(digits):
     best = least_squares(run.scaling.apply(digits.train.X), digits.train.y, 0.1)
     found = np.hstack([run.weights[0], run.biases[0][:, None]])
     np.testing.assert_allclose(found, best, rtol=0, atol=1e-6 * np.abs(best).max())
+
+
+@pytest.mark.skipif(not WIDTHS, reason="this machine has no compiled kernel")
+def test_the_kernel_refuses_a_loss_that_it_does_not_have(digits):
+    with pytest.raises(InputError, match="kernel has no loss 'squared-error'"):
+        train(digits, grid(loss=[NAME]), epochs=1, engine=CompiledEngine)
 
 
 def test_a_stack_may_mix_it_with_the_packages_losses(digits):

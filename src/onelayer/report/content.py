@@ -155,18 +155,7 @@ def _gradient_check(results: Results) -> Iterator[Block]:
         yield Paragraph(_verdict(batch), "good" if batch.check.passed else "bad")
     yield Table(
         "Gradient checks: what was compared.",
-        (
-            "check",
-            "loss",
-            "W and b",
-            "method",
-            "step",
-            "images",
-            "λ",
-            "eps",
-            "tolerance",
-            "entries",
-        ),
+        ("check", "loss", "W, b", "method", "step", "images", "λ", "eps", "tolerance", "entries"),
         tuple(_what(batch) for batch in checks),
         text_columns=4,
     )
@@ -177,46 +166,36 @@ def _gradient_check(results: Results) -> Iterator[Block]:
         text_columns=2,
     )
     yield _excerpt(checks[0])
-    if results.engine_checks:
-        yield from _engine_check(results.engine_checks)
+    yield from _engine_check(results.engine_checks)
 
 
 def _engine_check(checks: Sequence[EngineCheck]) -> Iterator[Block]:
+    if not checks:
+        return
     yield Paragraph(
-        "The program that trains takes one step at the rate η, at random W and b. (W − W′) / η is "
-        "then its gradient, and it is compared with the numerical one. What may differ is rounding."
+        "The engine that trains takes one step at the rate η, at random W and b. (W − W′) / η is "
+        "then its gradient, and it is compared with the numerical one. They differ by rounding."
     )
     for check in checks:
+        doubt = "" if check.telling else " Rounding is too large here to tell much."
         yield Paragraph(
             f"{'Passed' if check.passed else 'FAILED'}: {check.engine} in {check.dtype}, "
-            f"{check.loss}.{'' if check.telling else ' Rounding is too large here to tell much.'}",
+            f"{check.loss}.{doubt}",
             "good" if check.passed else "bad",
         )
     yield Table(
         "One step of the engine against the numerical gradient: the largest difference as a share "
         "of the largest entry, and what rounding may reach.",
         ("engine", "type", "loss", "images", "λ", "W", "rounding W", "b", "rounding b"),
-        tuple(
-            (
-                check.engine,
-                check.dtype,
-                check.loss,
-                f"{check.images:,}",
-                f"{check.l2:.3g}",
-                *(
-                    scientific(value, 1)
-                    for value in (
-                        check.error_W,
-                        check.tolerance_W,
-                        check.error_b,
-                        check.tolerance_b,
-                    )
-                ),
-            )
-            for check in checks
-        ),
+        tuple(_engine_row(check) for check in checks),
         text_columns=3,
     )
+
+
+def _engine_row(check: EngineCheck) -> tuple[str, ...]:
+    shares = (check.error_W, check.tolerance_W, check.error_b, check.tolerance_b)
+    given = (check.engine, check.dtype, check.loss, f"{check.images:,}", f"{check.l2:.3g}")
+    return (*given, *(scientific(share, 1) for share in shares))
 
 
 def _verdict(batch: BatchCheck) -> str:

@@ -34,9 +34,9 @@ def _trust(results: Results) -> str:
             "are not to be trusted."
         )
     told = f"The gradient of {listing(checked)} passed {count_of(len(results.checks), 'check')}"
-    telling = [(check.engine, check.dtype) for check in results.engine_checks if check.telling]
-    for engine, dtype in dict.fromkeys(telling):
-        told += f", and so did a step of {engine} in {dtype}"
+    if results.engine_checks and all(check.telling for check in results.engine_checks):
+        first = results.engine_checks[0]  # one engine trains all losses
+        told += f", and so did a step of {first.engine} in {first.dtype}"
     unchecked = [loss for loss in trained if loss not in checked]
     return f"{told}.{f' That of {listing(unchecked)} was not checked.' if unchecked else ''}"
 

@@ -17,6 +17,7 @@ from onelayer.data.dataset import Features, Split
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.data.shards import Shards
+from onelayer.errors import InputError
 from onelayer.training.engine import Evaluation, HeldOut, PerModel, Rows, Step
 from onelayer.training.hyperparameters import Hyperparameters
 
@@ -66,6 +67,8 @@ class CompiledEngine:
 
     Raises
     ------
+    InputError
+        If the kernel does not have the loss of a setting.
     MemoryError
         If there is not enough memory for the weights or a batch.
     """
@@ -82,6 +85,11 @@ class CompiledEngine:
         M, K, D = self._shape = weights.shape
         self._ffi, self._lib = _kernel.ffi, _kernel.lib
         self._l2 = np.array([setting.l2 for setting in settings])
+        for setting in settings:
+            if _loss_number(setting.loss) < 0:
+                raise InputError(
+                    f"the compiled kernel has no loss {setting.loss!r}; NumpyEngine trains it"
+                )
         fields = [(s.l2, s.momentum, s.nesterov, _loss_number(s.loss)) for s in settings]
         stack = self._lib.stack_new(
             width or WIDTHS[0],

@@ -19,13 +19,13 @@ def cores() -> int:
 
 def describe(threads: int) -> dict[str, Any]:
     """Return the date, CPU, cores, threads, BLAS, engine and versions, as plain values."""
-    from onelayer.training.engines import best_engine
+    from onelayer.training.machine import HERE
 
     return {
         **provenance(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "threads": threads,
-        "engine": best_engine("float32").__name__,
+        "engine": HERE.find_engine("float32", []).__name__,
         "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
         **{package: _version(package) for package in _PACKAGES},
     }

@@ -67,12 +67,13 @@ def test_a_model_scores_as_its_run_does(scaling):
         np.testing.assert_array_equal(model.predict(X), model.scores(X).argmax(axis=1))
 
 
-def test_probabilities_are_softmax_or_sigmoid_by_the_loss(run):
+def test_probabilities_are_softmax_or_normalised_sigmoids_by_the_loss(run):
     P = model_of(run).probabilities(X)
     np.testing.assert_allclose(P, network.probabilities(model_of(run).scores(X)), atol=1e-6)
     model = model_of(fit("binary-cross-entropy"))
     sigmoid = 1 / (1 + np.exp(-model.scores(X).astype(float)))
-    np.testing.assert_allclose(model.probabilities(X), sigmoid, rtol=1e-12)
+    expected = sigmoid / sigmoid.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.probabilities(X), expected, rtol=1e-12)
     with pytest.raises(InputError, match="hinge has only scores"):
         model_of(fit("hinge")).probabilities(X)
 

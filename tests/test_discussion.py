@@ -1,11 +1,14 @@
 """Sentences on results whose outcome is known beforehand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from onelayer.report import discussion, effects
 from onelayer.report.discussion import WHY_ORDERS, discuss
 from onelayer.report.summary import summarise
+from onelayer.training.engine_check import EngineCheck
 from onelayer.training.hyperparameters import Hyperparameters
 from test_report import make_check, make_curves, make_results, nan_curves
 
@@ -207,8 +210,8 @@ def test_long_lists_say_that_they_were_cut():
     ("checks", "sentence"),
     [
         ((), "The gradients were not checked."),
-        ((make_check(3, 12),), "The gradient check passed."),
-        ((make_check(3, 12),) * 2, "All 2 gradient checks passed."),
+        ((make_check(3, 12),), "The gradient of cross-entropy passed 1 check."),
+        ((make_check(3, 12),) * 2, "The gradient of cross-entropy passed 2 checks."),
         (
             (make_check(3, 12), make_check(3, 12, worst=1e-3)),
             "1 of 2 gradient checks FAILED, so the figures below are not to be trusted.",
@@ -220,13 +223,27 @@ def test_summary_says_whether_the_gradients_can_be_trusted(checks, sentence):
     assert sentence in summarise(make_results(checks=checks))
 
 
+def test_summary_names_the_losses_that_were_not_checked_and_the_engine_that_was():
+    settings = [Hyperparameters(), Hyperparameters(loss="hinge"), Hyperparameters(1)]
+    told = summarise(make_results(settings=settings))
+    assert "of hinge was not checked" in told
+    fine = EngineCheck("NumpyEngine", "float32", "cross-entropy", 1, 9, 1e-7, 1e-7, 1e-4, 1e-4)
+    told = summarise(make_results(engine_checks=(fine,)))
+    assert "step of NumpyEngine in float32" in told
+    wrong = summarise(make_results(engine_checks=(replace(fine, error_b=0.1),)))
+    assert "1 of 2 gradient checks FAILED" in wrong
+    blind = summarise(make_results(engine_checks=(replace(fine, tolerance_W=0.5),)))
+    assert "NumpyEngine" not in blind
+
+
 def test_summary_gives_the_test_accuracy_of_the_setting_chosen_on_validation():
     (told,) = plain([summarise(make_results((0.3, 0.5, 0.4), published=(0.25, 0.5, 0.4)))])
     assert told == (
         "3 settings of a one-layer network were trained on made for 4 epochs with mini-batches of "
-        f"5. The gradient check passed. {C}, the best of them on the validation split, is right on "
-        "40.00 % of the 10,000 test samples (95 % Wilson interval [0.3904, 0.4096]). 3 settings "
-        f"have a published figure; the main run is 0.0500 away from it at most ({A})."
+        f"5. The gradient of cross-entropy passed 1 check. {C}, the best of them on the "
+        "validation split, is right on 40.00 % of the 10,000 test samples (95 % Wilson "
+        f"interval [0.3904, 0.4096]). 3 settings have a published figure; the main run is "
+        f"0.0500 away from it at most ({A})."
     )
     stopped = {"curves": nan_curves(1, 4, 1), "stopped": ("epoch 1, batch 2",)}
     alone = summarise(make_results((np.nan,), repeats=(), **stopped))

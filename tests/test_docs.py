@@ -8,6 +8,7 @@ import shlex
 import shutil
 from importlib.metadata import metadata
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from made_folder import write_folder
 from onelayer.cli import app, run
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
+from onelayer.model.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -75,8 +77,10 @@ def write_here(folder):
 
 @pytest.fixture
 def workplace(library, tmp_path, monkeypatch):
-    """A copy of that folder, in which the test then is."""
+    """A copy of that folder, in which the test then is; a loss that a page registers goes again."""
     monkeypatch.chdir(shutil.copytree(library, tmp_path / "here"))
+    with patch.dict(LOSSES):
+        yield
 
 
 def run_line(line):

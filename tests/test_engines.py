@@ -23,7 +23,7 @@ from onelayer.evaluation.metrics import confusion_matrices
 from onelayer.model import network
 from onelayer.model.losses import LOSSES
 from onelayer.training import compiled_engine
-from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
+from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_trains
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
 from onelayer.training.machine import Machine
@@ -375,6 +375,12 @@ def test_float64_is_trained_with_numpy():
     best = CompiledEngine if WIDTHS else NumpyEngine
     assert Machine().find_engine("float32", grid()) is best
     assert Machine(engine="numpy").find_engine("float32", grid()) is NumpyEngine
+
+
+@pytest.mark.skipif(not WIDTHS, reason="this machine has no compiled kernel")
+def test_the_kernel_has_every_loss_of_the_package_and_no_other():
+    assert all(kernel_trains(loss) for loss in LOSSES)
+    assert not kernel_trains("squared-error")
 
 
 def test_no_threads_are_refused():

@@ -21,6 +21,7 @@ from onelayer.evaluation.statistics import spread, wilson_interval
 from onelayer.evaluation.weight_images import total_variation, weight_images
 from onelayer.model.gradient_check import check_layer
 from onelayer.training.cross_validation import CrossValidation
+from onelayer.training.engine_check import EngineCheck
 from onelayer.training.hyperparameters import grid
 from onelayer.training.job import initial_parameters
 from onelayer.training.loop import train
@@ -111,6 +112,9 @@ def test_total_variation_of_known_images():
     assert total_variation(noise) == pytest.approx(2 / 3, rel=0.01)
 
 
+ENGINE_CHECK = EngineCheck("NumpyEngine", "float32", "hinge", 0.5, 9, 1e-7, 2e-7, 1e-5, 2e-5)
+
+
 def make_results(run, repeats=2):
     (W, *_), (b, *_) = initial_parameters(DATA, SETTINGS, 0)
     X, y = DATA.train.X[:9] / 255, DATA.train.y[:9]
@@ -119,6 +123,7 @@ def make_results(run, repeats=2):
         for seed in range(repeats)
     )
     repeated = [accuracies(confusion_matrices(other, DATA.test)) for other in others]
+    check = check_layer(X, y, W, b, 0.5, loss="hinge")
     return Results(
         title="made",
         source="here",
@@ -128,7 +133,8 @@ def make_results(run, repeats=2):
         repeats=others,
         confusion=confusion_matrices(run, DATA.test),
         repeat_accuracies=np.array(repeated).reshape(-1, 2),
-        checks=(BatchCheck("small", 9, 0.5, check_layer(X, y, W, b, 0.5)),),
+        checks=(BatchCheck("small", 9, 0.5, "hinge", "random", check),),
+        engine_checks=(ENGINE_CHECK,),
         selection=choose(run, None),
         cross_validation=make_folds(),
         predictions=keep_predictions(DATA, run, [0, 1], choose(run, None).chosen),
@@ -158,6 +164,8 @@ def test_stored_results_come_back_with_every_number(run, tmp_path, repeats):
             np.testing.assert_array_equal(getattr(getattr(back, part), name), value)
     assert back.ensembles == results.ensembles
     np.testing.assert_array_equal(back.optimal_costs, results.optimal_costs)
+    assert back.engine_checks == results.engine_checks
+    assert (back.checks[0].loss, back.checks[0].place) == ("hinge", "random")
     ours, theirs = results.checks[0].check, back.checks[0].check
     np.testing.assert_allclose(theirs.errors_W, ours.errors_W, rtol=1e-6)
     np.testing.assert_allclose(theirs.errors_b, ours.errors_b, rtol=1e-6)

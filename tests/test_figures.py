@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss
 
 from onelayer.evaluation.calibration import brier_score, fit_temperature, reliability
 from onelayer.evaluation.predictions import Scored
+from onelayer.model.links import SOFTMAX
 from onelayer.report import confidence, curves, matrices, style
 from onelayer.report.figures import draw_checks, write_figures
 from onelayer.report.mistakes import draw_mistakes
@@ -187,7 +188,7 @@ def test_histograms_of_the_true_class_are_the_counts_of_right_and_wrong():
     results = make_results(samples=50)
     test = results.predictions.test
     panels = draw(confidence.draw_true_class, results, test).figure.axes
-    true = test.probabilities()[:, 0]
+    true = SOFTMAX.probabilities(test.scores)[:, 0]
     right = test.scores.argmax(axis=1) == 0
     for panel, rows, word in zip(panels, (right, ~right), ("right", "wrong"), strict=True):
         (bars,) = panel.patches
@@ -203,7 +204,7 @@ def test_reliability_bars_are_the_accuracies_before_and_after_the_temperature():
     first, second, *_ = draw(confidence.draw_reliability, results, test).figure.axes
     T = fit_temperature(validation.scores, validation.y).temperature
     for panel, temperature in ((first, 1.0), (second, T)):
-        bins = reliability(test.probabilities(temperature), test.y)
+        bins = reliability(SOFTMAX.probabilities(test.scores / temperature), test.y)
         bars = [patch.get_height() for patch in panel.containers[0]]
         np.testing.assert_allclose(bars, bins.accuracy[bins.count > 0])
         gaps = [patch.get_height() for patch in panel.containers[1]]
@@ -218,7 +219,7 @@ def test_calibration_table_gives_the_measures_of_both_temperatures():
     _, table = confidence.confidence_blocks(results)
     T = fit_temperature(validation.scores, validation.y).temperature
     for row, temperature in zip(table.rows, (1.0, T), strict=True):
-        P = test.probabilities(temperature)
+        P = SOFTMAX.probabilities(test.scores / temperature)
         assert row[4:] == (
             f"{brier_score(P, test.y):.4f}",
             f"{log_loss(test.y, P, labels=range(3)):.4f}",
@@ -255,7 +256,7 @@ def test_mistakes_are_drawn_with_both_classes_and_the_probability():
     assert len(axes) == len(mistakes.rows) == 8
     shown = np.asarray(axes[3].images[0].get_array())
     np.testing.assert_allclose(shown[..., 1], mistakes.X[3].reshape(3, 4) / 255)
-    P = test.probabilities()[mistakes.rows[3]]
+    P = SOFTMAX.probabilities(test.scores)[mistakes.rows[3]]
     name = results.run.class_names[P.argmax()]
     assert axes[3].texts[0].get_text() == f"cat\n↳ {name}\n{P.max():.3f}"
 

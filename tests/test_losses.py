@@ -23,7 +23,7 @@ def problem(seed, N=12, K=5):
 @given(seed=st.integers(0, 10**6))
 def test_derivatives_equal_the_complex_step(name, seed):
     loss, (S, y) = LOSSES[name], problem(seed)
-    G = loss.derivatives(S, y)
+    G = loss.slopes(S, y)
     for k in range(S.shape[1]):
         moved = S.astype(complex)
         moved[:, k] += 1e-30j
@@ -80,7 +80,7 @@ def test_huge_scores_have_finite_values_and_derivatives(name):
     S = np.array([[1e300, -1e300, 0.0], [-1e300, 1e300, 1e300]])
     y = np.array([0, 2])
     assert np.isfinite(LOSSES[name].values(S, y)).all()
-    assert np.isfinite(LOSSES[name].derivatives(S, y)).all()
+    assert np.isfinite(LOSSES[name].slopes(S, y)).all()
 
 
 def test_hinge_is_the_sum_of_violated_margins():
@@ -101,7 +101,7 @@ def test_at_its_kink_the_derivative_of_hinge_is_that_from_below():
     S, y = np.array([[0.0, 1.0, -5.0]]), np.array([1])
     h = 1e-8
     below = (LOSSES["hinge"].values(S, y) - LOSSES["hinge"].values(S - [[h, 0, 0]], y)) / h
-    assert LOSSES["hinge"].derivatives(S, y)[0, 0] == below == 0
+    assert LOSSES["hinge"].slopes(S, y)[0, 0] == below == 0
 
 
 def test_binary_cross_entropy_is_the_mean_of_its_definition():

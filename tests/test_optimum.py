@@ -17,8 +17,9 @@ from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
 from onelayer.evaluation import optimum
-from onelayer.evaluation.optimum import cost_and_gradients, find_optimum, optima_of
+from onelayer.evaluation.optimum import find_optimum, optima_of
 from onelayer.model import network
+from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.training.hyperparameters import grid
 from onelayer.training.loop import train
 
@@ -37,7 +38,7 @@ def peer_cost(X, y, l2, weights=None):
     model = LogisticRegression(
         C=1 / (2 * weights.sum() * l2), solver="newton-cholesky", tol=1e-10, max_iter=1000
     ).fit(X, y, sample_weight=weights)
-    losses = network.CROSS_ENTROPY.values(network.scores(X, model.coef_, model.intercept_), y)
+    losses = CROSS_ENTROPY.values(network.scores(X, model.coef_, model.intercept_), y)
     return np.average(losses, weights=weights) + l2 * np.sum(model.coef_**2)
 
 
@@ -61,16 +62,6 @@ def test_at_the_optimum_the_textbooks_gradient_vanishes():
     assert best.cost == pytest.approx(network.cost(X, y, best.W, best.b, 0.05), rel=1e-13)
     dW, db = network.gradients(X, y, best.W, best.b, 0.05)
     assert max(np.abs(dW).max(), np.abs(db).max()) < 1e-5
-
-
-def test_cost_and_gradients_are_the_textbooks_where_all_shares_are_equal():
-    X, y = problem(2)
-    W, b = np.random.default_rng(2).normal(size=(4, 5)), np.arange(4.0)
-    J, dW, db = cost_and_gradients(X, y, W, b, 0.3, np.full(60, 1 / 60))
-    expected_dW, expected_db = network.gradients(X, y, W, b, 0.3)
-    assert pytest.approx(network.cost(X, y, W, b, 0.3), rel=1e-14) == J
-    np.testing.assert_allclose(dW, expected_dW, atol=1e-13)
-    np.testing.assert_allclose(db, expected_db, atol=1e-13)
 
 
 @settings(max_examples=20, deadline=None)
@@ -204,6 +195,17 @@ def test_each_decay_is_searched_once_and_then_read_from_the_cache(run, searches,
     more = replace(run, settings=(*run.settings[:5], replace(run.settings[0], l2=0.3)))
     optima_of(more, DATA.train, tmp_path / "optima.json")
     assert searches == [0.01, 1.0, 0.3]
+
+
+def test_no_optimum_is_searched_for_losses_that_have_none(run, searches):
+    losses = ["cross-entropy", "hinge", "binary-cross-entropy"]
+    mixed = [
+        replace(setting, loss=loss, l2=l2)
+        for setting, loss, l2 in zip(run.settings, losses, (0.01, 0.02, 0.04), strict=False)
+    ]
+    optima = optima_of(replace(run, settings=(*mixed, *run.settings[3:])), DATA.train)
+    assert sorted(searches) == [0.01, 1.0]
+    assert np.isfinite(optima).tolist() == [True, False, False, True, True, True]
 
 
 def test_the_cache_keeps_other_samples_and_scalings_apart(run, searches, tmp_path):

@@ -23,6 +23,8 @@ from onelayer.evaluation.predictions import (
     score,
 )
 from onelayer.evaluation.results import FOLDS_FILE, load_results
+from onelayer.model.links import SOFTMAX
+from onelayer.model.losses import LOSSES
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
 from test_report import make_folds, make_results
@@ -47,8 +49,8 @@ def test_the_kept_scores_are_those_of_the_weights(run):
         np.testing.assert_allclose(scored.scores, scores_by_hand(run, 1, split), atol=1e-5)
         np.testing.assert_array_equal(scored.y, split.y)
         assert scored.scores.dtype == np.float32
-    expected = softmax(scores_by_hand(run, 1, DATA.test) / 2.5, axis=1)
-    np.testing.assert_allclose(kept.test.probabilities(2.5), expected, atol=1e-5)
+    expected = softmax(scores_by_hand(run, 1, DATA.test), axis=1)
+    np.testing.assert_allclose(kept.test.certainties(SOFTMAX), expected, atol=1e-5)
 
 
 def test_right_rows_add_up_to_the_confusion_matrices(run):
@@ -67,15 +69,24 @@ def test_mistakes_are_wrong_and_none_that_is_left_out_is_more_confident(run):
     np.testing.assert_array_equal(kept.mistakes.X, DATA.test.X[rows])
 
 
-@pytest.mark.parametrize("loss", ["cross-entropy", "binary-cross-entropy"])
-def test_the_histogram_counts_softmax_or_for_binary_cross_entropy_sigmoids(run, loss):
-    scored = score(run, DATA.test, 0)
-    S = scored.scores.astype(np.float64)
-    P = softmax(S, axis=1) if loss == "cross-entropy" else expit(S)
-    true, right = P[np.arange(61), DATA.test.y], S.argmax(axis=1) == DATA.test.y
-    found = scored.true_class_histogram(loss)
-    for counts, rows in ((found.right, right), (found.wrong, ~right)):
-        np.testing.assert_array_equal(counts, np.histogram(true[rows], 20, (0, 1))[0])
+def test_without_a_link_the_lead_over_the_true_class_ranks_the_mistakes(run):
+    hinge = replace(run, settings=tuple(replace(s, loss="hinge") for s in run.settings))
+    rows, S = keep_predictions(DATA, hinge, [1], 1).mistakes.rows, scores_by_hand(run, 1, DATA.test)
+    lead = S.max(axis=1) - S[np.arange(61), DATA.test.y]
+    assert (lead[rows] > 0).all()
+    np.testing.assert_allclose(lead[rows], np.sort(lead[lead > 0])[::-1][:24], rtol=1e-4)
+
+
+def test_an_ensemble_with_a_member_without_probabilities_has_a_vote_alone(run):
+    settings = tuple(replace(s, loss=loss) for s, loss in zip(run.settings, LOSSES, strict=True))
+    mixed = replace(run, settings=settings)
+    found = ask_together("settings", [(mixed, [0, 1, 2])], DATA.test)
+    assert found.mean_probability is None
+    S = np.array([scores_by_hand(run, m, DATA.test) for m in range(3)])
+    sigmoids = expit(S[2]) / expit(S[2]).sum(axis=1, keepdims=True)
+    P = softmax(S[0], axis=1) + 1 / 4 + sigmoids
+    votes = np.eye(4)[S.argmax(axis=2)].sum(axis=0) + 0.1 * P
+    assert found.majority_vote == np.mean(votes.argmax(axis=1) == DATA.test.y)
 
 
 def test_an_ensemble_over_runs_and_settings_is_the_mean_and_the_vote_of_all(run):
@@ -103,7 +114,7 @@ def test_scores_that_overflow_float32_are_cut_and_their_order_is_kept(run):
     weights[0, 2] = 1e200
     scored = score(replace(run, weights=weights), DATA.test, 0)
     assert (scored.scores.argmax(axis=1) == 2).all()
-    assert np.isfinite(scored.probabilities()).all()
+    assert np.isfinite(scored.certainties(SOFTMAX)).all()
 
 
 @pytest.mark.parametrize("missing", ["validation", "test"])

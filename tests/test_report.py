@@ -22,6 +22,7 @@ from onelayer.evaluation.predictions import (
 from onelayer.evaluation.results import BatchCheck, Results, load_results
 from onelayer.evaluation.selection import choose
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
+from onelayer.model.links import SOFTMAX
 from onelayer.report import curves, figures, style
 from onelayer.report.discussion import discuss
 from onelayer.report.page import write_report
@@ -77,7 +78,7 @@ def make_check(K, D, *, name="strict", worst=3e-7, tolerance=1e-6, parameter="W"
     errors_b = np.full(K, worst if parameter == "b" else 1e-10)
     entry = WorstEntry(parameter, index, worst, 0.5, 0.5000003)
     check = GradientCheck("forward", 1e-6, 1e-5, tolerance, errors_W, errors_b, entry)
-    return BatchCheck(name, 1, 0.0, check)
+    return BatchCheck(name, 1, 0.0, "cross-entropy", "initial", check)
 
 
 def make_confusion(accuracies, K, samples):
@@ -117,7 +118,7 @@ def make_predictions(run, confusion, selected):
     )
     mistakes = None
     if test is not None and run.image_shape is not None:
-        rows = most_confident_mistakes(test.probabilities(), test.y, 8)
+        rows = most_confident_mistakes(test.certainties(SOFTMAX), test.y, 8)
         images = generator.integers(0, 256, (len(rows), run.weights.shape[2]), dtype=np.uint8)
         mistakes = Mistakes(rows, images, 255.0)
     return Predictions(right, test, validation, mistakes)
@@ -136,6 +137,7 @@ def make_results(
     curves=None,
     stopped=None,
     checks=None,
+    engine_checks=(),
     title="A title",
     notice="",
     cross_validation=None,
@@ -160,6 +162,7 @@ def make_results(
         confusion=confusion,
         repeat_accuracies=np.array(repeats, dtype=float).reshape(-1, M),
         checks=(make_check(K, D),) if checks is None else checks,
+        engine_checks=engine_checks,
         selection=selection,
         cross_validation=cross_validation,
         predictions=make_predictions(run, confusion, selection.chosen),

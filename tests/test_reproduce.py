@@ -17,11 +17,13 @@ from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
 from onelayer.evaluation.ablation import load_ablation
 from onelayer.evaluation.metrics import accuracies, confusion_matrices
-from onelayer.evaluation.results import load_results
+from onelayer.evaluation.results import count_failed, load_results
 from onelayer.evaluation.test_log import read_test_log
 from onelayer.experiments.experiment import load_data, run_experiment
 from onelayer.experiments.reproduce import check_gradients, redraw, reproduce
 from onelayer.experiments.spec import Spec, adjust, load_spec
+from onelayer.model.losses import LOSSES
+from onelayer.report.summary import summarise
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train
@@ -56,8 +58,8 @@ def test_the_folder_holds_everything_that_is_promised(out):
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert names >= {
         "report.html", "report.pdf", "table1.csv", "table1.md", "table1.tex", "history.csv",
-        "gradient_check.json", "gradient_check/strict_l2_0_W.csv",
-        "gradient_check/strict_l2_1_b.csv",
+        "gradient_check.json", "gradient_check/strict_cross-entropy_l2_0_W.csv",
+        "gradient_check/strict_cross-entropy_l2_1_b.csv", "engine_check.json",
         "grid.csv", "predictions.safetensors",
         "run/run.safetensors", "run/run.json", "repeats/2/run.json", "spec.json", "results.json",
         *(
@@ -105,6 +107,37 @@ def test_gradient_check_json_agrees_with_the_matrices(out):
         matrix = np.loadtxt(out / record["matrices"]["W"], delimiter=",")
         assert matrix.shape == (10, 64)
         assert matrix.max() == pytest.approx(record["max_error_W"], rel=1e-5)
+
+
+def test_every_loss_of_the_spec_is_checked_and_the_engine_that_trains_it(tmp_path, capsys):
+    losses = ["hinge", "binary-cross-entropy"]
+    settings = [{"loss": loss, "l2": l2} for loss in losses for l2 in (0, 0.1)]
+    spec = make_spec(settings=settings, training={"epochs": 1, "dtype": "float64"})
+    results = reproduce(spec, tmp_path / "out")
+    assert [(batch.loss, batch.l2) for batch in results.checks] == [
+        (loss, l2) for l2 in (0, 1) for loss in losses
+    ]
+    assert [(check.loss, check.engine) for check in results.engine_checks] == [
+        (loss, results.run.provenance["engine"]) for loss in losses
+    ]
+    assert results.failed_checks == 0
+    told = summarise(results)
+    assert "hinge and binary-cross-entropy passed 4 checks" in told
+    assert "NumpyEngine in float64" in told
+    assert "cross-entropy was not checked" not in told
+    records = json.loads((tmp_path / "out" / "gradient_check.json").read_text())
+    assert [record["loss"] for record in records] == losses * 2
+    assert load_results(tmp_path / "out").engine_checks == results.engine_checks
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "hinge"])
+def test_a_wrong_gradient_of_a_loss_that_trains_fails_the_run(loss, monkeypatch):
+    """It failed no run that trains with the hinge while cross-entropy alone was checked."""
+    right = type(LOSSES[loss]).slopes
+    monkeypatch.setattr(type(LOSSES[loss]), "slopes", lambda *given: 1.01 * right(*given))
+    checks, engine_checks = check_gradients(make_spec(settings=[{"loss": loss}]), None)
+    assert count_failed(checks, ()) == 2
+    assert all(check.loss == loss for check in (*checks, *engine_checks))
 
 
 def test_a_redrawn_report_is_the_same_and_loses_nothing(out):
@@ -340,7 +373,7 @@ def test_an_edited_record_is_refused_in_one_line(out, tmp_path, file, key, value
 
 def test_a_record_cannot_lead_to_other_files(out, tmp_path):
     shutil.copytree(out, tmp_path / "out")
-    (tmp_path / "secret_l2_0_W.csv").write_text("secret")
+    (tmp_path / "secret_cross-entropy_l2_0_W.csv").write_text("secret")
     path = tmp_path / "out" / "gradient_check.json"
     record = json.loads(path.read_text())
     record[0]["name"] = "../../secret"

@@ -35,7 +35,7 @@ def test_losses_and_their_gradients(name, seed):
     value.backward()
     assert network.loss(S, y, LOSSES[name]) == pytest.approx(value.item(), rel=1e-13)
     np.testing.assert_allclose(
-        LOSSES[name].derivatives(S, y) / 20, scores.grad.numpy(), rtol=1e-12, atol=1e-15
+        LOSSES[name].slopes(S, y) / 20, scores.grad.numpy(), rtol=1e-12, atol=1e-15
     )
 
 

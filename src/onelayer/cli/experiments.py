@@ -66,11 +66,12 @@ def check(
     force: Force = False,
 ) -> int:
     """Check the gradients against numerical ones; exit with 1 if a check fails."""
+    from onelayer.evaluation.results import count_failed
     from onelayer.experiments.reproduce import check_gradients
     from onelayer.experiments.spec import adjust, load_spec
     from onelayer.report.terminal.results import show_check
 
-    checks = check_gradients(
+    checks, engine_checks = check_gradients(
         adjust(load_spec(spec), seed=seed),
         out,
         preset=preset,
@@ -80,7 +81,9 @@ def check(
     )
     for batch in checks:
         show_check(batch)
-    return 0 if all(batch.check.passed for batch in checks) else 1
+    for check in engine_checks:
+        typer.echo(check)
+    return 1 if count_failed(checks, engine_checks) else 0
 
 
 @app.command(epilog="Example: onelayer report runs/dd2424-a1")
@@ -122,4 +125,4 @@ def run_spec(
     )
     show_results(results, load_ablation(folder))
     typer.echo(f"report: {folder / 'report.html'}")
-    return 0 if all(batch.check.passed for batch in results.checks) else 1
+    return 1 if results.failed_checks else 0

@@ -18,7 +18,7 @@ from onelayer.data.dataset import Dataset, Split
 from onelayer.data.sample_weights import check_sample_weights
 from onelayer.data.splitting import split_off
 from onelayer.errors import InputError
-from onelayer.model.losses import shifted
+from onelayer.model.losses import LOSSES, find_loss
 from onelayer.option import options_of
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train
@@ -44,8 +44,10 @@ _SEEDS = 2**31
 
 
 def _has_probabilities(classifier: "OneLayerClassifier") -> bool:
-    if classifier.loss == "hinge":
-        raise AttributeError('the loss "hinge" has no probabilities; use decision_function')
+    """Tell by the loss that trained; before `fit`, which checks its name, by the one that will."""
+    name = classifier.run_.settings[0].loss if hasattr(classifier, "run_") else classifier.loss
+    if name in LOSSES and LOSSES[name].link is None:
+        raise AttributeError(f'the loss "{name}" has no probabilities; use decision_function')
     return True
 
 
@@ -220,17 +222,15 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Return the logarithms of predict_proba, (N, K), finite where those underflow."""
         S = self._scores(X)
-        if self.loss == "binary-cross-entropy":
-            S = -np.logaddexp(0, -S)
-        Z = shifted(S)
-        logarithms: NDArray[Any] = Z - np.log(np.exp(Z).sum(axis=1, keepdims=True))
-        return logarithms
+        link = find_loss(self.run_.settings[0].loss).link
+        assert link is not None  # _has_probabilities
+        return link.log_probabilities(S)
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Return probabilities (N, K): equation (3), or the sigmoids of binary-cross-entropy.
+        """Return probabilities (N, K) by the link of the loss; each row sums to 1.
 
-        Those are divided by their sum.
+        The softmax for cross-entropy, the sigmoids over their sum for binary-cross-entropy.
         """
         probabilities: NDArray[Any] = np.exp(self.predict_log_proba(X))
         return probabilities

@@ -24,6 +24,7 @@ from onelayer.estimator.classifier import (
     setting_of,
 )
 from onelayer.evaluation.selection import RULES, select, simplicity
+from onelayer.model.losses import LOSSES, find_loss
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import Hyperparameters
 
@@ -170,9 +171,10 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
                 raise InputError(
                     "validation_fraction in a search: the folds judge the models; leave it out"
                 )
-            if self.scoring == "neg_log_loss" and model.loss != "cross-entropy":
+            if self.scoring == "neg_log_loss" and not find_loss(model.loss).log_loss:
+                expected = '" or "'.join(name for name, loss in LOSSES.items() if loss.log_loss)
                 raise InputError(
-                    f'scoring="neg_log_loss" with the loss "{model.loss}"; expected "cross-entropy"'
+                    f'scoring="neg_log_loss" with the loss "{model.loss}"; expected "{expected}"'
                 )
 
     def _enter(

@@ -19,7 +19,7 @@ from onelayer.training.classifier import Classifier
 class ModelEvaluation:
     """Counts C (K, K) of a model on a split: C[i, j] rows of class i that it calls class j.
 
-    `reliability` compares confidence with accuracy; only the softmax of cross-entropy has it.
+    `reliability` compares confidence with accuracy; None for a loss without probabilities.
     """
 
     data: str
@@ -73,8 +73,9 @@ def evaluate_model(model: Classifier, data: Dataset, split: str = "test") -> Mod
         [model.scores(samples.X[rows], rows.start) for rows in samples.blocks(BLOCK)]
     )
     confusion = np.bincount(y * K + network.predictions(S), minlength=K * K).reshape(K, K)
-    softmax = model.link == "softmax"
-    calibration = reliability(model.probabilities_of_scores(S), y) if softmax else None
+    calibration = None
+    if model.link is not None:
+        calibration = reliability(model.link.probabilities(S), y)
     return ModelEvaluation(data.name, split, model.class_names, confusion, calibration)
 
 

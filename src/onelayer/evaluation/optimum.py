@@ -15,6 +15,7 @@ from onelayer.data.dataset import BLOCK, Split
 from onelayer.data.sample_weights import check_sample_weights
 from onelayer.errors import InputError
 from onelayer.model import network
+from onelayer.model.losses import find_loss
 from onelayer.progress import progress_bar
 from onelayer.storage import atomic_file
 from onelayer.training.run import Run
@@ -51,13 +52,13 @@ def find_optimum(
     sample_weights: ArrayLike | None = None,
     tolerance: float = TOLERANCE,
 ) -> Optimum:
-    """Minimise equation (5) on the scaled features X (N, D) by L-BFGS, from W = 0 and b = 0.
+    """Minimise the cost (5) of cross-entropy by L-BFGS, from W = 0 and b = 0.
 
-    With `sample_weights` w (N,) the mean over the samples is Σ w l / Σ w. For λ > 0 the cost is
-    strictly convex in W, so there is one minimum, and where the gradient is g the cost is above it
-    by some ‖g‖² / 4λ at most. The search ends where this is below the share `tolerance` of the
-    cost. A class without rows gets b = −∞, where the cost is smallest. Takes another copy of X, in
-    float64.
+    X (N, D) are scaled features. With `sample_weights` w (N,) the mean over the samples is
+    Σ w l / Σ w. For λ > 0 the cost is strictly convex in W, so there is one minimum, and where the
+    gradient is g the cost is above it by some ‖g‖² / 4λ at most. The search ends where this is
+    below the share `tolerance` of the cost. A class without rows gets b = −∞, where the cost is
+    smallest. Takes another copy of X, in float64.
 
     Raises
     ------
@@ -108,10 +109,10 @@ def _search(X: Matrix, y: NDArray[np.intp], l2: float, shares: Vector, tolerance
 
     def objective(v: Vector) -> tuple[float, Vector]:
         nonlocal excess
-        J, dW, db = cost_and_gradients(X, y, *unpack(v), l2, shares)
+        J, dW, db = network.cost_and_gradients(X, y, *unpack(v), l2, weights=shares)
         gradient = np.concatenate([dW.ravel(), db])
         excess = float(gradient @ gradient / (2 * curvature))
-        return J, gradient
+        return float(J), gradient
 
     def stop_if_close(intermediate_result: Any) -> None:  # scipy looks for this very name
         if excess <= tolerance * intermediate_result.fun:
@@ -129,21 +130,10 @@ def _search(X: Matrix, y: NDArray[np.intp], l2: float, shares: Vector, tolerance
     return Optimum(*unpack(found.x), cost, excess, int(found.nit))
 
 
-def cost_and_gradients(
-    X: Matrix, y: NDArray[np.intp], W: Matrix, b: Vector, l2: float, shares: Vector
-) -> tuple[float, Matrix, Vector]:
-    """Return J, ∂J/∂W (K, D) and ∂J/∂b (K,) from one product of X (N, D) and W.
-
-    Equations (5), (10) and (11), but each sample has its share (N,) of the mean instead of 1 / N.
-    """
-    S = network.scores(X, W, b)
-    G = network.CROSS_ENTROPY.derivatives(S, y) * shares[:, None]
-    J = shares @ network.CROSS_ENTROPY.values(S, y) + l2 * np.sum(W * W)
-    return float(J), G.T @ X + 2 * l2 * W, G.sum(axis=0)
-
-
 def optima_of(run: Run, split: Split, cache: Path | None = None) -> NDArray[np.float64]:
-    """Return the smallest cost (5) on `split` for the λ of every setting, (M,); NaN for λ = 0.
+    """Return the smallest cost (5) on `split` for the λ of every setting, (M,).
+
+    NaN for λ = 0 and for a loss without a search (see Loss.optimum).
 
     Settings of the same λ share one search. `cache` is a JSON file of costs that were found
     before, for these samples and this scaling or for others; new ones are added to it.
@@ -154,10 +144,14 @@ def optima_of(run: Run, split: Split, cache: Path | None = None) -> NDArray[np.f
         If the cache is not such a file, the features in float64 take more than 2 GiB, a mapped file
         has changed, or a search fails (see find_optimum).
     """
-    decays = [float(setting.l2) for setting in run.settings]
+    decays = [
+        float(setting.l2) if setting.l2 > 0 and find_loss(setting.loss).optimum else math.nan
+        for setting in run.settings
+    ]
     stored = _read_cache(cache) if cache else {}
     costs = stored.setdefault(_digest(run, split), {})
-    missing = [l2 for l2 in dict.fromkeys(decays) if l2 > 0 and str(l2) not in costs]
+    sought = dict.fromkeys(l2 for l2 in decays if l2 > 0)
+    missing = [l2 for l2 in sought if str(l2) not in costs]
     if missing:
         X = _scaled(run, split)
         with progress_bar("smallest cost", len(missing)) as update:

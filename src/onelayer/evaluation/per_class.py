@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onelayer.errors import InputError
-from onelayer.evaluation.probabilities import check_labelled
+from onelayer.evaluation.probabilities import check_labelled, check_labels
 from onelayer.model import network
 
 
@@ -67,21 +67,23 @@ def class_scores(confusion: ArrayLike) -> ClassScores:
     return ClassScores(_ratio(right, predicted), _ratio(right, support), f1, support)
 
 
-def most_confident_mistakes(probabilities: ArrayLike, y: ArrayLike, count: int) -> NDArray[np.intp]:
-    """Return the rows of probabilities (N, K) that are wrong, the most confident first.
+def most_confident_mistakes(values: ArrayLike, y: ArrayLike, count: int) -> NDArray[np.intp]:
+    """Return the wrong rows of probabilities or scores (N, K), those of the largest value first.
 
     At most `count` of them; of equals the first.
 
     Raises
     ------
     InputError
-        If `count` is negative, or the arrays are not probabilities and labels.
+        If `count` is negative, or the arrays are not finite values and labels.
     """
     if count < 0:
         raise InputError(f"count is {count}; expected 0 or more")
-    P, y = check_labelled(probabilities, y)
-    wrong = np.flatnonzero(network.predictions(P) != y)
-    return wrong[np.argsort(-P[wrong].max(axis=1), kind="stable")[:count]]
+    V = np.asarray(values, dtype=np.float64)
+    if V.ndim != 2 or V.size == 0 or not np.isfinite(V).all():
+        raise InputError(f"values of the shape {V.shape}, expected finite ones (rows, classes)")
+    wrong = np.flatnonzero(network.predictions(V) != check_labels("y", y, V.shape[:1], V.shape[1]))
+    return wrong[np.argsort(-V[wrong].max(axis=1), kind="stable")[:count]]
 
 
 def true_class_histogram(
@@ -94,22 +96,10 @@ def true_class_histogram(
     InputError
         If there is no bin, or the arrays are not probabilities and labels.
     """
-    P, y = check_labelled(probabilities, y)
-    return histogram_by_outcome(P[np.arange(len(y)), y], network.predictions(P) == y, bins)
-
-
-def histogram_by_outcome(
-    true: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 20
-) -> TrueClassHistogram:
-    """Count rows by the probability `true` (N,) of their class, the `right` ones apart.
-
-    Raises
-    ------
-    InputError
-        If there is no bin.
-    """
     if bins < 1:
         raise InputError(f"bins is {bins}; expected at least 1")
+    P, y = check_labelled(probabilities, y)
+    true, right = P[np.arange(len(y)), y], network.predictions(P) == y
     edges = np.linspace(0, 1, bins + 1)
     return TrueClassHistogram(
         edges, np.histogram(true[right], edges)[0], np.histogram(true[~right], edges)[0]

@@ -12,12 +12,9 @@ from onelayer.data.dataset import BLOCK, Dataset, Split
 from onelayer.errors import InputError
 from onelayer.evaluation.ensembles import majority_vote, mean_probabilities
 from onelayer.evaluation.metrics import predict
-from onelayer.evaluation.per_class import (
-    TrueClassHistogram,
-    histogram_by_outcome,
-    most_confident_mistakes,
-)
-from onelayer.model import network
+from onelayer.evaluation.per_class import most_confident_mistakes
+from onelayer.model.links import Link
+from onelayer.model.losses import find_loss
 from onelayer.storage import atomic_file
 from onelayer.training.run import Run
 
@@ -49,21 +46,16 @@ class Scored:
         if y.shape != S.shape[:1] or y.dtype.kind != "i" or y.min() < 0 or y.max() >= S.shape[1]:
             raise InputError(f"labels of {y.dtype}, shape {y.shape}, for {S.shape} scores")
 
-    def probabilities(self, temperature: float = 1.0) -> NDArray[np.float64]:
-        """Return softmax(s / T) of every row, (N, K)."""
-        return network.probabilities(self.scores.astype(np.float64) / temperature)
+    def certainties(self, link: Link | None) -> NDArray[np.float64]:
+        """Return the probabilities (N, K) by the link of the model's loss.
 
-    def true_class_histogram(self, loss: str) -> TrueClassHistogram:
-        """Count right and wrong rows by the probability of their class.
-
-        That is the sigmoid of its score where the `loss` is binary cross-entropy, else the softmax.
+        Without a link: how far each score is above the score of the true class.
         """
-        rows = np.arange(len(self.y))
-        if loss == "binary-cross-entropy":
-            true = np.exp(-np.logaddexp(0, -self.scores[rows, self.y].astype(np.float64)))
-        else:
-            true = self.probabilities()[rows, self.y]
-        return histogram_by_outcome(true, network.predictions(self.scores) == self.y)
+        if link is not None:
+            return link.probabilities(self.scores)
+        S = self.scores.astype(np.float64)
+        leads: NDArray[np.float64] = S - S[np.arange(len(S)), self.y][:, None]
+        return leads
 
 
 @dataclass(frozen=True)
@@ -179,7 +171,8 @@ def keep_predictions(
     if data.test is not None and selected in evaluated:
         test = score(run, data.test, selected)
     if data.test is not None and test is not None and run.image_shape is not None:
-        rows = most_confident_mistakes(test.probabilities(), test.y, MISTAKES)
+        link = find_loss(run.settings[selected].loss).link
+        rows = most_confident_mistakes(test.certainties(link), test.y, MISTAKES)
         mistakes = Mistakes(rows, np.array(data.test.X[rows]), data.full_scale)
     return Predictions(right, test, validation, mistakes)
 
@@ -205,17 +198,19 @@ def _bounded(S: Array) -> Array:
 class Ensemble:
     """Test accuracies of several models asked together: see evaluation.ensembles.
 
-    `members` says who they are, "settings" or "repeats", and `size` how many.
+    `members` says who they are, "settings" or "repeats", and `size` how many. There is a mean
+    probability only if every member has probabilities.
     """
 
     members: str
     size: int
-    mean_probability: float
+    mean_probability: float | None
     majority_vote: float
 
     def __post_init__(self) -> None:
         known = self.members in ("settings", "repeats") and self.size > 1
-        if not known or not (0 <= self.mean_probability <= 1 and 0 <= self.majority_vote <= 1):
+        accuracies = (self.mean_probability or 0, self.majority_vote)
+        if not known or not all(0 <= accuracy <= 1 for accuracy in accuracies):
             raise InputError(f"{self}: not an ensemble")
 
 
@@ -224,8 +219,10 @@ def ask_together(
 ) -> Ensemble:
     """Return how often a split's rows are right by mean probability and by majority vote.
 
-    `voters` are runs with those of their models that take part.
+    `voters` are runs with those of their models that take part. In a tie of the vote, a model
+    without probabilities counts as if it gave each class the same.
     """
+    links = [find_loss(run.settings[model].loss).link for run, models in voters for model in models]
     size = sum(len(models) for _, models in voters)
     widest = max(run.weights.shape[0] * run.weights.shape[1] for run, _ in voters)
     K = voters[0][0].weights.shape[1]
@@ -233,9 +230,12 @@ def ask_together(
     right = np.zeros(2, dtype=np.intp)
     for rows in split.blocks(block):
         S = np.concatenate([run.scores(split.X[rows])[:, models] for run, models in voters], axis=1)
-        S = _bounded(S).astype(np.float64).swapaxes(0, 1)  # (V, rows, K)
-        P = network.probabilities(S.reshape(-1, K)).reshape(S.shape)
+        S = _bounded(S).swapaxes(0, 1)  # (V, rows, K)
+        P = np.full(S.shape, 1 / K)
+        for voter, link in enumerate(links):
+            if link is not None:
+                P[voter] = link.probabilities(S[voter])
         together = mean_probabilities(P).argmax(axis=1), majority_vote(S.argmax(axis=2), P)
         right += [np.count_nonzero(predicted == split.y[rows]) for predicted in together]
     mean, vote = (right / len(split)).tolist()
-    return Ensemble(members, size, mean, vote)
+    return Ensemble(members, size, mean if all(links) else None, vote)

@@ -39,7 +39,7 @@ def rank_files(model: Classifier, files: Iterable[str], top: int = 1) -> Iterato
                 S = model.scores(X, start)
             except InputError as error:
                 raise InputError(f"{file}: {error}") from error
-            values = S if model.link is None else model.probabilities_of_scores(S)
+            values = S if model.link is None else model.link.probabilities(S)
             order = np.argsort(-S, axis=1, kind="stable")[:, :top]
             ranked = np.take_along_axis(values, order, axis=1).tolist()
             for row, (classes, shares) in enumerate(zip(order, ranked, strict=True), start):

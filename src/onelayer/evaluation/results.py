@@ -3,7 +3,7 @@
 import csv
 import json
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,38 @@ from onelayer.evaluation.predictions import Ensemble, Predictions, load_predicti
 from onelayer.evaluation.selection import Selection
 from onelayer.evaluation.statistics import Spread, check_accuracies, spread
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
+from onelayer.model.losses import Loss, find_loss
 from onelayer.storage import atomic_file
 from onelayer.training.cross_validation import CrossValidation
+from onelayer.training.engine_check import EngineCheck
 from onelayer.training.run import CURVES, Run, load_run
 
 RESULTS_FILE = "results.json"
 CHECKS_FILE = "gradient_check.json"
+ENGINE_CHECKS_FILE = "engine_check.json"
 FOLDS_FILE = "cross_validation.safetensors"
 _FOLDS = ("accuracy", "loss", "accuracy_curves", "loss_curves")
 
 
 @dataclass(frozen=True)
 class BatchCheck:
-    """A gradient check on the first `images` training samples, with the weight decay `l2`."""
+    """A gradient check of a loss on the first `images` training samples, with weight decay `l2`.
+
+    `place` says at which W and b, "random" or "initial" ones.
+    """
 
     name: str
     images: int
     l2: float
+    loss: str
+    place: str
     check: GradientCheck
+
+
+def count_failed(checks: Sequence[BatchCheck], engine_checks: Sequence[EngineCheck]) -> int:
+    """Return the number of checks that failed."""
+    passed = [batch.check.passed for batch in checks] + [each.passed for each in engine_checks]
+    return passed.count(False)
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class Results:
     confusion: NDArray[np.intp]
     repeat_accuracies: NDArray[np.float64]
     checks: tuple[BatchCheck, ...]
+    engine_checks: tuple[EngineCheck, ...]
     selection: Selection
     cross_validation: CrossValidation | None
     predictions: Predictions
@@ -138,6 +153,16 @@ class Results:
         """The chosen model: without the test split, so its test accuracy is an honest estimate."""
         return self.selection.chosen
 
+    @property
+    def failed_checks(self) -> int:
+        """The number of checks, of gradients and of the engine, that failed."""
+        return count_failed(self.checks, self.engine_checks)
+
+    @property
+    def selected_loss(self) -> Loss:
+        """The loss of the chosen model."""
+        return find_loss(self.run.settings[self.selected].loss)
+
     def save(self, folder: Path) -> None:
         """Write everything: the files that load_results reads, and history.csv for others."""
         self.run.save(folder / "run")
@@ -157,7 +182,7 @@ class Results:
         }
         _write_json(folder / RESULTS_FILE, record)
         self.predictions.save(folder)
-        save_checks(folder, self.checks)
+        save_checks(folder, self.checks, self.engine_checks)
         _write_history(folder / "history.csv", self.run)
 
     def _save_cross_validation(self, folder: Path) -> dict[str, int] | None:
@@ -201,6 +226,7 @@ def load_results(folder: Path) -> Results:
             confusion=np.array(record["confusion"], dtype=np.intp),
             repeat_accuracies=repeats.reshape(len(repeats), len(run.settings)),
             checks=tuple(_load_checks(folder)),
+            engine_checks=tuple(_load_engine_checks(folder)),
             selection=_load_selection(record["selection"]),
             cross_validation=_load_cross_validation(folder, record["cross_validation"]),
             predictions=load_predictions(folder),
@@ -254,12 +280,18 @@ def _load_cross_validation(folder: Path, record: dict[str, Any] | None) -> Cross
     )
 
 
-def save_checks(folder: Path, checks: tuple[BatchCheck, ...]) -> None:
-    """Write gradient_check.json and every error matrix as CSV, W as (K, D), b as (K, 1)."""
+def save_checks(
+    folder: Path, checks: tuple[BatchCheck, ...], engine_checks: tuple[EngineCheck, ...]
+) -> None:
+    """Write gradient_check.json and engine_check.json.
+
+    Every error matrix is a CSV of its own, W as (K, D), b as (K, 1).
+    """
     records = []
     for batch in checks:
         check = batch.check
-        matrices = {letter: _matrix_file(batch.name, batch.l2, letter) for letter in "Wb"}
+        which = batch.name, batch.loss, batch.l2
+        matrices = {letter: _matrix_file(*which, letter) for letter in "Wb"}
         _write_matrix(folder / matrices["W"], check.errors_W)
         _write_matrix(folder / matrices["b"], check.errors_b[:, None])
         records.append(
@@ -269,6 +301,8 @@ def save_checks(folder: Path, checks: tuple[BatchCheck, ...]) -> None:
                 "step": check.step,
                 "images": batch.images,
                 "l2": batch.l2,
+                "loss": batch.loss,
+                "place": batch.place,
                 "eps": check.eps,
                 "tolerance": check.tolerance,
                 "parameters": check.parameters,
@@ -280,17 +314,19 @@ def save_checks(folder: Path, checks: tuple[BatchCheck, ...]) -> None:
             }
         )
     _write_json(folder / CHECKS_FILE, records)
+    _write_json(folder / ENGINE_CHECKS_FILE, [asdict(check) for check in engine_checks])
 
 
-def _matrix_file(name: str, l2: float, letter: str) -> str:
+def _matrix_file(name: str, loss: str, l2: float, letter: str) -> str:
     """Return where the errors of W or b lie, in the output folder."""
-    return f"gradient_check/{Path(name).name}_l2_{l2:g}_{letter}.csv"
+    return f"gradient_check/{Path(name).name}_{Path(loss).name}_l2_{l2:g}_{letter}.csv"
 
 
 def _load_checks(folder: Path) -> Iterator[BatchCheck]:
     for record in json.loads((folder / CHECKS_FILE).read_text("utf-8")):
         # The record's own file names are not trusted: they could lead anywhere.
-        files = [folder / _matrix_file(record["name"], record["l2"], letter) for letter in "Wb"]
+        which = record["name"], record["loss"], record["l2"]
+        files = [folder / _matrix_file(*which, letter) for letter in "Wb"]
         if not all(file.is_file() for file in files):
             raise InputError(f"{files[0]} and {files[1]}: expected two files of errors")
         errors_W, errors_b = (np.loadtxt(file, delimiter=",", ndmin=2) for file in files)
@@ -304,7 +340,14 @@ def _load_checks(folder: Path) -> Iterator[BatchCheck]:
             errors_b=errors_b[:, 0],
             worst=WorstEntry(**worst | {"index": tuple(worst["index"])}),
         )
-        yield BatchCheck(record["name"], record["images"], record["l2"], check)
+        yield BatchCheck(
+            record["name"], record["images"], record["l2"], record["loss"], record["place"], check
+        )
+
+
+def _load_engine_checks(folder: Path) -> Iterator[EngineCheck]:
+    for record in json.loads((folder / ENGINE_CHECKS_FILE).read_text("utf-8")):
+        yield EngineCheck(**record)
 
 
 def _nullable(values: NDArray[np.float64]) -> list[float | None]:

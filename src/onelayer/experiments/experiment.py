@@ -19,9 +19,10 @@ from onelayer.evaluation.predictions import Ensemble, ask_together, keep_predict
 from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.evaluation.selection import choose
 from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
-from onelayer.model.gradient_check import check_layer
+from onelayer.model.gradient_check import check_layer, draw_place
 from onelayer.progress import progress_bar
 from onelayer.training.cross_validation import CrossValidation, cross_validate, resampled
+from onelayer.training.engine_check import EngineCheck, check_engine
 from onelayer.training.epochs import Curves, OnEpoch
 from onelayer.training.forecast import Forecast, forecast
 from onelayer.training.hyperparameters import Hyperparameters
@@ -92,6 +93,7 @@ def run_experiment(
     `follow` is called after every epoch of the training, but not of the folds and repeats.
     """
     checks = tuple(run_checks(spec, data))
+    engine_checks = tuple(run_engine_checks(spec, data, machine))
     settings = [setting.hyperparameters for setting in spec.settings]
     folds = _cross_validate(spec, data, settings, machine)
     run = _train(data, settings, spec.training.training, machine, "training: epoch", follow)
@@ -114,6 +116,7 @@ def run_experiment(
         confusion=_evaluate_on_test(data, run, tested),
         repeat_accuracies=repeat_accuracies,
         checks=checks,
+        engine_checks=engine_checks,
         selection=selection,
         cross_validation=folds,
         predictions=keep_predictions(data, run, sound, selection.chosen),
@@ -143,28 +146,64 @@ def forecast_spec(spec: Spec, machine: Machine, source: Path | None = None) -> F
 
 
 def run_checks(spec: Spec, data: Dataset) -> Iterator[BatchCheck]:
-    """Yield the spec's gradient checks at the initial W and b, all K·D + K partials each."""
-    scaling = fit_scaling(spec.training.scaling, data)
-    weights, biases = initial_parameters(data, [Hyperparameters()], spec.training.seed)
-    checks = [(check, l2) for check in spec.gradient_checks for l2 in check.l2]
+    """Yield the spec's gradient checks, of every loss that it trains, all K·D + K partials each."""
+    scaling, seed = fit_scaling(spec.training.scaling, data), spec.training.seed
+    checks = [
+        (check, l2, loss)
+        for check in spec.gradient_checks
+        for l2 in check.l2
+        for loss in losses_of(spec)
+    ]
     with progress_bar("gradient check", len(checks)) as update:
-        for count, (check, l2) in enumerate(checks, 1):
+        for count, (check, l2, loss) in enumerate(checks, 1):
             _check_images(check, data)
             batch = data.train.head(check.images)
+            X = scaling.apply(batch.X)
+            if check.place == "initial":
+                W, b = (p[0] for p in initial_parameters(data, [Hyperparameters()], seed))
+            else:
+                W, b = draw_place(X, data.n_classes, seed)
             outcome = check_layer(
-                scaling.apply(batch.X),
+                X,
                 batch.y,
-                weights[0],
-                biases[0],
+                W,
+                b,
                 l2,
                 method=check.method,
                 step=check.step,
                 eps=check.eps,
                 tolerance=check.tolerance,
                 precision=check.precision,
+                loss=loss,
             )
             update(count, check.name)
-            yield BatchCheck(check.name, check.images, l2, outcome)
+            yield BatchCheck(check.name, check.images, l2, loss, check.place, outcome)
+
+
+def run_engine_checks(spec: Spec, data: Dataset, machine: Machine = HERE) -> Iterator[EngineCheck]:
+    """Yield a check of the engine that trains the spec, for each of its losses.
+
+    None for a spec without gradient checks.
+    """
+    if not spec.gradient_checks:
+        return
+    training, settings = spec.training, [setting.hyperparameters for setting in spec.settings]
+    for loss in losses_of(spec):
+        yield check_engine(
+            machine.find_engine(training.dtype, settings),
+            data.train,
+            data.n_classes,
+            fit_scaling(training.scaling, data),
+            loss=loss,
+            dtype=training.dtype,
+            images=min(training.batch_size, 100),
+            seed=training.seed,
+        )
+
+
+def losses_of(spec: Spec) -> list[str]:
+    """Return the names of the losses that the spec trains, each once."""
+    return list(dict.fromkeys(setting.loss for setting in spec.settings))
 
 
 def _check_images(check: GradientCheckSpec, data: Dataset) -> None:
@@ -236,8 +275,7 @@ def _optimal_costs(spec: Spec, data: Dataset, run: Run, cache: Path | None) -> N
     """Return the least training cost of every setting, NaN where it is not asked for or known."""
     if not spec.training.optimum or spec.training.class_weight is not None:
         return np.full(len(run.settings), np.nan)
-    convex = [setting.loss == "cross-entropy" for setting in run.settings]
-    return np.where(convex, optima_of(run, data.train, cache), np.nan)
+    return optima_of(run, data.train, cache)
 
 
 def _evaluate_on_test(data: Dataset, run: Run, models: list[int]) -> NDArray[np.intp]:

@@ -19,7 +19,13 @@ from onelayer.evaluation.test_log import (
     warn_of_second_look,
     write_test_log,
 )
-from onelayer.experiments.experiment import load_data, run_checks, run_experiment, warn_of_scale
+from onelayer.experiments.experiment import (
+    load_data,
+    run_checks,
+    run_engine_checks,
+    run_experiment,
+    warn_of_scale,
+)
 from onelayer.experiments.probe import redraw_probes
 from onelayer.experiments.spec import Spec
 from onelayer.progress import progress_bar
@@ -28,6 +34,7 @@ from onelayer.report.page import write_report
 from onelayer.storage import atomic_file, output_folder
 from onelayer.tracking.trackers import open_tracker
 from onelayer.training.classifier import save_model_of
+from onelayer.training.engine_check import EngineCheck
 from onelayer.training.epochs import OnEpoch
 from onelayer.training.machine import HERE, Machine
 
@@ -143,8 +150,10 @@ def check_gradients(
     force: bool = False,
     source: Path | None = None,
     announce: Callable[[str], None] = print,
-) -> tuple[BatchCheck, ...]:
-    """Run the spec's gradient checks, or the one named `preset`; write them to `out` if given.
+) -> tuple[tuple[BatchCheck, ...], tuple[EngineCheck, ...]]:
+    """Run the spec's gradient checks, or the one named `preset`, and those of the engine.
+
+    They are written to `out` if it is given.
 
     Raises
     ------
@@ -161,11 +170,13 @@ def check_gradients(
         data = load_data(spec.data, source)
         if data.notice:
             announce(data.notice)
-        checks = tuple(run_checks(spec.model_copy(update={"gradient_checks": chosen}), data))
+        asked = spec.model_copy(update={"gradient_checks": chosen})
+        checks = tuple(run_checks(asked, data))
+        engine_checks = tuple(run_engine_checks(asked, data))
         if staging:
-            save_checks(staging, checks)
+            save_checks(staging, checks, engine_checks)
             draw_checks(checks, staging)
-    return checks
+    return checks, engine_checks
 
 
 def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> Path:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -159,7 +159,11 @@ class Variant(_Section):
 
 
 class GradientCheckSpec(_Section):
-    """A gradient check on the first `images` training samples, once for each `l2`."""
+    """A gradient check on the first `images` training samples, for each `l2` and loss of the spec.
+
+    `place` says at which W and b: "random" ones with scores of order 1, or the "initial" ones of
+    a training with the default settings.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
     method: derivatives.Method
@@ -169,6 +173,7 @@ class GradientCheckSpec(_Section):
     eps: Positive
     tolerance: Positive
     precision: gradient_check.Precision = "double"
+    place: Literal["random", "initial"] = "random"
 
 
 class Spec(_Section):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onelayer.errors import InputError, unknown_name
 from onelayer.model import network
-from onelayer.model.losses import Loss
+from onelayer.model.losses import CROSS_ENTROPY, Loss
 
 Array = NDArray[Any]
 Cost = Callable[[Array, Array], Any]
@@ -135,7 +135,7 @@ class LinearLayer:
     W: Array
     b: Array
     l2: float
-    loss: Loss = network.CROSS_ENTROPY
+    loss: Loss = CROSS_ENTROPY
 
     def at(self) -> float:
         """Return J(W, b)."""

@@ -43,7 +43,8 @@ class WorstEntry:
 class GradientCheck:
     """The outcome of a check: relative errors of every entry, the worst of them, the verdict.
 
-    errors_W is (K, D), errors_b (K,); `passed` means that no error exceeds `tolerance`.
+    errors_W is (K, D), errors_b (K,); `passed` means that no error exceeds `tolerance`. `analytic`
+    and `numerical` are the two gradients, (∂J/∂W, ∂J/∂b) each; a check read from a file has none.
     """
 
     method: str
@@ -53,6 +54,8 @@ class GradientCheck:
     errors_W: NDArray[np.float64]
     errors_b: NDArray[np.float64]
     worst: WorstEntry
+    analytic: tuple[Array, Array] | None = None
+    numerical: tuple[Array, Array] | None = None
 
     @property
     def parameters(self) -> int:
@@ -86,6 +89,20 @@ def relative_errors(analytic: Array, numerical: Array, eps: float) -> NDArray[np
     """Return |ga − gn| / max(eps, |ga| + |gn|), entry by entry."""
     size = np.maximum(eps, np.abs(analytic) + np.abs(numerical))
     return np.asarray(np.abs(analytic - numerical) / size, dtype=np.float64)
+
+
+def draw_place(
+    X: Array, n_classes: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return normal W (K, D) and b (K,) for a check: the scores of X (N, D) are of order 1.
+
+    At the first W and b of a training the scores are near 0 and so are most faults: a forgotten
+    bias, a wrong softmax or a violated margin would not show.
+    """
+    generator = np.random.default_rng(seed)
+    length = float(np.sqrt(np.mean(np.sum(np.square(X, dtype=np.float64), axis=1)))) or 1.0
+    W = generator.standard_normal((n_classes, X.shape[1])) / length
+    return W, generator.standard_normal(n_classes)
 
 
 def check_gradient(
@@ -171,6 +188,8 @@ def _check(
         errors_W=errors_W,
         errors_b=errors_b,
         worst=_worst((errors_W, errors_b), analytic, numerical),
+        analytic=(analytic[0], analytic[1]),
+        numerical=numerical,
     )
 
 

@@ -1,38 +1,85 @@
-"""The losses of one sample as functions of its scores: values and dl/ds.
+"""The losses: each one object, with all that training, prediction, checks and reports ask of it.
 
 S is (N, K) scores, y (N,) class indices. Real numbers of any precision come in, and complex ones
-for the complex step: where a loss has branches, the real part chooses.
+for the complex step: where a loss has branches, the real part chooses. To add a loss, subclass
+`Loss` and call `register`: see docs/extending.md.
 """
 
-from typing import Any, Protocol
+import re
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.errors import unknown_name
+from onelayer.errors import InputError, unknown_name
+from onelayer.model.links import SIGMOIDS, SOFTMAX, Link, shifted
 
 Array = NDArray[Any]
 Labels = NDArray[np.intp]
+Rows = tuple[tuple[str, str, str], ...]  # of equations: number, equation, remark
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
-class Loss(Protocol):
-    """What the network asks of a loss; its equations are in docs/maths.md."""
+class Loss(ABC):
+    """One loss l(s, y) of a sample.
 
+    Attributes
+    ----------
+    name
+        The name in options, specs and files: letters a to z, digits and hyphens.
+    title
+        The name in a sentence.
+    equations, slope_equations
+        Rows (number, equation, remark) of l and of g = ∂l/∂s for the report.
+    link
+        How scores become probabilities; None if they do not.
+    log_loss
+        Whether l = −log p_y, with p of the link.
+    optimum
+        Whether evaluation.optimum can search the least cost: that of cross-entropy.
+    """
+
+    name: str
+    title: str
+    equations: Rows = ()
+    slope_equations: Rows = ()
+    link: Link | None = None
+    log_loss: bool = False
+    optimum: bool = False
+
+    @abstractmethod
     def values(self, S: Array, y: Labels) -> Array:
         """Return l of every row, (N,)."""
-        ...
 
-    def derivatives(self, S: Array, y: Labels) -> Array:
+    @abstractmethod
+    def slopes(self, S: Array, y: Labels) -> Array:
         """Return ∂l/∂s of every row, (N, K)."""
-        ...
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
-        """Return l (N, C) with the scores of class k replaced by each column of s_k (N, C)."""
-        ...
+        """Return l (N, C) with the scores of class k replaced by each column of s_k (N, C).
+
+        The gradient check of a layer asks this K times. Here each column costs a call of `values`;
+        a loss that knows how one score enters it can be much faster.
+        """
+        moved = S.astype(np.result_type(S, s_k))
+        columns = []
+        for column in s_k.T:
+            moved[:, k] = column
+            columns.append(self.values(moved, y))
+        return np.stack(columns, axis=1)
 
 
-class CrossEntropy:
+class CrossEntropy(Loss):
     """l = −log p_y with p = softmax(s): equations (2), (3) and (6)."""
+
+    name = "cross-entropy"
+    title = "cross-entropy"
+    equations = (("(6)", "l = −log(eᵀ p),  p = softmax(s)", "cross-entropy; e: one-hot label"),)
+    slope_equations = (("", "g = p − e", "cross-entropy"),)
+    link = SOFTMAX
+    log_loss = True
+    optimum = True
 
     def values(self, S: Array, y: Labels) -> Array:
         """Return log Σ exp(s) − s_y, never the logarithm of what may have underflowed."""
@@ -40,7 +87,7 @@ class CrossEntropy:
         values: Array = np.log(np.exp(Z).sum(axis=1)) - _of_label(Z, y)
         return values
 
-    def derivatives(self, S: Array, y: Labels) -> Array:
+    def slopes(self, S: Array, y: Labels) -> Array:
         """Return p − e_y."""
         E = np.exp(shifted(S))
         G: Array = E / E.sum(axis=1, keepdims=True)
@@ -58,18 +105,26 @@ class CrossEntropy:
         return values
 
 
-class Hinge:
+class Hinge(Loss):
     """l = Σ over j ≠ y of max(0, s_j − s_y + 1): the multi-class support vector machine's loss.
 
     At a kink, s_j − s_y + 1 = 0, the derivative is the one from below: 0.
+    It has no link: it compares scores, and they do not become probabilities.
     """
+
+    name = "hinge"
+    title = "multi-class hinge loss"
+    equations = (("", "l = Σⱼ max(0, sⱼ − s_y + 1),  j ≠ y", "hinge loss; y: the label"),)
+    slope_equations = (
+        ("", "gⱼ = 1 if sⱼ − s_y + 1 > 0, else 0;  g_y = −Σⱼ gⱼ", "hinge loss, j ≠ y"),
+    )
 
     def values(self, S: Array, y: Labels) -> Array:
         """Return the sum of the margins that are violated."""
         values: Array = _positive_part(self._margins(S, y)).sum(axis=1)
         return values
 
-    def derivatives(self, S: Array, y: Labels) -> Array:
+    def slopes(self, S: Array, y: Labels) -> Array:
         """Return 1 for every violated margin, and at y minus their number."""
         G = (self._margins(S, y).real > 0).astype(S.dtype)
         G[np.arange(len(y)), y] = -G.sum(axis=1)
@@ -93,15 +148,28 @@ class Hinge:
         return margins
 
 
-class BinaryCrossEntropy:
-    """l = −(1/K) Σ_k [(1 − y_k) log(1 − p_k) + y_k log p_k], p = sigmoid(s), y_k one-hot."""
+class BinaryCrossEntropy(Loss):
+    """l = −(1/K) Σ_k [(1 − y_k) log(1 − p_k) + y_k log p_k], p = sigmoid(s), y_k one-hot.
+
+    The K sigmoids answer K questions, so they need not sum to 1. The probabilities of the classes
+    are the sigmoids divided by their sum: see links.Sigmoids.
+    """
+
+    name = "binary-cross-entropy"
+    title = "binary cross-entropy of K sigmoids"
+    equations = (
+        ("", "l = −(1/K) Σₖ [eₖ log pₖ + (1 − eₖ) log(1 − pₖ)]", "binary cross-entropy;"),
+        ("", "p = 1 / (1 + exp(−s))", "e: one-hot label"),
+    )
+    slope_equations = (("", "g = (p − e) / K", "binary cross-entropy"),)
+    link = SIGMOIDS
 
     def values(self, S: Array, y: Labels) -> Array:
         """Return (Σ log(1 + exp(s)) − s_y) / K, which is the same and cannot overflow."""
         values: Array = (_softplus(S).sum(axis=1) - _of_label(S, y)) / S.shape[1]
         return values
 
-    def derivatives(self, S: Array, y: Labels) -> Array:
+    def slopes(self, S: Array, y: Labels) -> Array:
         """Return (p − e_y) / K."""
         G: Array = np.exp(-_softplus(-S))
         G[np.arange(len(y)), y] -= 1
@@ -116,11 +184,8 @@ class BinaryCrossEntropy:
         return values
 
 
-LOSSES: dict[str, Loss] = {
-    "cross-entropy": CrossEntropy(),
-    "hinge": Hinge(),
-    "binary-cross-entropy": BinaryCrossEntropy(),
-}
+CROSS_ENTROPY = CrossEntropy()
+LOSSES: dict[str, Loss] = {}
 
 
 def find_loss(name: str) -> Loss:
@@ -136,10 +201,21 @@ def find_loss(name: str) -> Loss:
     return LOSSES[name]
 
 
-def shifted(S: Array) -> Array:
-    """Subtract each row's largest (real) score: no exponential of it can overflow."""
-    Z: Array = S - S.real.max(axis=1, keepdims=True)
-    return Z
+def register(loss: Loss) -> None:
+    """Make a loss known by its name, to every part of onelayer in this process.
+
+    Raises
+    ------
+    InputError
+        If the name cannot be one, or another loss has it.
+    """
+    if not _NAME.fullmatch(loss.name):
+        raise InputError(
+            f"a loss called {loss.name!r}; expected a letter, then letters a to z, digits, hyphens"
+        )
+    if loss.name in LOSSES:
+        raise InputError(f"a loss called {loss.name!r} is registered already; choose another name")
+    LOSSES[loss.name] = loss
 
 
 def _of_label(S: Array, y: Labels) -> Array:
@@ -156,3 +232,7 @@ def _softplus(S: Array) -> Array:
     positive = S.real > 0
     values: Array = np.where(positive, S, 0) + np.log1p(np.exp(np.where(positive, -S, S)))
     return values
+
+
+for _loss in (CROSS_ENTROPY, Hinge(), BinaryCrossEntropy()):
+    register(_loss)

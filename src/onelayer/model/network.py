@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.model.losses import LOSSES, Labels, Loss, shifted
+from onelayer.model.links import SOFTMAX
+from onelayer.model.losses import CROSS_ENTROPY, Labels, Loss
 
 Array = NDArray[Any]
-CROSS_ENTROPY = LOSSES["cross-entropy"]
 
 
 def scores(X: Array, W: Array, b: Array) -> Array:
@@ -21,14 +21,12 @@ def scores(X: Array, W: Array, b: Array) -> Array:
     return S
 
 
-def probabilities(S: Array) -> Array:
+def probabilities(S: Array) -> NDArray[np.float64]:
     """Return the softmax of each row of S (N, K): equations (2) and (3).
 
     Each row is shifted by its maximum first, which changes nothing and cannot overflow.
     """
-    E = np.exp(shifted(S))
-    P: Array = E / E.sum(axis=1, keepdims=True)
-    return P
+    return SOFTMAX.probabilities(S)
 
 
 def predictions(S: Array) -> NDArray[np.intp]:
@@ -52,7 +50,7 @@ def cost(
     weights: Array | None = None,
 ) -> Any:
     """Return J = loss + λ Σ W², equation (5): no factor ½, the bias is not penalised."""
-    return loss(scores(X, W, b), y, kind, weights) + l2 * np.sum(W * W)
+    return _cost(scores(X, W, b), y, W, l2, kind, weights)
 
 
 def gradients(
@@ -65,12 +63,31 @@ def gradients(
     weights: Array | None = None,
 ) -> tuple[Array, Array]:
     """Return ∂J/∂W (K, D) and ∂J/∂b (K,) of the batch: equations (10) and (11)."""
-    G = kind.derivatives(scores(X, W, b), y)
+    return cost_and_gradients(X, y, W, b, l2, kind, weights)[1:]
+
+
+def cost_and_gradients(
+    X: Array,
+    y: Labels,
+    W: Array,
+    b: Array,
+    l2: float,
+    kind: Loss = CROSS_ENTROPY,
+    weights: Array | None = None,
+) -> tuple[Any, Array, Array]:
+    """Return J, ∂J/∂W and ∂J/∂b: what `cost` and `gradients` return, from one product X Wᵀ."""
+    S = scores(X, W, b)
+    G = kind.slopes(S, y)
     if weights is None:
         G /= len(y)
     else:
         G *= (weights / weights.sum())[:, None]
-    return G.T @ X + 2 * l2 * W, G.sum(axis=0)
+    J = _cost(S, y, W, l2, kind, weights)
+    return J, G.T @ X + 2 * l2 * W, G.sum(axis=0)
+
+
+def _cost(S: Array, y: Labels, W: Array, l2: float, kind: Loss, weights: Array | None) -> Any:
+    return loss(S, y, kind, weights) + l2 * np.sum(W * W)
 
 
 def descend(

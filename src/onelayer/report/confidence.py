@@ -15,26 +15,23 @@ from onelayer.evaluation.calibration import (
     fit_temperature,
     reliability,
 )
+from onelayer.evaluation.per_class import true_class_histogram
 from onelayer.evaluation.predictions import Scored
 from onelayer.evaluation.results import Results
-from onelayer.model import network
+from onelayer.model.links import SOFTMAX, Link
 from onelayer.report.blocks import Paragraph, Table
 from onelayer.report.labels import setting_labels
 from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
 
-_WORDS = {
-    "hinge": " The hinge loss trains scores, not probabilities: the softmax of the scores stands "
-    "in for them.",
-    "binary-cross-entropy": " The histogram counts the sigmoid of the true class's score. "
-    "Everywhere else the softmax of the scores is taken, which is what the K binary models say if "
-    "exactly one class is right.",
-}
-
 
 def draw_true_class(results: Results, test: Scored) -> Drawing:
-    """Draw histograms of the probability of the true class, right and wrong images apart."""
-    setting = results.run.settings[results.selected]
-    histogram = test.true_class_histogram(setting.loss)
+    """Draw histograms of the probability of the true class, right and wrong images apart.
+
+    The loss of the chosen setting must have a link.
+    """
+    link = results.selected_loss.link
+    assert link is not None
+    histogram = true_class_histogram(link.probabilities(test.scores), test.y)
     figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     outcomes = (
@@ -76,9 +73,11 @@ class Calibration:
     `why_not` says in a sentence why there is no temperature, if there is none.
     """
 
-    def __init__(self, test: Scored, validation: Scored | None) -> None:
+    def __init__(self, link: Link, test: Scored, validation: Scored | None) -> None:
         self.temperatures, self.why_not = [1.0], ""
-        if validation is None:
+        if link is not SOFTMAX:
+            self.why_not = f"It is for the softmax; these probabilities are {link.name}."
+        elif validation is None:
             self.why_not = "Without validation scores no temperature can be fitted."
         else:
             try:
@@ -87,38 +86,44 @@ class Calibration:
                 )
             except InputError as error:
                 self.why_not = f"No temperature was fitted on the validation scores: {error}."
-        self._test = test
+        self._link, self._test = link, test
 
     def reliabilities(self) -> list[Reliability]:
         """Return one for each temperature."""
-        y = self._test.y
-        return [reliability(self._test.probabilities(T), y) for T in self.temperatures]
+        return [reliability(np.exp(self._logarithms(T)), self._test.y) for T in self.temperatures]
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Yield the rows of the table: ECE, MCE, Brier score and loss for each temperature."""
+        y = self._test.y
         for T, bins in zip(self.temperatures, self.reliabilities(), strict=True):
-            y = self._test.y
+            log_p = self._logarithms(T)
             figures = (
                 bins.expected_calibration_error,
                 bins.maximum_calibration_error,
-                brier_score(self._test.probabilities(T), y),
-                float(network.loss(self._test.scores.astype(np.float64) / T, y)),
+                brier_score(np.exp(log_p), y),
+                -float(log_p[np.arange(len(y)), y].mean()),
             )
             name = "as trained" if T == 1 else "after temperature scaling"
             yield (name, f"{T:.4g}", *(f"{figure:.4f}" for figure in figures))
+
+    def _logarithms(self, temperature: float) -> NDArray[np.float64]:
+        return self._link.log_probabilities(self._test.scores.astype(np.float64) / temperature)
 
 
 def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
     """Return what is said and tabled on the probabilities of the chosen setting."""
     test, validation = results.predictions.test, results.predictions.validation
+    loss = results.selected_loss
     if test is None:
         return ()
-    calibration = Calibration(test, validation)
-    loss = results.run.settings[results.selected].loss
+    if loss.link is None:
+        return (Paragraph(f"Scores trained with the {loss.title} do not become probabilities."),)
+    calibration = Calibration(loss.link, test, validation)
     text = (
+        f"The probabilities are the {loss.link.name} of the scores. "
         "A model is calibrated if it is right as often as its probabilities say. Temperature "
         "scaling divides all scores by one number T, fitted on the validation split; it changes "
-        f"no prediction.{_WORDS.get(loss, '')} {calibration.why_not}"
+        f"no prediction. {calibration.why_not}"
     )
     table = Table(
         "Calibration on the test set. ECE and MCE: mean and largest gap between accuracy and "
@@ -131,8 +136,13 @@ def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
 
 
 def draw_reliability(results: Results, test: Scored) -> Drawing:
-    """Draw accuracy against confidence, before and after temperature scaling."""
-    calibration = Calibration(test, results.predictions.validation)
+    """Draw accuracy against confidence, before and after temperature scaling.
+
+    The loss of the chosen setting must have a link.
+    """
+    link = results.selected_loss.link
+    assert link is not None
+    calibration = Calibration(link, test, results.predictions.validation)
     bins = calibration.reliabilities()
     figure = Figure(figsize=(WIDTH if len(bins) > 1 else 0.64 * WIDTH, 3.6), layout="constrained")
     grid = figure.subplots(

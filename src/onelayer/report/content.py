@@ -29,6 +29,7 @@ from onelayer.report.mistakes import class_tables
 from onelayer.report.significance import comparison_tables, ensemble_tables
 from onelayer.report.summary import summarise
 from onelayer.report.tables import accuracy_table, final_table
+from onelayer.training.engine_check import EngineCheck
 from onelayer.training.run import Run
 
 _REDO = """onelayer reproduce spec.json --out again
@@ -53,7 +54,7 @@ def compose(
         Section("Summary", (Paragraph(summarise(results), "summary"), *_looks(looks))),
         Section("Data and protocol", (_protocol_table(results), *_repeats(results))),
         Section("Method", tuple(describe_method(results.run))),
-        Section("Gradient check", (*_gradient_check(results.checks), *picture("gradient_check"))),
+        Section("Gradient check", (*_gradient_check(results), *picture("gradient_check"))),
         Section(
             "Accuracy",
             (
@@ -140,7 +141,8 @@ def _repeats(results: Results) -> Iterator[Block]:
         )
 
 
-def _gradient_check(checks: Sequence[BatchCheck]) -> Iterator[Block]:
+def _gradient_check(results: Results) -> Iterator[Block]:
+    checks = results.checks
     if not checks:
         yield Paragraph("The gradients were not checked in this experiment.")
         return
@@ -153,9 +155,9 @@ def _gradient_check(checks: Sequence[BatchCheck]) -> Iterator[Block]:
         yield Paragraph(_verdict(batch), "good" if batch.check.passed else "bad")
     yield Table(
         "Gradient checks: what was compared.",
-        ("check", "method", "step", "images", "λ", "eps", "tolerance", "partials"),
+        ("check", "loss", "W, b", "method", "step", "images", "λ", "eps", "tolerance", "entries"),
         tuple(_what(batch) for batch in checks),
-        text_columns=2,
+        text_columns=4,
     )
     yield Table(
         "Gradient checks: the largest relative errors and the two derivatives at the worst entry.",
@@ -164,6 +166,36 @@ def _gradient_check(checks: Sequence[BatchCheck]) -> Iterator[Block]:
         text_columns=2,
     )
     yield _excerpt(checks[0])
+    yield from _engine_check(results.engine_checks)
+
+
+def _engine_check(checks: Sequence[EngineCheck]) -> Iterator[Block]:
+    if not checks:
+        return
+    yield Paragraph(
+        "The engine that trains takes one step at the rate η, at random W and b. (W − W′) / η is "
+        "then its gradient, and it is compared with the numerical one. They differ by rounding."
+    )
+    for check in checks:
+        doubt = "" if check.telling else " Rounding is too large here to tell much."
+        yield Paragraph(
+            f"{'Passed' if check.passed else 'FAILED'}: {check.engine} in {check.dtype}, "
+            f"{check.loss}.{doubt}",
+            "good" if check.passed else "bad",
+        )
+    yield Table(
+        "One step of the engine against the numerical gradient: the largest difference as a share "
+        "of the largest entry, and what rounding may reach.",
+        ("engine", "type", "loss", "images", "λ", "W", "rounding W", "b", "rounding b"),
+        tuple(_engine_row(check) for check in checks),
+        text_columns=3,
+    )
+
+
+def _engine_row(check: EngineCheck) -> tuple[str, ...]:
+    shares = (check.error_W, check.tolerance_W, check.error_b, check.tolerance_b)
+    given = (check.engine, check.dtype, check.loss, f"{check.images:,}", f"{check.l2:.3g}")
+    return (*given, *(scientific(share, 1) for share in shares))
 
 
 def _verdict(batch: BatchCheck) -> str:
@@ -179,6 +211,8 @@ def _what(batch: BatchCheck) -> tuple[str, ...]:
     check = batch.check
     return (
         one_line(batch.name),
+        batch.loss,
+        batch.place,
         check.method,
         f"{check.step:g}",
         f"{batch.images:,}",

@@ -68,7 +68,7 @@ def draw_evidence(model: Classifier, picture: Array, top: int) -> Figure:
         raise InputError(f"top is {top}; expected 1 to {MOST} classes")
     X = picture.reshape(1, -1)
     S = model.scores(X)
-    P = None if model.link is None else model.probabilities_of_scores(S)[0]
+    P = None if model.link is None else model.link.probabilities(S)[0]
     classes = np.argsort(-S[0], kind="stable")[:top]
     evidence = class_evidence(model, X[0])[classes]
     maps = evidence.reshape(len(classes), *picture.shape).sum(axis=1)

@@ -44,6 +44,6 @@ def _draw(results: Results) -> Iterator[style.Drawing]:
         yield matrices.draw_confusion(results)
     if predictions.mistakes is not None and predictions.mistakes.rows.size:
         yield draw_mistakes(results, predictions.mistakes)
-    if predictions.test is not None:
+    if predictions.test is not None and results.selected_loss.link is not None:
         yield confidence.draw_true_class(results, predictions.test)
         yield confidence.draw_reliability(results, predictions.test)

@@ -52,7 +52,7 @@ def draw_gradient_checks(checks: Sequence[BatchCheck]) -> Drawing:
 
 def check_label(batch: BatchCheck) -> str:
     """Return a short name of a check."""
-    return f"{one_line(batch.name)}, λ={batch.l2:g}"
+    return f"{one_line(batch.name)}, {batch.loss}, λ={batch.l2:g}"
 
 
 def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:

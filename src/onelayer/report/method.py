@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from onelayer.model.losses import Rows, find_loss
 from onelayer.report.blocks import Block, Equations, Paragraph
 from onelayer.report.labels import common_words, count_of, listing
 from onelayer.training.augmentation import Augmentation
@@ -9,32 +10,6 @@ from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
 from onelayer.training.schedules import Schedule
 
-Rows = tuple[tuple[str, str, str], ...]
-_CROSS_ENTROPY = "cross-entropy"
-_LOSS_NAMES = {
-    _CROSS_ENTROPY: "cross-entropy",
-    "hinge": "multi-class hinge loss",
-    "binary-cross-entropy": "binary cross-entropy of K sigmoids",
-}
-_LOSSES: dict[str, Rows] = {
-    _CROSS_ENTROPY: (
-        ("(6)", "l = −log(eᵀ p),  p = softmax(s)", "cross-entropy; e: one-hot label"),
-    ),
-    "hinge": (("", "l = Σⱼ max(0, sⱼ − s_y + 1),  j ≠ y", "hinge loss; y: the label"),),
-    "binary-cross-entropy": (
-        ("", "l = −(1/K) Σₖ [eₖ log pₖ + (1 − eₖ) log(1 − pₖ)]", "binary cross-entropy;"),
-        ("", "p = 1 / (1 + exp(−s))", "e: one-hot label"),
-    ),
-}
-_SLOPES: dict[str, Rows] = {
-    _CROSS_ENTROPY: (("", "g = p − e", "cross-entropy"),),
-    "hinge": (("", "gⱼ = 1 if sⱼ − s_y + 1 > 0, else 0;  g_y = −Σⱼ gⱼ", "hinge loss, j ≠ y"),),
-    "binary-cross-entropy": (("", "g = (p − e) / K", "binary cross-entropy"),),
-}
-_CROSS_ENTROPY_GRADIENT: Rows = (
-    ("(10)", "∂J/∂W = (1/B) Σᵢ (pᵢ − eᵢ) xᵢᵀ + 2λW", "eᵢ: one-hot label of xᵢ"),
-    ("(11)", "∂J/∂b = (1/B) Σᵢ (pᵢ − eᵢ)", "B: samples in the batch"),
-)
 _GRADIENT: Rows = (
     ("(10)", "∂J/∂W = (1/B) Σᵢ gᵢ xᵢᵀ + 2λW", "gᵢ = ∂l/∂s for the sample xᵢ"),
     ("(11)", "∂J/∂b = (1/B) Σᵢ gᵢ", "B: samples in the batch"),
@@ -49,34 +24,29 @@ _SCHEDULES = {
 
 def describe_method(run: Run) -> Iterator[Block]:
     """Yield how the models of `run` were trained."""
-    losses = list(dict.fromkeys(setting.loss for setting in run.settings))
-    loss = f"mean {listing([_LOSS_NAMES[name] for name in losses], 'or')}"
+    losses = [find_loss(name) for name in dict.fromkeys(setting.loss for setting in run.settings)]
+    link = losses[0].link if len(losses) == 1 else None
     yield Paragraph(
-        f"A single layer {'with softmax ' * (losses == [_CROSS_ENTROPY])}is trained by mini-batch "
-        f"gradient descent on the {loss} plus λ times the sum of the squared weights. All settings "
-        "are trained together on the same batches. Loss is the mean of l alone, cost is J. The "
-        "equations are numbered as in the course DD2424."
+        f"A single layer {f'with {link.name} ' if link else ''}is trained by mini-batch gradient "
+        f"descent on the mean {listing([loss.title for loss in losses], 'or')} plus λ times the "
+        "sum of the squared weights. All settings are trained together on the same batches. Loss "
+        "is the mean of l alone, cost is J. The equations are numbered as in the course DD2424."
     )
     yield Equations(
         (
             ("(1)", "s = W x + b", "scores of a sample x"),
             ("(5)", "J = (1/N) Σᵢ l(xᵢ, yᵢ, W, b) + λ Σᵢⱼ Wᵢⱼ²", "cost; b is not penalised"),
-            *(row for name in losses for row in _LOSSES[name]),
+            *(row for loss in losses for row in loss.equations),
             ("(8)", "W ← W − η ∂J/∂W", "a step for each mini-batch"),
             ("(9)", "b ← b − η ∂J/∂b", ""),
-            *_gradients(losses),
+            *_GRADIENT,
+            *(row for loss in losses for row in loss.slope_equations),
             *_steps(run.settings),
         )
     )
     told = " ".join(_further(run))
     if told:
         yield Paragraph(told)
-
-
-def _gradients(losses: Sequence[str]) -> Rows:
-    if list(losses) == [_CROSS_ENTROPY]:
-        return _CROSS_ENTROPY_GRADIENT
-    return (*_GRADIENT, *(row for name in losses for row in _SLOPES[name]))
 
 
 def _steps(settings: Sequence[Hyperparameters]) -> Iterator[tuple[str, str, str]]:

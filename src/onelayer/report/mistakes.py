@@ -57,8 +57,10 @@ def draw_mistakes(results: Results, mistakes: Mistakes) -> Drawing:
     assert test is not None  # Predictions has no mistakes without
     assert results.run.image_shape is not None
     shown = Scored(test.scores[mistakes.rows], test.y[mistakes.rows])
-    probabilities, true = shown.probabilities(), shown.y
-    predicted = probabilities.argmax(axis=1)
+    link = results.selected_loss.link
+    true, predicted = shown.y, shown.scores.argmax(axis=1)
+    certainties = shown.certainties(link).max(axis=1)
+    measure = "its probability" if link else "how far its score is above that of the true class"
     images = _lighten(mistakes, results.run.image_shape)
     rows = math.ceil(len(images) / _COLUMNS)
     _, H, W, _ = images.shape
@@ -70,7 +72,7 @@ def draw_mistakes(results: Results, mistakes: Mistakes) -> Drawing:
         ax.set_axis_off()
     labels = [
         f"{shortened(names[k], _LETTERS)}\n↳ {shortened(names[j], _LETTERS - 2)}\n{p:.3f}"
-        for k, j, p in zip(true, predicted, probabilities.max(axis=1), strict=True)
+        for k, j, p in zip(true, predicted, certainties, strict=True)
     ]
     for ax, image, label in zip(grid.flat, images, labels, strict=False):
         ax.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -79,12 +81,12 @@ def draw_mistakes(results: Results, mistakes: Mistakes) -> Drawing:
     setting = setting_labels(results.run)[results.selected]
     caption = (
         f"The {len(images)} test images that {setting} is most confidently wrong about: true "
-        "class, ↳ predicted class, and the probability of that (softmax of the scores)."
+        f"class, ↳ predicted class, and {measure}."
     )
     first = f"{one_line(names[true[0]])} taken for {one_line(names[predicted[0]])}"
     alt = (
-        f"Test images with the most confident mistakes of {setting}. The first: {first} with "
-        f"probability {probabilities[0].max():.3f}."
+        f"Test images with the most confident mistakes of {setting}. The first: {first}, "
+        f"{measure}: {certainties[0]:.3f}."
     )
     return Drawing("mistakes", figure, caption, alt)
 

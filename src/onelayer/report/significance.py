@@ -83,13 +83,14 @@ def ensemble_tables(results: Results) -> Iterator[Table]:
         values = [
             f"{known.mean():.4f}" if known.size else "–",
             f"{known.max():.4f}" if known.size else "–",
-            f"{ensemble.mean_probability:.4f}",
+            "–" if ensemble.mean_probability is None else f"{ensemble.mean_probability:.4f}",
             f"{ensemble.majority_vote:.4f}",
         ]
         rows.append((name, str(ensemble.size), *values))
     yield Table(
         "Ensembles on the test set: accuracy of the single models and of all together, by the mean "
         "of their probabilities and by majority vote (ties go to the larger mean probability). "
+        "A dash: not every member has probabilities. "
         "The best single model is best on the test set itself, so its figure is optimistic.",
         ("members", "models", "mean single", "best single", "mean probability", "majority vote"),
         tuple(rows),

@@ -7,7 +7,7 @@ import numpy as np
 from onelayer.evaluation.results import Results
 from onelayer.report.choice import chosen_words
 from onelayer.report.discussion import tell_published, wilson_words
-from onelayer.report.labels import PER_CENT, count_of, setting_labels
+from onelayer.report.labels import PER_CENT, count_of, listing, setting_labels
 
 
 def summarise(results: Results) -> str:
@@ -23,15 +23,22 @@ def summarise(results: Results) -> str:
 
 
 def _trust(results: Results) -> str:
-    passed, count = sum(batch.check.passed for batch in results.checks), len(results.checks)
-    if count == 0:
+    failed, count = results.failed_checks, len(results.checks) + len(results.engine_checks)
+    checked = list(dict.fromkeys(batch.loss for batch in results.checks))
+    trained = dict.fromkeys(setting.loss for setting in results.run.settings)
+    if not checked:
         return "The gradients were not checked."
-    if passed < count:
+    if failed:
         return (
-            f"{count - passed} of {count_of(count, 'gradient check')} FAILED, so the figures below "
+            f"{failed} of {count_of(count, 'gradient check')} FAILED, so the figures below "
             "are not to be trusted."
         )
-    return "The gradient check passed." if count == 1 else f"All {count} gradient checks passed."
+    told = f"The gradient of {listing(checked)} passed {count_of(len(results.checks), 'check')}"
+    if results.engine_checks and all(check.telling for check in results.engine_checks):
+        first = results.engine_checks[0]  # one engine trains all losses
+        told += f", and so did a step of {first.engine} in {first.dtype}"
+    unchecked = [loss for loss in trained if loss not in checked]
+    return f"{told}.{f' That of {listing(unchecked)} was not checked.' if unchecked else ''}"
 
 
 def _chosen(results: Results) -> Iterator[str]:

@@ -16,6 +16,8 @@ from onelayer.data.scaling import METHODS, Scaling
 from onelayer.data.table import check_class_names
 from onelayer.errors import InputError, unknown_name
 from onelayer.model import network
+from onelayer.model.links import Link
+from onelayer.model.losses import find_loss
 from onelayer.storage import atomic_file
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
@@ -35,7 +37,6 @@ _FIELDS = {
     "version": str,
 }
 _LONGEST_HEADER = 1 << 24  # bytes
-_LINKS = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "hinge": None}
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ class Classifier:
         return int(self.weights.shape[1])
 
     @property
-    def link(self) -> str | None:
-        """How scores become probabilities, by "softmax", "sigmoid" (each class alone) or None."""
-        return _LINKS[self.hyperparameters.loss]
+    def link(self) -> Link | None:
+        """How scores become probabilities; None for a loss without probabilities, as the hinge."""
+        return find_loss(self.hyperparameters.loss).link
 
     def scores(self, X: NDArray[Any], first_row: int = 0) -> NDArray[Any]:
         """Return the scores (N, K) of stored (unscaled) features X (N, D): equation (1).
@@ -129,24 +130,16 @@ class Classifier:
         return S
 
     def probabilities(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the probabilities (N, K) of stored features X (N, D): see `link`.
+        """Return the probabilities (N, K) of stored features X (N, D); each row sums to 1.
 
         Raises
         ------
         InputError
-            As `scores`; or if the model was trained with the hinge loss, which has none.
+            As `scores`; or if the loss of the model has no probabilities.
         """
-        return self.probabilities_of_scores(self.scores(X))
-
-    def probabilities_of_scores(self, S: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the probabilities that the scores S (N, K) of this model mean."""
         if self.link is None:
             raise InputError(f"a model of the loss {self.hyperparameters.loss} has only scores")
-        S = S.astype(np.float64)
-        if self.link == "softmax":
-            return network.probabilities(S)
-        P: NDArray[np.float64] = np.exp(-np.logaddexp(0, -S))
-        return P
+        return self.link.probabilities(self.scores(X))
 
     def predict(self, X: NDArray[Any]) -> NDArray[np.intp]:
         """Return the class index (N,) of the highest score of each row of X (N, D)."""

@@ -17,7 +17,7 @@ from onelayer.data.dataset import Features, Split
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.data.shards import Shards
-from onelayer.model.losses import LOSSES
+from onelayer.errors import InputError
 from onelayer.training.engine import Evaluation, HeldOut, Models, PerModel, Rows, State
 from onelayer.training.hyperparameters import Hyperparameters
 
@@ -43,11 +43,20 @@ def _load_kernel() -> Any:
 
 
 _kernel = _load_kernel()
-_LOSSES = list(LOSSES)  # in the order of the kernel's
 _SETTING = np.dtype([("l2", "f8"), ("momentum", "f8"), ("nesterov", "i4"), ("loss", "i4")])
 _TYPES = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
 _EVALUATION_BLOCKS = 128  # of the kernel, a call: enough for all threads
 WIDTHS = tuple(w for w in (16, 8) if _kernel is not None and _kernel.lib.stack_supports(w))
+
+
+def kernel_trains(loss: str) -> bool:
+    """Return whether this machine has the kernel, and the kernel has the loss of that name."""
+    return bool(WIDTHS) and _loss_number(loss) >= 0
+
+
+def _loss_number(name: str) -> int:
+    """Return the kernel's own number of a loss, −1 if it has none."""
+    return int(_kernel.lib.stack_loss(name.encode()))
 
 
 class CompiledEngine:
@@ -58,6 +67,8 @@ class CompiledEngine:
 
     Raises
     ------
+    InputError
+        If the kernel does not have the loss of a setting.
     MemoryError
         If there is not enough memory for the weights or a batch.
     """
@@ -75,7 +86,12 @@ class CompiledEngine:
         M, K, D = self._shape = weights.shape
         self._ffi, self._lib = _kernel.ffi, _kernel.lib
         self._l2 = np.array([setting.l2 for setting in settings])
-        fields = [(s.l2, s.momentum, s.nesterov, _LOSSES.index(s.loss)) for s in settings]
+        for setting in settings:
+            if _loss_number(setting.loss) < 0:
+                raise InputError(
+                    f"the compiled kernel has no loss {setting.loss!r}; engine numpy trains it"
+                )
+        fields = [(s.l2, s.momentum, s.nesterov, _loss_number(s.loss)) for s in settings]
         stack = self._lib.stack_new(
             self.width or WIDTHS[0],
             M,

@@ -6,11 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.errors import InputError
+from onelayer.model.links import SIGMOIDS, SOFTMAX, Link
 from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.classifier import Classifier
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: old enough for whatever runs ONNX today
-_LINKS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
+# The operators of each link: (operator, inputs, output), from "scores" to "probabilities". The
+# sigmoids over their sum are the softmax of log σ(s) = log σ(|s|) − max(0, −s), which is finite.
+_LINKS: dict[Link, tuple[tuple[str, tuple[str, ...], str], ...]] = {
+    SOFTMAX: (("Softmax", ("scores",), "probabilities"),),
+    SIGMOIDS: (
+        ("Neg", ("scores",), "negated"),
+        ("Relu", ("negated",), "below"),
+        ("Abs", ("scores",), "size"),
+        ("Sigmoid", ("size",), "sigmoid"),
+        ("Log", ("sigmoid",), "rest"),
+        ("Sub", ("rest", "below"), "logarithms"),
+        ("Softmax", ("logarithms",), "probabilities"),
+    ),
+}
 
 
 def export_model(model: Classifier, path: Path, *, force: bool = False) -> None:
@@ -33,18 +47,22 @@ def export_model(model: Classifier, path: Path, *, force: bool = False) -> None:
 def to_onnx(model: Classifier) -> Any:
     """Return an onnx.ModelProto: stored features (N, D) in, scores and probabilities (N, K) out.
 
-    All are of the type of the weights. A model of the hinge loss has no probabilities. The
+    All are of the type of the weights. A loss without probabilities gives scores alone. The
     metadata hold class_names and image_shape as JSON.
 
     Raises
     ------
     InputError
-        If onnx is not installed.
+        If onnx is not installed, or the link of the model's loss has no operators here.
     """
     try:
         from onnx import helper, numpy_helper
     except ImportError as error:
         raise InputError("writing ONNX needs onnx: pip install 'onelayer[onnx]'") from error
+    if model.link is not None and model.link not in _LINKS:
+        raise InputError(
+            f"{model.link.name}: no ONNX operators are known for this link; write .safetensors"
+        )
     dtype = model.weights.dtype
     K, D = model.weights.shape
     constants = {
@@ -60,7 +78,7 @@ def to_onnx(model: Classifier) -> Any:
     ]
     outputs = ["scores"]
     if model.link is not None:
-        nodes.append(helper.make_node(_LINKS[model.link], ["scores"], ["probabilities"]))
+        nodes += [helper.make_node(kind, ins, [out]) for kind, ins, out in _LINKS[model.link]]
         outputs.append("probabilities")
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     graph = helper.make_graph(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onelayer.errors import InputError, unknown_name
-from onelayer.model.losses import LOSSES
+from onelayer.model.losses import CROSS_ENTROPY, LOSSES
 from onelayer.option import Checked, option, options_of
 from onelayer.training.schedules import Schedule
 
@@ -48,9 +48,7 @@ class Hyperparameters(Checked):
         least=0,
         most=LARGEST,
     )
-    loss: str = option(
-        "cross-entropy", "Loss: cross-entropy, hinge or binary-cross-entropy.", choices=LOSSES
-    )
+    loss: str = option(CROSS_ENTROPY.name, f"Loss: {', '.join(LOSSES)}.", choices=LOSSES)
     schedule: str = option(
         "constant",
         "Learning-rate schedule: constant, exponential:FACTOR, step:EPOCHS:FACTOR, cosine or "

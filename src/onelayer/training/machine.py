@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onelayer.errors import InputError, unknown_name
 from onelayer.option import Checked, option
-from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
+from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_trains
 from onelayer.training.engine import MakeEngine
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.numpy_engine import NumpyEngine
@@ -73,7 +73,8 @@ class Machine(Checked):
         if self.engine == "compiled" and dtype != "float32":
             raise InputError(f"engine is compiled and dtype {dtype}; it trains in float32 alone")
         if self.engine == "auto":
-            return CompiledEngine if WIDTHS and dtype == "float32" else NumpyEngine
+            compiled = dtype == "float32" and all(kernel_trains(each.loss) for each in settings)
+            return CompiledEngine if compiled else NumpyEngine
         return ENGINES[self.engine]
 
 

@@ -70,7 +70,7 @@ class NumpyEngine:
         with np.errstate(over="ignore", invalid="ignore"):
             S = self._scores(X).reshape(len(y), M, K)
             self._stop_unsound(S)
-            G, rates = self._derivatives(S, y), np.where(self._stopped == 0, rates, 0)
+            G, rates = self._slopes(S, y), np.where(self._stopped == 0, rates, 0)
             if weights is None:
                 G /= len(y)
             else:
@@ -181,12 +181,12 @@ class NumpyEngine:
             values[:, models] = loss.values(*_as_rows(S[:, models], y)).reshape(len(y), -1)
         return values
 
-    def _derivatives(self, S: Array, y: Labels) -> Array:
+    def _slopes(self, S: Array, y: Labels) -> Array:
         """Return dl/ds (B, M, K) of scores (B, M, K), each model by its own loss."""
         G = np.empty_like(S)
         for loss, models in self._losses:
             chosen = S[:, models]
-            G[:, models] = loss.derivatives(*_as_rows(chosen, y)).reshape(chosen.shape)
+            G[:, models] = loss.slopes(*_as_rows(chosen, y)).reshape(chosen.shape)
         return G
 
     def _hold_out(self, S: Array, y: Labels, held_out: NDArray[np.bool_]) -> None:

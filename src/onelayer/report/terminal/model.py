@@ -32,7 +32,7 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
         soft_wrap=True,
     )
     if evaluation.reliability is None:
-        console.print("expected calibration error: none, this loss has no softmax probabilities")
+        console.print("expected calibration error: none, the loss has no probabilities")
     else:
         bins = len(evaluation.reliability.count)
         error = evaluation.reliability.expected_calibration_error

@@ -41,7 +41,9 @@ def show_results(results: Results, rows: list[AblationRow]) -> None:
     if rows:
         _show_ablation(rows)
     for batch in results.checks:
-        print(f"{batch.name}, λ={batch.l2:g}: {batch.check}")
+        print(f"{batch.name}, {batch.loss}, λ={batch.l2:g}: {batch.check}")
+    for check in results.engine_checks:
+        print(check)
     for name, stopped, ended in zip(names, results.run.stopped, results.run.ended, strict=True):
         if stopped:
             print(f"stopped: {name} was no longer finite in {stopped}")
@@ -66,7 +68,8 @@ def _show_ablation(rows: list[AblationRow]) -> None:
 def show_check(batch: BatchCheck) -> None:
     """Print the relative errors of the first classes and features of a gradient check."""
     errors = batch.check.errors_W[:10, :10]
-    title = f"\n{batch.name}, images: {batch.images}, λ={batch.l2:g}; relative errors of W"
+    what = f"{batch.name}, {batch.loss}, images: {batch.images}, λ={batch.l2:g}"
+    title = f"\n{what}; relative errors of W"
     columns = map(str, range(errors.shape[1]))
     table = plain_table("class", *columns, title=title)
     for k, row in enumerate(errors):

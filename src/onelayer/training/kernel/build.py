@@ -11,6 +11,7 @@ typedef struct { double l2, momentum; int32_t nesterov, loss; } setting;
 typedef struct { double loss, hits; } found;
 int stack_threads(void);
 int stack_supports(int width);
+int stack_loss(const char *name);
 stack *stack_new(int width, long models, long classes, long features, const float *weights,
                  const float *biases, const setting *settings, const float *shift,
                  const float *factor);

@@ -23,8 +23,14 @@ typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 typedef void convert_rows(const int64_t *X, long start, long rows, long length, long padded,
                           const float *shift, const float *factor, float *out);
 
-enum { CROSS_ENTROPY, HINGE, BINARY_CROSS_ENTROPY };
+enum { CROSS_ENTROPY, HINGE, BINARY_CROSS_ENTROPY, LOSSES };
 enum { WEIGHTS, VELOCITIES, BEST }; /* kinds of parameters */
+
+static const char *const loss_names[LOSSES] = {
+    [CROSS_ENTROPY] = "cross-entropy",
+    [HINGE] = "hinge",
+    [BINARY_CROSS_ENTROPY] = "binary-cross-entropy",
+};
 
 /* What one model keeps for all its steps. */
 typedef struct {
@@ -115,6 +121,14 @@ int stack_threads(void)
 
 /* Whether this machine can run the kernels with registers of `width` floats: 16 or 8. */
 int stack_supports(int width) { return find_kernels(width) != NULL; }
+
+/* The number of the loss of that name, -1 if the kernel has no such loss. */
+int stack_loss(const char *name)
+{
+    int loss = LOSSES - 1;
+    while (loss >= 0 && strcmp(loss_names[loss], name)) loss--;
+    return loss;
+}
 
 typedef struct {
     long models, classes, columns, features, padded; /* M, K, C, D, D rounded up */

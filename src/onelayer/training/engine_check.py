@@ -1,0 +1,151 @@
+"""Does the engine that trains follow the gradient? One step of it against a numerical derivative.
+
+The tests hold every engine to the textbook. This check asks the engine, the loss and the precision
+of the run at hand, on its own data: after one step at the rate η, (W − W') / η is the gradient of
+equation (5), so it must equal the numerical one but for rounding.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import Split
+from onelayer.data.scaling import Scaling
+from onelayer.model import network
+from onelayer.model.derivatives import DEFAULT_STEPS, LinearLayer, numerical_gradient
+from onelayer.model.gradient_check import draw_place
+from onelayer.model.losses import Loss, find_loss
+from onelayer.training.engine import MakeEngine
+from onelayer.training.hyperparameters import LARGEST, Hyperparameters
+
+Array = NDArray[Any]
+_DEVIATIONS = 6  # how far a sum of rounding errors may stray: beyond it in 1 case of 10⁹
+_TELLING = 0.05
+
+
+@dataclass(frozen=True)
+class EngineCheck:
+    """A step of an engine against the numerical gradient of the cost with weight decay `l2`.
+
+    `error_W` and `error_b` are the largest differences of an entry, as shares of the largest entry
+    of the numerical gradient. The tolerances are what rounding in `dtype` may come to: see
+    docs/maths.md.
+    """
+
+    engine: str
+    dtype: str
+    loss: str
+    l2: float
+    images: int
+    error_W: float
+    error_b: float
+    tolerance_W: float
+    tolerance_b: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether no entry differs by more than rounding explains; NaN does."""
+        return self.error_W <= self.tolerance_W and self.error_b <= self.tolerance_b
+
+    @property
+    def telling(self) -> bool:
+        """Whether rounding is small enough for the check to see a wrong gradient."""
+        return max(self.tolerance_W, self.tolerance_b) <= _TELLING
+
+    def __str__(self) -> str:
+        verdict = "passed" if self.passed else "FAILED"
+        doubt = "" if self.telling else "; rounding is too large here to tell much"
+        return (
+            f"one step of {self.engine} in {self.dtype} with {self.loss} {verdict}: it differs "
+            f"from the numerical gradient by {self.error_W:.1e} (W) and {self.error_b:.1e} (b) of "
+            f"the largest entry, rounding may reach {self.tolerance_W:.1e} and "
+            f"{self.tolerance_b:.1e}{doubt}"
+        )
+
+
+def check_engine(
+    make_engine: MakeEngine,
+    split: Split,
+    n_classes: int,
+    scaling: Scaling,
+    *,
+    loss: str,
+    dtype: str,
+    images: int = 100,
+    seed: int = 0,
+) -> EngineCheck:
+    """Step an engine once on the first `images` rows and compare it with the numerical gradient.
+
+    W and b are drawn from the seed (see draw_place). λ is such that the weight decay is as large as
+    the rest of the gradient. There is no momentum and no sample weight.
+    """
+    kind, batch = find_loss(loss), split.head(images)
+    X, y = scaling.apply(batch.X), batch.y
+    # Numbers of the engine's precision, so that it starts from these very W and b.
+    W, b = (p.astype(dtype).astype(np.float64) for p in draw_place(X, n_classes, seed))
+    slope = np.linalg.norm(network.gradients(X, y, W, b, 0, kind)[0])
+    l2 = min(float(slope / np.linalg.norm(W) / 2), LARGEST)
+    layer = LinearLayer(X, y, W, b, l2, kind)
+    gradients = numerical_gradient(layer, "complex", DEFAULT_STEPS["complex"])
+    largest = [float(np.abs(g).max()) or 1.0 for g in gradients]
+    # A stack of two models: one takes a step that is as long as its W, the other one as its b, so
+    # that little of either step is lost when it is rounded.
+    rates = [float(np.abs(p).max()) / g for p, g in zip((W, b), largest, strict=True)]
+    engine = make_engine(
+        np.stack([W, W]).astype(dtype),
+        np.stack([b, b]).astype(dtype),
+        settings=[Hyperparameters(l2=l2, loss=loss)] * 2,
+        scaling=scaling,
+    )
+    engine.step(engine.open(split), slice(0, len(y)), np.array(rates))
+    stepped_W, stepped_b = engine.parameters()
+    steps = (W - stepped_W[0]) / rates[0], (b - stepped_b[1]) / rates[1]
+    errors, tolerances = [], []
+    for step, gradient, bound, size in zip(
+        steps, gradients, _bounds(layer, scaling, dtype, rates), largest, strict=True
+    ):
+        errors.append(float(np.abs(step - gradient).max()) / size)
+        tolerances.append(float(bound.max()) / size)
+    return EngineCheck(type(engine).__name__, dtype, loss, l2, len(y), *errors, *tolerances)
+
+
+def _bounds(
+    layer: LinearLayer, scaling: Scaling, dtype: str, rates: list[float]
+) -> tuple[Array, Array]:
+    """Return how far rounding may move each entry of (W − W') / η and of (b − b') / η."""
+    u = float(np.finfo(dtype).eps) / 2
+    X, y, W, b = layer.X, layer.y, layer.W, layer.b
+    B, D = X.shape
+    size = np.abs(X) + np.abs(scaling.shift * scaling.factor)  # what x is the difference of
+    # Scores: D + 1 additions, each wrong by u times a partial sum of independent terms.
+    S = network.scores(X, W, b)
+    terms = np.sqrt(size**2 @ (W**2).T) + np.abs(b)
+    G = layer.loss.slopes(S, y)
+    wrong_G = _moved_slopes(layer.loss, S, y, 4 * _DEVIATIONS * u * math.sqrt(D + 1) * terms)
+    wrong_G += 16 * u * (1 + np.abs(G))  # exponentials and divisions of the slopes themselves
+    # Gradient: B additions of g x, where x is rounded, too; then the step itself.
+    wrong_G += _DEVIATIONS * math.sqrt(B) * u * np.abs(G)
+    wrong_X = 8 * u * size
+    decay = 1 - 2 * rates[0] * layer.l2
+    dW, db = network.gradients(X, y, W, b, layer.l2, layer.loss)
+    update_W = u * (2 * abs(decay) * np.abs(W) + np.abs(W - rates[0] * dW)) / rates[0]
+    update_b = u * (np.abs(b) + np.abs(b - rates[1] * db)) / rates[1]
+    wrong_W = (wrong_G.T @ np.abs(X) + np.abs(G).T @ wrong_X) / B
+    return wrong_W + update_W, wrong_G.sum(axis=0) / B + update_b
+
+
+def _moved_slopes(loss: Loss, S: Array, y: NDArray[np.intp], reach: Array) -> Array:
+    """Return how far the slopes (N, K) move when the scores do by `reach` (N, K), class by class.
+
+    Where a margin of the hinge is nearer to 0 than that, its slope may be either one.
+    """
+    G, moved = loss.slopes(S, y), np.zeros(S.shape)
+    for k in range(S.shape[1]):
+        change = np.zeros(S.shape)
+        change[:, k] = reach[:, k]
+        both = [np.abs(loss.slopes(S + sign * change, y) - G) for sign in (1, -1)]
+        moved += np.maximum(*both)
+    return moved

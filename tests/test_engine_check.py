@@ -1,0 +1,151 @@
+"""One step of the engine against the numerical gradient: right ones pass, wrong ones do not."""
+
+import numpy as np
+import pytest
+
+from made import make_data
+from onelayer.data.dataset import Split
+from onelayer.data.scaling import Scaling, fit_scaling
+from onelayer.model import network
+from onelayer.model.gradient_check import draw_place
+from onelayer.model.losses import LOSSES, find_loss
+from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
+from onelayer.training.engine_check import check_engine
+from onelayer.training.numpy_engine import NumpyEngine
+
+DATA = make_data(N=120, D=40, K=5)
+ENGINES = [
+    pytest.param(NumpyEngine, "float32", id="numpy-float32"),
+    pytest.param(NumpyEngine, "float64", id="numpy-float64"),
+    pytest.param(
+        CompiledEngine,
+        "float32",
+        id="kernel-float32",
+        marks=pytest.mark.skipif(not WIDTHS, reason="this machine has no compiled kernel"),
+    ),
+]
+
+
+def check(engine, dtype, loss, scaling="unit", seed=0, data=DATA):
+    return check_engine(
+        engine, data.train, data.n_classes, fit_scaling(scaling, data),
+        loss=loss, dtype=dtype, seed=seed,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("scaling", ["unit", "standardise"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("engine", "dtype"), ENGINES)
+def test_every_engine_follows_every_loss_within_its_rounding(engine, dtype, loss, scaling):
+    found = check(engine, dtype, loss, scaling)
+    assert found.passed, str(found)
+    assert found.telling
+    rounding = 1e-3 if dtype == "float32" else 1e-12
+    assert max(found.tolerance_W, found.tolerance_b) < rounding
+    assert (found.engine, found.dtype, found.loss) == (engine.__name__, dtype, loss)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_bound_holds_at_other_places(seed):
+    for dtype in ("float32", "float64"):
+        for loss in LOSSES:
+            assert check(NumpyEngine, dtype, loss, "standardise", seed).passed
+
+
+def test_the_place_has_scores_of_order_one_and_biases_whatever_the_unit():
+    X = np.random.default_rng(0).normal(5, 2, (50, 300))
+    for unit in (1e-6, 1.0, 1e6):
+        W, b = draw_place(X * unit, 10, seed=1)
+        assert 0.5 < network.scores(X * unit, W, b).std() < 3
+        assert np.abs(b).min() > 0
+        np.testing.assert_array_equal(W, draw_place(X * unit, 10, seed=1)[0])
+
+
+class _Wrong(NumpyEngine):
+    """An engine that remembers where it began, for the faults to come."""
+
+    def __init__(self, weights, biases, *, settings, scaling):
+        super().__init__(weights, biases, settings=settings, scaling=scaling)
+        self._first = weights, biases
+
+
+class _DecaysHalf(_Wrong):
+    def __init__(self, weights, biases, *, settings, scaling):
+        super().__init__(weights, biases, settings=settings, scaling=scaling)
+        self._l2 = self._l2 / 2
+
+
+class _ForgetsBiases(_Wrong):
+    def parameters(self):
+        return super().parameters()[0], self._first[1]
+
+
+class _DecaysBiases(_Wrong):
+    def parameters(self):
+        W, b = super().parameters()
+        return W, 0.99 * b
+
+
+class _OneEntryIsOff(_Wrong):
+    def parameters(self):
+        W, b = super().parameters()
+        W[:, 2, 3] += 0.01 * np.abs(W - self._first[0]).max(axis=(1, 2))
+        return W, b
+
+
+class _NeverSteps(_Wrong):
+    def step(self, split, rows, rates, weights=None):
+        return super().step(split, rows, 0 * rates, weights)
+
+
+class _DiesOut(_Wrong):
+    def parameters(self):
+        W, b = super().parameters()
+        return W * np.nan, b
+
+
+FAULTS = [
+    _DecaysHalf, _ForgetsBiases, _DecaysBiases, _OneEntryIsOff, _NeverSteps, _DiesOut
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_wrong_engine_fails(fault, dtype, loss):
+    found = check(fault, dtype, loss)
+    assert not found.passed, str(found)
+    assert "FAILED" in str(found)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "binary-cross-entropy"])
+def test_an_engine_that_takes_another_loss_fails(loss):
+    class TakesCrossEntropy(NumpyEngine):
+        def __init__(self, weights, biases, *, settings, scaling):
+            super().__init__(weights, biases, settings=settings, scaling=scaling)
+            self._losses = [(find_loss("cross-entropy"), slice(None))]
+
+    assert not check(TakesCrossEntropy, "float32", loss).passed
+
+
+def test_where_rounding_hides_the_gradient_the_check_says_so():
+    """Features of 10⁸ that differ by 1: float32 cannot tell them apart."""
+    X = 1e8 + np.random.default_rng(0).integers(0, 2, (60, 30)).astype(np.float64)
+    scaling = Scaling("standardise", np.full(30, 1e8), np.ones(30))
+    split = Split(X, np.arange(60) % 3)
+    found = check_engine(NumpyEngine, split, 3, scaling, loss="cross-entropy", dtype="float32")
+    assert not found.telling
+    assert "too large" in str(found)
+    fine = check_engine(NumpyEngine, split, 3, scaling, loss="cross-entropy", dtype="float64")
+    assert fine.telling
+    assert fine.passed
+
+
+def test_the_rows_are_those_that_are_asked_for_and_no_more_than_there_are():
+    scaling = fit_scaling("unit", DATA)
+    for images, used in ((7, 7), (10**6, 120)):
+        found = check_engine(
+            NumpyEngine, DATA.train, 5, scaling, loss="hinge", dtype="float64", images=images
+        )
+        assert found.images == used
+        assert found.passed

@@ -1,8 +1,8 @@
 """Runs a fast part of the tests again as other machines would: `make test-anywhere`.
 
-Each setting below varies several things at once; together they vary the processor (that BLAS, NumPy
-and the kernel see), threads, hash seed, clock, time zone, locale, umask, user, home, proxy and paths
-with a space. All tests are collected twice, too: pytest-xdist needs the same ids in every process.
+Each setting varies several things at once. Together they vary the processor that BLAS, NumPy and
+the kernel see, threads, hash seed, time zone, locale, umask, user, home, proxy, and paths with a
+space. All tests are collected twice, too: pytest-xdist needs the same ids in every process.
 """
 
 import contextlib
@@ -101,6 +101,8 @@ def collect(seed: int) -> list[str]:
     command = [*PYTEST, "--collect-only", "-m", ""]
     environment = os.environ | {"PYTHONHASHSEED": str(seed)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout, done.stderr)
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 

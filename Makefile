@@ -8,13 +8,16 @@ ROUNDS ?= 9
 CASES ?= 100000
 SEED ?= 0
 
-.PHONY: run test test-slow test-torch fuzz check docs example bench bench-compare clean
+.PHONY: run test test-anywhere test-slow test-torch fuzz check docs example bench bench-compare clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
 
 test: $(READY)  ## all tests; those on real CIFAR-10 run when it can be had
 	$(BIN)/pytest --numprocesses auto --dist worksteal
+
+test-anywhere: $(READY)  ## a fast part of the tests again, as other machines would run it
+	$(BIN)/python tests/anywhere.py
 
 test-slow: $(READY)  ## training on more data than memory; needs 4 GB of disk
 	$(BIN)/pytest -m slow

@@ -17,6 +17,21 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
+LONGEST_ID = 40
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Give every parameter an id that is short and the same in every process.
+
+    xdist refuses workers whose ids differ, and bytes may hold the time (gzip writes it). What is
+    no number or short text is called by the name of its argument; pytest numbers those alike.
+    """
+    plain = isinstance(val, str) and val.isascii() and val.isprintable()
+    if (isinstance(val, str | bytes) and not plain) or getattr(val, "__name__", "") == "<lambda>":
+        return argname
+    return val[:LONGEST_ID].rstrip() if plain else None
+
+
 @pytest.fixture(scope="session")
 def cifar10() -> Dataset:
     """The real data, fetched if necessary; tests that use it are marked `cifar10`."""

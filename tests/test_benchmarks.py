@@ -83,7 +83,7 @@ def referee(problem):
 @pytest.fixture
 def faulty(tmp_path, monkeypatch):
     """The module of contenders with planted faults, importable here and in child processes."""
-    (tmp_path / "faulty_contenders.py").write_text(FAULTY)
+    (tmp_path / "faulty_contenders.py").write_text(FAULTY, "utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "faulty_contenders", raising=False)

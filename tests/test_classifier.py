@@ -20,6 +20,7 @@ from onelayer.model import network
 from onelayer.model.losses import LOSSES
 from onelayer.training.classifier import Classifier, load_model, model_of, save_model_of
 from onelayer.training.export import export_model, to_onnx
+from rounding import rounding
 
 GOLDEN = Path(__file__).parent / "golden"
 X = make_data().test.X
@@ -40,6 +41,18 @@ def split_file(content):
 def join_file(header, tensors):
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + tensors
+
+
+def rounding_of_scores(model):
+    """Bound how far two ways to compute the scores of X may lie apart."""
+    shift, factor = model.scaling.shift, model.scaling.factor
+    size = (X + np.abs(shift)) * factor @ np.abs(model.weights).T + np.abs(model.biases)
+    return rounding(size.max(), X.shape[1] + 4, model.weights.dtype)
+
+
+def rounding_of_probabilities(model):
+    """As `rounding_of_scores`: no probability moves by more than the score that moves most."""
+    return rounding_of_scores(model) + rounding(1, len(model.weights) + 4, model.weights.dtype)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +76,8 @@ def test_a_model_scores_as_its_run_does(scaling):
     run = fit(scaling=scaling)
     for m in range(2):
         model = model_of(run, m)
-        np.testing.assert_allclose(model.scores(X), run.scores(X)[:, m], rtol=0, atol=1e-5)
+        S, bound = run.scores(X)[:, m], rounding_of_scores(model)
+        np.testing.assert_allclose(model.scores(X), S, rtol=0, atol=bound)
         np.testing.assert_array_equal(model.predict(X), model.scores(X).argmax(axis=1))
 
 
@@ -263,12 +277,13 @@ def test_onnx_says_the_same(loss, scaling, dtype, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     outputs = [output.name for output in session.get_outputs()]
     found = dict(zip(outputs, session.run(None, {"features": X.astype(dtype)}), strict=True))
-    S = model.scores(X)
-    np.testing.assert_allclose(found["scores"], S, rtol=1e-5, atol=1e-5)
+    S, bound = model.scores(X), rounding_of_scores(model)
+    np.testing.assert_allclose(found["scores"], S, rtol=0, atol=bound)
     if loss == "hinge":
         assert outputs == ["scores"]
     else:
-        np.testing.assert_allclose(found["probabilities"], model.probabilities(X), atol=1e-5)
+        P, bound = model.probabilities(X), rounding_of_probabilities(model)
+        np.testing.assert_allclose(found["probabilities"], P, rtol=0, atol=bound)
     meaning = session.get_modelmeta().custom_metadata_map
     assert tuple(json.loads(meaning["class_names"])) == model.class_names
     assert json.loads(meaning["image_shape"]) == [3, 2, 2]
@@ -306,9 +321,8 @@ def test_a_torch_layer_of_stored_features_says_the_same(loss, scaling):
     assert torch.equal(state, torch.get_rng_state())
     with torch.no_grad():
         S = linear(torch.tensor(X.astype(np.float32)))
-    expected = model.scores(X)
-    largest = max(1, np.abs(expected).max())  # thousands without scaling, of float32
-    np.testing.assert_allclose(S.numpy(), expected, rtol=0, atol=1e-5 * largest)
+    bound = rounding_of_scores(model)
+    np.testing.assert_allclose(S.numpy(), model.scores(X), rtol=0, atol=bound)
 
 
 def test_a_missing_torch_is_told(model, monkeypatch):

@@ -223,6 +223,12 @@ def test_a_pipe_gets_no_progress_bar(tmp_path):
     assert "\x1b" not in done.stdout
 
 
+def test_what_a_terminal_cannot_show_comes_as_its_escape():
+    there = {"env": os.environ | {"PYTHONIOENCODING": "ascii"}, "capture_output": True}
+    done = subprocess.run([*COMMAND, "data", "info", "digits"], check=True, **there)
+    assert rb"images of 1 \xd7 8 \xd7 8" in done.stdout
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_nothing_behind(tmp_path, number, status):
     with subprocess.Popen(

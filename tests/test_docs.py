@@ -93,7 +93,7 @@ def run_line(line):
             short = ["--epochs", "1", "--repeats", "1"] if arguments[0] == "reproduce" else []
             assert run([*arguments, *short]) == 0, line
         case ["make", target, *variables]:
-            makefile = (ROOT / "Makefile").read_text()
+            makefile = (ROOT / "Makefile").read_text("utf-8")
             assert re.search(rf"^{target}:.*##", makefile, re.MULTILINE), line
             for name, _, _ in (variable.partition("=") for variable in variables):
                 assert f"$({name})" in makefile, line
@@ -129,7 +129,7 @@ PARSERS = {
 
 
 def languages(page):
-    fences = re.findall(r"^ *(`{3,})(.*)\n(?:.*\n)*?^ *\1$", page.read_text(), re.MULTILINE)
+    fences = re.findall(r"^ *(`{3,})(.*)\n(?:.*\n)*?^ *\1$", page.read_text("utf-8"), re.MULTILINE)
     return [language for _, language in fences]
 
 
@@ -168,10 +168,10 @@ def test_the_example_of_a_command_is_one_that_it_takes(line):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_link_within_the_repository_leads_to_a_file(page):
-    links = re.findall(r"\]\(([^):#]+)[^):]*\)", page.read_text())
+    links = re.findall(r"\]\(([^):#]+)[^):]*\)", page.read_text("utf-8"))
     assert [link for link in links if not (page.parent / link).is_file()] == []
 
 
 def test_the_api_page_has_every_public_name():
-    text = (ROOT / "docs/api.md").read_text()
+    text = (ROOT / "docs/api.md").read_text("utf-8")
     assert set(re.findall(r"^\.\. auto\w+:: (\w+)$", text, re.MULTILINE)) == set(onelayer.__all__)

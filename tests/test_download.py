@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import os
+import shlex
 import stat
 import sys
 import threading
@@ -64,6 +65,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         pass
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers of these tests are on this machine, however it reaches others."""
+    monkeypatch.setenv("no_proxy", "*")
 
 
 @pytest.fixture
@@ -208,7 +215,9 @@ def fake_npm(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("the stand-in for npm is a script with a first line")
     script = folder / "bin" / "npm"
     script.parent.mkdir()
-    script.write_text(f"#!{sys.executable}\nimport sys, os, pathlib\n{body}\n")
+    (folder / "npm.py").write_text(f"import sys, os, pathlib\n{body}\n")
+    python = shlex.join([sys.executable, str(folder / "npm.py")])
+    script.write_text(f'#!/bin/sh\nexec {python} "$@"\n')
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(script.parent))
 

@@ -1,9 +1,13 @@
 """One contract for every engine: each model equals the float64 textbook, whatever the shapes."""
 
+import os
 import platform
 import shutil
+import subprocess
 import sys
+import sysconfig
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -362,9 +366,14 @@ def test_the_compiled_engines_bits_do_not_depend_on_the_threads(width, threads):
     assert (one.provenance["threads"], many.provenance["threads"]) == (1, threads)
 
 
+HEADER = Path(sysconfig.get_path("include"), "Python.h")
+
+
 @pytest.mark.skipif(
-    platform.machine() != "x86_64" or sys.platform != "linux" or not shutil.which("gcc"),
-    reason="needs gcc on Linux, x86-64",
+    platform.machine() != "x86_64"
+    or sys.platform != "linux"
+    or not (shutil.which("gcc") and HEADER.is_file()),
+    reason="needs gcc and Python's headers on Linux, x86-64",
 )
 def test_the_kernel_was_built_where_there_is_a_compiler():
     assert find_spec("onelayer.training._kernel") is not None
@@ -381,6 +390,24 @@ def test_float64_is_trained_with_numpy():
 def test_the_kernel_has_every_loss_of_the_package_and_no_other():
     assert all(kernel_trains(loss) for loss in LOSSES)
     assert not kernel_trains("squared-error")
+
+
+def widths_allowed_by(kernel):
+    code = "from onelayer.training.compiled_engine import WIDTHS; print(*WIDTHS)"
+    environment = os.environ | {"ONELAYER_KERNEL": kernel}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    if done.returncode:
+        raise InputError(done.stderr.decode())
+    return list(map(int, done.stdout.split()))
+
+
+def test_the_kernel_is_no_wider_than_the_environment_allows():
+    every = widths_allowed_by("avx512")
+    assert every == widths_allowed_by("")
+    assert widths_allowed_by("avx2") == [width for width in every if width == 8]
+    assert widths_allowed_by("none") == []
+    with pytest.raises(InputError, match="unknown ONELAYER_KERNEL 'avx'; did you mean 'avx2'"):
+        widths_allowed_by("avx")
 
 
 def test_no_threads_are_refused():

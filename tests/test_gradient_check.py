@@ -8,6 +8,7 @@ from onelayer.errors import InputError
 from onelayer.model import network
 from onelayer.model.derivatives import METHODS, BlackBox, LinearLayer, numerical_gradient
 from onelayer.model.gradient_check import check_gradient, check_layer, relative_errors
+from rounding import rounding
 
 N, D, K, L2 = 12, 9, 4, 0.3
 
@@ -189,10 +190,13 @@ def test_the_layers_derivatives_equal_the_black_boxs(layer, l2):
     X, y, W, b = layer
     box = BlackBox(lambda W, b: network.cost(X, y, W, b, l2), W, b)
     fast = LinearLayer(X, y, W, b, l2)
+    # Differences divide the rounding of the cost by their step; the complex step subtracts nothing.
+    of_cost = rounding(network.cost(X, y, W, b, l2), N + K * D)
+    largest = max(np.abs(G).max() for G in network.gradients(X, y, W, b, l2))
     for method, step, bound in (
-        ("forward", 1e-6, 1e-8),
-        ("centred", 1e-5, 1e-9),
-        ("complex", 1e-30, 1e-15),
+        ("forward", 1e-6, of_cost / 1e-6),
+        ("centred", 1e-5, of_cost / 1e-5),
+        ("complex", 1e-30, rounding(largest, N)),
     ):
         for ours, theirs in zip(
             numerical_gradient(fast, method, step),
@@ -200,6 +204,16 @@ def test_the_layers_derivatives_equal_the_black_boxs(layer, l2):
             strict=True,
         ):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=bound, err_msg=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_derivative_by_what_the_cost_does_not_depend_on_is_0_to_the_last_bit(layer, method):
+    X, y, W, b = layer
+    for N in range(1, 200, 11):
+        X, y = np.resize(X, (N, D)), np.resize(y, N)
+        X[:, 3] = 0
+        dW, _ = numerical_gradient(LinearLayer(X, y, W, b, 0.0), method, 1e-6)
+        np.testing.assert_array_equal(dW[:, 3], 0)
 
 
 def test_numerical_derivatives_of_a_quadratic_are_its_closed_form():

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import subprocess
 import sys
 
@@ -266,7 +267,7 @@ def test_predict_reads_a_pipe_and_one_that_is_closed_early_is_fine(tmp_path):
     path = write_model(tmp_path)
     text = "\n".join(",".join(["1"] * 12) for _ in range(20_000))
     done = subprocess.run(
-        f"{sys.executable} -m onelayer predict {path} - | head -2",
+        f"{shlex.join([sys.executable, '-m', 'onelayer', 'predict', str(path), '-'])} | head -2",
         shell=True, input=text, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stderr == ""

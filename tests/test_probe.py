@@ -247,7 +247,7 @@ def test_one_command_leaves_table_figures_and_page(layers, capsys):
     assert figures == {
         f"accuracy_by_{what}.{form}" for what in ("features", "labels") for form in ("png", "svg")
     }
-    page = (folder / "probe.html").read_text()
+    page = (folder / "probe.html").read_text("utf-8")
     assert page.count("data:image/svg+xml") == 2
     assert f"{found.feature_sets[1].probe.test:.4f}" in page
     assert out.endswith("page: runs/probe/probe.html\n")

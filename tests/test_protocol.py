@@ -157,4 +157,5 @@ def test_inits_are_drawn_as_they_say():
     np.testing.assert_allclose(weights[2] / np.sqrt(2 / 2010), weights[0] / 0.01)
     draw = stats.kstest(weights[1].ravel() / 0.01, "norm")
     assert draw.pvalue > 1e-3
-    assert np.corrcoef(weights[0].ravel(), weights[1].ravel())[0, 1] == pytest.approx(0, abs=0.03)
+    correlation = np.corrcoef(weights[0].ravel(), weights[1].ravel())[0, 1]
+    assert abs(correlation) < 5 / np.sqrt(weights[0].size)

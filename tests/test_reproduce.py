@@ -196,7 +196,7 @@ def test_without_a_source_the_digits_stand_in_and_every_output_says_so(
     assert capsys.readouterr().out.startswith("STAND-IN DATA: scikit-learn's digits instead of")
     assert np.isnan(results.published).all()
     for name in ("report.html", "table1.csv", "table1.md", "table1.tex", "results.json"):
-        assert "STAND-IN DATA" in (tmp_path / "out" / name).read_text(), name
+        assert "STAND-IN DATA" in (tmp_path / "out" / name).read_text("utf-8"), name
     assert load_results(tmp_path / "out").run.weights.shape == (4, 10, 64)
     assert all(batch.check.passed for batch in results.checks)
 
@@ -304,7 +304,7 @@ def test_variants_are_the_experiment_with_their_changes(tmp_path):
         expected = accuracies(confusion_matrices(run, load_dataset("digits").test))
         assert [row.test for row in own] == expected.tolist()
     assert load_run(out / "variants/split/run").protocol["train_samples"] == 500
-    assert "upside down" in (out / "report.html").read_text()
+    assert "upside down" in (out / "report.html").read_text("utf-8")
     again = load_spec(str(out / "variants" / "flip" / "spec.json"))
     assert again.training.augmentation == "flip"
 
@@ -316,7 +316,7 @@ def test_a_second_look_at_the_test_set_is_told(tmp_path):
     reproduce(spec, out, force=True, announce=said.append)
     assert len(read_test_log(out)) == 2
     assert "evaluation number 2 of the test set" in said[0]
-    assert "evaluation number 2 of the test set" in (out / "report.html").read_text()
+    assert "evaluation number 2 of the test set" in (out / "report.html").read_text("utf-8")
 
 
 def test_without_scikit_learn_the_reasons_of_both_failures_are_told(tmp_path, monkeypatch):
@@ -342,7 +342,7 @@ def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatc
     with pytest.raises(InputError, match="add --force"):
         reproduce(make_spec(training={"epochs": 1}), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert (tmp_path / "out" / "report.html").read_text() == "theirs"
+    assert (tmp_path / "out" / "report.html").read_text("utf-8") == "theirs"
 
 
 @pytest.mark.parametrize(

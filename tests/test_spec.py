@@ -11,7 +11,7 @@ MINIMAL = 'name = "a"\ntitle = "A"\n[data]\ndataset = "digits"\n[[settings]]\n'
 
 def write(tmp_path, text):
     path = tmp_path / "spec.toml"
-    path.write_text(text)
+    path.write_text(text, "utf-8")
     return str(path)
 
 
@@ -34,7 +34,7 @@ def test_the_2021_spec_standardises():
 @pytest.mark.parametrize("name", shipped_specs())
 def test_a_spec_comes_back_from_its_own_json(name, tmp_path):
     spec = load_spec(name)
-    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    (tmp_path / "spec.json").write_text(spec.model_dump_json(), "utf-8")
     assert load_spec(str(tmp_path / "spec.json")) == spec
 
 

@@ -1,5 +1,6 @@
 """The command line: parse, then call. What is slow to import is imported by the command."""
 
+import io
 import signal
 import sys
 from typing import Annotated, Any
@@ -19,6 +20,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line of this process and exit with its status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # λ and × where they cannot be shown
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

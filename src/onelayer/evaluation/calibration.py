@@ -137,7 +137,8 @@ def _root(S: NDArray[np.float64], high: float) -> float:
         curvature = float((P * (S - mean[:, None]) ** 2).sum(axis=1).mean())
         low, high = (beta, high) if slope < 0 else (low, beta)
         newton = beta * curvature - slope  # not divided yet: the curvature may have underflowed
-        inside = low * curvature < newton < high * curvature
+        # The ends count: at the root a step of zero is right, and halving would lead away.
+        inside = curvature > 0 and low * curvature <= newton <= high * curvature
         last, beta = beta, newton / curvature if inside else (low + high) / 2
         if abs(beta - last) <= 1e-10 * beta:
             break

@@ -17,7 +17,7 @@ from onelayer.data.dataset import Features, Split
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.data.shards import Shards
-from onelayer.errors import InputError
+from onelayer.errors import InputError, unknown_name
 from onelayer.training.engine import Evaluation, HeldOut, Models, PerModel, Rows, State
 from onelayer.training.hyperparameters import Hyperparameters
 
@@ -46,7 +46,20 @@ _kernel = _load_kernel()
 _SETTING = np.dtype([("l2", "f8"), ("momentum", "f8"), ("nesterov", "i4"), ("loss", "i4")])
 _TYPES = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
 _EVALUATION_BLOCKS = 128  # of the kernel, a call: enough for all threads
-WIDTHS = tuple(w for w in (16, 8) if _kernel is not None and _kernel.lib.stack_supports(w))
+_WIDEST = {"avx512": 16, "avx2": 8, "none": 0}  # floats in a register, by ONELAYER_KERNEL
+
+
+def _usable_widths() -> tuple[int, ...]:
+    """Return the widths that this machine has and ONELAYER_KERNEL allows, the widest first."""
+    allowed = os.environ.get("ONELAYER_KERNEL") or "avx512"
+    if allowed not in _WIDEST:
+        raise unknown_name("ONELAYER_KERNEL", allowed, _WIDEST)
+    if _kernel is None:
+        return ()
+    return tuple(w for w in (16, 8) if w <= _WIDEST[allowed] and _kernel.lib.stack_supports(w))
+
+
+WIDTHS = _usable_widths()
 
 
 def kernel_trains(loss: str) -> bool:

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import SPLIT_NAMES, Dataset, Split
+from onelayer.data.dataset import SPLIT_NAMES, Dataset, ImageShape, Split
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
-from onelayer.data.formats.registry import open_table
+from onelayer.data.formats.registry import read_dataset
 from onelayer.data.npy import Mapped, stamp
-from onelayer.data.table import Table
 from onelayer.errors import InputError, unknown_name
 
 Parts = str | Sequence[str]
-DEFAULT = "default"  # the parts that a data set uses unless told otherwise
+DEFAULT = "default"  # the parts that a split has unless others are given
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class _Entry:
     defaults: Mapping[str, str]
     read: Callable[[Sequence[str], Path | None], tuple[dict[str, Split], dict[str, str]]]
     class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    image_shape: ImageShape
     full_scale: float
 
 
@@ -52,13 +51,13 @@ def load_dataset(
     `validation` and `test` may be None. For "cifar10" the parts are data_batch_1 to data_batch_5
     and test_batch; by default data_batch_1 trains, data_batch_2 validates and test_batch tests.
     They are fetched if they are not on this machine, from `source` if it is given, and verified
-    every time; X stays on disk, mapped, where a split is a single part. For "digits" the parts are
+    every time. If a split is a single part, its X stays on disk, mapped. For "digits" the parts are
     train, validation and test.
 
-    Files and folders are of the formats in docs/data.md. They take `validation=None`, which leaves
-    those samples to the training split, `test=None`, `seed`, which draws the splits that they lack,
-    and what their format takes: `resize=(height, width)` of pictures, `coarse=True` of CIFAR-100,
-    `label="column"` of tables. A folder with a copy of CIFAR-10 is taken as its source.
+    Files and folders have the formats of docs/data.md. Their options are `validation=None`, which
+    adds those samples to the training split, `test=None`, `seed`, which draws the splits that are
+    missing, and those of their format: `resize=(height, width)` of pictures, `coarse=True` of
+    CIFAR-100, `label="column"` of tables. A folder with a copy of CIFAR-10 is taken as its source.
 
     Raises
     ------
@@ -74,7 +73,7 @@ def load_dataset(
         given = (train, validation or DEFAULT, test or DEFAULT, source)
         if given != (DEFAULT, DEFAULT, DEFAULT, None):
             raise InputError(f"{name}: a file or folder has no parts to choose from, and no source")
-        data = open_table(Path(name), test=test is not None, **options).dataset()
+        data = read_dataset(Path(name), test=test is not None, **options)
         return data if validation else _without_validation(data)
     name = str(name)
     if options:
@@ -113,10 +112,10 @@ def _without_validation(data: Dataset) -> Dataset:
     return replace(data, train=_join(parts), validation=None)
 
 
-def open_dataset(name: str, source: Path | None = None, **options: Any) -> Table | Dataset:
+def open_dataset(name: str, source: Path | None = None, **options: Any) -> Dataset:
     """Return what `load_dataset` would, even if values are missing or infinite."""
     if is_path(name) and not is_cifar10(Path(name)):
-        return open_table(Path(name), **options)
+        return read_dataset(Path(name), allow_missing=True, **options)
     return load_dataset(name, source=source, **options)
 
 
@@ -214,10 +213,8 @@ def _read_digits(
 ) -> tuple[dict[str, Split], dict[str, str]]:
     if source is not None:
         raise InputError("digits: comes with scikit-learn; it takes no source")
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise InputError("digits: needs scikit-learn: pip install 'onelayer[sklearn]'") from error
+    from sklearn.datasets import load_digits
+
     pixels, labels = load_digits(return_X_y=True)
     X, y = pixels.astype(np.uint8), labels.astype(np.intp)
     samples = {part: Split(X[_DIGITS_ROWS[part]], y[_DIGITS_ROWS[part]]) for part in parts}

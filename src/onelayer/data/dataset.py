@@ -1,18 +1,19 @@
 """Labelled samples, in memory or mapped from files."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import InitVar, dataclass, field
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from onelayer.data.npy import Mapped
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError
 
 Features = NDArray[np.generic] | Shards
+ImageShape = tuple[int, int, int]  # channels, height, width
 BLOCK = 1000  # rows looked at together: memory stays small whatever N is
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -69,13 +70,14 @@ class Dataset:
 
     `full_scale` is the stored value that stands for 1 (255 for 8-bit pixels), `image_shape` is
     (channels, height, width) of a row of X or None, `digests` the sha256 of each file it came from,
-    and `notice` says in a sentence what a reader of any result must know, if anything.
+    and `notice` is a sentence for the readers of all results, or empty. With `allow_missing` values
+    of X may be missing or infinite: such a data set can be described, but not be trained on.
 
     Raises
     ------
     InputError
         If shapes disagree, a split is empty, a label is not one of the classes, a value of X is
-        no number or not finite, or the full scale is not positive. Names the split and the row.
+        missing or infinite, or the full scale is not positive. Names the split and the row.
     """
 
     name: str
@@ -84,17 +86,18 @@ class Dataset:
     test: Split | None
     class_names: tuple[str, ...]
     full_scale: float = 1.0
-    image_shape: tuple[int, int, int] | None = None
+    image_shape: ImageShape | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     notice: str = ""
+    allow_missing: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, allow_missing: bool) -> None:
         if not 0 < self.full_scale < float("inf"):
             raise InputError(f"{self.name}: full scale {self.full_scale}, expected a positive one")
         for split_name, split in self.splits.items():
             where = f"{self.name}, {split_name}"
             check_split(where, split, self.n_features, self.n_classes)
-            if split.X.dtype.kind == "f":
+            if split.X.dtype.kind == "f" and not allow_missing:
                 _check_finite(where, split)
         if self.image_shape is not None and int(np.prod(self.image_shape)) != self.n_features:
             raise InputError(
@@ -130,10 +133,21 @@ def check_split(where: str, split: Split, n_features: int, n_classes: int) -> No
             f"{where}: X of {X.dtype} and labels of {y.dtype}, "
             "expected real numbers and whole numbers"
         )
+    check_labels(where, y, n_classes, split.place)
+
+
+def check_labels(
+    where: str,
+    labels: ArrayLike,
+    n_classes: int,
+    place: Callable[[int], str] = "record {}".format,
+) -> None:
+    """Raise InputError unless all labels (N,) are from 0 to K − 1; `place` names a row."""
+    y = np.asarray(labels)
     wrong = np.flatnonzero((y < 0) | (y >= n_classes))
     if wrong.size:
         raise InputError(
-            f"{where}: {split.place(wrong[0])} has the label {y[wrong[0]]}, "
+            f"{where}: {place(int(wrong[0]))} has the label {y[wrong[0]]}, "
             f"expected 0 to {n_classes - 1}"
         )
 

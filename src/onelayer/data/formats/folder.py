@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, Split
 from onelayer.data.files import read_file
 from onelayer.data.npy import Mapped, map_npy
 from onelayer.data.shards import Shards
-from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 
 CLASSES = "classes.txt"
@@ -56,6 +56,11 @@ def read_pair(path: Path) -> Contents:
     _check_alike(features, features)
     split = _join([features])
     return Contents({"train": Part(split.X, split.y, split.files)}, files=(path, _labels_of(path)))
+
+
+def npy_features(path: Path) -> list[NDArray[np.generic]]:
+    """Map the features of a .npy file."""
+    return [map_npy(path).array]
 
 
 def _find_features(folder: Path, split: str) -> list[Path]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import Contents, Part
+from onelayer.data.dataset import SPLIT_NAMES, ImageShape
 from onelayer.data.files import check_file, read_file, unpacked_limit
-from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -41,6 +42,13 @@ def holds_pictures(folder: Path) -> bool:
         for place in folders
         for entry in _entries(place)
     )
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Return the pictures of all splits, class by class, in the order of read_images."""
+    places = find_classes(folder)
+    folders = [place for split in SPLIT_NAMES for place in places.get(split, ())]
+    return [picture for place in folders for picture in _pictures(place)]
 
 
 def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents:
@@ -78,7 +86,7 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
     return Contents(parts, tuple(names), shape, paths)
 
 
-def read_picture(path: Path, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def read_picture(path: Path, image_shape: ImageShape) -> NDArray[np.uint8]:
     """Return one PNG or JPEG as (C, H, W), converted to so many channels and scaled bilinearly.
 
     Raises
@@ -107,12 +115,12 @@ def _pictures(folder: Path) -> list[Path]:
     return entries
 
 
-def _measure(paths: list[Path], resize: tuple[int, int] | None) -> tuple[int, int, int]:
+def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
     """Return (C, H, W) from the headers of all pictures, before any is decoded."""
     grey, size, extents = True, 0, set[tuple[int, int]]()
     for path in paths:
         size += check_file(path)
-        with _open(path) as picture:
+        with open_picture(path) as picture:
             grey &= picture.mode in _GREY
             extents.add((picture.height, picture.width))
         if resize is None and len(extents) > 1:
@@ -131,11 +139,11 @@ def _measure(paths: list[Path], resize: tuple[int, int] | None) -> tuple[int, in
     return C, H, W
 
 
-def _decode(path: Path, shape: tuple[int, int, int], resize: tuple[int, int] | None) -> Any:
+def _decode(path: Path, shape: ImageShape, resize: tuple[int, int] | None) -> Any:
     """Return the picture as (C, H, W)."""
     from PIL import Image
 
-    with _open(path) as picture:
+    with open_picture(path) as picture:
         converted = picture.convert("L" if shape[0] == 1 else "RGB")
         if resize is not None:
             converted = converted.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
@@ -145,16 +153,24 @@ def _decode(path: Path, shape: tuple[int, int, int], resize: tuple[int, int] | N
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """Open a PNG or JPEG, whatever it is called; what goes wrong inside names the file."""
+def open_picture(
+    path: Path, largest: int = _LARGEST_FILE, formats: tuple[str, ...] = ("PNG", "JPEG")
+) -> Iterator[Any]:
+    """Open a PNG or JPEG, whatever its name; an error while it is open names the file.
+
+    Raises
+    ------
+    InputError
+        If the file is larger than `largest` bytes, of another format, damaged, or not of 8 bits.
+    """
     from PIL import Image, UnidentifiedImageError
 
-    content = io.BytesIO(read_file(path, _LARGEST_FILE))
+    content, kind = io.BytesIO(read_file(path, largest)), " or ".join(formats)
     try:
         # Pillow only warns of a picture that is too large: here that is an error like the others.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with Image.open(content, formats=("PNG", "JPEG")) as picture:
+            with Image.open(content, formats=formats) as picture:
                 if picture.mode not in _GREY + _COLOUR:
                     raise InputError(f"{path}: a picture of mode {picture.mode}, expected 8 bits")
                 if 3 * picture.width * picture.height > unpacked_limit(len(content.getvalue())):
@@ -166,6 +182,6 @@ def _open(path: Path) -> Iterator[Any]:
     except (InputError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not a PNG or JPEG, or damaged") from error
+        raise InputError(f"{path}: not a {kind}, or damaged") from error
     except Exception as error:  # Pillow's readers raise whatever their parts do
-        raise InputError(f"{path}: not a PNG or JPEG, or damaged: {error}") from error
+        raise InputError(f"{path}: not a {kind}, or damaged: {error}") from error

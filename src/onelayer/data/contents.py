@@ -1,29 +1,33 @@
-"""From what a source holds to a Dataset: arrays to samples, labels to classes, splits drawn."""
+"""Contents of a file or folder, and the Dataset made from them: labels become class indices."""
 
 import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, Split, check_split
+from onelayer.data.dataset import (
+    SPLIT_NAMES,
+    Dataset,
+    Features,
+    ImageShape,
+    Split,
+)
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 
-ImageShape = tuple[int, int, int]
-
 FRACTION = 0.15  # of all samples that validate, and that test, if the source does not say which
 FEWEST = 4  # samples: with fewer a drawn split would be empty
 MOST_CLASSES = 100_000
 LONGEST_NAME = 100  # characters
-LABEL_COLUMNS = ("label", "class", "target", "y")
+LABEL_COLUMNS = ("label", "labels", "class", "target", "targets", "y")
 _SPLIT_WORDS = dict.fromkeys(("train", "training"), "train") | {
     **dict.fromkeys(("validation", "valid", "val"), "validation"),
     "test": "test",
@@ -49,10 +53,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a source holds: its parts by split, at least "train", and what it says of them.
+    """Samples of a file or folder by split, at least "train", with class names and image shape.
 
-    With class names, labels are places among them or the names themselves. `files` are those that
-    it was read from, if they are others than the source itself.
+    If there are class names, each label is a place among them or one of the names. `files` are the
+    files that were read, if the source is not itself the only one.
     """
 
     parts: Mapping[str, Part]
@@ -61,52 +65,24 @@ class Contents:
     files: Sequence[Path] = ()
 
 
-@dataclass(frozen=True)
-class Table:
-    """All that makes a Dataset; its values may still be missing or infinite."""
-
-    name: str
-    splits: Mapping[str, Split]
-    class_names: tuple[str, ...]
-    full_scale: float
-    image_shape: ImageShape | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        D = self.splits["train"].X.shape[-1]
-        for name, split in self.splits.items():
-            check_split(f"{self.name}, {name}", split, D, len(self.class_names))
-
-    def without_test(self) -> "Table":
-        """Return the same without the test split."""
-        return replace(
-            self, splits={name: split for name, split in self.splits.items() if name != "test"}
-        )
-
-    def dataset(self) -> Dataset:
-        """Return the Dataset; InputError if it is not fit for training."""
-        return Dataset(
-            self.name,
-            self.splits["train"],
-            self.splits["validation"],
-            self.splits.get("test"),
-            self.class_names,
-            self.full_scale,
-            self.image_shape,
-            self.digests,
-        )
-
-
-def make_table(
-    source: str, contents: Contents, *, name: str, seed: int = 0, full_scale: float | None = None
-) -> Table:
+def make_dataset(
+    source: str,
+    contents: Contents,
+    *,
+    name: str,
+    seed: int = 0,
+    test: bool = True,
+    full_scale: float | None = None,
+    **fields: Any,
+) -> Dataset:
     """Return the samples of `contents` as splits, their labels as class indices.
 
     Without class names, the classes are the labels that occur, sorted. If there is only a training
     part, 15% of all samples become the test split; if none validates, 15% of all become the
     validation split, in both cases in the proportions of the classes, drawn from `seed`. uint8,
     float32 and float64 stay as they are; other numbers become float32 or, where that could round
-    them, float64. The full scale of uint8 is 255, of all else 1.
+    them, float64. The full scale of uint8 is 255, of all else 1. Without `test` the test split is
+    left out. Other `fields` are those of Dataset.
 
     Raises
     ------
@@ -131,12 +107,19 @@ def make_table(
                 splits[drawn] = Split(_as_features(source, X[rows]), y[rows])
         else:
             splits[split] = Split(_as_features(source, X), y, part.files)
-    splits = {split: splits[split] for split in SPLIT_NAMES if split in splits}
     if np.ptp(splits["train"].y) == 0:
         raise InputError(f"{source}: all training samples are of one class, expected several")
     pixels = splits["train"].X.dtype == np.uint8
-    full_scale = full_scale or (255.0 if pixels else 1.0)
-    return Table(name, splits, class_names, full_scale, image_shape)
+    return Dataset(
+        name,
+        splits["train"],
+        splits.get("validation"),
+        splits.get("test") if test else None,
+        class_names,
+        full_scale or (255.0 if pixels else 1.0),
+        image_shape,
+        **fields,
+    )
 
 
 def find_arrays(source: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -171,13 +154,34 @@ def find_arrays(source: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def means_features(name: str) -> bool:
-    """Return whether an array is called like features: X, or X_test, images and the like."""
-    return any(_ROLE_WORDS.get(word) == "X" for word in name.lower().split("_"))
+def find_features(source: str, names: Iterable[str]) -> list[str]:
+    """Return the names of the features: X, or X_train and so on in the order of the splits.
+
+    Labels may be missing. If no name means features, a single array is taken for them.
+
+    Raises
+    ------
+    InputError
+        If two names mean the same, or there are several arrays and none is called like features.
+    """
+    names = list(names)
+    words = {name: name.lower().split("_") for name in names}
+    found = [name for name in names if "X" in map(_ROLE_WORDS.get, words[name])] or names
+    splits = [next(filter(None, map(_SPLIT_WORDS.get, words[name])), "train") for name in found]
+    if not found or len(set(splits)) < len(found):
+        listed = ", ".join(names)[:80] or "none"
+        raise InputError(f"{source}: arrays: {listed}; expected X, or X_train, X_test and so on")
+    return sorted(found, key=lambda name: SPLIT_NAMES.index(splits[found.index(name)]))
 
 
 def label_column(source: str, names: Sequence[str], label: str | None = None) -> int:
-    """Return the place of the column `label`; unless told, label, class, target, y or the last.
+    """Return the place of the column of labels: see known_label_column, or else the last one."""
+    known = known_label_column(source, names, label)
+    return len(names) - 1 if known is None else known
+
+
+def known_label_column(source: str, names: Sequence[str], label: str | None = None) -> int | None:
+    """Return the place of the column `label`, or else of the first of LABEL_COLUMNS, if any.
 
     Raises
     ------
@@ -189,12 +193,6 @@ def label_column(source: str, names: Sequence[str], label: str | None = None) ->
             first = ", ".join(name[:40] for name in names[:5]) + ", …" * (len(names) > 5)
             raise InputError(f"{source}: no column {label!r}, only {first}")
         return names.index(label)
-    known = known_label_column(names)
-    return len(names) - 1 if known is None else known
-
-
-def known_label_column(names: Sequence[str]) -> int | None:
-    """Return the place of the column called label, class, target or y, if there is one."""
     lowered = [name.strip().lower() for name in names]
     return next((lowered.index(name) for name in LABEL_COLUMNS if name in lowered), None)
 
@@ -262,7 +260,7 @@ def _as_features(source: str, X: Features) -> Features:
     dtype = feature_type([X.dtype])
     if X.dtype == dtype and X.strides[1] == dtype.itemsize:
         return X
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told as that
+    with np.errstate(over="ignore"):  # a value too large becomes infinite, and is reported
         return np.asarray(X).astype(dtype, order="C")
 
 
@@ -295,7 +293,7 @@ def _labels(source: str, labels: Any) -> NDArray[np.integer[Any]] | list[str]:
         labels = y.tolist()
     texts: list[str] = labels
     if not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{source}: a label that is no string among strings")
+        raise InputError(f"{source}: a label that is not a string among strings")
     return texts
 
 

@@ -8,6 +8,7 @@ from made import make_data
 from onelayer.cli import run
 from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import Dataset, Split
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.report import style
 from onelayer.report.contact_sheet import COLUMNS, draw_contact_sheet, write_contact_sheet
@@ -91,7 +92,7 @@ def test_every_pixel_of_a_small_image_is_a_square_of_dots_in_the_file(tmp_path):
     write_contact_sheet(data, path, Augmentation(), rows=1, seed=0, force=False)
     picture = np.rint(255 * imread(path)[..., 0]).astype(int)
     zeros = data.train.X[data.train.y == 0]
-    first = zeros[np.random.default_rng((0, 0)).permutation(len(zeros))[0]].reshape(8, 8)
+    first = zeros[random_stream(0, Stream.SHOWN_IMAGES).permutation(len(zeros))[0]].reshape(8, 8)
     dots = np.rint(first / 16 * 255).astype(int).repeat(12, axis=0).repeat(12, axis=1)
     top, left = 114, 30 + 14
     np.testing.assert_array_equal(picture[top : top + 96, left : left + 96], dots)

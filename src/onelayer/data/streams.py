@@ -21,6 +21,9 @@ class Stream(IntEnum):
     SHUFFLED_LABELS = 6
     VALIDATION_SPLIT = 7
     DEFAULT_SPLITS = 8
+    CHECKED_PARAMETERS = 9  # W and b of a gradient check
+    SHOWN_IMAGES = 10
+    SHOWN_AUGMENTATION = 11
 
 
 def random_stream(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.model import derivatives, network
 from onelayer.model.derivatives import BlackBox, Cost, LinearLayer, PerturbedCosts
@@ -99,7 +100,7 @@ def draw_place(
     At the first W and b of a training the scores are near 0 and so are most faults: a forgotten
     bias, a wrong softmax or a violated margin would not show.
     """
-    generator = np.random.default_rng(seed)
+    generator = random_stream(seed, Stream.CHECKED_PARAMETERS)
     length = float(np.sqrt(np.mean(np.sum(np.square(X, dtype=np.float64), axis=1)))) or 1.0
     W = generator.standard_normal((n_classes, X.shape[1])) / length
     return W, generator.standard_normal(n_classes)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Dataset
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.report.labels import shortened
 from onelayer.report.style import MUTED, look
@@ -75,7 +76,8 @@ def _choose(
     if data.image_shape is None:
         raise InputError(f"{data.name}: its features are not images, there is nothing to show")
     check_augmentation(augmentation, data.image_shape)
-    choice, draws = (np.random.default_rng((seed, stream)) for stream in (0, 1))
+    streams = Stream.SHOWN_IMAGES, Stream.SHOWN_AUGMENTATION
+    choice, draws = (random_stream(seed, stream) for stream in streams)
     C, H, W = data.image_shape
     for k in range(min(CLASSES, data.n_classes)):
         chosen = choice.permutation(np.flatnonzero(data.train.y == k))

@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -40,6 +40,7 @@ class Checkpoint:
     counts: Mapping[str, dict[str, float]]
     anything: Mapping[str, Any]
     added_later: str = "default"
+    passing: NDArray[Any] | None = field(default=None, metadata={"stored": False})
 
     def __post_init__(self) -> None:
         check_arrays(self, *self.velocities)
@@ -94,6 +95,12 @@ def test_a_record_comes_back_as_it_was(changes, tmp_path):
     else:
         assert np.isnan(after.rate)
         assert_equal((after.weights, after.names), (before.weights, before.names))
+
+
+def test_a_field_that_is_not_stored_comes_back_as_its_default(tmp_path):
+    path = tmp_path / "a.safetensors"
+    CHECKPOINT.save(make_checkpoint(passing=np.zeros(3, np.longdouble)), path)
+    assert_equal(CHECKPOINT.load(path), make_checkpoint())
 
 
 def test_values_of_numpy_are_stored_as_plain_ones(tmp_path):

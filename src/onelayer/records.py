@@ -49,6 +49,7 @@ class Kind(Generic[T]):
     """How records of one type are stored: their name in the file, and the number of the format.
 
     The fields called `apart` are stored elsewhere: `save` leaves them out, `load` is given them.
+    A field with the metadata {"stored": False} is not stored at all and comes back as its default.
     `upgrades` holds, for an old format number, the function that turns the JSON and the arrays of
     such a file into what the next format stores under "record"; a file that has no number is of
     format 0. Formats without a way up are refused.
@@ -211,8 +212,8 @@ def _encode(value: Any, place: str, arrays: Arrays, apart: tuple[str, ...] = ())
         arrays[place] = np.asarray(value, value.dtype.newbyteorder("="), order="C")
         return None
     if dataclasses.is_dataclass(value):
-        names = (field.name for field in dataclasses.fields(value))
-        value = {name: getattr(value, name) for name in names if name not in apart}
+        stored = [f.name for f in dataclasses.fields(value) if f.metadata.get("stored", True)]
+        value = {name: getattr(value, name) for name in stored if name not in apart}
     if isinstance(value, Mapping):
         plain = {name: _encode(one, _join(place, name), arrays) for name, one in value.items()}
         return {name: one for name, one in plain.items() if _join(place, name) not in arrays}

@@ -28,7 +28,7 @@ LINE = [
 
 
 def call(capsys, *arguments):
-    status = run([str(argument) for argument in arguments])
+    status = run([*map(str, arguments), "--report", "none"])
     return status, capsys.readouterr().err
 
 
@@ -38,18 +38,11 @@ def write(folder, text):
     return path
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_reports():
-    """Drawing takes longer than all the rest."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onelayer.experiments.reproduce.write_report", lambda *_: None)
-        yield
-
-
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("config")
-    assert run(["train", "--config", str(write(folder, FILE)), "--out", str(folder / "out")]) == 0
+    arguments = ["--out", str(folder / "out"), "--report", "none"]
+    assert run(["train", "--config", str(write(folder, FILE)), *arguments]) == 0
     return folder / "out"
 
 

@@ -11,7 +11,7 @@ from made import make_data
 from onelayer.cli import run as command
 from onelayer.data.catalog import load_dataset
 from onelayer.estimator.classifier import DEFAULTS, OneLayerClassifier
-from onelayer.evaluation.results import load_results
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments.experiment import run_experiment
 from onelayer.experiments.spec import ExperimentOptions, SettingSpec, Spec
 from onelayer.option import options_of
@@ -47,7 +47,7 @@ def test_every_door_gives_the_same_bits(sorted_by_class, tmp_path):
     from_spec = run_experiment(spec, data).run
     out = tmp_path / "out"
     assert command(["train", str(sorted_by_class), "--epochs", "3", "--out", str(out)]) == 0
-    from_command = load_results(out).run
+    from_command = RunFolder.open(out).results().run
     own = {name: options_of(Hyperparameters, TrainingOptions)[name].default for name in DEFAULTS}
     estimator = OneLayerClassifier(**own | {"epochs": 3}, random_state=0)
     estimator.fit(data.train.X, data.train.y)

@@ -15,7 +15,8 @@ from onelayer.data.dataset import Split
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies, confusion_matrices, predict
 from onelayer.evaluation.predictions import ask_together, keep_predictions
-from onelayer.evaluation.results import BatchCheck, Results, load_results
+from onelayer.evaluation.results import BatchCheck, Results
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import choose
 from onelayer.evaluation.statistics import spread, wilson_interval
 from onelayer.evaluation.weight_images import total_variation, weight_images
@@ -153,8 +154,8 @@ def make_folds():
 @pytest.mark.parametrize("repeats", [0, 2])
 def test_stored_results_come_back_with_every_number(run, tmp_path, repeats):
     results = make_results(run, repeats)
-    results.save(tmp_path)
-    back = load_results(tmp_path)
+    RunFolder(tmp_path).save_results(results)
+    back = RunFolder.open(tmp_path).results()
     np.testing.assert_array_equal(back.test_accuracies, results.test_accuracies)
     np.testing.assert_array_equal(back.published, results.published)
     np.testing.assert_array_equal(back.repeat_accuracies, results.repeat_accuracies)
@@ -167,14 +168,14 @@ def test_stored_results_come_back_with_every_number(run, tmp_path, repeats):
     assert back.engine_checks == results.engine_checks
     assert (back.checks[0].loss, back.checks[0].place) == ("hinge", "random")
     ours, theirs = results.checks[0].check, back.checks[0].check
-    np.testing.assert_allclose(theirs.errors_W, ours.errors_W, rtol=1e-6)
-    np.testing.assert_allclose(theirs.errors_b, ours.errors_b, rtol=1e-6)
+    np.testing.assert_array_equal(theirs.errors_W, ours.errors_W)
+    np.testing.assert_array_equal(theirs.errors_b, ours.errors_b)
     assert theirs.worst == ours.worst
     assert theirs.passed
 
 
 def test_history_csv_has_a_row_for_each_model_and_epoch(run, tmp_path):
-    make_results(run).save(tmp_path)
+    RunFolder(tmp_path).save_results(make_results(run))
     with (tmp_path / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["model"], row["epoch"]) for row in rows] == [
@@ -184,5 +185,5 @@ def test_history_csv_has_a_row_for_each_model_and_epoch(run, tmp_path):
 
 
 def test_results_that_are_not_there_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"results\.json: not found"):
-        load_results(tmp_path)
+    with pytest.raises(InputError, match="holds no results"):
+        RunFolder.open(tmp_path).results()

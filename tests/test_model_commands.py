@@ -18,6 +18,7 @@ from made import make_data
 from onelayer.cli import run as run_command
 from onelayer.errors import InputError
 from onelayer.evaluation.model_evaluation import evaluate_model
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.report.evidence import class_evidence, draw_evidence
 from onelayer.training.classifier import load_model, model_of
 from onelayer.training.hyperparameters import grid
@@ -34,6 +35,7 @@ def trained(tmp_path_factory):
     """An output folder of `onelayer train` with two settings."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
     arguments = ["--learning-rate", "0.0001,0.1", "--epochs", "3", "--out", str(folder)]
+    arguments += ["--report", "none"]
     assert run_command(["train", "digits", *arguments]) == 0
     return folder
 
@@ -109,6 +111,7 @@ def own_file(tmp_path_factory):
     X = np.random.default_rng(0).normal(size=(200, 5))
     np.savez(folder / "a.npz", X=X, y=(X[:, 0] + X[:, 1] > 0) + (X[:, 2] > 1))
     arguments = ["--validation", "0.3", "--epochs", "2", "--out", str(folder / "run")]
+    arguments += ["--report", "none"]
     assert run_command(["train", str(folder / "a.npz"), *arguments]) == 0
     return folder / "a.npz", folder / "run"
 
@@ -136,7 +139,8 @@ def test_evaluate_takes_the_parts_that_the_spec_took(tmp_path, capsys):
         'name = "a"\ntitle = "A"\n[data]\ndataset = "digits"\n'
         'train = "validation"\nvalidation = "train"\n[training]\nepochs = 1\n[[settings]]\n'
     )
-    call(capsys, "reproduce", tmp_path / "spec.toml", "--out", tmp_path / "run")
+    arguments = ["--out", tmp_path / "run", "--report", "none"]
+    call(capsys, "reproduce", tmp_path / "spec.toml", *arguments)
     accuracy = onelayer.load_run(tmp_path / "run" / "run").final("train_accuracy")[0]
     for arguments in ([], ["digits"]):
         out = call(capsys, "evaluate", tmp_path / "run", *arguments, "--split", "train")[1]
@@ -158,7 +162,8 @@ def test_evaluate_says_where_splits_are_not_those_of_training(own_file, tmp_path
 def test_evaluate_refuses_files_that_are_not_what_was_trained_on(tmp_path, capsys):
     X, y = np.eye(40, 3), np.arange(40) % 2
     np.savez(tmp_path / "a.npz", X=X, y=y)
-    call(capsys, "train", tmp_path / "a.npz", "--epochs", 1, "--out", tmp_path / "run")
+    arguments = ["--epochs", 1, "--out", tmp_path / "run", "--report", "none"]
+    call(capsys, "train", tmp_path / "a.npz", *arguments)
     np.savez(tmp_path / "a.npz", X=X[:-1], y=y[:-1])
     status, _, err = call(capsys, "evaluate", tmp_path / "run")
     assert status == 2
@@ -174,8 +179,7 @@ def test_looks_at_the_test_split_are_counted_where_the_model_comes_from(trained,
     def evaluate(*arguments):
         status, out, _ = call(capsys, "evaluate", *arguments)
         assert status == 0
-        log = trained / "test_evaluations.json"
-        return out, len(json.loads(log.read_text())) if log.exists() else 0
+        return out, len(RunFolder.open(trained).looks())
 
     _, before = evaluate(trained, "digits", "--split", "validation")
     _, first = evaluate(trained, "digits")
@@ -184,7 +188,7 @@ def test_looks_at_the_test_split_are_counted_where_the_model_comes_from(trained,
     assert f"This is evaluation number {second} of the test set in this folder" in out
     call(capsys, "export", trained, "--out", trained / "model.safetensors", "--force")
     assert evaluate(trained / "model.safetensors", "digits")[1] == second + 1
-    assert "test_evaluations.json" in json.loads((trained / "files.json").read_text())
+    assert "test_evaluations.json" in json.loads((trained / "files.json").read_text())["files"]
 
 
 def test_classes_are_found_by_their_names(model_file, digits, tmp_path, capsys):
@@ -312,7 +316,7 @@ def test_explain_writes_a_png_and_replaces_none(model_file, picture, tmp_path, c
     ("arguments", "words"),
     [
         (["export", "nowhere"], "nowhere: no such file"),
-        (["export", "{empty}"], "holds no model; expected results.json or run.json in it"),
+        (["export", "{empty}"], "holds no model; expected results.safetensors or run.safetensors"),
         (["export", "{model}", "--model", "1"], "not a folder of models, so it has no model 1"),
         (["export", "{model}", "--out", "m.pt"], "m.pt: expected a name that ends in .safetensors"),
         (["export", "{model}", "--out", "{model}"], "exists; add --force to replace it"),

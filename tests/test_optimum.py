@@ -214,17 +214,17 @@ def test_the_cache_keeps_other_samples_and_scalings_apart(run, searches, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"format": 9}', '{"format": 1, "optima": {"a": {"1.0": NaN}}}', "\xff"]
+    "text", ["", "[]", '{"format": 9}', '{"format": 2, "record": {"a": {"1.0": NaN}}}', "\xff"]
 )
 def test_a_file_that_is_no_cache_is_named(run, tmp_path, text):
     (tmp_path / "optima.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match=r"optima\.json: not costs that can be read"):
+    with pytest.raises(InputError, match=r"optima\.json: .*delete it"):
         optima_of(run, DATA.train, tmp_path / "optima.json")
 
 
 def test_the_cache_is_plain_json(run, tmp_path):
     optima = optima_of(run, DATA.train, tmp_path / "optima.json")
-    (costs,) = json.loads((tmp_path / "optima.json").read_text())["optima"].values()
+    (costs,) = json.loads((tmp_path / "optima.json").read_text())["record"].values()
     assert costs == {"0.01": optima[2], "1.0": optima[4]}
 
 

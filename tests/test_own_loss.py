@@ -14,7 +14,7 @@ from onelayer.errors import InputError
 from onelayer.estimator.classifier import OneLayerClassifier
 from onelayer.estimator.search import OneLayerSearchCV
 from onelayer.evaluation.ranking import rank_files
-from onelayer.evaluation.results import load_results
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments.reproduce import check_gradients, reproduce
 from onelayer.experiments.spec import Spec
 from onelayer.model.links import Link
@@ -150,7 +150,7 @@ def test_an_experiment_reports_checks_and_redraws_it(tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     for told in ("mean squared error plus", "l = ½ Σₖ (sₖ − eₖ)²", "g = s − e"):
         assert told in page
-    assert load_results(tmp_path / "out").selected_loss is LOSSES[NAME]
+    assert RunFolder.open(tmp_path / "out").results().selected_loss is LOSSES[NAME]
 
 
 def test_the_check_finds_a_wrong_slope_of_it(registered, monkeypatch):

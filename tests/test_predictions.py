@@ -1,32 +1,31 @@
 """What is kept of single rows against what the weights say, and its file against damage."""
 
-import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 from scipy.special import expit, softmax
 
 from made import make_data
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies, confusion_matrices, predict
 from onelayer.evaluation.predictions import (
-    PREDICTIONS_FILE,
     Ensemble,
+    Predictions,
     Scored,
     ask_together,
     find_right,
     keep_predictions,
-    load_predictions,
     score,
 )
-from onelayer.evaluation.results import FOLDS_FILE, load_results
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.model.links import SOFTMAX
 from onelayer.model.losses import LOSSES
+from onelayer.records import Kind
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
+from stored_records import change_record
 from test_report import make_folds, make_results
 
 DATA = make_data(N=61, image_shape=(3, 2, 2))
@@ -124,17 +123,11 @@ def test_a_split_that_is_not_there_is_not_kept(run, missing):
     assert (kept.mistakes is None) == (kept.right.size == 0) == (missing == "test")
 
 
-def test_without_splits_there_is_no_file(run, tmp_path):
-    nothing = keep_predictions(replace(DATA, test=None, validation=None), run, [0], 0)
-    nothing.save(tmp_path)
-    assert not list(tmp_path.iterdir())
-    assert load_predictions(tmp_path).test is None
-
-
 def test_what_is_stored_comes_back(run, tmp_path):
     kept = keep_predictions(DATA, run, [0, 1, 2], 1)
-    kept.save(tmp_path)
-    back = load_predictions(tmp_path)
+    kind = Kind("predictions", Predictions, format=1)
+    kind.save(kept, tmp_path / "a.safetensors")
+    back = kind.load(tmp_path / "a.safetensors")
     np.testing.assert_array_equal(back.right, kept.right)
     for part in ("test", "validation", "mistakes"):
         for name, value in vars(getattr(kept, part)).items():
@@ -142,93 +135,103 @@ def test_what_is_stored_comes_back(run, tmp_path):
     assert back.mistakes.X.dtype == np.uint8
 
 
+def test_without_splits_nothing_comes_back(run, tmp_path):
+    kept = keep_predictions(replace(DATA, test=None, validation=None), run, [0], 0)
+    kind = Kind("predictions", Predictions, format=1)
+    kind.save(kept, tmp_path / "a.safetensors")
+    back = kind.load(tmp_path / "a.safetensors")
+    assert (back.right.size, back.test, back.validation, back.mistakes) == (0, None, None, None)
+
+
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stored")
-    make_results(samples=50, cross_validation=make_folds(3)).save(folder)
+    RunFolder(folder).save_results(make_results(samples=50, cross_validation=make_folds(3)))
     return folder
 
 
+def refusal(folder):
+    with pytest.raises(InputError, match=r"results\.safetensors: holds no results that") as told:
+        RunFolder.open(folder).results()
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
 def damage(name, change):
-    return lambda arrays: arrays | {name: change(arrays[name])}
+    name = f"predictions.{name}"
+    return lambda arrays: arrays | {name: np.ascontiguousarray(change(arrays[name]))}
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        damage("test_scores", lambda a: a[:-1]),
-        damage("test_scores", lambda a: a[:, :2]),
-        damage("test_scores", lambda a: np.where(a > 1, np.nan, a)),
-        damage("test_scores", lambda a: a.astype(np.float64)),
-        damage("test_y", lambda a: a + 3),
-        damage("test_y", lambda a: a - 1),
-        damage("test_y", lambda a: a.astype(np.float32)),
-        damage("validation_y", lambda a: a[:0]),
+        damage("test.scores", lambda a: a[:-1]),
+        damage("test.scores", lambda a: a[:, :2]),
+        damage("test.scores", lambda a: np.where(a > 1, np.nan, a)),
+        damage("test.scores", lambda a: a.astype(np.float64)),
+        damage("test.y", lambda a: a + 3),
+        damage("test.y", lambda a: a - 1),
+        damage("test.y", lambda a: a.astype(np.float32)),
+        damage("validation.y", lambda a: a[:0]),
+        lambda arrays: arrays | {"selection.means": np.array([0.5])},
+        lambda arrays: arrays | {"selection.intervals": np.zeros((3, 3))},
+        lambda arrays: arrays | {"selection.within": np.array([True])},
+        lambda arrays: arrays | {"optimal_costs": np.ones(1)},
         damage("right", lambda a: a[:1]),
         damage("right", lambda a: a.astype(np.uint8)),
-        damage("mistakes", lambda a: a + 10_000),
-        damage("mistakes", lambda a: a[:3]),
-        damage("mistakes_X", lambda a: a[:, :5]),
-        damage("full_scale", lambda a: a * 0),
-        lambda arrays: {name: a for name, a in arrays.items() if name != "test_y"},
+        damage("mistakes.rows", lambda a: a + 10_000),
+        damage("mistakes.rows", lambda a: a[:3]),
+        damage("mistakes.X", lambda a: a[:, :5]),
+        lambda arrays: {n: a for n, a in arrays.items() if n != "predictions.test.y"},
+        lambda arrays: {n: a for n, a in arrays.items() if n != "cross_validation.loss"},
     ],
 )
-def test_damaged_predictions_are_refused_in_one_line(stored, tmp_path, change):
+def test_damaged_arrays_are_refused_in_one_line(stored, tmp_path, change):
     shutil.copytree(stored, tmp_path / "out")
-    path = tmp_path / "out" / PREDICTIONS_FILE
-    save_file({k: np.ascontiguousarray(a) for k, a in change(load_file(path)).items()}, path)
-    with pytest.raises(InputError, match="not results that can be read") as told:
-        load_results(tmp_path / "out")
-    assert "\n" not in str(told.value)
+    change_record(tmp_path / "out" / "results.safetensors", arrays=change)
+    refusal(tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", [PREDICTIONS_FILE, FOLDS_FILE])
-def test_a_torn_file_is_refused(stored, tmp_path, name):
+def test_a_torn_file_is_refused(stored, tmp_path):
     shutil.copytree(stored, tmp_path / "out")
-    path = tmp_path / "out" / name
+    path = tmp_path / "out" / "results.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(InputError, match="not results that can be read"):
-        load_results(tmp_path / "out")
+    refusal(tmp_path / "out")
 
 
-def test_missing_folds_are_refused(stored, tmp_path):
-    shutil.copytree(stored, tmp_path / "out")
-    (tmp_path / "out" / FOLDS_FILE).unlink()
-    with pytest.raises(InputError, match="not results that can be read"):
-        load_results(tmp_path / "out")
+ENSEMBLE = {"members": "settings", "size": 2, "mean_probability": 0.5, "majority_vote": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "place"),
     [
-        ("selection", None),
-        ("selection", {"chosen": 3}),
-        ("selection", {"chosen": -1}),
-        ("selection", {"best": 1.5}),
-        ("selection", {"rule": "worst"}),
-        ("selection", {"rule": []}),
-        ("selection", {"means": [0.5]}),
-        ("selection", {"intervals": [0.5, 0.6, 0.7]}),
-        ("selection", {"within": [True]}),
-        ("ensembles", [{"members": "strangers", "size": 2}]),
-        ("ensembles", [{"members": "settings", "size": "a", "mean_probability": 0.5,
-                        "majority_vote": 0.5}]),
-        ("ensembles", [{"members": "settings", "size": 2, "mean_probability": 1.5,
-                        "majority_vote": 0.5}]),
-        ("optimal_costs", [1]),
-        ("cross_validation", {"n_train": 10}),
-        ("cross_validation", {"n_train": 0, "n_held_out": 0}),
+        ("title", 5, "title: found 5, expected str"),
+        ("notice", None, "notice: found None"),
+        ("selection", None, "selection: found None"),
+        ("selection", {"chosen": 3}, "selection: settings 3"),
+        ("selection", {"chosen": -1}, "selection: settings -1"),
+        ("selection", {"best": 1.5}, "selection.best: found 1.5, expected int"),
+        ("selection", {"rule": "worst"}, "unknown selection rule"),
+        ("selection", {"rule": []}, "selection.rule: found []"),
+        ("predictions", {"mistakes": {"full_scale": 0}}, "predictions.mistakes: full scale 0"),
+        ("ensembles", [{"members": "strangers", "size": 2}], "ensembles.0.mean_probability"),
+        ("ensembles", [ENSEMBLE | {"members": "strangers"}], "ensembles.0: "),
+        ("ensembles", [ENSEMBLE | {"size": "a"}], "ensembles.0.size: found 'a'"),
+        ("ensembles", [ENSEMBLE | {"size": 10**400}], "ensembles.0.size: found 1000"),
+        ("ensembles", [ENSEMBLE | {"mean_probability": 1.5}], "ensembles.0: "),
+        ("cross_validation", {"n_train": "many"}, "cross_validation.n_train: found 'many'"),
+        ("cross_validation", {"n_train": 0, "n_held_out": 0}, "folds of 0 and 0 samples"),
+        ("checks", [{}], "checks.0.name: missing"),
     ],
-)  # fmt: skip
-def test_an_edited_choice_is_refused_in_one_line(stored, tmp_path, key, value):
+)
+def test_an_edited_record_is_refused_with_the_place(stored, tmp_path, key, value, place):
+    def change(record):
+        inner = record[key] | value if isinstance(value, dict) else value
+        return record | {key: inner}
+
     shutil.copytree(stored, tmp_path / "out")
-    path = tmp_path / "out" / "results.json"
-    record = json.loads(path.read_text())
-    record[key] = record[key] | value if key == "selection" and value else value
-    path.write_text(json.dumps(record))
-    with pytest.raises(InputError, match="not results that can be read") as told:
-        load_results(tmp_path / "out")
-    assert "\n" not in str(told.value)
+    change_record(tmp_path / "out" / "results.safetensors", change)
+    assert place in refusal(tmp_path / "out")
 
 
 def test_scores_without_rows_are_refused():

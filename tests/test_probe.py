@@ -2,7 +2,6 @@
 
 import csv
 import importlib.util
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import subset_weights
 from onelayer.errors import InputError
 from onelayer.evaluation.model_evaluation import evaluate_model
-from onelayer.evaluation.probing import load_probing
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments.probe import name_sources, probe_grid
 from onelayer.report import style
 from onelayer.report.probes import draw_by_features, draw_by_labels
@@ -185,8 +184,8 @@ def test_a_stored_probing_is_read_back_as_it_was(tmp_path):
     found = onelayer.probe(
         {"a": make_features(0.5)}, fractions=[0.1], draws=2, control=True, **SHORT
     )
-    found.save(tmp_path)
-    read = load_probing(tmp_path)
+    RunFolder(tmp_path).save_probes(found)
+    read = RunFolder.open(tmp_path).probes()
     assert read.feature_sets == found.feature_sets
     assert (read.grid, read.majority, read.samples) == (found.grid, found.majority, SIZES)
 
@@ -195,7 +194,7 @@ def test_a_stored_probing_is_read_back_as_it_was(tmp_path):
 def test_a_damaged_probing_is_refused_with_its_name(tmp_path, text):
     (tmp_path / "probe.json").write_text(text)
     with pytest.raises(InputError, match=r"probe\.json"):
-        load_probing(tmp_path)
+        RunFolder.open(tmp_path).probes()
 
 
 def test_the_figures_show_the_accuracies():
@@ -230,7 +229,7 @@ COMMAND = ["probe", "layer1.npz", "layer2.npz", "--epochs", "2", "--batch-size",
 def test_one_command_leaves_table_figures_and_page(layers, capsys):
     assert run([*COMMAND, "--fractions", "0.05,0.2", "--draws", "3", "--control"]) == 0
     out, folder = capsys.readouterr().out, Path("runs/probe")
-    found = load_probing(folder)
+    found = RunFolder.open(folder).probes()
     with (folder / "probe.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["features"], row["labels"]) for row in rows] == [
@@ -250,7 +249,7 @@ def test_one_command_leaves_table_figures_and_page(layers, capsys):
     page = (folder / "probe.html").read_text("utf-8")
     assert page.count("data:image/svg+xml") == 2
     assert f"{found.feature_sets[1].probe.test:.4f}" in page
-    assert out.endswith("page: runs/probe/probe.html\n")
+    assert out.endswith("report: runs/probe/probe.html\n")
 
 
 def test_a_stored_probing_is_redrawn_to_the_same_bytes(layers, capsys):
@@ -266,12 +265,12 @@ def test_a_stored_probing_is_redrawn_to_the_same_bytes(layers, capsys):
 
 
 def test_a_second_look_at_the_test_split_is_told(layers, capsys):
-    assert run(COMMAND) == 0
+    assert run([*COMMAND, "--report", "none"]) == 0
     assert "evaluation number 2" not in capsys.readouterr().out
-    assert run([*COMMAND, "--force"]) == 0
+    assert run([*COMMAND, "--force", "--report", "none"]) == 0
+    assert not Path("runs/probe/probe.html").exists()
     assert "evaluation number 2" in capsys.readouterr().out
-    looks = json.loads(Path("runs/probe/test_evaluations.json").read_text())
-    assert [look["models"] for look in looks] == [2, 2]
+    assert [look.models for look in RunFolder.open(Path("runs/probe")).looks()] == [2, 2]
 
 
 def test_names_are_stems_or_as_many_folders_as_tell_them_apart(tmp_path):

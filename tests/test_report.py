@@ -19,7 +19,8 @@ from onelayer.evaluation.predictions import (
     Predictions,
     Scored,
 )
-from onelayer.evaluation.results import BatchCheck, Results, load_results
+from onelayer.evaluation.results import BatchCheck, Results
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import choose
 from onelayer.model.gradient_check import GradientCheck, WorstEntry
 from onelayer.model.links import SOFTMAX
@@ -232,10 +233,10 @@ def test_page_and_pdf_hold_the_numbers_of_table_1_and_the_whole_discussion(writt
 
 
 def test_same_results_give_the_same_bytes_though_they_were_stored_between(written, tmp_path):
-    RESULTS.save(tmp_path / "stored")
+    RunFolder(tmp_path / "stored").save_results(RESULTS)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     (tmp_path / "again").mkdir()
-    write_report(load_results(tmp_path / "stored"), tmp_path / "again")
+    write_report(RunFolder.open(tmp_path / "stored").results(), tmp_path / "again")
     first, second = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
         for folder in (written, tmp_path / "again")

@@ -1,6 +1,7 @@
 """An experiment from its spec to its folder: what is in there is what was run."""
 
 import csv
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -14,10 +15,9 @@ from onelayer.data.catalog import load_dataset
 from onelayer.data.fetching import cache
 from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
-from onelayer.evaluation.ablation import load_ablation
 from onelayer.evaluation.metrics import accuracies, confusion_matrices
-from onelayer.evaluation.results import count_failed, load_results
-from onelayer.evaluation.test_log import read_test_log
+from onelayer.evaluation.results import count_failed
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments.experiment import run_experiment
 from onelayer.experiments.reproduce import check_gradients, redraw, reproduce
 from onelayer.experiments.spec import Spec, adjust, load_spec
@@ -26,6 +26,7 @@ from onelayer.report.summary import summarise
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train
+from stored_records import change_record, read_record
 
 
 def make_spec(**changes):
@@ -59,8 +60,8 @@ def test_the_folder_holds_everything_that_is_promised(out):
         "report.html", "report.pdf", "table1.csv", "table1.md", "table1.tex", "history.csv",
         "gradient_check.json", "gradient_check/strict_cross-entropy_l2_0_W.csv",
         "gradient_check/strict_cross-entropy_l2_1_b.csv", "engine_check.json",
-        "grid.csv", "predictions.safetensors",
-        "run/run.safetensors", "run/run.json", "repeats/2/run.json", "spec.json", "results.json",
+        "grid.csv", "run/run.safetensors", "repeats/2/run.safetensors", "spec.json",
+        "results.safetensors", "model.safetensors", "test_evaluations.json",
         *(
             f"figures/{stem}.{kind}"
             for stem in (
@@ -70,7 +71,60 @@ def test_the_folder_holds_everything_that_is_promised(out):
             for kind in ("png", "svg")
         ),
     }  # fmt: skip
-    assert json.loads((out / "files.json").read_text()) == sorted(names)
+    assert json.loads((out / "files.json").read_text())["files"].keys() | {"files.json"} == names
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """The folder of a short experiment without a report."""
+    folder = tmp_path_factory.mktemp("bare") / "out"
+    reproduce(make_spec(training={"epochs": 1, "repeats": 1}), folder, report="none")
+    return folder
+
+
+def test_what_was_not_drawn_can_be_drawn_later(bare, tmp_path):
+    shutil.copytree(bare, tmp_path / "out")
+    assert not list(bare.rglob("*.html")) + list(bare.rglob("*.png")) + list(bare.rglob("*.pdf"))
+    assert (bare / "table1.csv").is_file()
+    redraw(tmp_path / "out")
+    assert (tmp_path / "out" / "report.pdf").is_file()
+    assert (tmp_path / "out" / "figures" / "curves.png").is_file()
+    stored = json.loads((tmp_path / "out" / "files.json").read_text())["files"]
+    assert {"report.html", "run/run.safetensors"} <= stored.keys()
+    for name, digest in stored.items():
+        content = (tmp_path / "out" / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+
+
+def test_a_page_alone_holds_all_figures(tmp_path):
+    spec = make_spec(training={"epochs": 1}, gradient_checks=[])
+    reproduce(spec, tmp_path / "out", report="html")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/svg+xml") >= 5
+    assert not (tmp_path / "out" / "figures").exists()
+    assert not (tmp_path / "out" / "report.pdf").exists()
+
+
+def test_an_unknown_report_is_refused_before_any_work(tmp_path):
+    with pytest.raises(InputError, match="'htm'; did you mean 'html'"):
+        reproduce(make_spec(data={"dataset": "nowhere"}), tmp_path / "out", report="htm")
+
+
+def test_records_of_two_runs_are_refused(bare, tmp_path):
+    for name in ("a", "b"):
+        reproduce(make_spec(training={"epochs": 1, "repeats": 1}), tmp_path / name, report="none")
+    a, b = (tmp_path / name / "repeats/1/run.safetensors" for name in "ab")
+    assert read_record(a)["run"] != read_record(b)["run"]
+    shutil.copy(b, a)
+    with pytest.raises(InputError, match="changed, or copied from another run") as told:
+        RunFolder.open(tmp_path / "a").results()
+    assert str(told.value).startswith(f"{a}: ")
+    manifest = json.loads((tmp_path / "a" / "files.json").read_text())
+    manifest["files"]["repeats/1/run.safetensors"] = hashlib.sha256(a.read_bytes()).hexdigest()
+    (tmp_path / "a" / "files.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="belongs to another run") as told:
+        RunFolder.open(tmp_path / "a").results()
+    assert str(told.value).startswith(f"{a}: ")
 
 
 def test_the_run_is_the_one_that_train_makes(out):
@@ -126,7 +180,7 @@ def test_every_loss_of_the_spec_is_checked_and_the_engine_that_trains_it(tmp_pat
     assert "cross-entropy was not checked" not in told
     records = json.loads((tmp_path / "out" / "gradient_check.json").read_text())
     assert [record["loss"] for record in records] == losses * 2
-    assert load_results(tmp_path / "out").engine_checks == results.engine_checks
+    assert RunFolder.open(tmp_path / "out").results().engine_checks == results.engine_checks
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "hinge"])
@@ -166,9 +220,10 @@ def test_an_existing_folder_is_refused_before_any_work(tmp_path):
 
 def test_force_replaces_what_was_ours_and_keeps_what_was_not(tmp_path):
     small = {"epochs": 1, "repeats": 1}
-    reproduce(make_spec(training=small), tmp_path / "out")
+    reproduce(make_spec(training=small), tmp_path / "out", report="none")
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    reproduce(make_spec(training=small | {"repeats": 0}), tmp_path / "out", force=True)
+    again = make_spec(training=small | {"repeats": 0})
+    reproduce(again, tmp_path / "out", force=True, report="none")
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
     assert not (tmp_path / "out" / "repeats").exists()
 
@@ -190,19 +245,21 @@ def test_without_a_source_the_digits_stand_in_and_every_output_says_so(
     monkeypatch.setenv("ONELAYER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "SOURCES", ())
     spec = load_spec("dd2424-a1")
-    short = replace(spec.training, epochs=1, repeats=0)
-    results = reproduce(spec.model_copy(update={"training": short}), tmp_path / "out")
+    spec = spec.model_copy(update={"training": replace(spec.training, epochs=1, repeats=0)})
+    results = reproduce(spec, tmp_path / "out", report="html")
     assert capsys.readouterr().out.startswith("STAND-IN DATA: scikit-learn's digits instead of")
     assert np.isnan(results.published).all()
-    for name in ("report.html", "table1.csv", "table1.md", "table1.tex", "results.json"):
+    for name in ("report.html", "table1.csv", "table1.md", "table1.tex"):
         assert "STAND-IN DATA" in (tmp_path / "out" / name).read_text("utf-8"), name
-    assert load_results(tmp_path / "out").run.weights.shape == (4, 10, 64)
+    stored = RunFolder.open(tmp_path / "out").results()
+    assert "STAND-IN DATA" in stored.notice
+    assert stored.run.weights.shape == (4, 10, 64)
     assert all(batch.check.passed for batch in results.checks)
 
 
 def test_only_the_selected_model_sees_the_test_split_where_the_spec_says_so(tmp_path):
     training = {"epochs": 1, "test": "selected"}
-    results = reproduce(make_spec(training=training), tmp_path / "out")
+    results = reproduce(make_spec(training=training), tmp_path / "out", report="none")
     seen = ~np.isnan(results.test_accuracies)
     assert seen.tolist() == [m == results.selected for m in range(2)]
 
@@ -210,14 +267,16 @@ def test_only_the_selected_model_sees_the_test_split_where_the_spec_says_so(tmp_
 def test_the_repeats_are_evaluated_for_the_model_that_the_main_run_selected(tmp_path):
     settings = [{"l2": l2} for l2 in (0, 0.001, 0.01)]
     training = {"epochs": 2, "repeats": 4, "test": "selected"}
-    results = reproduce(make_spec(training=training, settings=settings), tmp_path / "out")
+    spec = make_spec(training=training, settings=settings)
+    results = reproduce(spec, tmp_path / "out", report="none")
     known = ~np.isnan(results.repeat_accuracies)
     assert known.tolist() == [[m == results.selected for m in range(3)]] * 4
-    assert "NaN" not in (tmp_path / "out" / "results.json").read_text()
+    back = RunFolder.open(tmp_path / "out").results()
+    np.testing.assert_array_equal(back.repeat_accuracies, results.repeat_accuracies)
 
 
 def test_the_ensembles_are_of_the_stored_models(out):
-    data, results = load_dataset("digits"), load_results(out)
+    data, results = load_dataset("digits"), RunFolder.open(out).results()
     settings, repeats = results.ensembles
     runs = [load_run(out / folder) for folder in ("run", "repeats/1", "repeats/2")]
     S = [run.scores(data.test.X).swapaxes(0, 1).astype(float) for run in runs]
@@ -234,8 +293,8 @@ def test_an_experiment_needs_neither_validation_nor_test(tmp_path, missing, test
     data = replace(load_dataset("digits"), **dict.fromkeys(missing))
     spec = make_spec(training={"epochs": 1, "repeats": 2, "test": test}, gradient_checks=[])
     results = run_experiment(spec, data)
-    results.save(tmp_path)
-    back = load_results(tmp_path)
+    RunFolder(tmp_path).save_results(results)
+    back = RunFolder.open(tmp_path).results()
     assert back.selection.informed == ("validation" not in missing)
     assert back.selected == (0 if "validation" in missing else results.selected)
     assert (back.predictions.validation is None) == ("validation" in missing)
@@ -288,8 +347,8 @@ def test_variants_are_the_experiment_with_their_changes(tmp_path):
         {"name": "split", "title": "fewer rows", "data": {"validation": 0.5}},
     ]
     out = tmp_path / "out"
-    results = reproduce(make_spec(variants=variants, gradient_checks=[]), out)
-    rows = load_ablation(out)
+    results = reproduce(make_spec(variants=variants, gradient_checks=[]), out, report="html")
+    rows = RunFolder.open(out).ablation()
     names = ["base", "flip", "hinge", "split"]
     assert sorted({row.variant for row in rows}, key=names.index) == names
     first = next(row for row in rows if row.variant == "base")
@@ -310,10 +369,10 @@ def test_variants_are_the_experiment_with_their_changes(tmp_path):
 
 def test_a_second_look_at_the_test_set_is_told(tmp_path):
     spec, out, said = make_spec(gradient_checks=[]), tmp_path / "out", []
-    reproduce(spec, out, announce=said.append)
+    reproduce(spec, out, announce=said.append, report="none")
     assert said == []
-    reproduce(spec, out, force=True, announce=said.append)
-    assert len(read_test_log(out)) == 2
+    reproduce(spec, out, force=True, announce=said.append, report="html")
+    assert len(RunFolder.open(out).looks()) == 2
     assert "evaluation number 2 of the test set" in said[0]
     assert "evaluation number 2 of the test set" in (out / "report.html").read_text("utf-8")
 
@@ -337,41 +396,30 @@ def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("file", "key", "value"),
+    ("file", "key", "value", "place"),
     [
-        ("results.json", "published", [1]),
-        ("results.json", "published", ["a", 2]),
-        ("results.json", "confusion", []),
-        ("results.json", "confusion", [[1]]),
-        ("results.json", "confusion", 10**30),
-        ("results.json", "title", 5),
-        ("results.json", "notice", None),
-        ("run/run.json", "protocol", 5),
-        ("run/run.json", "class_names", list(range(10))),
-        ("run/run.json", "image_shape", [-1, -8, 8]),
-        ("run/run.json", "scaling", {}),
-        ("run/run.json", "provenance", []),
-        ("run/run.json", "settings", [{"l2": -1}, {}]),
+        ("results", "title", 5, "title: found 5, expected str"),
+        ("run/run", "protocol", 5, "protocol: found 5"),
+        ("run/run", "class_names", list(range(10)), "class_names.0: found 0, expected str"),
+        ("run/run", "image_shape", [-1, -8, 8], "image_shape (-1, -8, 8)"),
+        ("run/run", "scaling", {}, "scaling.method: missing"),
+        ("run/run", "scaling", {"method": "unti"}, "unknown scaling 'unti'"),
+        ("run/run", "provenance", [], "provenance: found []"),
+        ("run/run", "settings", [{"l2": -1}, {}], "settings.0: l2 is -1"),
     ],
 )
-def test_an_edited_record_is_refused_in_one_line(out, tmp_path, file, key, value):
-    shutil.copytree(out, tmp_path / "out")
-    record = json.loads((tmp_path / "out" / file).read_text())
-    (tmp_path / "out" / file).write_text(json.dumps(record | {key: value}))
-    with pytest.raises(InputError, match="not results that can be read"):
+def test_an_edited_record_is_refused_in_one_line(bare, tmp_path, file, key, value, place):
+    shutil.copytree(bare, tmp_path / "out")
+    path = tmp_path / "out" / f"{file}.safetensors"
+    change_record(path, lambda record: record | {key: value})
+    with pytest.raises(InputError, match="another SHA-256 than in files") as told:
         redraw(tmp_path / "out")
-
-
-def test_a_record_cannot_lead_to_other_files(out, tmp_path):
-    shutil.copytree(out, tmp_path / "out")
-    (tmp_path / "secret_cross-entropy_l2_0_W.csv").write_text("secret")
-    path = tmp_path / "out" / "gradient_check.json"
-    record = json.loads(path.read_text())
-    record[0]["name"] = "../../secret"
-    record[0]["matrices"]["W"] = "../../secret"
-    path.write_text(json.dumps(record))
-    with pytest.raises(InputError, match="expected two files of errors"):
-        load_results(tmp_path / "out")
+    assert str(told.value).startswith(f"{path}: ")
+    (tmp_path / "out" / "files.json").unlink()
+    with pytest.raises(InputError) as told:
+        redraw(tmp_path / "out")
+    assert str(told.value).startswith(f"{path}: holds no ")
+    assert place in str(told.value)
 
 
 def test_a_check_of_more_images_than_there_are_is_refused(tmp_path):

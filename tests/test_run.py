@@ -1,17 +1,15 @@
 """What a run leaves on disk comes back bit for bit, and nothing else is read."""
 
-import json
-from dataclasses import asdict
-
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import onelayer
 from made import make_data
 from onelayer.errors import InputError
 from onelayer.model import network
-from onelayer.training.hyperparameters import Hyperparameters, grid
+from onelayer.training.hyperparameters import grid
 
 
 @pytest.fixture
@@ -65,7 +63,7 @@ def test_provenance_names_versions_threads_and_digests(run):
 def test_a_missing_file_is_named(run, tmp_path):
     run.save(tmp_path)
     (tmp_path / "run.safetensors").unlink()
-    with pytest.raises(InputError, match=r"run\.safetensors: not found"):
+    with pytest.raises(InputError, match=r"run\.safetensors: no such file"):
         onelayer.load_run(tmp_path)
 
 
@@ -74,28 +72,16 @@ def test_damaged_files_are_refused_with_the_reason(run, tmp_path):
     whole = (tmp_path / "run.safetensors").read_bytes()
     for length in (0, 7, 100, len(whole) - 1):
         (tmp_path / "run.safetensors").write_bytes(whole[:length])
-        with pytest.raises(InputError, match="not a run that can be read"):
+        with pytest.raises(InputError, match="holds no run that can be read"):
             onelayer.load_run(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', "\x00"])
-def test_a_foreign_json_is_refused(run, tmp_path, text):
-    run.save(tmp_path)
-    (tmp_path / "run.json").write_text(text)
-    with pytest.raises(InputError):
-        onelayer.load_run(tmp_path)
 
 
 def test_weights_that_do_not_fit_the_record_are_refused(run, tmp_path):
     run.save(tmp_path)
-    arrays = load_file(tmp_path / "run.safetensors")
-    save_file(arrays | {"weights": arrays["weights"][:1]}, tmp_path / "run.safetensors")
+    path = tmp_path / "run.safetensors"
+    with safe_open(path, "numpy") as file:
+        header = file.metadata()
+    arrays = load_file(path)
+    save_file(arrays | {"weights": arrays["weights"][:1]}, path, header)
     with pytest.raises(InputError, match="weights"):
         onelayer.load_run(tmp_path)
-
-
-def test_the_record_is_plain_json(run, tmp_path):
-    run.save(tmp_path)
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["settings"][1] == asdict(Hyperparameters(0.1, 0.05))
-    assert record["protocol"]["batch_size"] == 10

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from onelayer.errors import InputError
-from onelayer.storage import atomic_file, output_folder
+from onelayer.storage import added_files, atomic_file, output_folder
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -111,7 +111,7 @@ def test_force_replaces_what_the_earlier_run_wrote_and_nothing_else(tmp_path):
 
 def test_added_files_join_those_of_the_earlier_run_and_go_with_them(tmp_path):
     write_run(tmp_path / "run", a="1", b="1")
-    with output_folder(tmp_path / "run", force=True, add=True) as staging:
+    with added_files(tmp_path / "run") as staging:
         (staging / "b").write_text("2")
         (staging / "c").write_text("2")
     found = contents(tmp_path / "run")

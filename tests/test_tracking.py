@@ -179,11 +179,11 @@ def test_nothing_is_written_before_training_begins(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_tracks_the_main_run_alone(tmp_path, monkeypatch, capsys):
+def test_the_command_tracks_the_main_run_alone(tmp_path, capsys):
     pytest.importorskip("tensorboard")
-    monkeypatch.setattr("onelayer.experiments.reproduce.write_report", lambda *_: None)
     arguments = ["train", "digits", "--l2", "0,0.1", "--epochs", "1", "--repeats", "1"]
     arguments += ["--track", f"tensorboard:{tmp_path / 'tb'}", "--out", str(tmp_path / "out")]
+    arguments += ["--report", "none"]
     assert run(arguments) == 0
     capsys.readouterr()
     runs = read_tensorboard(tmp_path / "tb")

@@ -1,16 +1,31 @@
-"""Writing that leaves a whole file or folder, or nothing at all."""
+"""Writing that leaves a whole file or folder, or nothing at all.
 
+A new folder is built in a workshop beside its place, `.<name>.<random>.onelayer`, whose `lock` its
+owner holds while it lives. The new folder then takes the place of the old one in one step. A killed
+process leaves a workshop that nobody holds; the next writer of the same folder removes it.
+"""
+
+import ctypes
+import glob
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onelayer.errors import InputError
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 MANIFEST = "files.json"
+_LONGEST = 1 << 25  # bytes of files.json
+_NEW, _OLD, _LOCK = "new", "old", "lock"  # what a workshop holds
 
 
 @contextmanager
@@ -29,16 +44,59 @@ def atomic_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What files.json says: the id of the run, and the SHA-256 of each of its files by name.
+
+    A name is a path below the folder, with slashes.
+    """
+
+    run_id: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, folder: Path, name: str) -> None:
+        """Raise InputError unless the file `name` in `folder` is the one that was written."""
+        path = folder / name
+        if path.is_file() and self.files.get(name) != _digest(path):
+            raise InputError(
+                f"{path}: not the file that its run wrote (another SHA-256 than in {MANIFEST}); "
+                "it was changed, or copied from another run"
+            )
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return what files.json in `folder` says, None if there is none or it is not onelayer's."""
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > _LONGEST:
+            return None
+        found = json.loads(path.read_text("utf-8"))
+        if isinstance(found, list) and MANIFEST in found:  # as an earlier onelayer wrote it
+            found = {"run": "", "files": dict.fromkeys(map(str, found), "")}
+        run_id, files = found["run"], found["files"]
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return None
+    texts = [run_id, *files.values()] if isinstance(files, dict) else [None]
+    return Manifest(run_id, files) if all(isinstance(text, str) for text in texts) else None
 
 
 def check_output_folder(path: Path, *, force: bool) -> None:
     """Raise InputError unless `path` can take output: absent, empty, or a folder and `force`."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise InputError(f"{path}: exists and is not a folder; choose another --out")
-    if path.is_dir() and any(path.iterdir()) and not force:
-        raise InputError(f"{path}: the folder exists; add --force to replace what it holds of ours")
+    if not path.is_dir():
+        return
+    if any(path.iterdir()) and not force:
+        raise InputError(f"{path}: the folder is not empty; add --force to replace an earlier run")
+    # The folder as a whole will be replaced, which would take it away from under a shell.
+    if os.path.ismount(path) or Path.cwd().is_relative_to(path.resolve()):
+        what = "a mount point" if os.path.ismount(path) else "the current folder"
+        raise InputError(f"{path}: {what} cannot be replaced; choose a new folder inside it")
 
 
 def check_output_file(path: Path, suffixes: tuple[str, ...], *, force: bool) -> None:
@@ -50,87 +108,233 @@ def check_output_file(path: Path, suffixes: tuple[str, ...], *, force: bool) -> 
 
 
 @contextmanager
-def output_folder(path: Path, *, force: bool = False, add: bool = False) -> Iterator[Path]:
-    """Yield an empty staging folder whose files appear in `path` when the block succeeds.
+def output_folder(path: Path, *, force: bool = False, run_id: str = "") -> Iterator[Path]:
+    """Yield an empty folder, which becomes `path` in one step when the block succeeds.
 
-    An existing folder is refused without `force`. With it, files that an earlier run wrote (listed
-    in its files.json) are replaced or removed, everything else stays; a stranger's file in the way
-    is kept under `<name>.kept`. With `add` nothing is removed: new files join the earlier run's.
-    On any exception nothing in `path` has changed.
+    An existing folder is refused without `force`. With it, the files that an earlier run wrote
+    (those in its files.json) go and everything else stays; a stranger's file whose name is needed
+    is kept as `<name>.kept`. The new files.json holds `run_id` and the digests of the new files.
+    On any exception nothing in `path` has changed; after a kill it is the old folder or the new.
 
     Raises
     ------
     InputError
-        If `path` is no folder, or is a folder that is not empty and `force` is not given.
+        If `path` is not a folder, is the current one, or is not empty and `force` is not given.
     """
+    place = Path(os.path.abspath(path))  # "." has no name
+    _remove_litter(place)
     check_output_folder(path, force=force)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield staging
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _workshop(place) as workshop:
+        new = workshop / _NEW
+        new.mkdir()
+        yield new
         check_output_folder(path, force=force)  # another process may have been quicker
-        fresh = {str(file.relative_to(staging)) for file in _files(staging)} | {MANIFEST}
-        earlier = _manifest(path)
-        listed = fresh | earlier if add else fresh
-        (staging / MANIFEST).write_text(json.dumps(sorted(listed), indent=1) + "\n")
-        staging.chmod(0o777 & ~_umask())
-        if path.exists():
-            _move(staging, path, fresh, earlier)
-            _remove(path, earlier - listed)
+        _write_manifest(new, Manifest(run_id, _digests(new)))
+        _sync(new)
+        if not place.exists():
+            new.rename(place)
         else:
-            staging.rename(path)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            earlier = read_manifest(place)
+            listed = {*earlier.files, MANIFEST} if earlier else set[str]()
+            shutil.copymode(place, new)
+            _carry_over(place, new, listed)
+            _swap(workshop, place)
+            _carry_over(workshop / _OLD, place, listed)  # what came during the exchange
+        _sync_folder(place.parent)
 
 
-def _move(staging: Path, path: Path, fresh: set[str], earlier: set[str]) -> None:
-    """Move the files `fresh` into `path`, over those of the earlier run but over no stranger's."""
-    for name in sorted(fresh):
-        target = path / name
-        if target.exists() and name not in earlier:
-            target.rename(_unused(target.with_name(f"{target.name}.kept")))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (staging / name).replace(target)
+@contextmanager
+def added_files(path: Path) -> Iterator[Path]:
+    """Yield an empty folder whose files join those of the run in the folder `path` afterwards.
 
-
-def _remove(path: Path, names: set[str]) -> None:
-    """Remove the named files and the folders that this leaves empty."""
-    for name in names:
-        stale = path / name
-        if stale.is_file() or stale.is_symlink():  # files.json may say anything
-            stale.unlink()
-        for folder in stale.relative_to(path).parents[:-1]:
-            if (path / folder).is_dir() and not any((path / folder).iterdir()):
-                (path / folder).rmdir()
-
-
-def _manifest(path: Path) -> set[str]:
-    """Return the names that an earlier run listed, if they are plain names below `path`.
-
-    A run lists its files.json too: one that does not is a stranger's.
+    Each file appears whole; a stranger's file in its place is kept as `<name>.kept`. The folder
+    itself stays, as someone may be working in it.
     """
+    path = Path(os.path.abspath(path))
+    _remove_litter(path)
+    with _workshop(path) as workshop:
+        new = workshop / _NEW
+        new.mkdir()
+        yield new
+        _sync(new)
+        earlier = read_manifest(path) or Manifest()
+        fresh = _digests(new)
+        for name in fresh.keys() - earlier.files.keys():
+            if (path / name).exists():
+                (path / name).rename(_unused(path / f"{name}.kept"))
+        if (path / MANIFEST).exists() and not read_manifest(path):
+            (path / MANIFEST).rename(_unused(path / f"{MANIFEST}.kept"))
+        # The list comes first: a file that it names may be missing, but none is a stranger.
+        _write_manifest(path, Manifest(earlier.run_id, {**earlier.files, **fresh}))
+        for name in sorted(fresh):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).replace(path / name)
+
+
+@contextmanager
+def _workshop(path: Path) -> Iterator[Path]:
+    """Yield a folder beside `path` that is held while the block runs, and removed afterwards."""
+    workshop, lock = _claim_workshop(path)
     try:
-        names = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError, RecursionError):
-        return set()
-    root = path.resolve()
-    names = names if isinstance(names, list) else []
-    names = [name for name in names if isinstance(name, str) and "\0" not in name]
-    plain = [name for name in names if not Path(name).is_absolute() and ".." not in name]
-    return {name for name in plain if (root / name).resolve().is_relative_to(root)}
+        yield workshop
+    finally:
+        _clear(workshop, path)
+        lock.release()
+        shutil.rmtree(workshop, ignore_errors=True)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
+def _claim_workshop(path: Path) -> tuple[Path, "BaseFileLock"]:
+    from filelock import FileLock, Timeout
+
+    while True:
+        workshop = Path(
+            tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".onelayer")
+        )
+        lock = FileLock(workshop / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:  # another process has just taken the empty folder for litter
+            continue
+        except NotImplementedError:  # a file system without locks: never taken for litter
+            return workshop, lock
+        if (workshop / _LOCK).exists():
+            return workshop, lock
+        lock.release()
+
+
+def _remove_litter(path: Path) -> None:
+    """Remove the workshops beside `path` whose owners no longer live."""
+    from filelock import FileLock, Timeout
+
+    for workshop in path.parent.glob(f".{glob.escape(path.name)}.????????.onelayer"):
+        try:
+            if (workshop / _LOCK).is_file():
+                with FileLock(workshop / _LOCK).acquire(timeout=0):
+                    _clear(workshop, path)
+                shutil.rmtree(workshop, ignore_errors=True)
+            else:
+                workshop.rmdir()  # killed at its first step; anything else is not empty
+        except (OSError, Timeout, NotImplementedError):
+            continue  # its owner lives, or it is a stranger's
+
+
+def _clear(workshop: Path, path: Path) -> None:
+    """Remove the folders of a workshop; if `path` is out already, put the new one there."""
+    if (workshop / _OLD).exists() and not path.exists():
+        (workshop / _NEW).rename(path)
+    for name in (_NEW, _OLD):
+        shutil.rmtree(workshop / name, ignore_errors=True)
+
+
+def _swap(workshop: Path, path: Path) -> None:
+    """Let the new folder take the place of `path`, which becomes the old one."""
+    if _exchange(workshop / _NEW, path):
+        (workshop / _NEW).rename(workshop / _OLD)
+        return
+    path.rename(workshop / _OLD)  # from here on, _clear puts the new folder into its place
+    (workshop / _NEW).rename(path)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2  # Linux; glibc 2.28
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+
+
+def _carry_over(old: Path, new: Path, listed: set[str], prefix: str = "") -> None:
+    """Link all in `old` that is not `listed` into `new`, under another name if its own is taken."""
+    for entry in sorted(os.scandir(old), key=lambda entry: entry.name):
+        source, target = Path(entry.path), new / entry.name
+        if not entry.is_dir(follow_symlinks=False):
+            if prefix + entry.name not in listed:
+                _link(source, target)
+            continue
+        if os.path.lexists(target) and (target.is_symlink() or not target.is_dir()):
+            target = target.with_name(f"{target.name}.kept")
+        made = not target.exists()
+        if made:
+            target.mkdir()
+            shutil.copymode(source, target)
+        _carry_over(source, target, listed, f"{prefix}{entry.name}/")
+        if made and any(source.iterdir()) and not any(target.iterdir()):
+            target.rmdir()  # it held files of the earlier run alone
+
+
+def _link(source: Path, target: Path) -> None:
+    """Let `target`, or the first of its `.kept` names that is free, be the file `source`, too."""
+    place, kept = target, target.with_name(f"{target.name}.kept")
+    while os.path.lexists(place) or (
+        place != target and os.path.lexists(source.parent / place.name)
+    ):
+        if os.path.lexists(place) and _is_same(source, place):
+            return
+        place = kept if place == target else _next_name(kept, place)
+    try:
+        os.link(source, place, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # a file system without links
+        shutil.copy2(source, place, follow_symlinks=False)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, or one is the copy that _link made of the other."""
+    a, b = one.lstat(), other.lstat()
+    identity = (a.st_ino, a.st_dev) == (b.st_ino, b.st_dev)
+    return identity or (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
 
 
 def _unused(path: Path) -> Path:
     """Return `path`, or the first of `path.1`, `path.2`, … that does not exist."""
-    candidate, count = path, 0
-    while candidate.exists():
-        count += 1
-        candidate = path.with_name(f"{path.name}.{count}")
+    candidate = path
+    while os.path.lexists(candidate):
+        candidate = _next_name(path, candidate)
     return candidate
+
+
+def _next_name(path: Path, last: Path) -> Path:
+    number = int(last.suffix[1:]) if last != path else 0
+    return path.with_name(f"{path.name}.{number + 1}")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file in the folder, by name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    record = {"run": manifest.run_id, "files": dict(sorted(manifest.files.items()))}
+    with atomic_file(folder / MANIFEST) as path:
+        path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _sync(folder: Path) -> None:
+    """Bring all files and folders below `folder`, and itself, to the disk."""
+    for path in (*folder.rglob("*"), folder):
+        if path.is_dir():
+            _sync_folder(path)
+        else:
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where a folder can be opened: not on Windows."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

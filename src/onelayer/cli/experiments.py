@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onelayer.cli.described import Group, command_of
-from onelayer.cli.options import Force, Out, Source, SpecName
+from onelayer.cli.options import Force, Out, Report, Source, SpecName
 
 if TYPE_CHECKING:
     from onelayer.experiments.spec import Spec
@@ -39,6 +39,7 @@ def reproduce(
     spec: SpecName = "dd2424-a1",
     out: Out = None,
     source: Source = None,
+    report: Report = "all",
     force: Force = False,
 ) -> int:
     """Run a published experiment: check gradients, train, repeat, evaluate, report.
@@ -49,7 +50,7 @@ def reproduce(
 
     adjustments, machine = _groups()
     asked = adjust(load_spec(spec), **{name: context.obj[name] for name in adjustments.names})
-    return run_spec(asked, out, source, force, machine.build(context.obj))
+    return run_spec(asked, out, source, force, machine.build(context.obj), report)
 
 
 @app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")
@@ -106,10 +107,11 @@ def run_spec(
     source: Path | None,
     force: bool,
     machine: "Machine",
+    report: str,
     track: str | None = None,
 ) -> int:
     """Run a spec into its folder and show its results; return 1 if a gradient check failed."""
-    from onelayer.evaluation.ablation import load_ablation
+    from onelayer.evaluation.run_folder import RunFolder
     from onelayer.experiments.reproduce import reproduce as reproduce_spec
     from onelayer.report.terminal.results import show_results
 
@@ -122,7 +124,16 @@ def run_spec(
         announce=typer.echo,
         machine=machine,
         track=track,
+        report=report,
     )
-    show_results(results, load_ablation(folder))
-    typer.echo(f"report: {folder / 'report.html'}")
+    show_results(results, RunFolder.open(folder).ablation())
+    show_page(folder)
     return 1 if results.failed_checks else 0
+
+
+def show_page(folder: Path) -> None:
+    """Say where the report of a run is, or the run itself where no report was drawn."""
+    from onelayer.evaluation.run_folder import RunFolder
+
+    page = RunFolder.open(folder).page
+    typer.echo(f"report: {page}" if page.is_file() else f"results: {folder}")

@@ -73,8 +73,12 @@ def evaluate(
             f"\nnote: the model learned that {opened.full_scale:g} stands for 1, here it is "
             f"{data.full_scale:g}; values were taken as they are stored"
         )
-    if split == "test" and data.name == opened.dataset and (said := count_look(model, evaluation)):
-        typer.echo(f"\n{said}")
+    if (
+        split == "test"
+        and data.name == opened.dataset
+        and (warning := count_look(model, evaluation.accuracy))
+    ):
+        typer.echo(f"\n{warning}")
 
 
 @app.command(epilog="Example: onelayer predict model.safetensors cat.png --top 3")

@@ -28,6 +28,9 @@ Validation = Annotated[
     typer.Option(help="Training samples to hold out for validation: a share below 1, or a number."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Output folder (default: runs/ and the name).")]
+Report = Annotated[
+    str, typer.Option(help="Report to draw: all, html or none; onelayer report draws it later.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run wrote there.")]
 ForceFile = Annotated[bool, typer.Option("--force", help="Replace the file.")]
 ModelPath = Annotated[

@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from onelayer.cli.described import Group, command_of
+from onelayer.cli.experiments import show_page
 from onelayer.cli.options import (
     Coarse,
     Force,
     Label,
     Out,
+    Report,
     Resize,
     Validation,
     reading,
@@ -53,11 +55,11 @@ def probe(
     coarse: Coarse = False,
     label: Label = None,
     out: Out = None,
+    report: Report = "all",
     force: Force = False,
 ) -> None:
     """Probe feature sets of the same rows: accuracy of each, by label count, against a control."""
     from onelayer.experiments.probe import probe_grid, probe_sources
-    from onelayer.report.probes import PAGE
     from onelayer.report.terminal.probes import show_probes
 
     models, asked, training, machine = _groups()
@@ -69,6 +71,7 @@ def probe(
         validation=validation,
         reading=reading(resize, coarse, label),
         force=force,
+        report=report,
         announce=typer.echo,
         fractions=_read_fractions(fractions or ()),
         asked=asked.build(context.obj),
@@ -76,7 +79,7 @@ def probe(
         machine=machine.build(context.obj),
     )
     show_probes(probing)
-    typer.echo(f"page: {folder / PAGE}")
+    show_page(folder)
 
 
 def _read_fractions(texts: Sequence[str]) -> list[float]:

@@ -13,6 +13,7 @@ from onelayer.cli.options import (
     Force,
     Label,
     Out,
+    Report,
     Resize,
     Source,
     Validation,
@@ -86,6 +87,7 @@ def train(
         bool, typer.Option("--plan", help="Estimate memory and time; do not train.")
     ] = False,
     out: Out = None,
+    report: Report = "all",
     source: Source = None,
     force: Force = False,
 ) -> None:
@@ -105,7 +107,7 @@ def train(
     if plan:
         _show_plan(spec, machine.build(context.obj), source)
     else:
-        run_spec(spec, out, source, force, machine.build(context.obj), track)
+        run_spec(spec, out, source, force, machine.build(context.obj), report, track)
 
 
 def _show_plan(spec: "Spec", machine: "Machine", source: Path | None) -> None:

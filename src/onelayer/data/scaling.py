@@ -1,7 +1,7 @@
 """Scaling of the features: from stored values to the x of equation (1)."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ class Scaling:
     """x = (stored − shift) · factor, feature by feature; shift and factor (D,) float64."""
 
     method: str
-    shift: NDArray[np.float64]
-    factor: NDArray[np.float64]
+    shift: Annotated[NDArray[np.float64], "(D,)"]
+    factor: Annotated[NDArray[np.float64], "(D,)"]
 
     def apply(self, X: Features, dtype: Any = np.float64) -> NDArray[Any]:
         """Return the scaled features (N, D) of stored features X (N, D)."""

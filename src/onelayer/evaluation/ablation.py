@@ -1,19 +1,16 @@
 """What each change of an experiment is worth: its variants side by side."""
 
 import csv
-import io
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from onelayer.errors import InputError
 from onelayer.evaluation.results import Results
+from onelayer.records import Kind
 from onelayer.storage import atomic_file
 
-FILE = "ablation.json"
 BASE = "base"
 
 
@@ -67,31 +64,13 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def save_ablation(folder: Path, rows: Sequence[AblationRow]) -> None:
-    """Write ablation.json, which load_ablation reads, and ablation.csv for others."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(AblationRow)])
-    writer.writerows(astuple(row) for row in rows)
-    with atomic_file(folder / "ablation.csv") as path:
-        path.write_text(text.getvalue(), "utf-8")
-    with atomic_file(folder / FILE) as path:
-        record = [asdict(row) for row in rows]
-        path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+# Of the rows of all variants, as ablation_rows returns them.
+ABLATION = Kind("ablation", tuple[AblationRow, ...], format=1)
 
 
-def load_ablation(folder: Path) -> list[AblationRow]:
-    """Read what save_ablation wrote, nothing where an experiment has no variants.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read; names it.
-    """
-    path = folder / FILE
-    if not path.is_file():
-        return []
-    try:
-        return [AblationRow(**record) for record in json.loads(path.read_text("utf-8"))]
-    except (OSError, RecursionError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not an ablation that can be read ({error!r})") from error
+def write_ablation(rows: Sequence[AblationRow], path: Path) -> None:
+    """Write the rows as CSV, for other programs."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(AblationRow))
+        writer.writerows(map(astuple, rows))

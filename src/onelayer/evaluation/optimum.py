@@ -1,7 +1,6 @@
 """The smallest cost that there is: what the cost of a trained model is measured against."""
 
 import hashlib
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +15,13 @@ from onelayer.errors import InputError
 from onelayer.model import network
 from onelayer.model.losses import find_loss
 from onelayer.progress import progress_bar
-from onelayer.storage import atomic_file
+from onelayer.records import Kind
 from onelayer.training.run import Run
 
 TOLERANCE = 1e-8
 MOST_ITERATIONS = 20_000
 LARGEST = 2 << 30  # bytes of float64 features; solving takes as many again
-FORMAT = 1
+OPTIMA = Kind("least costs", dict[str, dict[str, float]], format=2)
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -159,7 +158,7 @@ def optima_of(run: Run, split: Split, cache: Path | None = None) -> NDArray[np.f
                 update(count, f"λ={l2:g}")
                 costs[str(l2)] = find_optimum(X, split.y, len(run.class_names), l2).cost
                 if cache:  # at once: Ctrl-C must not lose what took minutes
-                    _write_cache(cache, stored)
+                    OPTIMA.save(stored, cache)
             update(len(missing), "")
     return np.array([costs.get(str(l2), math.nan) for l2 in decays])
 
@@ -187,32 +186,13 @@ def _digest(run: Run, split: Split) -> str:
 
 def _read_cache(path: Path) -> dict[str, dict[str, float]]:
     """Return the costs by digest of the problem, then by λ."""
-    if not path.exists():
-        return {}
     try:
-        record = json.loads(path.read_text("utf-8"))
-        if record["format"] != FORMAT:
-            raise ValueError(f"format {record['format']}, expected {FORMAT}")
-        return {
-            problem: {l2: _finite(cost) for l2, cost in costs.items()}
-            for problem, costs in record["optima"].items()
-        }
-    except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: not costs that can be read ({error!r}); delete it to have them found anew"
-        ) from error
-
-
-def _finite(cost: Any) -> float:
-    if not math.isfinite(cost):
-        raise ValueError(f"a cost of {cost}")
-    return float(cost)
-
-
-def _write_cache(path: Path, stored: dict[str, dict[str, float]]) -> None:
-    record = {"format": FORMAT, "optima": stored}
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        stored = OPTIMA.load(path) if path.exists() else {}
+        if not all(math.isfinite(cost) for costs in stored.values() for cost in costs.values()):
+            raise InputError(f"{path}: a cost that is not finite")
+    except InputError as error:
+        raise InputError(f"{error}; delete it to have the costs found anew") from error
+    return stored
 
 
 def _drop_unweighted(

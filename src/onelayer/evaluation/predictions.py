@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,8 @@ from onelayer.evaluation.metrics import predict
 from onelayer.evaluation.per_class import most_confident_mistakes
 from onelayer.model.links import Link
 from onelayer.model.losses import find_loss
-from onelayer.storage import atomic_file
 from onelayer.training.run import Run
 
-PREDICTIONS_FILE = "predictions.safetensors"
 MISTAKES = 24
 _LARGEST = 1e30  # a score beyond it is as good as infinite, and overflows when shifted
 _NUMBERS = 4_000_000  # probabilities of an ensemble that are looked at together
@@ -110,52 +107,8 @@ class Predictions:
             if self.test is None or rows.min() < 0 or rows.max() >= N:
                 raise InputError(f"mistakes in rows {rows.min()} to {rows.max()} of {N}")
 
-    def save(self, folder: Path) -> None:
-        """Write predictions.safetensors into `folder`, or nothing if there is nothing to keep."""
-        from safetensors.numpy import save
-
-        arrays: dict[str, Array] = {"right": self.right} if self.right.size else {}
-        for name, scored in (("test", self.test), ("validation", self.validation)):
-            if scored is not None:
-                arrays |= {f"{name}_scores": scored.scores, f"{name}_y": scored.y}
-        if self.mistakes is not None:
-            arrays |= {
-                "mistakes": self.mistakes.rows,
-                "mistakes_X": self.mistakes.X,
-                "full_scale": np.array([self.mistakes.full_scale]),
-            }
-        if arrays:
-            with atomic_file(folder / PREDICTIONS_FILE) as path:
-                path.write_bytes(save({k: np.ascontiguousarray(a) for k, a in arrays.items()}))
-
 
 NO_PREDICTIONS = Predictions(np.zeros((0, 0), dtype=bool))
-
-
-def load_predictions(folder: Path) -> Predictions:
-    """Read what Predictions.save wrote.
-
-    Raises
-    ------
-    InputError, SafetensorError, KeyError
-        If the file is damaged.
-    """
-    from safetensors.numpy import load_file
-
-    path = folder / PREDICTIONS_FILE
-    if not path.is_file():
-        return NO_PREDICTIONS
-    arrays = load_file(path)
-    scored = {
-        name: Scored(arrays[f"{name}_scores"], arrays[f"{name}_y"])
-        for name in ("test", "validation")
-        if f"{name}_scores" in arrays
-    }
-    mistakes = None
-    if "mistakes" in arrays:
-        full_scale = float(arrays["full_scale"].item())
-        mistakes = Mistakes(arrays["mistakes"], arrays["mistakes_X"], full_scale)
-    return Predictions(arrays.get("right", NO_PREDICTIONS.right), mistakes=mistakes, **scored)
 
 
 def keep_predictions(

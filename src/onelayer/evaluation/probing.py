@@ -1,20 +1,15 @@
 """What linear probes of several feature sets over the same rows are worth."""
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from onelayer.errors import InputError
 from onelayer.evaluation.statistics import Spread, spread, wilson_interval
-from onelayer.storage import atomic_file
+from onelayer.records import Kind
 from onelayer.training.hyperparameters import Hyperparameters
-
-FILE = "probe.json"
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -87,6 +82,11 @@ class Probing:
 
     `samples` are the rows of each split, `majority` the share of test rows that are of the most
     frequent training class, `grid` the settings that were tried, `protocol` how they were trained.
+
+    Raises
+    ------
+    InputError
+        If a feature set has no probe, there is none, or the size of a split is missing.
     """
 
     feature_sets: tuple[FeatureSet, ...]
@@ -98,6 +98,13 @@ class Probing:
     protocol: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        drawn = [len(labelled.draws) for _, labelled in self.rows()]
+        if not drawn or not all(drawn) or not all(one.by_labels for one in self.feature_sets):
+            raise InputError("feature sets without a probe")
+        if missing := {"train", "validation", "test"} - self.samples.keys():
+            raise InputError(f"samples: no number of {', '.join(sorted(missing))} samples")
+
     def interval(self, accuracy: float) -> tuple[float, float]:
         """Return Wilson's 95 % interval of an accuracy on the test split."""
         return wilson_interval(accuracy, self.samples["test"])
@@ -108,46 +115,5 @@ class Probing:
             for labelled in features.by_labels:
                 yield features, labelled
 
-    def save(self, folder: Path) -> None:
-        """Write probe.json into `folder`, whole or not at all."""
-        record = {"format": FORMAT, **asdict(self)}
-        with atomic_file(folder / FILE) as path:
-            path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
-
-def load_probing(folder: Path) -> Probing:
-    """Read what Probing.save wrote.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read; names it.
-    """
-    path = folder / FILE
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        if record.pop("format") != FORMAT:
-            raise InputError(f"{path}: expected format {FORMAT}")
-        sets = tuple(_feature_set(entry) for entry in record.pop("feature_sets"))
-        if not sets:
-            raise InputError(f"{path}: holds no feature sets")
-        grid = tuple(Hyperparameters(**setting) for setting in record.pop("grid"))
-        names = tuple(record.pop("class_names"))
-        return Probing(feature_sets=sets, grid=grid, class_names=names, **record)
-    except (OSError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not results of probes that can be read ({error!r})") from error
-
-
-def _feature_set(entry: Mapping[str, Any]) -> FeatureSet:
-    by_labels = tuple(map(_labelled, entry["by_labels"]))
-    control = entry["control"] and _labelled(entry["control"])
-    return FeatureSet(entry["name"], entry["n_features"], by_labels, control)
-
-
-def _labelled(entry: Mapping[str, Any]) -> Labelled:
-    return Labelled(entry["fraction"], entry["labels"], tuple(map(_probe, entry["draws"])))
-
-
-def _probe(entry: Mapping[str, Any]) -> Probe:
-    figures = {name: float(entry[name]) for name in ("train", "validation", "test")}
-    return Probe(Hyperparameters(**entry["setting"]), **figures)
+PROBING = Kind("probes", Probing, format=2)

@@ -1,19 +1,190 @@
-"""An output folder as the place of a model, and of the count of looks at its test split."""
+"""A folder of results: which files it has, whose they are, and how often its test set was seen."""
 
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from onelayer.errors import InputError
-from onelayer.evaluation.model_evaluation import ModelEvaluation
-from onelayer.evaluation.results import RESULTS_FILE, load_results
-from onelayer.evaluation.test_log import (
-    TestEvaluation,
-    read_test_log,
-    warn_of_second_look,
-    write_test_log,
-)
-from onelayer.storage import output_folder
-from onelayer.training.classifier import Classifier, load_model, model_of
-from onelayer.training.run import load_run
+from onelayer.evaluation.ablation import ABLATION, AblationRow, write_ablation
+from onelayer.evaluation.probing import PROBING, Probing
+from onelayer.evaluation.results import RESULTS, Results, write_checks, write_history
+from onelayer.evaluation.test_log import TEST_LOG, TestEvaluation, warn_of_second_look
+from onelayer.records import Kind
+from onelayer.storage import added_files, output_folder, read_manifest
+from onelayer.training.classifier import MODEL, MODEL_FILE, Classifier, load_model, model_of
+from onelayer.training.run import RUN, RUN_FILE, Run, load_run
+
+T = TypeVar("T")
+
+REPORT_PAGE, PROBES_PAGE = "report.html", "probe.html"
+_RESULTS, _PROBING, _ABLATION = "results.safetensors", "probe.json", "ablation.json"
+_TEST_LOG, _SPEC, _OPTIMA = "test_evaluations.json", "spec.json", "optima.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder `path` of one run, whose records all carry `run_id`.
+
+    A file that is not the one that the run wrote, by its digest in files.json, or a record of
+    another run is refused: numbers of two runs never meet in one report.
+    """
+
+    path: Path
+    run_id: str = ""
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Return the folder at `path`, whether or not it exists."""
+        manifest = read_manifest(path)
+        return cls(path, manifest.run_id if manifest else "")
+
+    @classmethod
+    @contextmanager
+    def create(cls, path: Path, *, force: bool = False) -> Iterator["RunFolder"]:
+        """Yield the folder of a new run, which appears at `path` as a whole: see output_folder.
+
+        The count of looks at the test set, and the least costs that were found, go on from the run
+        that was there.
+        """
+        run_id = uuid.uuid4().hex
+        with output_folder(path, force=force, run_id=run_id) as new:
+            earlier, folder = cls.open(path), cls(new, run_id)
+            folder._save(TEST_LOG, earlier.looks(), _TEST_LOG)
+            if earlier.optima_file.is_file():
+                shutil.copy(earlier.optima_file, new)
+            yield folder
+
+    @contextmanager
+    def extend(self) -> Iterator["RunFolder"]:
+        """Yield an empty folder whose files join those of this run: see added_files."""
+        with added_files(self.path) as new:
+            yield RunFolder(new, self.run_id)
+
+    @contextmanager
+    def copy(self, path: Path, *, force: bool = False) -> Iterator["RunFolder"]:
+        """Yield a copy of this run, which appears at `path` as a whole: see output_folder."""
+        manifest = read_manifest(self.path)
+        with output_folder(path, force=force, run_id=self.run_id) as new:
+            for file in self.path.rglob("*"):
+                name = file.relative_to(self.path)
+                if file.is_file() and (manifest is None or name.as_posix() in manifest.files):
+                    (new / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(file, new / name)
+            yield RunFolder(new, self.run_id)
+
+    def variant(self, name: str) -> "RunFolder":
+        """Return the folder of the variant `name`, inside this one."""
+        return RunFolder(self.path / "variants" / name, self.run_id)
+
+    @property
+    def spec_file(self) -> Path:
+        """The spec that the run is an outcome of."""
+        return self.path / _SPEC
+
+    @property
+    def optima_file(self) -> Path:
+        """The least costs that were found, for optima_of."""
+        return self.path / _OPTIMA
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.path / (PROBES_PAGE if self.has_probes else REPORT_PAGE)
+
+    @property
+    def has_results(self) -> bool:
+        """Whether an experiment was stored here."""
+        return (self.path / _RESULTS).is_file()
+
+    @property
+    def has_probes(self) -> bool:
+        """Whether probes were stored here."""
+        return (self.path / _PROBING).is_file()
+
+    def save_results(self, results: Results) -> None:
+        """Write what `results` returns, and tables for other programs."""
+        runs = {"run": results.run, **_numbered(results.repeats)}
+        for name, run in runs.items():
+            self._save(RUN, run, f"{name}/{RUN_FILE}")
+        self._save(RESULTS, results, _RESULTS)
+        write_history(results.run, self.path / "history.csv")
+        write_checks(results.checks, results.engine_checks, self.path)
+
+    def results(self) -> Results:
+        """Read what save_results wrote.
+
+        Raises
+        ------
+        InputError
+            If a file is missing, damaged or of another run; names it.
+        """
+        if not self.has_results:
+            raise InputError(f"{self.path}: holds no results; expected a folder of onelayer")
+        names = [f"{name}/{RUN_FILE}" for name in ("run", *self._repeats())]
+        run, *repeats = (self._load(RUN, name) for name in names)
+        return self._load(RESULTS, _RESULTS, run=run, repeats=tuple(repeats))
+
+    def save_model(self, run: Run, number: int) -> None:
+        """Write model `number` of the run as a file of its own, nothing if it was stopped."""
+        if not run.stopped[number]:
+            self._save(MODEL, model_of(run, number), MODEL_FILE)
+
+    def _repeats(self) -> Iterator[str]:
+        number = 1
+        while (self.path / f"repeats/{number}").is_dir():
+            yield f"repeats/{number}"
+            number += 1
+
+    def save_probes(self, probing: Probing) -> None:
+        """Write what `probes` returns."""
+        self._save(PROBING, probing, _PROBING)
+
+    def probes(self) -> Probing:
+        """Read what save_probes wrote; raises InputError as `results` does."""
+        return self._load(PROBING, _PROBING)
+
+    def save_ablation(self, rows: Sequence[AblationRow]) -> None:
+        """Write what `ablation` returns, and the same as CSV."""
+        self._save(ABLATION, tuple(rows), _ABLATION)
+        write_ablation(rows, self.path / "ablation.csv")
+
+    def ablation(self) -> tuple[AblationRow, ...]:
+        """Read what save_ablation wrote, nothing where there are no variants."""
+        return self._load(ABLATION, _ABLATION) if (self.path / _ABLATION).is_file() else ()
+
+    def looks(self) -> tuple[TestEvaluation, ...]:
+        """Return the looks that were taken at the test set, none if there is no count of them."""
+        # Held to no digest and no run: the count grows in place, and from run to run.
+        path = self.path / _TEST_LOG
+        return TEST_LOG.load(path) if path.is_file() else ()
+
+    def add_look(self, models: int, best_accuracy: float) -> str:
+        """Count a look that was just taken; return a warning if it was not the first, else ""."""
+        looks = (*self.looks(), TestEvaluation.now(models, best_accuracy))
+        self._save(TEST_LOG, looks, _TEST_LOG)
+        return warn_of_second_look(looks)
+
+    def _save(self, kind: Kind[T], record: T, name: str) -> None:
+        kind.save(record, self.path / name, self.run_id)
+
+    def _load(self, kind: Kind[T], name: str, **apart: Any) -> T:
+        if manifest := read_manifest(self.path):
+            manifest.check(self.path, name)
+        return kind.load(self.path / name, self.run_id, **apart)
+
+
+def _numbered(repeats: Sequence[T]) -> dict[str, T]:
+    return {f"repeats/{number}": repeat for number, repeat in enumerate(repeats, 1)}
+
+
+def find_folder(path: Path) -> RunFolder | None:
+    """Return the folder of results that the model in `path` belongs to: `path` or its parent."""
+    folders = (RunFolder.open(folder) for folder in (path, path.parent))
+    return next((folder for folder in folders if folder.has_results), None)
 
 
 def open_model(path: Path, number: int | None = None) -> Classifier:
@@ -30,29 +201,26 @@ def open_model(path: Path, number: int | None = None) -> Classifier:
         if number is not None:
             raise InputError(f"{path}: not a folder of models, so it has no model {number}")
         return load_model(path)
-    if (path / RESULTS_FILE).is_file():
-        results = load_results(path)
+    folder = RunFolder.open(path)
+    if folder.has_results:
+        results = folder.results()
         run, chosen = results.run, results.selected
-    elif (path / "run.json").is_file():
+    elif (path / RUN_FILE).is_file():
         run, chosen = load_run(path), 0
     else:
-        raise InputError(f"{path}: holds no model; expected {RESULTS_FILE} or run.json in it")
+        raise InputError(f"{path}: holds no model; expected {_RESULTS} or {RUN_FILE} in it")
     try:
         return model_of(run, chosen if number is None else number)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def count_look(path: Path, evaluation: ModelEvaluation) -> str:
-    """Count a look at the test split, where the model in `path` belongs to an output folder.
+def count_look(path: Path, accuracy: float) -> str:
+    """Count a look at the test set by the model in `path`, if it is in a folder of results.
 
-    Returns what is to be said of it: see warn_of_second_look.
+    Returns a warning if it was not the first, else "".
     """
-    folders = [folder for folder in (path, path.parent) if (folder / RESULTS_FILE).is_file()]
-    if not folders:
+    folder = find_folder(path)
+    if folder is None:
         return ""
-    look = TestEvaluation.now(models=1, best_accuracy=evaluation.accuracy)
-    log = [*read_test_log(folders[0]), look]
-    with output_folder(folders[0], force=True, add=True) as staging:
-        write_test_log(staging, log)
-    return warn_of_second_look(log)
+    return folder.add_look(models=1, best_accuracy=accuracy)

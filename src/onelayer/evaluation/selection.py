@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.statistics import check_accuracies, student_quantile, wilson_interval
+from onelayer.records import check_arrays
 from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
@@ -34,10 +35,10 @@ class Selection:
     rule: str
     chosen: int
     best: int
-    means: NDArray[np.float64]
-    standard_errors: NDArray[np.float64]
-    intervals: NDArray[np.float64]
-    within: NDArray[np.bool_]
+    means: Annotated[NDArray[np.float64], "(M,)"]
+    standard_errors: Annotated[NDArray[np.float64], "(M,)"]
+    intervals: Annotated[NDArray[np.float64], "(M, 2)"]
+    within: Annotated[NDArray[np.bool_], "(M,)"]
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -45,14 +46,7 @@ class Selection:
         M = len(self.means)
         if not (0 <= self.chosen < M and 0 <= self.best < M):
             raise InputError(f"settings {self.chosen} and {self.best} chosen of {M}")
-        shapes = {
-            "standard errors": (self.standard_errors.shape, (M,)),
-            "intervals": (self.intervals.shape, (M, 2)),
-            "within": (self.within.shape, (M,)),
-        }
-        for name, (found, expected) in shapes.items():
-            if found != expected:
-                raise InputError(f"{name} of the shape {found}, expected {expected}")
+        check_arrays(self)
 
     @property
     def informed(self) -> bool:

@@ -1,15 +1,10 @@
 """How often a test split was looked at: what was chosen after looking is no longer tested by it."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from onelayer.errors import InputError
-from onelayer.storage import atomic_file
-
-FILE = "test_evaluations.json"
+from onelayer.records import Kind
 
 
 @dataclass(frozen=True)
@@ -28,27 +23,13 @@ class TestEvaluation:
         return cls(datetime.now(UTC).isoformat(timespec="seconds"), models, best_accuracy)
 
 
-def read_test_log(folder: Path) -> list[TestEvaluation]:
-    """Return the looks that the results in `folder` have taken, none where there are no results.
-
-    Raises
-    ------
-    InputError
-        If the file that counts them cannot be read; names it.
-    """
-    path = folder / FILE
-    if not path.is_file():
-        return []
-    try:
-        return [TestEvaluation(**entry) for entry in json.loads(path.read_text("utf-8"))]
-    except (OSError, RecursionError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a list of evaluations ({error!r})") from error
-
-
-def write_test_log(folder: Path, log: Sequence[TestEvaluation]) -> None:
-    """Write what read_test_log reads."""
-    with atomic_file(folder / FILE) as path:
-        path.write_text(json.dumps([asdict(entry) for entry in log], indent=1) + "\n", "utf-8")
+# The looks of a folder, the first one first; formerly a list and nothing else.
+TEST_LOG = Kind(
+    "test evaluations",
+    tuple[TestEvaluation, ...],
+    format=1,
+    upgrades={0: lambda content, arrays: (content, arrays)},
+)
 
 
 def warn_of_second_look(log: Sequence[TestEvaluation]) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 from onelayer.data.catalog import is_path, load_dataset
 from onelayer.data.dataset import Dataset
 from onelayer.errors import InputError
+from onelayer.evaluation.run_folder import find_folder
 from onelayer.experiments.experiment import load_data
-from onelayer.experiments.reproduce import SPEC_FILE
 from onelayer.experiments.spec import Spec, load_spec
 from onelayer.training.classifier import Classifier
 
@@ -37,7 +37,7 @@ def load_evaluation_data(
     spec = _find_spec(path)
     if dataset is None:
         if spec is None:
-            raise InputError(f"{path}: no {SPEC_FILE} says what it was trained on; name a data set")
+            raise InputError(f"{path}: no spec.json says what it was trained on; name a data set")
         dataset = spec.data.dataset
     if spec and _same(dataset, spec.data.dataset) and options in ({}, spec.data.reading):
         data = load_data(spec.data, source)
@@ -56,8 +56,8 @@ def load_evaluation_data(
 
 def _find_spec(path: Path) -> Spec | None:
     """Return the spec in the output folder that `path` is, or is in, if there is one."""
-    found = [file for folder in (path, path.parent) if (file := folder / SPEC_FILE).is_file()]
-    return load_spec(str(found[0])) if found else None
+    folder = find_folder(path)
+    return load_spec(str(folder.spec_file)) if folder and folder.spec_file.is_file() else None
 
 
 def _same(one: str, other: str) -> bool:

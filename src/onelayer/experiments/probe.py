@@ -16,21 +16,16 @@ from onelayer.data.splitting import subset_weights
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.evaluation.model_evaluation import evaluate_model
-from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing, load_probing
+from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import select, simplicity
-from onelayer.evaluation.test_log import (
-    TestEvaluation,
-    read_test_log,
-    warn_of_second_look,
-    write_test_log,
-)
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.experiment import load_splits
 from onelayer.experiments.spec import DataSpec
 from onelayer.option import Checked, option, takes
 from onelayer.progress import progress_bar
-from onelayer.report.probes import PAGE, write_probes
-from onelayer.storage import output_folder
+from onelayer.report.page import check_form
+from onelayer.report.probes import write_probes
 from onelayer.training.classifier import model_of
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
@@ -166,45 +161,34 @@ def probe_sources(
     reading: Mapping[str, Any] | None = None,
     force: bool = False,
     announce: Callable[[str], None] = print,
+    report: str = "all",
     **options: Any,
 ) -> Probing:
     """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
 
     `reading` is how all of them are read (see load_feature_sets), `options` are those of probe.
-    `out` gets all of it or, on any error, nothing. A further look at the test split in the same
-    folder is told to `announce`.
+    `report` is what is drawn: "all", "html" (the page alone) or "none". `out` gets all
+    of it or, on any error, nothing. A further look at the test split in the same folder is told to
+    `announce`.
 
     Raises
     ------
     InputError
-        If `out` exists and `force` is not given; as load_feature_sets and probe do.
+        If `out` exists and `force` is not given, or there is no such report; as load_feature_sets
+        and probe do.
     """
-    looks = read_test_log(out)
-    with output_folder(out, force=force) as staging:
+    check_form(report)
+    with RunFolder.create(out, force=force) as folder:
         probing = probe(
             load_feature_sets(sources, validation, **reading or {}), settings, **options
         )
+        folder.save_probes(probing)
         tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
-        looks.append(TestEvaluation.now(len(tested), max(tested)))
-        if len(looks) > 1:
-            announce(warn_of_second_look(looks))
-        _write(probing, looks, staging)
+        if warning := folder.add_look(len(tested), max(tested)):
+            announce(warning)
+        with progress_bar("drawing the page", None):
+            write_probes(probing, folder.path, report)
     return probing
-
-
-def redraw_probes(folder: Path, out: Path | None = None, *, force: bool = False) -> Path:
-    """Draw stored probes anew, there or with a copy of them in `out`; return the page."""
-    probing, looks, here = load_probing(folder), read_test_log(folder), out is None
-    with output_folder(out or folder, force=force or here, add=here) as staging:
-        _write(probing, looks, staging)
-    return (out or folder) / PAGE
-
-
-def _write(probing: Probing, looks: Sequence[TestEvaluation], folder: Path) -> None:
-    probing.save(folder)
-    write_test_log(folder, looks)
-    with progress_bar("drawing the page", None):
-        write_probes(probing, folder)
 
 
 def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:

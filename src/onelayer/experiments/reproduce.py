@@ -1,6 +1,5 @@
 """Run an experiment from its spec and leave everything in one folder."""
 
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -8,17 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from onelayer.errors import InputError, unknown_name
-from onelayer.evaluation.ablation import FILE as ABLATION
-from onelayer.evaluation.ablation import AblationRow, ablation_rows, load_ablation, save_ablation
-from onelayer.evaluation.probing import FILE as PROBES
-from onelayer.evaluation.results import BatchCheck, Results, load_results, save_checks
-from onelayer.evaluation.test_log import FILE as TEST_LOG
-from onelayer.evaluation.test_log import (
-    TestEvaluation,
-    read_test_log,
-    warn_of_second_look,
-    write_test_log,
-)
+from onelayer.evaluation.ablation import AblationRow, ablation_rows
+from onelayer.evaluation.results import BatchCheck, Results, write_checks
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments.experiment import (
     load_data,
     run_checks,
@@ -26,20 +17,16 @@ from onelayer.experiments.experiment import (
     run_experiment,
     warn_of_scale,
 )
-from onelayer.experiments.probe import redraw_probes
 from onelayer.experiments.spec import Spec
 from onelayer.progress import progress_bar
 from onelayer.report.figures import draw_checks
-from onelayer.report.page import write_report
+from onelayer.report.page import check_form, write_report
+from onelayer.report.probes import write_probes
 from onelayer.storage import atomic_file, output_folder
 from onelayer.tracking.trackers import open_tracker
-from onelayer.training.classifier import save_model_of
 from onelayer.training.engine_check import EngineCheck
 from onelayer.training.epochs import OnEpoch
 from onelayer.training.machine import HERE, Machine
-
-SPEC_FILE = "spec.json"
-OPTIMA_FILE = "optima.json"
 
 
 def reproduce(
@@ -50,12 +37,14 @@ def reproduce(
     source: Path | None = None,
     announce: Callable[[str], None] = print,
     track: str | None = None,
+    report: str = "all",
     machine: Machine = HERE,
 ) -> Results:
     """Run `spec` and fill the folder `out`: runs, checks, tables, figures, report.
 
     `source` is where the user keeps the data set, if not in the cache. `track` names a tracker (see
-    open_tracker) of the training. If the data set cannot be had at all, scikit-learn's digits stand
+    open_tracker) of the training. `report` is what is drawn: "all", "html" (the page alone) or
+    "none"; redraw draws it later. If the data set cannot be had at all, scikit-learn's digits stand
     in; the notice of that goes to `announce` before anything else happens, and into every table.
     `out` gets all of it or, on any error, nothing.
 
@@ -63,17 +52,18 @@ def reproduce(
     ------
     InputError
         If `out` exists and `force` is not given, the spec does not fit the data, or there is no
-        such tracker.
+        such tracker or report.
     """
-    looks = read_test_log(out)
-    with output_folder(out, force=force) as staging, _tracker(track, spec) as follow:
-        if (out / OPTIMA_FILE).is_file():  # what an earlier run found
-            shutil.copy(out / OPTIMA_FILE, staging)
-        results = _run(spec, staging, source, announce, machine, follow)
-        rows = _run_variants(spec, results, staging, source, announce, machine)
-        _log_look(results, looks, staging, announce)
+    check_form(report)
+    with RunFolder.create(out, force=force) as folder, _tracker(track, spec) as follow:
+        results = _run(spec, folder, source, announce, machine, follow)
+        rows = _run_variants(spec, results, folder, source, announce, machine)
+        if results.evaluated.size:
+            best = float(np.nanmax(results.test_accuracies))
+            if warning := folder.add_look(len(results.evaluated), best):
+                announce(warning)
         with progress_bar("drawing the report", None):
-            write_report(results, staging, rows, looks)
+            write_report(results, folder.path, rows, folder.looks(), report)
     return results
 
 
@@ -87,7 +77,7 @@ def _tracker(target: str | None, spec: Spec) -> AbstractContextManager[OnEpoch |
 
 def _run(
     spec: Spec,
-    folder: Path,
+    folder: RunFolder,
     source: Path | None,
     announce: Callable[[str], None],
     machine: Machine,
@@ -98,10 +88,10 @@ def _run(
     for words in (data.notice, warn_of_scale(spec.training.scaling, data)):
         if words:
             announce(words)
-    results = run_experiment(spec, data, machine, optima=folder / OPTIMA_FILE, follow=follow)
-    results.save(folder)
-    save_model_of(results.run, results.selected, folder)
-    with atomic_file(folder / SPEC_FILE) as path:
+    results = run_experiment(spec, data, machine, optima=folder.optima_file, follow=follow)
+    folder.save_results(results)
+    folder.save_model(results.run, results.selected)
+    with atomic_file(folder.spec_file) as path:
         path.write_text(spec.model_dump_json(indent=1) + "\n", "utf-8")
     return results
 
@@ -109,7 +99,7 @@ def _run(
 def _run_variants(
     spec: Spec,
     base: Results,
-    folder: Path,
+    folder: RunFolder,
     source: Path | None,
     announce: Callable[[str], None],
     machine: Machine,
@@ -118,28 +108,12 @@ def _run_variants(
     variants = []
     for variant, own in zip(spec.variants, spec.of_variants(), strict=True):
         announce(f"variant {variant.name}: {variant.title}")
-        where = folder / "variants" / variant.name
-        results = _run(own, where, source, lambda _: None, machine)
+        results = _run(own, folder.variant(variant.name), source, lambda _: None, machine)
         variants.append((variant.name, variant.title, results))
     rows = ablation_rows(base, variants) if variants else []
     if rows:
-        save_ablation(folder, rows)
+        folder.save_ablation(rows)
     return rows
-
-
-def _log_look(
-    results: Results,
-    looks: list[TestEvaluation],
-    folder: Path,
-    announce: Callable[[str], None],
-) -> None:
-    """Add this look at the test split to the earlier ones, and say so if there were any."""
-    if results.evaluated.size:
-        best = float(np.nanmax(results.test_accuracies))
-        looks.append(TestEvaluation.now(len(results.evaluated), best))
-        if len(looks) > 1:
-            announce(warn_of_second_look(looks))
-    write_test_log(folder, looks)
 
 
 def check_gradients(
@@ -174,7 +148,7 @@ def check_gradients(
         checks = tuple(run_checks(asked, data))
         engine_checks = tuple(run_engine_checks(asked, data))
         if staging:
-            save_checks(staging, checks, engine_checks)
+            write_checks(checks, engine_checks, staging)
             draw_checks(checks, staging)
     return checks, engine_checks
 
@@ -184,17 +158,12 @@ def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> Pat
 
     Returns the page. The folder may be that of probes, too.
     """
-    if (folder / PROBES).is_file():
-        return redraw_probes(folder, out, force=force)
-    results, rows, looks = load_results(folder), load_ablation(folder), read_test_log(folder)
-    if out is None:
-        with output_folder(folder, force=True, add=True) as staging:
-            write_report(results, staging, rows, looks)
-    else:
-        with output_folder(out, force=force) as staging:
-            results.save(staging)
-            for name in (SPEC_FILE, TEST_LOG, ABLATION):
-                if (folder / name).is_file():
-                    shutil.copy(folder / name, staging)
-            write_report(results, staging, rows, looks)
-    return (out or folder) / "report.html"
+    stored = RunFolder.open(folder)
+    found = stored.probes() if stored.has_probes else stored.results()
+    rows, looks = stored.ablation(), stored.looks()
+    with stored.extend() if out is None else stored.copy(out, force=force) as target:
+        if isinstance(found, Results):
+            write_report(found, target.path, rows, looks)
+        else:
+            write_probes(found, target.path)
+    return RunFolder.open(out or folder).page

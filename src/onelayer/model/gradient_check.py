@@ -1,7 +1,7 @@
 """Is a gradient right? The analytic one against a numerical one, entry by entry."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -55,8 +55,8 @@ class GradientCheck:
     errors_W: NDArray[np.float64]
     errors_b: NDArray[np.float64]
     worst: WorstEntry
-    analytic: tuple[Array, Array] | None = None
-    numerical: tuple[Array, Array] | None = None
+    analytic: tuple[Array, Array] | None = field(default=None, metadata={"stored": False})
+    numerical: tuple[Array, Array] | None = field(default=None, metadata={"stored": False})
 
     @property
     def parameters(self) -> int:

@@ -12,6 +12,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
+from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.report import style
 from onelayer.report.blocks import Bullets, Paragraph, Picture, Report, Section, Table
 from onelayer.report.labels import (
@@ -25,26 +26,28 @@ from onelayer.report.labels import (
     shortened,
     signed,
 )
-from onelayer.report.page import render_html
+from onelayer.report.page import figure_folder, render_html
 from onelayer.storage import atomic_file
 
-PAGE, CSV = "probe.html", "probe.csv"
+CSV = "probe.csv"
 _CONTROL = ("control, train", "control", "selectivity")
 _LETTERS = 24  # of a feature set's name in a figure
 _UPRIGHT = 75  # letters of all names together that fit under an axis side by side
 
 
-def write_probes(probing: Probing, folder: Path) -> None:
+def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
     """Write probe.csv, figures/ and probe.html into an existing folder.
 
-    The same results give the same bytes.
+    The same results give the same bytes. Of the form "html" there are no separate figures, of the
+    form "none" it is probe.csv alone.
     """
     _write_csv(probing, folder / CSV)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    with style.look():
-        pictures = [style.save(drawing, folder / "figures") for drawing in _draw(probing)]
-    page = render_html(_compose(probing, pictures))
-    (folder / PAGE).write_text(page, "utf-8", newline="\n")
+    if form == "none":
+        return
+    with figure_folder(folder, form) as figures, style.look():
+        pictures = [style.save(drawing, figures) for drawing in _draw(probing)]
+        page = render_html(_compose(probing, pictures))
+    (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
 
 
 def probe_columns(probing: Probing) -> dict[str, list[str]]:

@@ -1,42 +1,26 @@
 """One trained model and the file that it travels in: safetensors and JSON, no pickle."""
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.contents import check_class_names
-from onelayer.data.files import check_file
 from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
 from onelayer.model import network
 from onelayer.model.links import Link
 from onelayer.model.losses import find_loss
-from onelayer.storage import atomic_file
+from onelayer.records import Arrays, Kind, check_arrays
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
 
-FORMAT = 1  # every format up to this one is read, for ever: tests/golden
 MODEL_FILE = "model.safetensors"
-_KEY = "onelayer"  # of the metadata; the library writes several keys in any order
-_TENSORS = ("biases", "scaling_factor", "scaling_shift", "weights")
-_FIELDS = {
-    "class_names": list,
-    "dataset": str,
-    "digests": dict,
-    "full_scale": float,
-    "hyperparameters": dict,
-    "image_shape": list | None,
-    "scaling": str,
-    "version": str,
-}
-_LONGEST_HEADER = 1 << 24  # bytes
 
 
 @dataclass(frozen=True)
@@ -54,10 +38,10 @@ class Classifier:
         If the shapes or types do not belong together, or a number is not finite.
     """
 
-    weights: NDArray[Any]
-    biases: NDArray[Any]
+    weights: Annotated[NDArray[Any], "(K, D)"]
+    biases: Annotated[NDArray[Any], "(K,)"]
     scaling: Scaling
-    class_names: tuple[str, ...]
+    class_names: Annotated[tuple[str, ...], "(K,)"]
     image_shape: tuple[int, int, int] | None
     full_scale: float
     hyperparameters: Hyperparameters
@@ -66,36 +50,25 @@ class Classifier:
     version: str
 
     def __post_init__(self) -> None:
+        check_arrays(self, self.scaling)
         W, K = self.weights, len(self.class_names)
-        if W.dtype not in (np.float32, np.float64) or W.ndim != 2 or len(W) != K or W.size == 0:
-            raise InputError(f"weights of {W.dtype}, shape {W.shape}; expected floats ({K}, D)")
-        D = W.shape[1]
-        for name, found, dtype, shape in (
-            ("biases", self.biases, W.dtype, (K,)),
-            ("scaling shift", self.scaling.shift, np.float64, (D,)),
-            ("scaling factor", self.scaling.factor, np.float64, (D,)),
-        ):
-            if found.dtype != dtype or found.shape != shape:
-                raise InputError(
-                    f"{name} of {found.dtype}, shape {found.shape}; expected {np.dtype(dtype)}, "
-                    f"shape {shape}"
-                )
+        if W.dtype not in (np.float32, np.float64) or W.size == 0 or self.biases.dtype != W.dtype:
+            raise InputError(
+                f"weights of {W.dtype}, shape {W.shape}, biases of {self.biases.dtype}"
+            )
         for values in (W, self.biases, self.scaling.shift, self.scaling.factor):
             if not np.isfinite(values).all():
                 raise InputError("weights, biases or scaling hold a value that is not finite")
         if self.scaling.method not in METHODS:
             raise unknown_name("scaling", self.scaling.method, METHODS)
-        sides = self.image_shape or (1, 1, D)
-        whole = all(type(side) is int and side > 0 for side in sides)
-        if len(sides) != 3 or not whole or math.prod(sides) != D:
-            raise InputError(f"image shape {sides}, expected (channels, height, width) of {D}")
-        if K < 2 or not all(isinstance(name, str) for name in self.class_names):
+        sides, D = self.image_shape, W.shape[1]
+        if sides is not None and (min(sides) < 1 or math.prod(sides) != D):
+            raise InputError(f"image_shape {sides}, expected (channels, height, width) of {D}")
+        if K < 2:
             raise InputError("class names: expected two texts or more")
         check_class_names("class names", self.class_names)
         if not 0 < self.full_scale < math.inf:
             raise InputError(f"full scale {self.full_scale}, expected a positive one")
-        if not all(isinstance(text, str) for pair in self.digests.items() for text in pair):
-            raise InputError("digests: expected texts")
 
     @property
     def n_features(self) -> int:
@@ -166,29 +139,18 @@ class Classifier:
 
     def save(self, path: str | Path) -> None:
         """Write the file that load_model reads, whole or not at all; equal models, equal bytes."""
-        from safetensors.numpy import save
+        MODEL.save(self, path)
 
-        arrays = {
-            "weights": self.weights,
-            "biases": self.biases,
-            "scaling_shift": self.scaling.shift,
-            "scaling_factor": self.scaling.factor,
-        }
-        record = {
-            "format": FORMAT,
-            "class_names": self.class_names,
-            "dataset": self.dataset,
-            "digests": dict(self.digests),
-            "full_scale": self.full_scale,
-            "hyperparameters": asdict(self.hyperparameters),
-            "image_shape": self.image_shape,
-            "scaling": self.scaling.method,
-            "version": self.version,
-        }
-        text = json.dumps(record, sort_keys=True, ensure_ascii=False)
-        with atomic_file(Path(path)) as temporary:
-            content = save({k: np.ascontiguousarray(a) for k, a in arrays.items()}, {_KEY: text})
-            temporary.write_bytes(content)
+
+def _from_format_1(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
+    """Return what format 2 stores: the same, with what belongs to the scaling in one place."""
+    fields = header | {"scaling": {"method": header["scaling"]}}
+    del fields["format"]
+    return fields, {name.replace("scaling_", "scaling."): a for name, a in arrays.items()}
+
+
+# Every format up to this one is read, for ever: tests/golden
+MODEL = Kind("model", Classifier, format=2, upgrades={1: _from_format_1})
 
 
 def model_of(run: Run, number: int = 0) -> Classifier:
@@ -218,12 +180,6 @@ def model_of(run: Run, number: int = 0) -> Classifier:
     )
 
 
-def save_model_of(run: Run, number: int, folder: Path) -> None:
-    """Write model.safetensors of model `number` into `folder`; nothing if it was stopped."""
-    if not run.stopped[number]:
-        model_of(run, number).save(folder / MODEL_FILE)
-
-
 def load_model(path: str | Path) -> Classifier:
     """Read the model that Classifier.save wrote, of this version or any earlier one.
 
@@ -235,60 +191,10 @@ def load_model(path: str | Path) -> Classifier:
         If there is no such file, it is damaged, or it is no model or a later version's.
     """
     path = Path(path)
-    path = path / MODEL_FILE if path.is_dir() else path
-    check_file(path)
-    arrays, record = _read(path)
-    try:
-        for name, kind in _FIELDS.items():
-            _recorded(record, name, kind)
-        shape = record["image_shape"]
-        return Classifier(
-            weights=arrays["weights"],
-            biases=arrays["biases"],
-            scaling=Scaling(record["scaling"], arrays["scaling_shift"], arrays["scaling_factor"]),
-            class_names=tuple(record["class_names"]),
-            image_shape=None if shape is None else tuple(shape),
-            full_scale=record["full_scale"],
-            hyperparameters=Hyperparameters(**record["hyperparameters"]),
-            dataset=record["dataset"],
-            digests=record["digests"],
-            version=record["version"],
-        )
-    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a model that can be read: {error}") from error
+    return MODEL.load(path / MODEL_FILE if path.is_dir() else path)
 
 
 def _recorded(record: Mapping[str, Any], name: str, kind: Any) -> Any:
     if name not in record or not isinstance(record[name], kind):
         raise InputError(f"{name} is missing from its record, or of another type")
     return record[name]
-
-
-def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return the four tensors and the record of the file, of a format that is known."""
-    from safetensors import safe_open
-
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-    if length > _LONGEST_HEADER:
-        raise InputError(f"{path}: not a model: a header of {length:,} bytes")
-    try:
-        with safe_open(path, framework="numpy") as tensors:
-            record = json.loads((tensors.metadata() or {}).get(_KEY, "null"))
-            names = sorted(tensors.keys())
-            if not isinstance(record, dict) or "format" not in record:
-                raise InputError(f"{path}: a safetensors file, but not a model of onelayer")
-            if record["format"] not in range(1, FORMAT + 1):
-                raise InputError(
-                    f"{path}: a model of the format {str(record['format'])[:40]!r}, and this "
-                    f"onelayer reads up to {FORMAT}; a later one may read it"
-                )
-            if names != list(_TENSORS):
-                raise InputError(
-                    f"{path}: tensors {', '.join(names)[:80]}; expected {', '.join(_TENSORS)}"
-                )
-            return {name: tensors.get_tensor(name) for name in _TENSORS}, record
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # the library raises its own, and what NumPy and JSON do
-        raise InputError(f"{path}: not a model, or damaged: {error}") from error

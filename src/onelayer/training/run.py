@@ -1,21 +1,20 @@
-"""What training leaves behind, and how it is kept: safetensors and JSON, no pickle."""
+"""What training leaves behind, and the record that keeps it."""
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
-from onelayer.storage import atomic_file
+from onelayer.records import Kind, check_arrays
 from onelayer.training.hyperparameters import Hyperparameters
 
-FORMAT = 2
+RUN_FILE = "run.safetensors"
 CURVES = (
     "train_loss",
     "train_cost",
@@ -34,13 +33,13 @@ class History:
     ended its curves are NaN, and those of a split that does not exist are throughout.
     """
 
-    measured: NDArray[np.intp]
-    train_loss: NDArray[np.float64]
-    train_cost: NDArray[np.float64]
-    train_accuracy: NDArray[np.float64]
-    validation_loss: NDArray[np.float64]
-    validation_cost: NDArray[np.float64]
-    validation_accuracy: NDArray[np.float64]
+    measured: Annotated[NDArray[np.intp], "(C,)"]
+    train_loss: Annotated[NDArray[np.float64], "(M, C)"]
+    train_cost: Annotated[NDArray[np.float64], "(M, C)"]
+    train_accuracy: Annotated[NDArray[np.float64], "(M, C)"]
+    validation_loss: Annotated[NDArray[np.float64], "(M, C)"]
+    validation_cost: Annotated[NDArray[np.float64], "(M, C)"]
+    validation_accuracy: Annotated[NDArray[np.float64], "(M, C)"]
 
     @property
     def epochs(self) -> int:
@@ -63,45 +62,26 @@ class Run:
         If the shapes do not belong together.
     """
 
-    settings: tuple[Hyperparameters, ...]
+    settings: Annotated[tuple[Hyperparameters, ...], "(M,)"]
     protocol: Mapping[str, Any]
-    weights: NDArray[Any]
-    biases: NDArray[Any]
+    weights: Annotated[NDArray[Any], "(M, K, D)"]
+    biases: Annotated[NDArray[Any], "(M, K)"]
     history: History
-    kept: NDArray[np.intp]
-    stopped: tuple[str, ...]
-    ended: tuple[str, ...]
+    kept: Annotated[NDArray[np.intp], "(M,)"]
+    stopped: Annotated[tuple[str, ...], "(M,)"]
+    ended: Annotated[tuple[str, ...], "(M,)"]
     scaling: Scaling
-    class_names: tuple[str, ...]
+    class_names: Annotated[tuple[str, ...], "(K,)"]
     image_shape: tuple[int, int, int] | None
     provenance: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        M, K = len(self.settings), len(self.class_names)
-        D = self.weights.shape[-1] if self.weights.ndim else 0
-        shapes = {
-            "weights": (self.weights.shape, (M, K, D)),
-            "biases": (self.biases.shape, (M, K)),
-            "kept": (self.kept.shape, (M,)),
-            "stopped": ((len(self.stopped),), (M,)),
-            "ended": ((len(self.ended),), (M,)),
-            "scaling shift": (self.scaling.shift.shape, (D,)),
-            "scaling factor": (self.scaling.factor.shape, (D,)),
-            "image shape": (math.prod(max(0, side) for side in self.image_shape or (D,)), D),
-            **{
-                name: (getattr(self.history, name).shape, (M, len(self.history.measured)))
-                for name in CURVES
-            },
-        }
-        for name, (found, expected) in shapes.items():
-            if found != expected:
-                raise InputError(f"{name} of the shape {found}, expected {expected}")
-        if not all(isinstance(record, Mapping) for record in (self.protocol, self.provenance)):
-            raise InputError("protocol and provenance must be records")
-        if not all(
-            isinstance(text, str) for text in (*self.class_names, *self.stopped, *self.ended)
-        ):
-            raise InputError("class names and the ends of models must be texts")
+        check_arrays(self, self.history, self.scaling)
+        if self.scaling.method not in METHODS:
+            raise unknown_name("scaling", self.scaling.method, METHODS)
+        D, shape = self.weights.shape[2], self.image_shape
+        if shape is not None and (min(shape) < 1 or math.prod(shape) != D):
+            raise InputError(f"image_shape {shape}, expected (channels, height, width) of {D}")
         if not np.isin(self.kept, self.history.measured).all():
             raise InputError("parameters kept from an epoch that was not measured")
 
@@ -124,34 +104,11 @@ class Run:
         return S.reshape(len(X), M, K)
 
     def save(self, folder: str | Path) -> None:
-        """Write run.json and run.safetensors into `folder`, each whole or not at all."""
-        from safetensors.numpy import save
+        """Write run.safetensors into `folder`, whole or not at all."""
+        RUN.save(self, Path(folder) / RUN_FILE)
 
-        folder = Path(folder)
-        arrays = {
-            "weights": self.weights,
-            "biases": self.biases,
-            "scaling_shift": self.scaling.shift,
-            "scaling_factor": self.scaling.factor,
-            "kept": self.kept,
-            "history_measured": self.history.measured,
-            **{f"history_{name}": getattr(self.history, name) for name in CURVES},
-        }
-        record = {
-            "format": FORMAT,
-            "settings": [asdict(setting) for setting in self.settings],
-            "protocol": dict(self.protocol),
-            "stopped": self.stopped,
-            "ended": self.ended,
-            "scaling": self.scaling.method,
-            "class_names": self.class_names,
-            "image_shape": self.image_shape,
-            "provenance": dict(self.provenance),
-        }
-        with atomic_file(folder / "run.safetensors") as path:
-            path.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
-        with atomic_file(folder / "run.json") as path:
-            path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+RUN = Kind("run", Run, format=3)
 
 
 def load_run(folder: str | Path) -> Run:
@@ -160,41 +117,6 @@ def load_run(folder: str | Path) -> Run:
     Raises
     ------
     InputError
-        If a file is missing or is not what Run.save writes; names the file.
+        If the file is missing or is not what Run.save writes; names it.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    folder = Path(folder)
-    for name in ("run.json", "run.safetensors"):
-        if not (folder / name).is_file():
-            raise InputError(
-                f"{folder / name}: not found; expected a folder that a run was saved in"
-            )
-    try:
-        record = json.loads((folder / "run.json").read_text("utf-8"))
-        if record["format"] != FORMAT:
-            raise InputError(f"{folder / 'run.json'}: format {record['format']}, expected {FORMAT}")
-        arrays = load_file(folder / "run.safetensors")
-        shape = record["image_shape"]
-        if record["scaling"] not in METHODS:
-            raise unknown_name("scaling", str(record["scaling"]), METHODS)
-        return Run(
-            settings=tuple(Hyperparameters(**setting) for setting in record["settings"]),
-            protocol=record["protocol"],
-            weights=arrays["weights"],
-            biases=arrays["biases"],
-            history=History(
-                arrays["history_measured"],
-                **{name: arrays[f"history_{name}"] for name in CURVES},
-            ),
-            kept=arrays["kept"],
-            stopped=tuple(record["stopped"]),
-            ended=tuple(record["ended"]),
-            scaling=Scaling(record["scaling"], arrays["scaling_shift"], arrays["scaling_factor"]),
-            class_names=tuple(record["class_names"]),
-            image_shape=None if shape is None else (shape[0], shape[1], shape[2]),
-            provenance=record["provenance"],
-        )
-    except (KeyError, TypeError, IndexError, ValueError, SafetensorError) as error:
-        raise InputError(f"{folder}: not a run that can be read ({error!r})") from error
+    return RUN.load(Path(folder) / RUN_FILE)

@@ -1,5 +1,7 @@
 """What an experiment says on a terminal."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from rich.console import Console
 
@@ -9,7 +11,7 @@ from onelayer.report.labels import setting_labels
 from onelayer.report.terminal import plain_table
 
 
-def show_results(results: Results, rows: list[AblationRow]) -> None:
+def show_results(results: Results, rows: Sequence[AblationRow]) -> None:
     """Print the accuracies of every setting, the variants, the checks, and what ended early."""
     spread, folds = results.repeat_spread, results.cross_validation
     columns = {
@@ -51,7 +53,7 @@ def show_results(results: Results, rows: list[AblationRow]) -> None:
             print(f"ended: {name}, {ended}")
 
 
-def _show_ablation(rows: list[AblationRow]) -> None:
+def _show_ablation(rows: Sequence[AblationRow]) -> None:
     table = plain_table(title="\nVariants: accuracy on the test set")
     for column in ("variant", "setting"):
         table.add_column(column)

@@ -1,0 +1,166 @@
+"""A folder of results is one run, whole, whatever happens while it is written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import pytest
+
+import interrupted
+from onelayer import storage
+from onelayer.cli import run as run_command
+from onelayer.errors import InputError
+from onelayer.evaluation.run_folder import RunFolder
+from onelayer.storage import added_files, output_folder
+
+TRAIN = ["train", "digits", "--epochs", "1", "--report", "none", "--out"]
+
+
+def workshops(path):
+    return sorted(path.parent.glob(f".{path.name}.*"))
+
+
+def is_whole(found):
+    runs = {"old": interrupted.OLD, "new": interrupted.NEW}
+    mine = sorted(interrupted.MINE.values())
+    return (
+        found["files"] == runs[found["run"]]
+        and found["listed"] == sorted(found["files"])
+        and found["others"] == mine
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("kind", ["kill", "ctrl-c"])
+@pytest.mark.parametrize("way", ["exchange", "rename"])
+def test_whenever_force_is_interrupted_the_folder_is_one_whole_run(kind, way):
+    done = subprocess.run(
+        [sys.executable, interrupted.__file__, kind, way], capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    tries = json.loads(done.stdout)
+    assert len(tries) > 30
+    assert {one["tidy"]["run"] for one in tries} == {"old", "new"}
+    assert any(one["left"] is None for one in tries) == ((way, kind) == ("rename", "kill"))
+    for step, one in enumerate(tries):
+        # Without an exchange a kill may hit the moment between two renames: the next run mends it.
+        between = way == "rename" and kind == "kill" and one["left"] is None
+        assert between or is_whole(one["left"]), (step, one)
+        assert is_whole(one["tidy"]), (step, one)
+        assert one["litter"] == [], (step, one)
+        assert one["status"] in (0, {"kill": -signal.SIGKILL, "ctrl-c": 1}[kind]), (step, one)
+
+
+def test_what_a_killed_training_leaves_goes_with_the_next_but_never_a_living_ones(tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "onelayer", "train", "digits", "--epochs", "1000000"]
+    with subprocess.Popen([*command, "--out", out], stderr=subprocess.DEVNULL) as training:
+        try:
+            deadline = time.monotonic() + 60
+            while not any((one / "lock").exists() for one in workshops(out)):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            living = workshops(out)
+            assert run_command([*TRAIN, str(out)]) == 0
+            assert workshops(out) == living
+        finally:
+            training.kill()
+    assert workshops(out) == living
+    before = RunFolder.open(out)
+    assert run_command([*TRAIN, str(out), "--force"]) == 0
+    assert workshops(out) == []
+    assert len(RunFolder.open(out).looks()) == 2
+    assert RunFolder.open(out).run_id != before.run_id
+
+
+def test_only_workshops_without_an_owner_are_litter(tmp_path):
+    path = tmp_path / "run"
+    strangers = [".run.backup", ".run.12345678.onelayer", ".running.12345678.onelayer"]
+    for name in strangers:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes").write_text("mine")
+    (tmp_path / ".run.abcdefgh.onelayer").mkdir()  # killed before it took the lock
+    with output_folder(path, force=True) as first, output_folder(tmp_path / "other"):
+        with output_folder(path):
+            assert first.exists()
+        (first / "a").write_text("1")
+    names = sorted(entry.name for entry in tmp_path.iterdir())
+    assert names == sorted([*strangers, "other", "run"])
+
+
+def test_a_system_without_an_exchange_renames(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage.ctypes, "CDLL", lambda *_, **__: object())
+    for text in ("1", "2"):
+        with output_folder(tmp_path / "run", force=True) as new:
+            (new / text).write_text(text)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["2", "files.json"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "run"]
+
+
+def test_a_stranger_in_a_file_system_without_links_is_copied(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError
+
+    with output_folder(tmp_path / "run") as new:
+        (new / "a").write_text("1")
+    (tmp_path / "run" / "notes").write_text("mine")
+    (tmp_path / "run" / "link").symlink_to("nowhere")
+    (tmp_path / "run" / "empty").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "link", refuse)
+    with output_folder(tmp_path / "run", force=True) as new:
+        (new / "b").write_text("2")
+        (new / "notes").write_text("3")
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["b", "empty", "files.json", "link", "notes", "notes.kept"]
+    assert (tmp_path / "run" / "notes.kept").read_text() == "mine"
+    assert os.readlink(tmp_path / "run" / "link") == "nowhere"
+    assert (tmp_path / "run" / "empty").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_system_without_locks_is_written_to(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise NotImplementedError
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with output_folder(tmp_path / "run") as new:
+        (new / "a").write_text("1")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_current_folder_is_not_taken_away(tmp_path, monkeypatch):
+    with output_folder(tmp_path / "run") as new:
+        (new / "a").write_text("1")
+    (tmp_path / "run" / "sub").mkdir()
+    for place in ("run", "run/sub"):
+        monkeypatch.chdir(tmp_path / place)
+        with (
+            pytest.raises(InputError, match="the current folder cannot be replaced"),
+            output_folder(tmp_path / "run", force=True),
+        ):
+            pass
+    monkeypatch.chdir(tmp_path / "run")
+    with added_files(Path()) as new:
+        (new / "b").write_text("2")
+    assert Path("b").read_text() == "2"
+
+
+def test_looks_survive_a_kill_between_two_renames(tmp_path):
+    path = tmp_path / "run"
+    with RunFolder.create(path) as folder:
+        folder.add_look(1, 0.5)
+    stopped = tmp_path / ".run.12345678.onelayer"  # as a kill there leaves it
+    stopped.mkdir()
+    (stopped / "lock").touch()
+    path.rename(stopped / "old")
+    with output_folder(tmp_path / "newer") as newer:
+        RunFolder(newer).add_look(2, 0.6)
+    (tmp_path / "newer").rename(stopped / "new")
+    with RunFolder.create(path, force=True) as folder:
+        folder.add_look(3, 0.7)
+    assert [look.models for look in RunFolder.open(path).looks()] == [2, 3]
+    assert list(tmp_path.iterdir()) == [path]

@@ -150,6 +150,8 @@ def test_an_experiment_reports_checks_and_redraws_it(tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     for told in ("mean squared error plus", "l = ½ Σₖ (sₖ − eₖ)²", "g = s − e"):
         assert told in page
+    assert "do not become probabilities" in page
+    assert "Calibration on the test set" not in page
     assert RunFolder.open(tmp_path / "out").results().selected_loss is LOSSES[NAME]
 
 

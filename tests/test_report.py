@@ -338,8 +338,8 @@ def test_a_report_of_folds_tells_of_the_choice_the_mistakes_and_the_probabilitie
                 "precision",
                 "most confidently wrong about",
                 "How sure it is",
-                "sigmoid of the true class's score",
-                "after temperature scaling",
+                "normalised sigmoids of the scores",
+                "as trained",
                 "McNemar's exact test between every two settings",
                 "majority vote",
             )

@@ -109,12 +109,6 @@ def test_digits_take_their_own_parts_and_no_source(tmp_path):
         load_dataset("digits", source=tmp_path)
 
 
-def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(InputError, match=r"pip install 'onelayer\[sklearn\]'"):
-        load_dataset("digits")
-
-
 def test_importing_the_catalog_loads_nothing_heavy():
     heavy = ["PIL", "scipy", "rich", "sklearn", "urllib.request", "filelock", "platformdirs"]
     heavy += ["pyarrow", "pandas", "polars", "safetensors"]

@@ -606,15 +606,13 @@ def test_what_cannot_be_searched_is_told_in_a_line(parameters, message):
         OneLayerSearchCV(**given).fit(*IRIS)
 
 
-def test_scikit_learn_is_imported_only_when_asked_for_and_told_of_if_missing():
-    script = (
-        "import sys, onelayer; assert 'sklearn' not in sys.modules; "
-        "sys.modules['sklearn'] = None; onelayer.OneLayerClassifier"
-    )
+@pytest.mark.parametrize("command", ["--help", "train --help", "data info --help"])
+def test_starting_up_imports_neither_scipy_nor_scikit_learn(command):
+    script = f"import sys, onelayer.cli as c; c.run({command.split()!r}); print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert ended.stderr.splitlines()[-1].endswith(
-        "InputError: this needs scikit-learn: pip install 'onelayer[sklearn]'"
-    )
+    loaded = ended.stdout.splitlines()[-1].split()
+    assert "onelayer.cli" in loaded
+    assert not {"scipy", "sklearn"} & set(loaded)
 
 
 def test_the_public_names_are_there():

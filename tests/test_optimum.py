@@ -1,7 +1,6 @@
 """The smallest cost against scikit-learn's solvers, closed forms and laws."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -151,12 +150,6 @@ def test_a_minimum_that_is_not_reached_is_no_answer(monkeypatch):
     monkeypatch.setattr(optimum, "MOST_ITERATIONS", 3)
     with pytest.raises(InputError, match=r"l2 is 0.001: after 3 steps the cost"):
         find_optimum(X, y, 4, 0.001)
-
-
-def test_without_scipy_one_line_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(InputError, match=r"needs scipy: pip install 'onelayer\[optimum\]'"):
-        find_optimum(*problem(9), 4, 1)
 
 
 DATA = make_data(dtype=np.float64, full_scale=1.0)

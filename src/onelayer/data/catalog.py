@@ -214,10 +214,8 @@ def _read_digits(
 ) -> tuple[dict[str, Split], dict[str, str]]:
     if source is not None:
         raise InputError("digits: comes with scikit-learn; it takes no source")
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise InputError("digits: needs scikit-learn: pip install 'onelayer[sklearn]'") from error
+    from sklearn.datasets import load_digits
+
     pixels, labels = load_digits(return_X_y=True)
     X, y = pixels.astype(np.uint8), labels.astype(np.intp)
     samples = {part: Split(X[_DIGITS_ROWS[part]], y[_DIGITS_ROWS[part]]) for part in parts}

@@ -69,29 +69,42 @@ def _draw(
 
 def class_weights(
     y: NDArray[np.intp],
-    class_names: Sequence[str],
-    weights: str | Mapping[str, float] | Sequence[float],
+    class_names: Sequence[Any],
+    weights: str | Mapping[Any, float] | Sequence[float],
+    counts: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Return the weight of each class (K,), so that `class_weights(…)[y]` are sample weights.
 
-    "balanced" gives a class with n_k of the N rows N / (K n_k), as scikit-learn does: all classes
-    then weigh alike, and a row weighs 1 on average. Otherwise the weights are those given: in the
-    order of the classes, or by name, and then 1 for a class that is not named.
+    "balanced" gives each of the K classes the weight N / (K n_k), where n_k is how many of the N
+    rows it has, as in scikit-learn: all classes then weigh the same, and a row weighs 1 on average.
+    `counts` (N,) says how often each row is used, such as 0 in the fold that holds it out. A class
+    without rows has no part in this; its weight is 0.
+
+    Other weights are used as given: a sequence in the order of the classes, or a mapping by name,
+    where a class that is not named has the weight 1.
 
     Raises
     ------
     InputError
-        If a class has no rows and the weights are to be balanced, a name is unknown, or the
-        weights are not K finite numbers from 0 up, one of them above 0.
+        If a name is unknown, or the weights are not K finite numbers from 0 up, one of them above
+        0.
+
+    Examples
+    --------
+    >>> class_weights(np.array([0, 0, 0, 1]), ["cat", "dog"], "balanced")
+    array([0.66666667, 2.        ])
     """
     if isinstance(weights, str):
         if weights != "balanced":
             raise unknown_name("class weights", weights, ["balanced"])
-        return _balanced(y, class_names)
+        sizes = np.bincount(y, counts, minlength=len(class_names))
+        balanced = np.zeros(len(sizes))
+        np.divide(sizes.sum(), np.count_nonzero(sizes) * sizes, out=balanced, where=sizes > 0)
+        return balanced
     if isinstance(weights, Mapping):
         for name in weights:
             if name not in class_names:
-                raise unknown_name("class", str(name), class_names)
+                raise unknown_name("class", str(name), map(str, class_names))
         weights = [weights.get(name, 1.0) for name in class_names]
     values = np.asarray(weights, np.float64)
     if values.shape != (len(class_names),):
@@ -108,16 +121,6 @@ def class_weights(
     if not values.any():
         raise InputError("class weights that are all 0: nothing would be learnt")
     return values
-
-
-def _balanced(y: NDArray[np.intp], class_names: Sequence[str]) -> NDArray[np.float64]:
-    sizes = np.bincount(y, minlength=len(class_names))
-    empty = np.flatnonzero(sizes == 0)
-    if empty.size:
-        raise InputError(
-            f"class {class_names[empty[0]]} has no rows, so no weight can balance the classes"
-        )
-    return np.asarray(len(y) / (len(class_names) * sizes))
 
 
 def check_sample_weights(weights: ArrayLike, n_models: int, n_samples: int) -> None:

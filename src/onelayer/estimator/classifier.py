@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from onelayer.data.dataset import Dataset, Split
-from onelayer.data.sample_weights import check_sample_weights
+from onelayer.data.sample_weights import check_sample_weights, class_weights
 from onelayer.data.splitting import split_off
 from onelayer.errors import InputError
 from onelayer.model.losses import LOSSES, find_loss
@@ -239,9 +238,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the weight of each class by the class indices y, None if all count alike."""
         if self.class_weight is None:
             return None
-        weights: list[float] = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=self.classes_[y]
-        ).tolist()
+        weights: list[float] = class_weights(y, self.classes_.tolist(), self.class_weight).tolist()
         return weights
 
     def _scores(self, X: ArrayLike) -> NDArray[Any]:

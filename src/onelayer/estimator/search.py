@@ -10,10 +10,9 @@ from sklearn import get_config
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metadata_routing import UNUSED, process_routing
 
-from onelayer.data.sample_weights import check_sample_weights
+from onelayer.data.sample_weights import check_sample_weights, class_weights
 from onelayer.errors import InputError, unknown_name
 from onelayer.estimator.classifier import (
     OF_A_MODEL,
@@ -96,7 +95,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         self._check_parameters()
         reader = clone(self.estimator)
         data = read(reader, X, y)
-        labels = reader.classes_[data.train.y]
+        classes, labels = reader.classes_.tolist(), reader.classes_[data.train.y]
         in_fit, in_scores, groups = self._route(sample_weight, groups)
         own = _of_rows(in_fit, len(labels)), _of_rows(in_scores, len(labels))
         splitter = check_cv(self.cv, labels, classifier=True)
@@ -107,7 +106,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         scores, seconds = np.empty((len(models), len(splits))), np.empty(len(models))
         for some in _passes(models):
             begin, first = time.perf_counter(), models[some[0]]
-            weights, held_out = _weights(first.class_weight, labels, splits, *own)
+            weights, held_out = _weights(first.class_weight, data.train.y, classes, splits, *own)
             found = cross_validate(
                 data,
                 [setting_of(models[m]) for m in some],
@@ -223,15 +222,19 @@ def _of_rows(sample_weight: ArrayLike | None, n_samples: int) -> NDArray[Any]:
 
 def _weights(
     class_weight: Mapping[Any, float] | str | None,
-    labels: NDArray[Any],
+    y: NDArray[np.intp],
+    classes: Sequence[Any],
     splits: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
     in_fit: NDArray[Any],
     in_scores: NDArray[Any],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return how much each row counts in the training and in the scores of every fold, (R, N)."""
-    weights = np.zeros((2, len(splits), len(labels)))
-    for r, (train, test) in enumerate(splits):
-        by_class = compute_sample_weight(class_weight, labels[train])
-        np.add.at(weights[0, r], train, in_fit[train] * by_class)
-        np.add.at(weights[1, r], test, in_scores[test])
-    return weights[0], weights[1]
+    counts = np.zeros((2, len(splits), len(y)))  # a splitter may name a row twice, or use masks
+    for r, sides in enumerate(splits):
+        for rows, side in zip(counts[:, r], sides, strict=True):
+            np.add.at(rows, side, 1)
+    training, held_out = counts
+    weights = training * in_fit
+    if class_weight is not None:
+        weights *= [class_weights(y, classes, class_weight, rows)[y] for rows in training]
+    return weights, held_out * in_scores

@@ -28,7 +28,7 @@ class Reliability:
 
     @property
     def expected_calibration_error(self) -> float:
-        """The mean gap |accuracy − confidence| over the rows: equation (S7)."""
+        """The mean gap |accuracy − confidence| over the rows: equation (S5)."""
         filled = self.count > 0
         return float(np.average(self._gaps[filled], weights=self.count[filled]))
 
@@ -85,7 +85,7 @@ def reliability(
 def brier_score(probabilities: ArrayLike, y: ArrayLike) -> float:
     """Return the mean squared distance of each row of P (N, K) to its one-hot label, 0 to 2.
 
-    Equation (S8) (Brier 1950): over all K classes, which for K = 2 is twice the binary score.
+    Equation (S6) (Brier 1950): over all K classes, which for K = 2 is twice the binary score.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def fit_temperature(scores: ArrayLike, y: ArrayLike) -> TemperatureScaling:
     """Return the T > 0 that minimises the mean loss of scores / T, for validation scores (N, K).
 
     No prediction changes, only how sure it is (Guo et al. 2017, arXiv:1706.04599). The loss is
-    convex in β = 1/T: Newton's method inside the bracket of (S10), halved where a step would leave.
+    convex in β = 1/T; Brent's method finds where its slope is zero, inside the bracket of (S8).
 
     Raises
     ------
@@ -109,37 +109,27 @@ def fit_temperature(scores: ArrayLike, y: ArrayLike) -> TemperatureScaling:
         If the arrays are not finite scores and labels, or no temperature is the best: every row is
         right, or the true classes score no higher than the others on average.
     """
+    from scipy.optimize import brentq
+
     S = np.asarray(scores, dtype=np.float64)
     if S.ndim != 2 or S.size == 0 or not np.isfinite(S).all():
         raise InputError(f"scores of the shape {S.shape}, expected finite ones (rows, classes)")
     N, K = S.shape
     y = check_labels("y", y, (N,), K)
     S = S - S[np.arange(N), y][:, None]  # now the loss is the mean of log Σ exp(βs)
+
+    def slope(beta: float) -> float:
+        return float((network.probabilities(beta * S) * S).sum(axis=1).mean())
+
     shortfall = S.max(axis=1).mean()
     if shortfall == 0:
         raise InputError("every row is right, so the loss falls for ever as the temperature does")
-    if S.mean() >= 0:
+    if slope(0) >= 0:
         raise InputError(
             "true classes score no higher than others on average: no temperature helps"
         )
-    beta = _root(S, (K - 1) / (math.e * float(shortfall)))
+    high = (K - 1) / (math.e * float(shortfall))
+    # xtol is the smallest number there is: β may be of any size, so only a relative error counts.
+    beta = brentq(slope, 0, high, xtol=np.finfo(np.float64).tiny, rtol=1e-12)
     before, after = (float(network.loss(S * scale, y)) for scale in (1.0, beta))
     return TemperatureScaling(1 / beta, before, after)
-
-
-def _root(S: NDArray[np.float64], high: float) -> float:
-    """Return the β in (0, high) where the slope of the mean of log Σ exp(βs) is zero."""
-    low, beta = 0.0, min(1.0, high / 2)
-    for _ in range(100):
-        P = network.probabilities(beta * S)
-        mean = (P * S).sum(axis=1)
-        slope = float(mean.mean())
-        curvature = float((P * (S - mean[:, None]) ** 2).sum(axis=1).mean())
-        low, high = (beta, high) if slope < 0 else (low, beta)
-        newton = beta * curvature - slope  # not divided yet: the curvature may have underflowed
-        # The ends count: at the root a step of zero is right, and halving would lead away.
-        inside = curvature > 0 and low * curvature <= newton <= high * curvature
-        last, beta = beta, newton / curvature if inside else (low + high) / 2
-        if abs(beta - last) <= 1e-10 * beta:
-            break
-    return beta

@@ -38,7 +38,7 @@ class McNemarTest:
 def resampled_t_test(accuracies: ArrayLike, n_train: int, n_test: int) -> TTest:
     """Compare all pairs of M settings by their accuracies (R, M) on the same R folds or resamples.
 
-    The corrected resampled t-test, equations (S2) and (S3): `n_train` and `n_test` samples of each
+    The corrected resampled t-test, equations (S1) and (S2): `n_train` and `n_test` samples of each
     resample make up for training sets that overlap (Nadeau and Bengio 2003,
     doi:10.1023/A:1024068626366). Settings that never differ have t = 0 and p = 1, those that
     always differ by the same have an infinite t; pairs with a NaN are NaN throughout.
@@ -66,14 +66,17 @@ def resampled_t_test(accuracies: ArrayLike, n_train: int, n_test: int) -> TTest:
 def mcnemar_test(right: ArrayLike) -> McNemarTest:
     """Compare all pairs of M models by which of the same N samples each gets right, bool (N, M).
 
-    McNemar's test in its exact form, equation (S4): of the samples that exactly one of two models
-    gets right, each is either one's with probability ½ (McNemar 1947, doi:10.1007/BF02295996).
+    McNemar's test in its exact form: of the samples that exactly one of two models gets right, each
+    is either one's with probability ½, so p is that of the two-sided binomial test (McNemar 1947,
+    doi:10.1007/BF02295996).
 
     Raises
     ------
     InputError
         If `right` does not hold booleans, (N, M), with N ≥ 1.
     """
+    from scipy.special import bdtr
+
     right = np.asarray(right)
     if right.dtype != np.bool_ or right.ndim != 2 or len(right) == 0:
         raise InputError(
@@ -81,26 +84,13 @@ def mcnemar_test(right: ArrayLike) -> McNemarTest:
         )
     ones = right.astype(np.float64)
     only = (ones.T @ (1 - ones)).astype(np.intp)
-    p = np.ones(only.shape)
-    for i, j in zip(*np.triu_indices_from(p, 1), strict=True):
-        p[i, j] = p[j, i] = _binomial_p(int(only[i, j]), int(only[j, i]))
+    # Both tails of a fair coin are alike, so p is twice the smaller one; near the middle they meet.
+    p = np.minimum(1, 2 * bdtr(np.minimum(only, only.T), only + only.T, 0.5))
     return McNemarTest((only - only.T) / len(right), only, p)
 
 
-def _binomial_p(heads: int, tails: int) -> float:
-    """Return the two-sided p of so many heads and tails of a fair coin: equation (S4).
-
-    The sum runs down from its largest term C(n, k), of which the others are ratios.
-    """
-    n, k = heads + tails, min(heads, tails)
-    ratios = np.arange(k, 0, -1) / np.arange(n - k + 1, n + 1)
-    logarithm = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    largest = math.exp(logarithm - n * math.log(2))
-    return min(1.0, 2 * largest * (1 + float(np.cumprod(ratios).sum())))
-
-
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Return the p-values of m tests (m,) corrected for there being m of them: equation (S5).
+    """Return the p-values of m tests (m,) corrected for there being m of them: equation (S3).
 
     Rejecting those at most α errs anywhere at all with probability α at most (Holm 1979). A NaN is
     no test: it is not counted and stays.

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,8 +62,8 @@ def find_optimum(
     Raises
     ------
     InputError
-        If `l2` is not above 0, the weights cannot be (see check_sample_weights), the tolerance is
-        not reached, or scipy is not installed.
+        If `l2` is not above 0, the weights cannot be (see check_sample_weights), or the tolerance
+        is not reached.
     """
     if not 0 < l2 < math.inf:
         raise InputError(
@@ -96,7 +95,8 @@ def find_optimum(
 
 def _search(X: Matrix, y: NDArray[np.intp], l2: float, shares: Vector, tolerance: float) -> Optimum:
     """Go downhill by L-BFGS until the excess is small enough, or no step helps any more."""
-    minimize = _import_minimize()
+    from scipy.optimize import minimize
+
     class_shares = np.bincount(y, shares)
     K, D = len(class_shares), X.shape[1]
     # 2λ bends the cost along every weight; along a bias the softmax does, where all scores are
@@ -223,11 +223,3 @@ def _drop_unweighted(
     weights = weights.reshape(len(X)).astype(np.float64)
     used = weights > 0
     return X[used], y[used], weights[used] / weights.sum()
-
-
-def _import_minimize() -> Callable[..., Any]:
-    try:
-        from scipy.optimize import minimize
-    except ImportError as error:
-        raise InputError("this needs scipy: pip install 'onelayer[optimum]'") from error
-    return cast(Callable[..., Any], minimize)

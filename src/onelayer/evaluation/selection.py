@@ -100,7 +100,7 @@ def select(
     the best, the one with the least of the `keys` (M), such as `simplicity` gives: what looks
     better by less than chance is not worth a more complex model (Breiman et al. 1984). With one
     fold the standard error is the binomial one of `samples` samples and the interval Wilson's; with
-    more they come from the spread of the folds, equation (S6). A setting with a NaN on any fold is
+    more they come from the spread of the folds, equation (S4). A setting with a NaN on any fold is
     never chosen.
 
     Raises
@@ -127,7 +127,7 @@ def select(
 
 
 def _of_folds(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return standard errors (M,) and t-intervals (M, 2), cut to [0, 1]: equation (S6)."""
+    """Return standard errors (M,) and t-intervals (M, 2), cut to [0, 1]: equation (S4)."""
     R = len(values)
     means, errors = values.mean(axis=0), values.std(axis=0, ddof=1) / math.sqrt(R)
     width = student_quantile(R - 1) * errors

@@ -321,7 +321,7 @@ def test_explain_writes_a_png_and_replaces_none(model_file, picture, tmp_path, c
         (["evaluate", "{model}", "nowhere.npz"], "nowhere.npz: no such file"),
         (["evaluate", "{model}", "{other}", "--split", "tset"], "unknown split 'tset'"),
         (["predict", "{model}", "nowhere.png"], "nowhere.png: no such file"),
-        (["predict", "{model}", "{model}"], "of no known format"),
+        (["predict", "{model}", "{model}"], "arrays: biases, "),
         (["predict", "{model}", "{picture}"], "the model was trained on rows of features"),
         (["predict", "{model}", "{hole}"], "hole.csv: row 1: a value is missing, infinite or"),
         (["predict", "{model}", "{hole}", "--format", "xml"], "unknown format 'xml'"),

@@ -3,13 +3,21 @@
 import io
 
 import numpy as np
+import pandas
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.numpy import save_file
 
+import onelayer
+from format_writers import WRITERS, make_images
+from onelayer.cli import run as run_cli
+from onelayer.data.catalog import load_dataset
+from onelayer.data.formats.registry import FILES, FOLDERS, find_format
 from onelayer.data.unlabelled import read_unlabelled
 from onelayer.errors import InputError
 
@@ -17,8 +25,9 @@ X = np.random.default_rng(0).normal(size=(7, 12))
 PIXELS = np.random.default_rng(1).integers(0, 256, (7, 3, 2, 2), dtype=np.uint8)
 
 
-def read(path, n_features=12, image_shape=(3, 2, 2), full_scale=255.0):
-    return np.concatenate(list(read_unlabelled(str(path), n_features, image_shape, full_scale)))
+def read(path, n_features=12, image_shape=(3, 2, 2), full_scale=255.0, **options):
+    blocks = read_unlabelled(str(path), n_features, image_shape, full_scale, **options)
+    return np.concatenate(list(blocks))
 
 
 def write_csv(path, X, header=None):
@@ -44,8 +53,70 @@ def test_arrays_and_tables_hold_the_same_rows(tmp_path):
     labelled = [f"{label},{line}" for label, line in zip(labels, lines, strict=True)]
     text = "\n".join(labelled).replace(",", "\t")
     (tmp_path / "labelled.tsv").write_text(text + "\n\n")
+    pa.feather.write_feather(table, tmp_path / "a.feather")
+    pa.feather.write_feather(lists, tmp_path / "lists.arrow")
+    save_file({"anything": X}, tmp_path / "only.safetensors")
+    save_file({"X_val": X, "ids": np.arange(7)}, tmp_path / "named.safetensors")
     for path in sorted(tmp_path.iterdir()):
         np.testing.assert_array_equal(read(path), X, err_msg=path.name)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_every_format_that_train_reads_predicts_the_same_rows(form, tmp_path, capsys):
+    images, labels = make_images()
+    path = WRITERS[form](tmp_path, images, labels)
+    rows = read(path, 12, (1, 4, 3))
+    order = np.argsort(rows[:, 0])  # the first pixel is the number of the row
+    np.testing.assert_array_equal(rows[order], images.reshape(len(images), -1))
+    data = load_dataset(path)
+    run = onelayer.train(data, onelayer.grid(learning_rate=[0.01]), epochs=1)
+    model = onelayer.model_of(run)
+    model.save(tmp_path.with_suffix(".safetensors"))
+    assert run_cli(["predict", f"{tmp_path}.safetensors", str(path), "--format", "csv"]) == 0
+    found = [line.split(",")[3] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert found == [model.class_names[k] for k in model.predict(rows)]
+
+
+def test_every_format_of_the_registry_is_among_those_that_are_tested(tmp_path):
+    tested = {".npy", "PNG or JPEG", "train.bin, train or train.mat (CIFAR-100)"}  # by other tests
+    for name, write in WRITERS.items():
+        (tmp_path / name).mkdir()
+        tested.add(find_format(write(tmp_path / name, *make_images())).looks)
+    assert tested == {form.looks for form in (*FILES, *FOLDERS)}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "feather"])
+def test_the_column_of_labels_may_have_any_name(suffix, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    frame = pandas.DataFrame(dict(zip("abc", X[:, :3].T, strict=True)) | {"kind": [*"abcabca"]})
+    write = {"csv": "to_csv", "parquet": "to_parquet", "feather": "to_feather"}[suffix]
+    getattr(frame, write)(path, **{"index": False} if suffix == "csv" else {})
+    np.testing.assert_array_equal(read(path, 3, label="kind"), X[:, :3])
+    with pytest.raises(InputError, match="column 'kind'"):
+        read(path, 3)
+    with pytest.raises(InputError, match="no column 'sort', only a, b, c, kind"):
+        read(path, 3, label="sort")
+
+
+def test_splits_follow_each_other_whatever_their_order_in_the_file(tmp_path):
+    np.savez(tmp_path / "a.npz", test_X=X[4:], val_X=X[2:4], X=X[:2])
+    np.testing.assert_array_equal(read(tmp_path / "a.npz"), X)
+
+
+def test_pictures_in_folders_are_converted_to_the_models_size_and_colours(tmp_path):
+    for row, name in enumerate(["ant", "bee", "bee"]):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.new("L", (5 + row, 7), 40 * row).save(tmp_path / name / f"{row}.png")
+    expected = np.repeat([[0], [40], [80]], 12, axis=1)
+    np.testing.assert_array_equal(read(tmp_path, image_shape=(3, 2, 2)), expected)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "png"])
+def test_samples_without_room_for_labels_cannot_be_trained_on(suffix, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    Image.new("L", (3, 3)).save(path) if suffix == "png" else np.save(path, X)
+    with pytest.raises(InputError, match=rf"a\.{suffix}: read as .*, without labels; expected"):
+        load_dataset(path)
 
 
 @pytest.mark.parametrize(
@@ -117,15 +188,15 @@ def test_numbers_written_as_csv_come_back_as_they_were(tmp_path_factory, rows):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.csv", b"", "no rows in it"),
-        ("a.csv", b"a,b\n", "no rows in it"),
+        ("a.csv", b"", "has no rows"),
+        ("a.csv", b"a,b\n", "has no rows"),
         ("a.csv", b"1,2\n", "samples of 2 features, expected 12"),
         ("a.csv", b"label\nx\n", "samples of 0 features, expected 12"),
         ("a.csv", b"1,2\n1,2,3\n", "row 1 has 3 cells, expected 2"),
-        ("a.csv", b"a,b\n1,cat\n", "row 0 holds 'cat', expected a number"),
+        ("a.csv", b"a,b\n1,cat\n", "row 0, column 'b', holds 'cat', expected a number"),
         ("a.csv", b"\xff\xfe\n", "cannot be read as CSV"),
         ("a.csv", b'"1\n', "cannot be read as CSV"),
-        ("a.txt", b"1,2\n", "of no known format; expected PNG"),
+        ("a.txt", b"1,2\n", "of no known format; expected .npz"),
         ("a.png", b"", "not a PNG or JPEG"),
         ("a.png", b"1,2\n", "not a PNG or JPEG"),
         ("a", b"\x89PNG\r\n\x1a\n", "not a PNG or JPEG"),
@@ -152,9 +223,10 @@ def test_arrays_that_are_no_samples_are_refused(tmp_path):
         np.save(tmp_path / "a.npy", array)
         with pytest.raises(InputError, match=words):
             read(tmp_path / "a.npy")
-    np.savez(tmp_path / "two.npz", X_train=X, X_test=X)
-    with pytest.raises(InputError, match="arrays X_train, X_test; expected one X"):
-        read(tmp_path / "two.npz")
+    for arrays in ({"a": X, "b": X}, {"X": X, "data": X}, {"X_test": X, "images_test": X}):
+        np.savez(tmp_path / "two.npz", **arrays)
+        with pytest.raises(InputError, match=f"arrays: {', '.join(arrays)}; expected X, or X_tr"):
+            read(tmp_path / "two.npz")
     with pytest.raises(InputError, match="no such file"):
         read(tmp_path / "nowhere.png")
 

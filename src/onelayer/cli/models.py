@@ -82,13 +82,14 @@ def predict(
     model: ModelPath,
     files: Annotated[
         list[str],
-        typer.Argument(help="Pictures, or rows as .npy, .npz, .csv, .tsv or .parquet; - is CSV."),
+        typer.Argument(help="Pictures, or data in any format that train reads; - is CSV."),
     ],
     top: Annotated[int, typer.Option(min=1, help="Classes of each row, the likeliest first.")] = 1,
     form: Annotated[
         str | None,
         typer.Option("--format", help="table (on a terminal), csv (in a pipe) or json."),
     ] = None,
+    label: Label = None,
     number: Number = None,
 ) -> None:
     """Say the likeliest classes of pictures or rows of features, with their probabilities."""
@@ -102,7 +103,7 @@ def predict(
         raise unknown_name("format", form, FORMATS)
     opened = open_model(model, number)
     quantity = "score" if opened.link is None else "probability"
-    rankings = rank_files(opened, files, top)
+    rankings = rank_files(opened, files, top, **reading(None, False, label))
     if form == "table":
         show_rankings(rankings, quantity)
         return

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import SPLIT_NAMES, Dataset, Split
+from onelayer.data.dataset import SPLIT_NAMES, Dataset, ImageShape, Split
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
 from onelayer.data.formats.registry import open_table
@@ -33,7 +33,7 @@ class _Entry:
     defaults: Mapping[str, str]
     read: Callable[[Sequence[str], Path | None], tuple[dict[str, Split], dict[str, str]]]
     class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    image_shape: ImageShape
     full_scale: float
 
 

@@ -13,6 +13,7 @@ from onelayer.data.shards import Shards
 from onelayer.errors import InputError
 
 Features = NDArray[np.generic] | Shards
+ImageShape = tuple[int, int, int]  # channels, height, width
 BLOCK = 1000  # rows looked at together: memory stays small whatever N is
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -84,7 +85,7 @@ class Dataset:
     test: Split | None
     class_names: tuple[str, ...]
     full_scale: float = 1.0
-    image_shape: tuple[int, int, int] | None = None
+    image_shape: ImageShape | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     notice: str = ""
 

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import Dataset
+from onelayer.data.dataset import Dataset, ImageShape
 from onelayer.data.table import (
     Contents,
-    ImageShape,
     Part,
     feature_type,
     find_arrays,

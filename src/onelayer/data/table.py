@@ -11,19 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, Split, check_split
+from onelayer.data.dataset import (
+    SPLIT_NAMES,
+    Dataset,
+    Features,
+    ImageShape,
+    Split,
+    check_split,
+)
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 
-ImageShape = tuple[int, int, int]
-
 FRACTION = 0.15  # of all samples that validate, and that test, if the source does not say which
 FEWEST = 4  # samples: with fewer a drawn split would be empty
 MOST_CLASSES = 100_000
 LONGEST_NAME = 100  # characters
-LABEL_COLUMNS = ("label", "class", "target", "y")
+LABEL_COLUMNS = ("label", "labels", "class", "target", "targets", "y")
 _SPLIT_WORDS = dict.fromkeys(("train", "training"), "train") | {
     **dict.fromkeys(("validation", "valid", "val"), "validation"),
     "test": "test",
@@ -171,13 +176,34 @@ def find_arrays(source: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def means_features(name: str) -> bool:
-    """Return whether an array is called like features: X, or X_test, images and the like."""
-    return any(_ROLE_WORDS.get(word) == "X" for word in name.lower().split("_"))
+def find_features(source: str, names: Iterable[str]) -> list[str]:
+    """Return the names of the features: X, or X_train and so on in the order of the splits.
+
+    Labels may be missing. If no name means features, a single array is taken for them.
+
+    Raises
+    ------
+    InputError
+        If two names mean the same, or there are several arrays and none is called like features.
+    """
+    names = list(names)
+    words = {name: name.lower().split("_") for name in names}
+    found = [name for name in names if "X" in map(_ROLE_WORDS.get, words[name])] or names
+    splits = [next(filter(None, map(_SPLIT_WORDS.get, words[name])), "train") for name in found]
+    if not found or len(set(splits)) < len(found):
+        listed = ", ".join(names)[:80] or "none"
+        raise InputError(f"{source}: arrays: {listed}; expected X, or X_train, X_test and so on")
+    return sorted(found, key=lambda name: SPLIT_NAMES.index(splits[found.index(name)]))
 
 
 def label_column(source: str, names: Sequence[str], label: str | None = None) -> int:
-    """Return the place of the column `label`; unless told, label, class, target, y or the last.
+    """Return the place of the column of labels: see known_label_column, or else the last one."""
+    known = known_label_column(source, names, label)
+    return len(names) - 1 if known is None else known
+
+
+def known_label_column(source: str, names: Sequence[str], label: str | None = None) -> int | None:
+    """Return the place of the column `label`, or else of the first of LABEL_COLUMNS, if any.
 
     Raises
     ------
@@ -189,12 +215,6 @@ def label_column(source: str, names: Sequence[str], label: str | None = None) ->
             first = ", ".join(name[:40] for name in names[:5]) + ", …" * (len(names) > 5)
             raise InputError(f"{source}: no column {label!r}, only {first}")
         return names.index(label)
-    known = known_label_column(names)
-    return len(names) - 1 if known is None else known
-
-
-def known_label_column(names: Sequence[str]) -> int | None:
-    """Return the place of the column called label, class, target or y, if there is one."""
     lowered = [name.strip().lower() for name in names]
     return next((lowered.index(name) for name in LABEL_COLUMNS if name in lowered), None)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +24,12 @@ class Ranking:
     values: tuple[float, ...]
 
 
-def rank_files(model: Classifier, files: Iterable[str], top: int = 1) -> Iterator[Ranking]:
+def rank_files(
+    model: Classifier, files: Iterable[str], top: int = 1, **options: Any
+) -> Iterator[Ranking]:
     """Yield the `top` classes (at most K) of every row of `files`, read block by block.
+
+    `options` are those of read_unlabelled.
 
     Raises
     ------
@@ -33,7 +38,9 @@ def rank_files(model: Classifier, files: Iterable[str], top: int = 1) -> Iterato
     """
     for file in files:
         start = 0
-        blocks = read_unlabelled(file, model.n_features, model.image_shape, model.full_scale)
+        blocks = read_unlabelled(
+            file, model.n_features, model.image_shape, model.full_scale, **options
+        )
         for X in blocks:
             try:
                 S = model.scores(X, start)

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from onelayer.data.dataset import ImageShape
 from onelayer.errors import InputError, unknown_name
 
 Array = NDArray[Any]
-ImageShape = tuple[int, int, int]
 _OFF = "none"
 _FLIP = 0.5  # what "flip" alone means
 

@@ -34,9 +34,20 @@ def read_parquet(path: Path, label: str | None = None) -> Contents:
     return Contents({"train": Part(*_read_parquet(path, find_label))})
 
 
-def read_parquet_features(path: Path) -> NDArray[Any]:
-    """Read the columns of a Parquet file but the one called label, class, target or y."""
-    return _read_parquet(path, known_label_column)[0]
+def read_feather(path: Path, label: str | None = None) -> Contents:
+    """Read the columns of an Arrow IPC file, which is what Feather files are: see read_parquet."""
+    find_label = partial(label_column, str(path), label=label)
+    return Contents({"train": Part(*_read_feather(path, find_label))})
+
+
+def parquet_features(path: Path, label: str | None = None) -> list[NDArray[Any]]:
+    """Read the columns of a Parquet file but that of the labels, which may be missing."""
+    return [_read_parquet(path, partial(known_label_column, str(path), label=label))[0]]
+
+
+def feather_features(path: Path, label: str | None = None) -> list[NDArray[Any]]:
+    """Read the columns of an Arrow IPC file but that of the labels, which may be missing."""
+    return [_read_feather(path, partial(known_label_column, str(path), label=label))[0]]
 
 
 def _read_parquet(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]:
@@ -66,8 +77,7 @@ def _read_parquet(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]
         raise InputError(f"{path}: not a Parquet file, or damaged: {_first(error)}") from error
 
 
-def read_feather(path: Path, label: str | None = None) -> Contents:
-    """Read the columns of an Arrow IPC file, which is what Feather files are: see read_parquet."""
+def _read_feather(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]:
     size, pyarrow = check_file(path), _pyarrow()
     from pyarrow import ipc
 
@@ -75,13 +85,13 @@ def read_feather(path: Path, label: str | None = None) -> Contents:
         alone = ipc.IpcReadOptions(use_threads=False)  # a thread's stack is memory, too
         with pyarrow.memory_map(str(path)) as source, ipc.open_file(source, options=alone) as file:
             _refuse_index(path, file.schema)
-            column = label_column(str(path), file.schema.names, label)
-            only_labels = ipc.IpcReadOptions(included_fields=[column], use_threads=False)
-            with ipc.open_file(source, options=only_labels) as labels:
-                n = sum(labels.get_batch(i).num_rows for i in range(labels.num_record_batches))
+            label = find_label(file.schema.names)
+            # The number of rows is in no header: count it by one column, to read the others once.
+            one_column = ipc.IpcReadOptions(included_fields=[label or 0], use_threads=False)
+            with ipc.open_file(source, options=one_column) as short:
+                n = sum(short.get_batch(i).num_rows for i in range(short.num_record_batches))
             batches = (file.get_batch(i) for i in range(file.num_record_batches))
-            X, labels = _collect(path, file.schema, batches, n, size, column)
-            return Contents({"train": Part(X, labels)})
+            return _collect(path, file.schema, batches, n, size, label)
     except InputError:
         raise
     except (pyarrow.ArrowException, *_DAMAGE) as error:

@@ -58,6 +58,11 @@ def read_pair(path: Path) -> Contents:
     return Contents({"train": Part(split.X, split.y, split.files)}, files=(path, _labels_of(path)))
 
 
+def npy_features(path: Path) -> list[NDArray[np.generic]]:
+    """Map the features of a .npy file."""
+    return [map_npy(path).array]
+
+
 def _find_features(folder: Path, split: str) -> list[Path]:
     """Return the files of a split's features, by name; none for a test split that is not there."""
     shards, single = folder / split, folder / f"{split}.X.npy"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.dataset import SPLIT_NAMES, ImageShape
 from onelayer.data.files import check_file, read_file, unpacked_limit
 from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
@@ -41,6 +42,13 @@ def holds_pictures(folder: Path) -> bool:
         for place in folders
         for entry in _entries(place)
     )
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Return the pictures of all splits, class by class, in the order of read_images."""
+    places = find_classes(folder)
+    folders = [place for split in SPLIT_NAMES for place in places.get(split, ())]
+    return [picture for place in folders for picture in _pictures(place)]
 
 
 def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents:
@@ -78,7 +86,7 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
     return Contents(parts, tuple(names), shape, paths)
 
 
-def read_picture(path: Path, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def read_picture(path: Path, image_shape: ImageShape) -> NDArray[np.uint8]:
     """Return one PNG or JPEG as (C, H, W), converted to so many channels and scaled bilinearly.
 
     Raises
@@ -107,7 +115,7 @@ def _pictures(folder: Path) -> list[Path]:
     return entries
 
 
-def _measure(paths: list[Path], resize: tuple[int, int] | None) -> tuple[int, int, int]:
+def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
     """Return (C, H, W) from the headers of all pictures, before any is decoded."""
     grey, size, extents = True, 0, set[tuple[int, int]]()
     for path in paths:
@@ -131,7 +139,7 @@ def _measure(paths: list[Path], resize: tuple[int, int] | None) -> tuple[int, in
     return C, H, W
 
 
-def _decode(path: Path, shape: tuple[int, int, int], resize: tuple[int, int] | None) -> Any:
+def _decode(path: Path, shape: ImageShape, resize: tuple[int, int] | None) -> Any:
     """Return the picture as (C, H, W)."""
     from PIL import Image
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.files import check_file, unpacked_limit
 from onelayer.data.npy import read_header
-from onelayer.data.table import Contents, Part, find_arrays, means_features
+from onelayer.data.table import Contents, Part, find_arrays, find_features
 from onelayer.errors import InputError
 
 _BLOCK = 1 << 18  # bytes; the list of members is read as one, so it bounds how many there are
@@ -62,20 +62,19 @@ def read_npz(path: Path) -> Contents:
     return Contents(parts, None if names is None else tuple(names.tolist()))
 
 
-def read_npz_features(path: Path) -> NDArray[Any]:
-    """Read the only array, or the only one that is called like features.
+def npz_features(path: Path) -> list[NDArray[Any]]:
+    """Read the arrays that find_features finds.
 
     Raises
     ------
     InputError
-        As `read_npz`; or if there is no such array, or several.
+        As `read_npz`, or if there are no such arrays.
     """
     with _open(path) as archive:
         members = _members(path, archive)
-        wanted = [name for name in members if means_features(name)] or [*members]
-        if len(wanted) != 1:
-            raise InputError(f"{path}: arrays {', '.join(members)[:80]}; expected one X")
-        return _read(path, archive, members, wanted)[wanted[0]]
+        wanted = find_features(str(path), members)
+        arrays = _read(path, archive, members, wanted)
+    return [arrays[name] for name in wanted]
 
 
 @contextmanager

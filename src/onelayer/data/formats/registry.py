@@ -1,19 +1,25 @@
-"""The formats that are read, and which of them a path is."""
+"""The formats that are read, to train on or to predict, and which of them a path is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from onelayer.data.dataset import SPLIT_NAMES
 from onelayer.data.files import check_file, digests_of
-from onelayer.data.formats.arrow import read_feather, read_parquet
+from onelayer.data.formats.arrow import (
+    feather_features,
+    parquet_features,
+    read_feather,
+    read_parquet,
+)
 from onelayer.data.formats.cifar100 import find_cifar100, read_cifar100
-from onelayer.data.formats.delimited import read_csv
-from onelayer.data.formats.folder import read_folder, read_pair, suits_folder
+from onelayer.data.formats.delimited import csv_features, read_csv
+from onelayer.data.formats.folder import npy_features, read_folder, read_pair, suits_folder
 from onelayer.data.formats.idx import find_idx, read_idx_folder
-from onelayer.data.formats.images import holds_pictures, read_images
-from onelayer.data.formats.npz import read_npz
-from onelayer.data.formats.tensors import read_safetensors
+from onelayer.data.formats.images import SUFFIXES, find_pictures, holds_pictures, read_images
+from onelayer.data.formats.npz import npz_features, read_npz
+from onelayer.data.formats.tensors import read_safetensors, safetensors_features
 from onelayer.data.table import Contents, Table, make_table
 from onelayer.errors import InputError, printable
 
@@ -22,15 +28,34 @@ _MAGIC_BYTES = 8
 
 @dataclass(frozen=True)
 class Format:
-    """A format: what a path of it looks like, in words and as a test, and its reader.
+    """A format: what a path of it looks like, in words and as a test, and its readers.
 
-    `read(path, **options)` takes the named options.
+    `read(path, **options)` takes the named options; it is None if there is no room for labels.
+    `features(path, **options)` gives the samples without labels, in one array (n, …) or several;
+    without it they are those of `read`. `pictures(path)` lists the files instead, if samples are
+    pictures: a model says to which size and channels they are converted.
     """
 
     looks: str
     suits: Callable[[Path], object]
-    read: Callable[..., Contents]
+    read: Callable[..., Contents] | None
     options: tuple[str, ...] = ()
+    features: Callable[..., Iterable[Any]] | None = None
+    pictures: Callable[[Path], list[Path]] | None = None
+
+    def read_features(self, path: Path, **options: Any) -> Iterable[Any]:
+        """Return the samples of all splits, one split after another."""
+        if self.features is not None:
+            return self.features(path, **options)
+        parts = self.read_labelled(path, **options).parts
+        return [parts[split].X for split in SPLIT_NAMES if split in parts]
+
+    def read_labelled(self, path: Path, **options: Any) -> Contents:
+        """Return what `path` holds; InputError if that has no labels."""
+        if self.read is None:
+            labelled = ", ".join(form.looks for form in FILES if form.read)
+            raise InputError(f"{path}: read as {self.looks}, without labels; expected {labelled}")
+        return self.read(path, **options)
 
 
 FOLDERS = (
@@ -42,7 +67,13 @@ FOLDERS = (
         read_cifar100,
         ("coarse",),
     ),
-    Format("a folder of PNG or JPEG for each class", holds_pictures, read_images, ("resize",)),
+    Format(
+        "a folder of PNG or JPEG for each class",
+        holds_pictures,
+        read_images,
+        ("resize",),
+        pictures=find_pictures,
+    ),
 )
 
 
@@ -56,39 +87,56 @@ def begins(magic: bytes) -> Callable[[Path], bool]:
     return lambda path: _first_bytes(path).startswith(magic)
 
 
+def _is_picture(path: Path) -> bool:
+    return _first_bytes(path).startswith((b"\x89PNG", b"\xff\xd8\xff")) or named(*SUFFIXES)(path)
+
+
 FILES = (
-    Format(".npz", begins(b"PK\x03\x04"), read_npz),
-    Format(".parquet", begins(b"PAR1"), read_parquet, ("label",)),
-    Format(".feather or .arrow", begins(b"ARROW1"), read_feather, ("label",)),
-    Format(".X.npy beside .y.npy", named(".x.npy"), read_pair),
-    Format(".safetensors", named(".safetensors"), read_safetensors),
-    Format(".csv", named(".csv"), read_csv, ("label",)),
-    Format(".tsv", named(".tsv"), read_csv, ("label",)),
+    Format(".npz", begins(b"PK\x03\x04"), read_npz, features=npz_features),
+    Format(".parquet", begins(b"PAR1"), read_parquet, ("label",), parquet_features),
+    Format(".feather or .arrow", begins(b"ARROW1"), read_feather, ("label",), feather_features),
+    Format(".X.npy beside .y.npy", named(".x.npy"), read_pair, features=npy_features),
+    Format(".npy", begins(b"\x93NUMPY"), read=None, features=npy_features),
+    Format("PNG or JPEG", _is_picture, read=None, pictures=lambda path: [path]),
+    Format(".safetensors", named(".safetensors"), read_safetensors, features=safetensors_features),
+    Format(".csv", named(".csv"), read_csv, ("label",), csv_features),
+    Format(".tsv", named(".tsv"), read_csv, ("label",), csv_features),
 )
 
 
 def open_table(path: Path, *, seed: int = 0, test: bool = True, **options: Any) -> Table:
     """Return what the file or folder `path` holds, read as the format that it is.
 
-    A file is told by its first bytes or else by its name, a folder by what is in it. `seed` draws
-    the splits that it lacks; without `test` the test split is left out.
+    Its first bytes or else its name say what a file is, its contents what a folder is. `seed` draws
+    the splits that are missing; without `test` the test split is left out.
 
     Raises
     ------
     InputError
         If it is of no known format, takes no such option, or is damaged; names the file.
     """
-    form = _find_format(path)
-    for name in options:
-        if name not in form.options:
-            raise InputError(f"{path}: read as {form.looks}, which takes no option {name!r}")
-    contents = form.read(path, **options)
+    contents = find_format(path, options).read_labelled(path, **options)
     found = make_table(str(path), contents, name=printable(path.resolve().name), seed=seed)
     found = replace(found, digests=digests_of(contents.files or [path], path))
     return found if test else found.without_test()
 
 
-def _find_format(path: Path) -> Format:
+def find_format(path: Path, options: Iterable[str] = ()) -> Format:
+    """Return the format that suits a file or folder and takes the options.
+
+    Raises
+    ------
+    InputError
+        If no format suits, or it takes no such option.
+    """
+    form = _suiting(path)
+    for name in options:
+        if name not in form.options:
+            raise InputError(f"{path}: read as {form.looks}, which takes no option {name!r}")
+    return form
+
+
+def _suiting(path: Path) -> Format:
     if path.is_dir():
         suited = [form for form in FOLDERS if form.suits(path)]
         if not suited:

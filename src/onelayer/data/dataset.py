@@ -1,12 +1,12 @@
 """Labelled samples, in memory or mapped from files."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from onelayer.data.npy import Mapped
 from onelayer.data.shards import Shards
@@ -131,10 +131,21 @@ def check_split(where: str, split: Split, n_features: int, n_classes: int) -> No
             f"{where}: X of {X.dtype} and labels of {y.dtype}, "
             "expected real numbers and whole numbers"
         )
+    check_labels(where, y, n_classes, split.place)
+
+
+def check_labels(
+    where: str,
+    labels: ArrayLike,
+    n_classes: int,
+    place: Callable[[int], str] = "record {}".format,
+) -> None:
+    """Raise InputError unless all labels (N,) are from 0 to K − 1; `place` names a row."""
+    y = np.asarray(labels)
     wrong = np.flatnonzero((y < 0) | (y >= n_classes))
     if wrong.size:
         raise InputError(
-            f"{where}: {split.place(wrong[0])} has the label {y[wrong[0]]}, "
+            f"{where}: {place(int(wrong[0]))} has the label {y[wrong[0]]}, "
             f"expected 0 to {n_classes - 1}"
         )
 

@@ -4,10 +4,8 @@ Every reader returns the records of the official binary version, (N, 3073) bytes
 1,024 red, 1,024 green and 1,024 blue values, row by row.
 """
 
-import io
 import json
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.dataset import check_labels
 from onelayer.data.files import read_file
 from onelayer.data.formats import matlab, pickled
+from onelayer.data.formats.images import open_picture
 from onelayer.errors import InputError
 
 CLASS_NAMES = (
@@ -56,15 +56,20 @@ class Version:
 def read_binary(folder: Path, part: str, n: int) -> Records:
     """Read `<part>.bin`."""
     path = folder / f"{part}.bin"
-    content = read_file(path, LARGEST_FILE)
-    if len(content) != n * RECORD:
-        raise InputError(
-            f"{path}: holds {len(content):,} bytes, expected {n * RECORD:,} "
-            f"({n:,} records of {RECORD:,})"
-        )
-    records = np.frombuffer(content, np.uint8).reshape(n, RECORD)
-    _check_labels(path, records[:, 0])
+    records = read_records(path, n, RECORD)
+    check_labels(str(path), records[:, 0], len(CLASS_NAMES))
     return records
+
+
+def read_records(path: Path, n: int, size: int) -> Records:
+    """Read the n records (n, size) of a binary file, which holds nothing else."""
+    content = read_file(path, limit=n * size)
+    if len(content) != n * size:
+        raise InputError(
+            f"{path}: holds {len(content):,} bytes, expected {n * size:,} "
+            f"({n:,} records of {size:,})"
+        )
+    return np.frombuffer(content, np.uint8).reshape(n, size)
 
 
 def read_python(folder: Path, part: str, n: int) -> Records:
@@ -133,17 +138,8 @@ def find_version(folder: Path) -> tuple[Version, Path]:
 
 def _join(path: Path, pixels: NDArray[np.uint8], labels: Sequence[int]) -> Records:
     """Return records of pixels (N, 3072) and labels (N,)."""
-    _check_labels(path, np.asarray(labels))
+    check_labels(str(path), labels, len(CLASS_NAMES))
     return np.ascontiguousarray(np.column_stack([np.asarray(labels, np.uint8), pixels]))
-
-
-def _check_labels(path: Path, labels: NDArray[np.integer]) -> None:
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(CLASS_NAMES)))
-    if wrong.size:
-        raise InputError(
-            f"{path}: record {wrong[0]} has the label {labels[wrong[0]]}, "
-            f"expected 0 to {len(CLASS_NAMES) - 1}"
-        )
 
 
 def _read_labels(path: Path, n: int) -> list[int]:
@@ -156,28 +152,18 @@ def _read_labels(path: Path, n: int) -> list[int]:
     if not isinstance(labels, list) or len(labels) != n:
         raise InputError(f"{path}: expected a list of {n:,} labels")
     for row, label in enumerate(labels):
-        if type(label) is not int or not 0 <= label < len(CLASS_NAMES):
-            raise InputError(f"{path}: label {row} is not a number from 0 to 9")
+        if type(label) is not int:
+            raise InputError(f"{path}: label {row} is not a whole number")
+    check_labels(str(path), labels, len(CLASS_NAMES))
     return labels
 
 
 def _decode_png(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     """Return the colours (height, width, 3) of an RGB PNG of exactly that size."""
-    from PIL import Image
-
-    content = io.BytesIO(read_file(path, LARGEST_FILE))
-    try:
-        # Pillow only warns of a picture that is too large: here that is an error like the others.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(content, formats=("PNG",)) as image:
-                if image.size != (width, height) or image.mode != "RGB":
-                    raise InputError(
-                        f"{path}: {image.mode} picture of {image.size[0]} × {image.size[1]}, "
-                        f"expected RGB of {width} × {height}"
-                    )
-                return np.asarray(image)
-    except InputError:
-        raise
-    except Exception as error:  # Pillow's readers raise whatever their parts do
-        raise InputError(f"{path}: not a PNG, or damaged: {error}") from error
+    with open_picture(path, LARGEST_FILE, ("PNG",)) as image:
+        if image.size != (width, height) or image.mode != "RGB":
+            raise InputError(
+                f"{path}: {image.mode} picture of {image.size[0]} × {image.size[1]}, "
+                f"expected RGB of {width} × {height}"
+            )
+        return np.asarray(image)

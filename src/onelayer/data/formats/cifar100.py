@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.files import read_file
+from onelayer.data.dataset import check_labels
 from onelayer.data.formats import matlab, pickled
-from onelayer.data.formats.cifar import IMAGE_SHAPE, PIXELS
+from onelayer.data.formats.cifar import IMAGE_SHAPE, PIXELS, read_records
 from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 
@@ -29,7 +29,7 @@ vehicles_2"""
 FINE_NAMES, COARSE_NAMES = tuple(_FINE.split()), tuple(_COARSE.split())
 _SUFFIXES = (".bin", "", ".mat")
 
-Reader = Callable[[Path, int, str], tuple[NDArray[np.uint8], list[int]]]
+Reader = Callable[[Path, int, int, str], tuple[NDArray[np.uint8], list[int]]]
 
 
 def find_cifar100(folder: Path) -> str | None:
@@ -51,40 +51,26 @@ def read_cifar100(folder: Path, coarse: bool = False) -> Contents:
     suffix = find_cifar100(folder)
     if suffix is None:
         raise InputError(f"{folder}: holds no CIFAR-100: train.bin and test.bin, or other versions")
-    read: Reader = {".bin": _read_binary, "": _read_python, ".mat": _read_matlab}[suffix]
+    readers: dict[str, Reader] = {
+        ".bin": _read_binary,
+        "": pickled.read_batch,
+        ".mat": matlab.read_batch,
+    }
     names = COARSE_NAMES if coarse else FINE_NAMES
     parts = {}
     for split, rows in ROWS.items():
         path = folder / f"{split}{suffix}"
-        X, labels = read(path, rows, "coarse_labels" if coarse else "fine_labels")
-        y = np.array(labels)
-        wrong = np.flatnonzero((y < 0) | (y >= len(names)))
-        if wrong.size:
-            raise InputError(
-                f"{path}: record {wrong[0]} has the label {y[wrong[0]]}, expected 0 to "
-                f"{len(names) - 1}"
-            )
-        parts[split] = Part(X, y)
+        kind = "coarse_labels" if coarse else "fine_labels"
+        X, labels = readers[suffix](path, rows, PIXELS, kind)
+        check_labels(str(path), labels, len(names))
+        parts[split] = Part(X, np.array(labels))
     files = [folder / f"{split}{suffix}" for split in ROWS]
     return Contents(parts, names, IMAGE_SHAPE, files)
 
 
-def _read_binary(path: Path, rows: int, labels: str) -> tuple[NDArray[np.uint8], list[int]]:
+def _read_binary(
+    path: Path, rows: int, columns: int, labels: str
+) -> tuple[NDArray[np.uint8], list[int]]:
     """Read records of the coarse label, the fine label and the pixels."""
-    record = 2 + PIXELS
-    content = read_file(path, limit=rows * record)
-    if len(content) != rows * record:
-        raise InputError(
-            f"{path}: holds {len(content):,} bytes, expected {rows * record:,} "
-            f"({rows:,} records of {record:,})"
-        )
-    records = np.frombuffer(content, np.uint8).reshape(rows, record)
+    records = read_records(path, rows, 2 + columns)
     return records[:, 2:], records[:, int(labels == "fine_labels")].tolist()
-
-
-def _read_python(path: Path, rows: int, labels: str) -> tuple[NDArray[np.uint8], list[int]]:
-    return pickled.read_batch(path, rows, PIXELS, labels)
-
-
-def _read_matlab(path: Path, rows: int, labels: str) -> tuple[NDArray[np.uint8], list[int]]:
-    return matlab.read_batch(path, rows, PIXELS, labels)

@@ -120,7 +120,7 @@ def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
     grey, size, extents = True, 0, set[tuple[int, int]]()
     for path in paths:
         size += check_file(path)
-        with _open(path) as picture:
+        with open_picture(path) as picture:
             grey &= picture.mode in _GREY
             extents.add((picture.height, picture.width))
         if resize is None and len(extents) > 1:
@@ -143,7 +143,7 @@ def _decode(path: Path, shape: ImageShape, resize: tuple[int, int] | None) -> An
     """Return the picture as (C, H, W)."""
     from PIL import Image
 
-    with _open(path) as picture:
+    with open_picture(path) as picture:
         converted = picture.convert("L" if shape[0] == 1 else "RGB")
         if resize is not None:
             converted = converted.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
@@ -153,16 +153,24 @@ def _decode(path: Path, shape: ImageShape, resize: tuple[int, int] | None) -> An
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """Open a PNG or JPEG, whatever it is called; what goes wrong inside names the file."""
+def open_picture(
+    path: Path, largest: int = _LARGEST_FILE, formats: tuple[str, ...] = ("PNG", "JPEG")
+) -> Iterator[Any]:
+    """Open a PNG or JPEG, whatever its name; an error while it is open names the file.
+
+    Raises
+    ------
+    InputError
+        If the file is larger than `largest` bytes, of another format, damaged, or not of 8 bits.
+    """
     from PIL import Image, UnidentifiedImageError
 
-    content = io.BytesIO(read_file(path, _LARGEST_FILE))
+    content, kind = io.BytesIO(read_file(path, largest)), " or ".join(formats)
     try:
         # Pillow only warns of a picture that is too large: here that is an error like the others.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with Image.open(content, formats=("PNG", "JPEG")) as picture:
+            with Image.open(content, formats=formats) as picture:
                 if picture.mode not in _GREY + _COLOUR:
                     raise InputError(f"{path}: a picture of mode {picture.mode}, expected 8 bits")
                 if 3 * picture.width * picture.height > unpacked_limit(len(content.getvalue())):
@@ -174,6 +182,6 @@ def _open(path: Path) -> Iterator[Any]:
     except (InputError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not a PNG or JPEG, or damaged") from error
+        raise InputError(f"{path}: not a {kind}, or damaged") from error
     except Exception as error:  # Pillow's readers raise whatever their parts do
-        raise InputError(f"{path}: not a PNG or JPEG, or damaged: {error}") from error
+        raise InputError(f"{path}: not a {kind}, or damaged: {error}") from error

@@ -35,7 +35,7 @@ from cifar_versions import WRITERS as CIFAR10_WRITERS
 from cifar_versions import array, batch, label_list, short_string
 from format_writers import WRITERS, make_images
 from onelayer.data.formats import cifar, cifar100
-from onelayer.data.formats.registry import open_table
+from onelayer.data.formats.registry import read_dataset
 from onelayer.errors import InputError
 
 SECONDS = 5  # a case
@@ -71,7 +71,7 @@ def lay_out(folder: Path) -> dict[str, Format]:
     images, labels = make_images(12)
     for name, write in WRITERS.items():
         (folder / name).mkdir()
-        formats[name] = Format(write(folder / name, images, labels), open_table)
+        formats[name] = Format(write(folder / name, images, labels), read_dataset)
     generator = np.random.default_rng(0)
     records = generator.integers(0, 256, (N, 3074), dtype=np.uint8) % 10
     cifar100.ROWS = {"train": N, "test": N}
@@ -79,7 +79,7 @@ def lay_out(folder: Path) -> dict[str, Format]:
         (folder / name).mkdir()
         for split in cifar100.ROWS:
             write(folder / name / split, records)
-        formats[name] = Format(folder / name, open_table)
+        formats[name] = Format(folder / name, read_dataset)
     parts = dict.fromkeys(("data_batch_1", "test_batch"), records[:, 1:])
     for version in cifar.VERSIONS:
         place = folder / f"cifar10_{version.name}"

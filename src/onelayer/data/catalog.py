@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, ImageShape, Split
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
-from onelayer.data.formats.registry import open_table
+from onelayer.data.formats.registry import read_dataset
 from onelayer.data.npy import Mapped, stamp
-from onelayer.data.table import Table
 from onelayer.errors import InputError, unknown_name
 
 Parts = str | Sequence[str]
@@ -74,7 +73,7 @@ def load_dataset(
         given = (train, validation or DEFAULT, test or DEFAULT, source)
         if given != (DEFAULT, DEFAULT, DEFAULT, None):
             raise InputError(f"{name}: a file or folder has no parts to choose from, and no source")
-        data = open_table(Path(name), test=test is not None, **options).dataset()
+        data = read_dataset(Path(name), test=test is not None, **options)
         return data if validation else _without_validation(data)
     name = str(name)
     if options:
@@ -113,10 +112,10 @@ def _without_validation(data: Dataset) -> Dataset:
     return replace(data, train=_join(parts), validation=None)
 
 
-def open_dataset(name: str, source: Path | None = None, **options: Any) -> Table | Dataset:
+def open_dataset(name: str, source: Path | None = None, **options: Any) -> Dataset:
     """Return what `load_dataset` would, even if values are missing or infinite."""
     if is_path(name) and not is_cifar10(Path(name)):
-        return open_table(Path(name), **options)
+        return read_dataset(Path(name), allow_missing=True, **options)
     return load_dataset(name, source=source, **options)
 
 

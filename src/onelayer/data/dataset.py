@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from itertools import accumulate
 
 import numpy as np
@@ -70,13 +70,14 @@ class Dataset:
 
     `full_scale` is the stored value that stands for 1 (255 for 8-bit pixels), `image_shape` is
     (channels, height, width) of a row of X or None, `digests` the sha256 of each file it came from,
-    and `notice` says in a sentence what a reader of any result must know, if anything.
+    and `notice` is a sentence for the readers of all results, or empty. With `allow_missing` values
+    of X may be missing or infinite: such a data set can be described, but not be trained on.
 
     Raises
     ------
     InputError
         If shapes disagree, a split is empty, a label is not one of the classes, a value of X is
-        no number or not finite, or the full scale is not positive. Names the split and the row.
+        missing or infinite, or the full scale is not positive. Names the split and the row.
     """
 
     name: str
@@ -88,14 +89,15 @@ class Dataset:
     image_shape: ImageShape | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     notice: str = ""
+    allow_missing: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, allow_missing: bool) -> None:
         if not 0 < self.full_scale < float("inf"):
             raise InputError(f"{self.name}: full scale {self.full_scale}, expected a positive one")
         for split_name, split in self.splits.items():
             where = f"{self.name}, {split_name}"
             check_split(where, split, self.n_features, self.n_classes)
-            if split.X.dtype.kind == "f":
+            if split.X.dtype.kind == "f" and not allow_missing:
                 _check_finite(where, split)
         if self.image_shape is not None and int(np.prod(self.image_shape)) != self.n_features:
             raise InputError(

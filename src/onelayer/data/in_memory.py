@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import Dataset, ImageShape
-from onelayer.data.table import (
+from onelayer.data.contents import (
     Contents,
     Part,
     feature_type,
     find_arrays,
     label_column,
-    make_table,
+    make_dataset,
 )
+from onelayer.data.dataset import Dataset, ImageShape
 from onelayer.errors import InputError
 
 
@@ -45,7 +45,7 @@ def dataset_from(
     if class_names is not None or image_shape is not None:
         names = contents.class_names if class_names is None else tuple(class_names)
         contents = Contents(contents.parts, names, image_shape)
-    return make_table(name, contents, name=name, seed=seed, full_scale=full_scale).dataset()
+    return make_dataset(name, contents, name=name, seed=seed, full_scale=full_scale)
 
 
 def _contents(name: str, data: Any, labels: Any) -> Contents:

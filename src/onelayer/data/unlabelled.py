@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import unlabelled_rows
 from onelayer.data.dataset import BLOCK, ImageShape
 from onelayer.data.formats.delimited import stream_features
 from onelayer.data.formats.images import read_picture
 from onelayer.data.formats.registry import find_format
-from onelayer.data.table import unlabelled_rows
 from onelayer.errors import InputError
 
 STANDARD_INPUT = "-"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import check_class_names
 from onelayer.data.files import check_file
 from onelayer.data.scaling import METHODS, Scaling
-from onelayer.data.table import check_class_names
 from onelayer.errors import InputError, unknown_name
 from onelayer.model import network
 from onelayer.model.links import Link

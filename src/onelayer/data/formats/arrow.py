@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.files import check_file, unpacked_limit
-from onelayer.data.table import (
+from onelayer.data.contents import (
     LONGEST_NAME,
     Contents,
     Part,
@@ -18,6 +17,7 @@ from onelayer.data.table import (
     known_label_column,
     label_column,
 )
+from onelayer.data.files import check_file, unpacked_limit
 from onelayer.errors import InputError
 
 _ROWS = 1024  # decoded together

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import check_labels
 from onelayer.data.formats import matlab, pickled
 from onelayer.data.formats.cifar import IMAGE_SHAPE, PIXELS, read_records
-from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 
 ROWS = {"train": 50_000, "test": 10_000}

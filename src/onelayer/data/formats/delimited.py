@@ -11,9 +11,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import BLOCK
-from onelayer.data.files import check_file
-from onelayer.data.table import (
+from onelayer.data.contents import (
     LABEL_COLUMNS,
     LONGEST_NAME,
     Contents,
@@ -21,6 +19,8 @@ from onelayer.data.table import (
     known_label_column,
     label_column,
 )
+from onelayer.data.dataset import BLOCK
+from onelayer.data.files import check_file
 from onelayer.errors import InputError
 
 _LONGEST_LINE = 1 << 24  # characters

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, Split
 from onelayer.data.files import read_file
 from onelayer.data.npy import Mapped, map_npy
 from onelayer.data.shards import Shards
-from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 
 CLASSES = "classes.txt"

@@ -15,8 +15,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import Contents, Part
 from onelayer.data.files import check_file, unpacked_limit
-from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 
 _PREFIXES = {"train": "train", "test": "t10k"}

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, ImageShape
 from onelayer.data.files import check_file, read_file, unpacked_limit
-from onelayer.data.table import Contents, Part
 from onelayer.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import Contents, Part, find_arrays, find_features
 from onelayer.data.files import check_file, unpacked_limit
 from onelayer.data.npy import read_header
-from onelayer.data.table import Contents, Part, find_arrays, find_features
 from onelayer.errors import InputError
 
 _BLOCK = 1 << 18  # bytes; the list of members is read as one, so it bounds how many there are

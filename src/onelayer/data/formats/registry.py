@@ -1,11 +1,12 @@
 """The formats that are read, to train on or to predict, and which of them a path is."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelayer.data.dataset import SPLIT_NAMES
+from onelayer.data.contents import Contents, make_dataset
+from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.files import check_file, digests_of
 from onelayer.data.formats.arrow import (
     feather_features,
@@ -20,7 +21,6 @@ from onelayer.data.formats.idx import find_idx, read_idx_folder
 from onelayer.data.formats.images import SUFFIXES, find_pictures, holds_pictures, read_images
 from onelayer.data.formats.npz import npz_features, read_npz
 from onelayer.data.formats.tensors import read_safetensors, safetensors_features
-from onelayer.data.table import Contents, Table, make_table
 from onelayer.errors import InputError, printable
 
 _MAGIC_BYTES = 8
@@ -104,7 +104,9 @@ FILES = (
 )
 
 
-def open_table(path: Path, *, seed: int = 0, test: bool = True, **options: Any) -> Table:
+def read_dataset(
+    path: Path, *, seed: int = 0, test: bool = True, allow_missing: bool = False, **options: Any
+) -> Dataset:
     """Return what the file or folder `path` holds, read as the format that it is.
 
     Its first bytes or else its name say what a file is, its contents what a folder is. `seed` draws
@@ -113,12 +115,18 @@ def open_table(path: Path, *, seed: int = 0, test: bool = True, **options: Any) 
     Raises
     ------
     InputError
-        If it is of no known format, takes no such option, or is damaged; names the file.
+        If it has no known format, takes no such option, or is damaged; names the file.
     """
     contents = find_format(path, options).read_labelled(path, **options)
-    found = make_table(str(path), contents, name=printable(path.resolve().name), seed=seed)
-    found = replace(found, digests=digests_of(contents.files or [path], path))
-    return found if test else found.without_test()
+    return make_dataset(
+        str(path),
+        contents,
+        name=printable(path.resolve().name),
+        seed=seed,
+        test=test,
+        digests=digests_of(contents.files or [path], path),
+        allow_missing=allow_missing,
+    )
 
 
 def find_format(path: Path, options: Iterable[str] = ()) -> Format:

@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from onelayer.data.contents import Contents, Part, find_arrays, find_features
 from onelayer.data.files import check_file
-from onelayer.data.table import Contents, Part, find_arrays, find_features
 from onelayer.errors import InputError
 
 NAMES = "class_names"

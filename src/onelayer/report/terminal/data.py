@@ -6,10 +6,9 @@ from rich.text import Text
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.description import describe
-from onelayer.data.table import Table as FeatureTable
 
 
-def show_dataset(data: FeatureTable | Dataset) -> None:
+def show_dataset(data: Dataset) -> None:
     """Print samples of each class, ranges, duplicates within and between splits, and digests."""
     found = describe(data.splits, len(data.class_names))
     table = Table("", *data.splits, title=Text(f"{data.name}: samples"))

@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from onelayer.data.dataset import (
     Features,
     ImageShape,
     Split,
-    check_split,
 )
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
@@ -66,52 +65,24 @@ class Contents:
     files: Sequence[Path] = ()
 
 
-@dataclass(frozen=True)
-class Table:
-    """All that makes a Dataset; its values may still be missing or infinite."""
-
-    name: str
-    splits: Mapping[str, Split]
-    class_names: tuple[str, ...]
-    full_scale: float
-    image_shape: ImageShape | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        D = self.splits["train"].X.shape[-1]
-        for name, split in self.splits.items():
-            check_split(f"{self.name}, {name}", split, D, len(self.class_names))
-
-    def without_test(self) -> "Table":
-        """Return the same without the test split."""
-        return replace(
-            self, splits={name: split for name, split in self.splits.items() if name != "test"}
-        )
-
-    def dataset(self) -> Dataset:
-        """Return the Dataset; InputError if it is not fit for training."""
-        return Dataset(
-            self.name,
-            self.splits["train"],
-            self.splits["validation"],
-            self.splits.get("test"),
-            self.class_names,
-            self.full_scale,
-            self.image_shape,
-            self.digests,
-        )
-
-
-def make_table(
-    source: str, contents: Contents, *, name: str, seed: int = 0, full_scale: float | None = None
-) -> Table:
+def make_dataset(
+    source: str,
+    contents: Contents,
+    *,
+    name: str,
+    seed: int = 0,
+    test: bool = True,
+    full_scale: float | None = None,
+    **fields: Any,
+) -> Dataset:
     """Return the samples of `contents` as splits, their labels as class indices.
 
     Without class names, the classes are the labels that occur, sorted. If there is only a training
     part, 15% of all samples become the test split; if none validates, 15% of all become the
     validation split, in both cases in the proportions of the classes, drawn from `seed`. uint8,
     float32 and float64 stay as they are; other numbers become float32 or, where that could round
-    them, float64. The full scale of uint8 is 255, of all else 1.
+    them, float64. The full scale of uint8 is 255, of all else 1. Without `test` the test split is
+    left out. Other `fields` are those of Dataset.
 
     Raises
     ------
@@ -136,12 +107,19 @@ def make_table(
                 splits[drawn] = Split(_as_features(source, X[rows]), y[rows])
         else:
             splits[split] = Split(_as_features(source, X), y, part.files)
-    splits = {split: splits[split] for split in SPLIT_NAMES if split in splits}
     if np.ptp(splits["train"].y) == 0:
         raise InputError(f"{source}: all training samples are of one class, expected several")
     pixels = splits["train"].X.dtype == np.uint8
-    full_scale = full_scale or (255.0 if pixels else 1.0)
-    return Table(name, splits, class_names, full_scale, image_shape)
+    return Dataset(
+        name,
+        splits["train"],
+        splits.get("validation"),
+        splits.get("test") if test else None,
+        class_names,
+        full_scale or (255.0 if pixels else 1.0),
+        image_shape,
+        **fields,
+    )
 
 
 def find_arrays(source: str, names: Iterable[str]) -> dict[str, dict[str, str]]:

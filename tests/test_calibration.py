@@ -112,7 +112,7 @@ def test_shifted_scores_have_the_same_temperature_to_their_rounding(seed):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fit_temperature(S, S.argmax(axis=1)), "every row is right"),
+        (lambda: fit_temperature(S, S.argmax(axis=1)), "every row is classified correctly"),
         (lambda: fit_temperature(S, S.argmin(axis=1)), "no temperature helps"),
         (lambda: fit_temperature(S * np.nan, Y), "expected finite ones"),
         (lambda: fit_temperature(S, Y[:-1]), r"y is int64 of the shape \(499,\)"),

@@ -139,7 +139,7 @@ def test_a_connection_that_brings_nothing_is_given_up_and_keeps_what_came(server
 
 def test_a_connection_that_always_breaks_off_is_given_up(server, path):
     server.breaks_after = 10
-    with pytest.raises(InputError, match="breaks off again and again"):
+    with pytest.raises(InputError, match="connection was lost again and again"):
         download(server.remote, path)
     assert path.read_bytes() == CONTENT[:200]
 

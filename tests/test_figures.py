@@ -234,7 +234,7 @@ def test_calibration_table_gives_the_measures_of_both_temperatures():
         (None, "Without validation scores no temperature can be fitted."),
         (
             Scored(np.eye(3, dtype=np.float32), np.arange(3)),
-            "No temperature was fitted on the validation scores: every row is right",
+            "No temperature was fitted on the validation scores: every row is classified correctly",
         ),
     ],
 )

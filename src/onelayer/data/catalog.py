@@ -18,7 +18,7 @@ from onelayer.data.npy import Mapped, stamp
 from onelayer.errors import InputError, unknown_name
 
 Parts = str | Sequence[str]
-DEFAULT = "default"  # the parts that a data set uses unless told otherwise
+DEFAULT = "default"  # the parts that a split has unless others are given
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ def load_dataset(
     `validation` and `test` may be None. For "cifar10" the parts are data_batch_1 to data_batch_5
     and test_batch; by default data_batch_1 trains, data_batch_2 validates and test_batch tests.
     They are fetched if they are not on this machine, from `source` if it is given, and verified
-    every time; X stays on disk, mapped, where a split is a single part. For "digits" the parts are
+    every time. If a split is a single part, its X stays on disk, mapped. For "digits" the parts are
     train, validation and test.
 
-    Files and folders are of the formats in docs/data.md. They take `validation=None`, which leaves
-    those samples to the training split, `test=None`, `seed`, which draws the splits that they lack,
-    and what their format takes: `resize=(height, width)` of pictures, `coarse=True` of CIFAR-100,
-    `label="column"` of tables. A folder with a copy of CIFAR-10 is taken as its source.
+    Files and folders have the formats of docs/data.md. Their options are `validation=None`, which
+    adds those samples to the training split, `test=None`, `seed`, which draws the splits that are
+    missing, and those of their format: `resize=(height, width)` of pictures, `coarse=True` of
+    CIFAR-100, `label="column"` of tables. A folder with a copy of CIFAR-10 is taken as its source.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From what a source holds to a Dataset: arrays to samples, labels to classes, splits drawn."""
+"""Contents of a file or folder, and the Dataset made from them: labels become class indices."""
 
 import math
 import re
@@ -53,10 +53,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a source holds: its parts by split, at least "train", and what it says of them.
+    """Samples of a file or folder by split, at least "train", with class names and image shape.
 
-    With class names, labels are places among them or the names themselves. `files` are those that
-    it was read from, if they are others than the source itself.
+    If there are class names, each label is a place among them or one of the names. `files` are the
+    files that were read, if the source is not itself the only one.
     """
 
     parts: Mapping[str, Part]
@@ -260,7 +260,7 @@ def _as_features(source: str, X: Features) -> Features:
     dtype = feature_type([X.dtype])
     if X.dtype == dtype and X.strides[1] == dtype.itemsize:
         return X
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told as that
+    with np.errstate(over="ignore"):  # a value too large becomes infinite, and is reported
         return np.asarray(X).astype(dtype, order="C")
 
 
@@ -293,7 +293,7 @@ def _labels(source: str, labels: Any) -> NDArray[np.integer[Any]] | list[str]:
         labels = y.tolist()
     texts: list[str] = labels
     if not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{source}: a label that is no string among strings")
+        raise InputError(f"{source}: a label that is not a string among strings")
     return texts
 
 

@@ -1,4 +1,4 @@
-"""What a data set holds, counted without changing or refusing anything."""
+"""Counts, ranges, missing values and duplicates of a data set; nothing is changed or refused."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Reading files that may be anything: how large they can be is known beforehand."""
+"""Reading files that may hold anything: their size is checked before they are read."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What other libraries hold in memory, as a Dataset. None of them is imported here."""
+"""A Dataset from arrays and frames of other libraries, none of which is imported here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -44,7 +44,7 @@ class Mapped:
 
 
 def stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Return what tells a file from a changed one: size, time of change, identity."""
+    """Return size, time of change and identity of a file: if it changes, one of them does."""
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
 
 

@@ -1,4 +1,4 @@
-"""How much each row counts for each model: in a fold or resample, by its class, as users say."""
+"""Sample weights: how much each row counts for each model, by fold, resample or class."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +119,7 @@ def class_weights(
             "expected a finite number from 0 up"
         )
     if not values.any():
-        raise InputError("class weights that are all 0: nothing would be learnt")
+        raise InputError("class weights that are all 0: nothing would be learned")
     return values
 
 

@@ -1,4 +1,4 @@
-"""What is done to the features when they are used: stored values to the x of equation (1)."""
+"""Scaling of the features: from stored values to the x of equation (1)."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args

@@ -1,7 +1,10 @@
-"""Which rows are held out: a validation split, the folds of a cross-validation, missing labels.
+"""Held-out rows: a validation split, folds of a cross-validation, subsets of the labels.
 
-Folds and subsets are sample weights: a model has the weight 0 on the rows that it is to do without
-and 1 on the others, so that all folds of all settings are models of one stack.
+Folds and subsets are sample weights: the weight of a row is 0 in a model that must not train on it,
+else 1. So all folds of all settings are models of one stack.
+
+scikit-learn's splitters are referees in the tests. They are not used here: they refuse classes of a
+single row, give less even folds of groups, and take a second to import.
 """
 
 from collections.abc import Sequence
@@ -19,11 +22,11 @@ Weights = NDArray[np.uint8]
 def split_off(
     split: Split, samples: float, seed: int, class_names: Sequence[str] | None = None
 ) -> tuple[Split, Split]:
-    """Return what is left of a split, and the validation split that was taken from it.
+    """Return the rest of a split, and the validation split that was taken from it.
 
     `samples` is a share of the rows if it is below 1, else their number. Each class gives the same
-    share of its rows, to a whole row (largest remainder); which ones is drawn from `seed`. Both
-    parts are copies in memory, with values and order as stored. Errors tell classes by their names.
+    share of its rows, to a whole row (largest remainder); `seed` decides which rows. Both parts are
+    copies in memory, with values and order as stored. Errors name classes by `class_names`.
 
     Raises
     ------

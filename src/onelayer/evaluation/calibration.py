@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, and the one number that mends most of it."""
+"""Calibration: reliability, expected calibration error, Brier score, temperature scaling."""
 
 import math
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class TemperatureScaling:
-    """The temperature that scores are to be divided by, and the loss at T = 1 and at T."""
+    """The temperature T to divide the scores by, and the loss without (T = 1) and with it."""
 
     temperature: float
     loss_before: float
@@ -100,14 +100,15 @@ def brier_score(probabilities: ArrayLike, y: ArrayLike) -> float:
 def fit_temperature(scores: ArrayLike, y: ArrayLike) -> TemperatureScaling:
     """Return the T > 0 that minimises the mean loss of scores / T, for validation scores (N, K).
 
-    No prediction changes, only how sure it is (Guo et al. 2017, arXiv:1706.04599). The loss is
-    convex in β = 1/T; Brent's method finds where its slope is zero, inside the bracket of (S8).
+    The predicted classes stay the same; only their probabilities change (Guo et al. 2017,
+    arXiv:1706.04599). The loss is convex in β = 1/T; Brent's method finds where its slope is zero,
+    inside the bracket of (S8).
 
     Raises
     ------
     InputError
         If the arrays are not finite scores and labels, or no temperature is the best: every row is
-        right, or the true classes score no higher than the others on average.
+        classified correctly, or the true classes score no higher than the others on average.
     """
     from scipy.optimize import brentq
 
@@ -123,10 +124,10 @@ def fit_temperature(scores: ArrayLike, y: ArrayLike) -> TemperatureScaling:
 
     shortfall = S.max(axis=1).mean()
     if shortfall == 0:
-        raise InputError("every row is right, so the loss falls for ever as the temperature does")
+        raise InputError("every row is classified correctly, so no temperature is the best")
     if slope(0) >= 0:
         raise InputError(
-            "true classes score no higher than others on average: no temperature helps"
+            "the true classes score no higher than the others on average: no temperature helps"
         )
     high = (K - 1) / (math.e * float(shortfall))
     # xtol is the smallest number there is: β may be of any size, so only a relative error counts.

@@ -1,4 +1,4 @@
-"""Whether one setting is better than another, or was lucky.
+"""Significance tests: whether one setting is better than another, or was only lucky.
 
 Every test takes all M settings at once and answers with matrices (M, M): entry [i, j] compares
 setting i with setting j. Two settings are M = 2, entry [0, 1].
@@ -90,10 +90,10 @@ def mcnemar_test(right: ArrayLike) -> McNemarTest:
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Return the p-values of m tests (m,) corrected for there being m of them: equation (S3).
+    """Return p-values (m,) corrected for the number m of tests: equation (S3).
 
-    Rejecting those at most α errs anywhere at all with probability α at most (Holm 1979). A NaN is
-    no test: it is not counted and stays.
+    If every test with a corrected p of at most α is rejected, the chance of even one false
+    rejection is at most α (Holm 1979). NaN stands for no test: it is not counted and stays NaN.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How far a measured accuracy can be trusted."""
+"""Uncertainty of a measured accuracy: spread over repeats, confidence intervals, Student's t."""
 
 import math
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ def wilson_interval(
 ) -> tuple[float, float]:
     """Return Wilson's confidence interval of a share seen in `samples` trials (z: 95 %).
 
-    It says how far the share would move with another sample of the same size, not with another
-    training (Wilson 1927, doi:10.1080/01621459.1927.10502953).
+    The interval covers the chance of which samples were drawn, not of another training (Wilson
+    1927, doi:10.1080/01621459.1927.10502953).
     """
     centre = share + z**2 / (2 * samples)
     width = z * math.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2))

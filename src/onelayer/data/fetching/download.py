@@ -67,7 +67,7 @@ def _receive_all(remote: RemoteFile, path: Path, update: Callable[[float, str], 
             if _size(path) <= before:
                 raise InputError(f"{remote.url}: {error}") from error
     if _size(path) != remote.size:
-        raise InputError(f"{remote.url}: the connection breaks off again and again")
+        raise InputError(f"{remote.url}: the connection was lost again and again")
 
 
 class _BrokenOffError(Exception):

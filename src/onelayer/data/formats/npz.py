@@ -135,5 +135,5 @@ def _read_member(where: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
             raise InputError(f"{where}: holds more than its header promises")
     values: NDArray[Any] = np.frombuffer(content, dtype)
     if dtype.kind == "U" and (values.view(dtype.byteorder + "u4") > sys.maxunicode).any():
-        raise InputError(f"{where}: holds a text that is none")
+        raise InputError(f"{where}: holds invalid Unicode")
     return values.reshape(shape[::-1]).T if in_fortran_order else values.reshape(shape)

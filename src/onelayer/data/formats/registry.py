@@ -28,8 +28,9 @@ _MAGIC_BYTES = 8
 
 @dataclass(frozen=True)
 class Format:
-    """A format: what a path of it looks like, in words and as a test, and its readers.
+    """A format of files or folders: its name in messages, a test of a path, and its readers.
 
+    `looks` describes a path of the format in messages; `suits(path)` is true for such a path.
     `read(path, **options)` takes the named options; it is None if there is no room for labels.
     `features(path, **options)` gives the samples without labels, in one array (n, …) or several;
     without it they are those of `read`. `pictures(path)` lists the files instead, if samples are

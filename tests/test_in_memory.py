@@ -114,7 +114,7 @@ REFUSED = {
     "a cube of cubes": (lambda: (X.reshape(40, 2, 2, 3, 1), Y), r"features of the shape \(40, 2"),
     "labels of two kinds": (
         lambda: (FLAT, np.array(["a", 1] * 20, object)),
-        "a label that is no string among",
+        "a label that is not a string among",
     ),
     "no rows": (lambda: (FLAT[:0], Y[:0]), r"features of the shape \(0, 12\)"),
     "no features": (lambda: (FLAT[:, :0], Y), r"features of the shape \(40, 0\)"),

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,7 @@ from onelayer.evaluation.ablation import load_ablation
 from onelayer.evaluation.metrics import accuracies, confusion_matrices
 from onelayer.evaluation.results import count_failed, load_results
 from onelayer.evaluation.test_log import read_test_log
-from onelayer.experiments.experiment import load_data, run_experiment
+from onelayer.experiments.experiment import run_experiment
 from onelayer.experiments.reproduce import check_gradients, redraw, reproduce
 from onelayer.experiments.spec import Spec, adjust, load_spec
 from onelayer.model.losses import LOSSES
@@ -317,14 +316,6 @@ def test_a_second_look_at_the_test_set_is_told(tmp_path):
     assert len(read_test_log(out)) == 2
     assert "evaluation number 2 of the test set" in said[0]
     assert "evaluation number 2 of the test set" in (out / "report.html").read_text("utf-8")
-
-
-def test_without_scikit_learn_the_reasons_of_both_failures_are_told(tmp_path, monkeypatch):
-    monkeypatch.setenv("ONELAYER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "SOURCES", ())
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(InputError, match=r"cifar10.*no stand-in either: digits: needs scikit"):
-        load_data(load_spec("dd2424-a1").data)
 
 
 def test_other_epochs_than_the_specs_drop_the_published_figures():

@@ -39,7 +39,7 @@ def read_csv(path: Path, label: str | None = None) -> Contents:
         If there is no such column, a line has more or fewer cells than the first, or a feature is
         not a number; names the row and the column.
     """
-    with _open(path) as file, _naming(str(path)):
+    with _open(path) as file:
         rows = _split(str(path), file, _delimiter(path))
         names = next(rows, [])
         place = _check_names(path, names, label)
@@ -90,12 +90,11 @@ def stream_features(
         raise InputError(f"{source}: has no rows")
 
 
-def _open(path: Path) -> TextIO:
+@contextmanager
+def _open(path: Path) -> Iterator[TextIO]:
     check_file(path)
-    try:
-        return path.open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    with _naming(str(path)), path.open(encoding="utf-8-sig", newline="") as file:
+        yield file
 
 
 @contextmanager

@@ -100,8 +100,7 @@ FILES = (
     Format(".npy", begins(b"\x93NUMPY"), read=None, features=npy_features),
     Format("PNG or JPEG", _is_picture, read=None, pictures=lambda path: [path]),
     Format(".safetensors", named(".safetensors"), read_safetensors, features=safetensors_features),
-    Format(".csv", named(".csv"), read_csv, ("label",), csv_features),
-    Format(".tsv", named(".tsv"), read_csv, ("label",), csv_features),
+    Format(".csv or .tsv", named(".csv", ".tsv"), read_csv, ("label",), csv_features),
 )
 
 

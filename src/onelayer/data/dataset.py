@@ -70,8 +70,9 @@ class Dataset:
 
     `full_scale` is the stored value that stands for 1 (255 for 8-bit pixels), `image_shape` is
     (channels, height, width) of a row of X or None, `digests` the sha256 of each file it came from,
-    and `notice` is a sentence for the readers of all results, or empty. With `allow_missing` values
-    of X may be missing or infinite: such a data set can be described, but not be trained on.
+    and `notice` is a sentence for the readers of all results, or empty. `allow_missing` is for a
+    description of the data (`data info`): values of X may then be missing or infinite, which
+    training takes to be refused here.
 
     Raises
     ------

@@ -11,13 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.dataset import (
-    SPLIT_NAMES,
-    Dataset,
-    Features,
-    ImageShape,
-    Split,
-)
+from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, ImageShape, Split
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
 from onelayer.data.streams import Stream, random_stream

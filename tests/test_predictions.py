@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import expit, softmax
 
 from made import make_data
+from made_results import make_folds, make_results
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies, confusion_matrices, predict
 from onelayer.evaluation.predictions import (
@@ -27,7 +28,6 @@ from onelayer.model.links import SOFTMAX
 from onelayer.model.losses import LOSSES
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
-from test_report import make_folds, make_results
 
 DATA = make_data(N=61, image_shape=(3, 2, 2))
 SETTINGS = grid(l2=[0, 0.5, 0.01], learning_rate=[0.1])

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
 from onelayer.storage import atomic_file
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.naming import setting_labels
 
 FORMAT = 2
 CURVES = (
@@ -104,6 +106,11 @@ class Run:
             raise InputError("class names and the ends of models must be texts")
         if not np.isin(self.kept, self.history.measured).all():
             raise InputError("parameters kept from an epoch that was not measured")
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """A short name for each setting; no two are equal."""
+        return setting_labels(self.settings)
 
     def final(self, name: str) -> NDArray[np.float64]:
         """Return the values (M,) of a curve in the epochs that the parameters are of."""

@@ -41,7 +41,9 @@ def compose(
             Paragraph(summarise(results), "summary"),
             _paragraph(warn_of_second_look(looks)),
         ),
-        _section("Data and training options", _options_table(results), *_repeats(results)),
+        _section(
+            "Data and training options", _options_table(results), _paragraph(_repeats(results))
+        ),
         _section("Method", *describe_method(run)),
         _section("Gradient check", *check_blocks(results), picture("gradient_check")),
         _section("Accuracy", accuracy_table(results), *map(Paragraph, tell_outcome(results))),
@@ -126,14 +128,15 @@ def _shortened(names: Sequence[str], limit: int = 12) -> str:
     return f"{shown}, …" if len(names) > limit else shown
 
 
-def _repeats(results: Results) -> Iterator[Block]:
-    if results.repeats:
-        seeds = ", ".join(str(repeat.protocol.get("seed", "?")) for repeat in results.repeats)
-        orders = sorted({str(repeat.protocol.get("order", "?")) for repeat in results.repeats})
-        yield Paragraph(
-            f"{count_of(len(results.repeats), 'repeat')} with the same options, batches in "
-            f"{' or '.join(orders)} order, seed {seeds}."
-        )
+def _repeats(results: Results) -> str:
+    if not results.repeats:
+        return ""
+    seeds = ", ".join(str(repeat.protocol.get("seed", "?")) for repeat in results.repeats)
+    orders = sorted({str(repeat.protocol.get("order", "?")) for repeat in results.repeats})
+    return (
+        f"{count_of(len(results.repeats), 'repeat')} with the same options, batches in "
+        f"{' or '.join(orders)} order, seed {seeds}."
+    )
 
 
 def _reproduce(run: Run) -> Iterator[Block]:

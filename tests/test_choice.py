@@ -9,16 +9,15 @@ import pytest
 from scipy.stats import binomtest, t
 from statsmodels.stats.multitest import multipletests
 
+from made_results import make_folds, make_results, nan_curves, nan_validation
 from onelayer.evaluation.comparison import resampled_t_test
 from onelayer.evaluation.selection import choose
 from onelayer.evaluation.statistics import wilson_interval
-from onelayer.report.choice import choice_tables, chosen_words, show_settings
-from onelayer.report.discussion import discuss
+from onelayer.report.choice import choice_table, chosen_words, show_settings
 from onelayer.report.grid_export import write_grid
-from onelayer.report.significance import comparison_tables, ensemble_tables
-from onelayer.report.summary import summarise
+from onelayer.report.outcome import summarise, tell_winner
+from onelayer.report.significance import comparison_table, ensemble_table
 from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
-from test_report import make_folds, make_results, nan_curves, nan_validation
 
 
 def test_the_validation_split_chooses_unless_folds_do():
@@ -44,10 +43,9 @@ def test_without_anything_to_choose_by_the_first_sound_setting_is_taken_and_told
     stopped = ("epoch 1, batch 2", "", "")
     results = make_results((np.nan, 0.5, 0.4), curves=nan_validation(3), stopped=stopped)
     assert (results.selected, results.selection.informed) == (1, False)
-    assert not list(choice_tables(results))
-    assert chosen_words(results).startswith("the first that is sound")
-    assert "λ=0.1, η=0.01, the first that is sound, since there was nothing" in summarise(results)
-    assert "settles the choice" not in " ".join(topic.text for topic in discuss(results))
+    assert choice_table(results) is None
+    assert f"λ=0.1, η=0.01 ({chosen_words(results)})" in summarise(results)
+    assert "selected" not in summarise(results) + tell_winner(results)
 
 
 def test_all_stopped_is_still_a_choice_of_none():
@@ -59,7 +57,7 @@ def test_all_stopped_is_still_a_choice_of_none():
 
 def test_choice_table_of_a_split_has_its_interval_and_marks_the_near():
     results = make_results()
-    (table,) = choice_tables(results)
+    table = choice_table(results)
     low, high = wilson_interval(0.3 - 0.1 / 3, 1000)
     error = np.sqrt((0.3 - 0.1 / 3) * (0.7 + 0.1 / 3) / 1000)
     assert table.rows[2] == (
@@ -74,7 +72,7 @@ def test_choice_table_of_a_split_has_its_interval_and_marks_the_near():
 def test_choice_table_of_folds_compares_each_setting_with_the_best():
     folds = make_folds(3)
     results = make_results(cross_validation=folds, rule="1se")
-    (table,) = choice_tables(results)
+    table = choice_table(results)
     best = int(folds.accuracy.mean(axis=0).argmax())
     test = resampled_t_test(folds.accuracy, 800, 200)
     for m, row in enumerate(table.rows):
@@ -87,8 +85,8 @@ def test_choice_table_of_folds_compares_each_setting_with_the_best():
             assert float(row[5]) == pytest.approx(test.difference[best, m], abs=5.001e-5)
             assert row[6] == f"{test.p[best, m]:.4f}" or test.p[best, m] < 1e-4
     assert "by cross-validation on 5 folds" in table.caption
-    assert "simplest is kept" in table.caption
-    assert "Cross-validation, which settles" in discuss(results)[0].text
+    assert "simplest" in table.mark
+    assert "Cross-validation selected" in tell_winner(results)
 
 
 def test_one_standard_error_takes_the_simplest_and_the_summary_says_so():
@@ -96,12 +94,11 @@ def test_one_standard_error_takes_the_simplest_and_the_summary_says_so():
     folds.accuracy[:] = [[0.30, 0.50, 0.49], [0.40, 0.60, 0.62], [0.35, 0.55, 0.53]]
     results = make_results(cross_validation=folds, rule="1se")
     assert (results.selection.best, results.selected) == (1, 2)
-    told = summarise(results)
-    assert "the simplest of them within one standard error of the best by cross-validation" in told
+    assert "simplest within one standard error of the best" in summarise(results)
 
 
 def test_one_resample_has_no_t_test():
-    (table,) = choice_tables(make_results(cross_validation=make_folds(3, folds=1)))
+    table = choice_table(make_results(cross_validation=make_folds(3, folds=1)))
     assert len(table.header) == 5
     assert "on 1 fold:" in table.caption
     assert "Wilson" in table.caption
@@ -119,7 +116,7 @@ def test_pairs_have_the_exact_binomial_p_corrected_by_holm():
     right = rng.random((3, 40)) < np.array([[0.3], [0.5], [0.8]])
     results = make_results(right.mean(axis=1), samples=40)
     results.predictions.right[:] = right
-    (table,) = comparison_tables(results)
+    table = comparison_table(results)
     p = []
     for i, j in ((0, 1), (0, 2), (1, 2)):
         first, second = (right[i] & ~right[j]).sum(), (right[j] & ~right[i]).sum()
@@ -134,22 +131,22 @@ def test_pairs_have_the_exact_binomial_p_corrected_by_holm():
 
 def test_more_than_twelve_settings_are_compared_by_their_validation_rank_alone():
     results = make_results(np.linspace(0.9, 0.1, 15), repeats=(), samples=100)
-    (table,) = comparison_tables(results)
+    table = comparison_table(results)
     assert (len(table.rows), len(table.header)) == (11, 12)
     assert table.rows[0][0] == "1: λ=0.3, η=0.01"
     assert "corrected for 66 pairs (Holm)" in table.caption
     assert "3 settings" in table.caption
-    assert "no test compares the two here" in discuss(results)[0].text
+    assert "McNemar" not in tell_winner(results)
 
 
 def test_one_evaluated_setting_is_compared_with_nothing():
-    assert not list(comparison_tables(make_results((np.nan, 0.5, np.nan))))
+    assert comparison_table(make_results((np.nan, 0.5, np.nan))) is None
 
 
 def test_ensembles_stand_beside_their_members():
-    (table,) = ensemble_tables(make_results())
+    table = ensemble_table(make_results())
     assert table.rows == (("all settings evaluated", "3", "0.4000", "0.5000", "0.6000", "0.5500"),)
-    assert not list(ensemble_tables(make_results(ensembles=())))
+    assert ensemble_table(make_results(ensembles=())) is None
 
 
 SETTINGS = [

@@ -193,7 +193,7 @@ def test_a_diverging_model_is_reported_and_the_rest_is_kept(tmp_path, capsys):
         "--report", "html", "--out", tmp_path / "out",
     )  # fmt: skip
     assert status == 0
-    assert "stopped: λ=10, η=10000 was no longer finite in epoch" in out
+    assert "λ=10, η=10000 diverged in epoch" in out
 
 
 @pytest.mark.parametrize(

@@ -579,7 +579,7 @@ def test_a_stopped_setting_ranks_last():
         search.fit(*IRIS)
     assert np.isnan(search.cv_results_["mean_test_score"][0])
     assert search.best_params_ == {"learning_rate": 0.01}
-    with pytest.raises(InputError, match="every setting was stopped"):
+    with pytest.raises(InputError, match="every setting diverged"):
         search.set_params(param_grid={"learning_rate": [1e20]}).fit(*IRIS)
 
 

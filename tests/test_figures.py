@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from sklearn.metrics import log_loss
 
+from made_results import make_check, make_curves, make_results, nan_curves
 from onelayer.evaluation.calibration import brier_score, fit_temperature, reliability
 from onelayer.evaluation.predictions import Scored
 from onelayer.model.links import SOFTMAX
@@ -16,7 +18,6 @@ from onelayer.report.figures import draw_checks, write_figures
 from onelayer.report.mistakes import draw_mistakes
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import CURVES, History
-from test_report import make_check, make_curves, make_results, nan_curves
 
 
 def draw(function, *arguments):
@@ -73,7 +74,7 @@ def test_accuracy_panels_share_one_scale():
 def test_a_stopped_model_says_where():
     results = make_results(curves=nan_curves(3, 4, 2), stopped=("epoch 2, batch 1", "", ""))
     panels = panels_of(draw(curves.draw_losses, results.run, [0, 1], ""))
-    assert [t.get_text() for t in panels[0].texts] == ["stopped: epoch 2, batch 1"]
+    assert [t.get_text() for t in panels[0].texts] == ["diverged: epoch 2, batch 1"]
     assert not panels[1].texts
 
 
@@ -111,9 +112,10 @@ def test_weight_images_stand_side_by_side_with_white_between():
     axes = draw(matrices.draw_weights, run, [1], "").figure.axes[0]
     strip = np.asarray(axes.images[0].get_array())
     W = run.weights[1, 2].reshape(3, 4)
-    assert strip.shape == (3, 4 * 3 + 2, 3)
-    np.testing.assert_allclose(strip[:, 10:, 0], (W - W.min()) / (W.max() - W.min()))
-    assert (strip[:, 4] == 1).all()
+    assert strip.shape == (3, 5 * matrices.IMAGES - 1, 3)
+    scaled = 255 * (W - W.min()) / (W.max() - W.min())
+    np.testing.assert_array_equal(strip[:, 10:14, 0], np.rint(scaled))
+    assert (strip[:, [4, 9, *range(14, strip.shape[1])]] == 255).all()
     assert [t.get_text() for t in axes.texts] == ["λ=0.1, η=0.01", "cat", "dog", "fox"]
 
 
@@ -123,7 +125,7 @@ def test_many_settings_are_cut_to_the_best_and_the_caption_says_so(tmp_path, mon
     pictures = write_figures(results, tmp_path / "figures")
     figures = {"curves", "accuracy_curves", "confusion", "true_class", "reliability"}
     assert set(pictures) == figures
-    assert "Shown: the chosen one of 3 settings and the 1 other" in pictures["curves"].caption
+    assert "3 settings and the 1 other" in pictures["curves"].caption
     assert "λ=0, " not in pictures["curves"].alt
     assert "λ=0.2, η=0.01" in pictures["curves"].alt
 
@@ -165,6 +167,14 @@ def test_a_readers_matplotlibrc_changes_nothing(tmp_path, monkeypatch):
     for name in ("gradient_check.png", "gradient_check.svg"):
         first, second = (tmp_path / f / "figures" / name for f in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_figure_is_drawn_once_for_each_file(tmp_path, monkeypatch):
+    drawn = []
+    draw_figure = Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda *args: drawn.append(draw_figure(*args)))
+    draw_checks(make_results().checks, tmp_path)  # with a colour bar, which keeps a placeholder
+    assert len(drawn) == len(list((tmp_path / "figures").iterdir())) == 2
 
 
 def test_drawing_leaves_the_settings_and_warnings_of_the_caller_alone():
@@ -252,13 +262,13 @@ def test_mistakes_are_drawn_with_both_classes_and_the_probability():
     results = make_results(image_shape=(1, 3, 4), samples=50)
     mistakes, test = results.predictions.mistakes, results.predictions.test
     drawing = draw(draw_mistakes, results, mistakes)
-    axes = [ax for ax in drawing.figure.axes if ax.images]
-    assert len(axes) == len(mistakes.rows) == 8
-    shown = np.asarray(axes[3].images[0].get_array())
-    np.testing.assert_allclose(shown[..., 1], mistakes.X[3].reshape(3, 4) / 255)
+    (row,) = drawing.figure.axes
+    assert len(row.texts) == len(mistakes.rows) == 8
+    page = np.asarray(row.images[0].get_array())
+    np.testing.assert_array_equal(page[:, 15:19, 1], mistakes.X[3].reshape(3, 4))
     P = SOFTMAX.probabilities(test.scores)[mistakes.rows[3]]
     name = results.run.class_names[P.argmax()]
-    assert axes[3].texts[0].get_text() == f"cat\n↳ {name}\n{P.max():.3f}"
+    assert row.texts[3].get_text() == f"cat\n↳ {name}\n{P.max():.3f}"
 
 
 def test_cost_above_the_optimum_is_the_difference_and_its_axis_logarithmic():
@@ -314,6 +324,6 @@ def test_a_run_that_was_measured_once_is_drawn_as_points_and_says_so():
     curves_of = {name: getattr(run.history, name)[:, -1:] for name in CURVES}
     run = replace(run, history=History(np.array([4]), **curves_of))
     drawing = draw(curves.draw_losses, run, [0], "")
-    assert "split, after the last epoch alone." in drawing.caption
+    assert "after the last epoch" in drawing.caption
     for line in panels_of(drawing)[0].lines:
         assert (line.get_marker(), list(line.get_xdata())) == ("o", [4])

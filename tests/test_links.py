@@ -88,7 +88,7 @@ def test_whoever_asks_gets_the_same_probability_of_a_row(loss, tmp_path):
 
 @pytest.mark.parametrize("loss", LINKED)
 def test_the_reports_histogram_counts_those_probabilities(loss):
-    from test_report import make_results
+    from made_results import make_results
 
     results = make_results((0.5,), settings=None, repeats=())
     run = replace(results.run, settings=tuple(replace(s, loss=loss) for s in results.run.settings))

@@ -8,6 +8,7 @@ import pytest
 from scipy.special import expit, softmax
 
 from made import make_data
+from made_results import make_folds, make_results
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies, confusion_matrices, predict
 from onelayer.evaluation.predictions import (
@@ -26,7 +27,6 @@ from onelayer.records import Kind
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.loop import train
 from stored_records import change_record
-from test_report import make_folds, make_results
 
 DATA = make_data(N=61, image_shape=(3, 2, 2))
 SETTINGS = grid(l2=[0, 0.5, 0.01], learning_rate=[0.1])

@@ -22,10 +22,9 @@ from onelayer.estimator.classifier import (
     seed_of,
     setting_of,
 )
-from onelayer.evaluation.selection import RULES, select, simplicity
+from onelayer.evaluation.selection import RULES, select
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.training.cross_validation import cross_validate
-from onelayer.training.hyperparameters import Hyperparameters
 
 SCORINGS = ("accuracy", "neg_log_loss")
 
@@ -120,7 +119,9 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
             scores[some] = value.T
             seconds[some] = (time.perf_counter() - begin) / value.size
         n_held_out = len(splits[0][1])
-        self.best_index_ = self._choose(scores, [setting_of(model) for model in models], n_held_out)
+        settings, accuracies = [setting_of(m) for m in models], self.scoring != "neg_log_loss"
+        selection = select(scores.T, settings, self.select, n_held_out, accuracies=accuracies)
+        self.best_index_ = selection.chosen
         self._enter(candidates, scores, seconds)
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
         self.best_params_ = candidates[self.best_index_]
@@ -190,18 +191,6 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
             for score in row
         ]
         self.cv_results_ = self._format_results(candidates, self.n_splits_, outcomes)
-
-    def _choose(
-        self, scores: NDArray[np.float64], settings: list[Hyperparameters], n_held_out: int
-    ) -> int:
-        """Return the place of the chosen setting by scores (M, R)."""
-        means = scores.mean(axis=1)
-        if np.isnan(means).all():
-            raise InputError("every setting was stopped on some fold; try smaller learning rates")
-        if self.select == "best":
-            return int(np.nanargmax(means))
-        keys = [simplicity(setting) for setting in settings]
-        return select(scores.T, keys, self.select, n_held_out).chosen
 
 
 def _passes(models: Sequence[OneLayerClassifier]) -> list[list[int]]:

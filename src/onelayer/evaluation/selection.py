@@ -24,7 +24,7 @@ class Selection:
     """The setting that `rule` chose, the best one, and what is known of all M.
 
     `means` and `standard_errors` are (M,), `intervals` (M, 2) at 95 %; all three are NaN for a
-    setting that was stopped. `within` (M,) marks those within one standard error of the best.
+    setting that diverged. `within` (M,) marks those within one standard error of the best.
 
     Raises
     ------
@@ -54,21 +54,27 @@ class Selection:
         return not np.isnan(self.means[self.chosen])
 
 
-def choose(run: Run, cross_validation: CrossValidation | None, rule: str = "best") -> Selection:
-    """Choose a setting of `run` by cross-validation, or else by its validation split.
+def choose(
+    run: Run,
+    cross_validation: CrossValidation | None = None,
+    rule: str = "best",
+    models: slice = slice(None),
+) -> Selection:
+    """Choose one of the `models` of a run by cross-validation, or else by its validation split.
 
-    A setting that was stopped in the run is never chosen. Where nothing says how good any setting
-    is (no validation split, or all were stopped), the first that is sound is taken: see `informed`.
+    A model that diverged in the run is never chosen. Where nothing says how good any of them is
+    (no validation split, or all diverged), the first that is sound is taken: see `informed`.
+    Places in the selection count from the first of `models`.
     """
+    settings, sound = run.settings[models], np.array([not place for place in run.stopped[models]])
     if cross_validation is None:
-        values = run.final("validation_accuracy")[None]
+        values = run.final("validation_accuracy")[None, models]
         samples = run.protocol.get("validation_samples")
     else:
-        values, samples = cross_validation.accuracy, cross_validation.n_held_out
-    sound = np.array([not place for place in run.stopped])
+        values, samples = cross_validation.accuracy[:, models], cross_validation.n_held_out
     values = np.where(sound, values, np.nan)
     if not np.isnan(values).any(axis=0).all():
-        return select(values, [simplicity(setting) for setting in run.settings], rule, samples)
+        return select(values, settings, rule, samples)
     unknown, first = np.full(len(sound), np.nan), int(np.argmax(sound))
     intervals = np.stack([unknown, unknown], axis=1)
     return Selection(rule, first, first, unknown, unknown, intervals, np.zeros(len(sound), bool))
@@ -83,40 +89,47 @@ def simplicity(setting: Hyperparameters) -> tuple[float, float]:
 
 
 def select(
-    accuracies: ArrayLike,
-    keys: Sequence[tuple[float, ...]],
+    scores: ArrayLike,
+    settings: Sequence[Hyperparameters],
     rule: str = "best",
     samples: int | None = None,
+    *,
+    accuracies: bool = True,
 ) -> Selection:
     """Choose one of M settings by their validation accuracies (R, M) on R folds.
 
-    "best" is the largest mean, the first of equals. "1se" is, of all within one standard error of
-    the best, the one with the least of the `keys` (M), such as `simplicity` gives: what looks
-    better by less than chance is not worth a more complex model (Breiman et al. 1984). With one
-    fold the standard error is the binomial one of `samples` samples and the interval Wilson's; with
-    more they come from the spread of the folds, equation (S4). A setting with a NaN on any fold is
-    never chosen.
+    "best" is the largest mean, the first of equals. "1se" is the simplest setting (see
+    `simplicity`) of all within one standard error of the best: what looks better by less than
+    chance is not worth a more complex model (Breiman et al. 1984). With one fold the standard error
+    is the binomial one of `samples` samples and the interval Wilson's; with more they come from the
+    spread of the folds, equation (S4). A setting with a NaN on any fold is never chosen. Scores
+    that are no `accuracies`, such as log-likelihoods, have neither: only "best" can rank them.
 
     Raises
     ------
     InputError
-        If the rule is unknown, an accuracy is not one, there is not one key a setting, every
-        setting was stopped, or one fold comes without `samples`.
+        If the rule is unknown or needs accuracies, an accuracy is not one, there is not one setting
+        for each column, every setting diverged, or one fold comes without `samples`.
     """
     if rule not in RULES:
         raise unknown_name("selection rule", rule, RULES)
-    values = check_accuracies(accuracies)
+    if rule != "best" and not accuracies:
+        raise InputError(f'selection rule "{rule}" of other scores; expected accuracies or "best"')
+    values = check_accuracies(scores) if accuracies else np.asarray(scores, dtype=np.float64)
     R, M = values.shape
-    if len(keys) != M:
-        raise InputError(f"{len(keys)} keys for {M} settings, expected one for each")
+    if len(settings) != M:
+        raise InputError(f"{len(settings)} settings for {M} columns, expected one for each")
     means = values.mean(axis=0)
     if np.isnan(means).all():
-        raise InputError("every setting was stopped, so there is none to select")
-    errors, intervals = _of_folds(values) if R > 1 else _of_samples(means, samples)
+        raise InputError("every setting diverged; expected smaller learning rates")
+    if not accuracies:
+        errors, intervals = np.full(M, np.nan), np.full((M, 2), np.nan)
+    else:
+        errors, intervals = _of_folds(values) if R > 1 else _of_samples(means, samples)
     best = int(np.nanargmax(means))
     within = means >= means[best] - errors[best]
     near = np.flatnonzero(within).tolist()
-    chosen = best if rule == "best" else min(near, key=lambda m: keys[m])
+    chosen = best if rule == "best" else min(near, key=lambda m: simplicity(settings[m]))
     return Selection(rule, chosen, best, means, errors, intervals, within)
 
 

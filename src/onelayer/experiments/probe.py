@@ -18,7 +18,7 @@ from onelayer.errors import InputError
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing
 from onelayer.evaluation.run_folder import RunFolder
-from onelayer.evaluation.selection import select, simplicity
+from onelayer.evaluation.selection import choose
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.experiment import load_splits
 from onelayer.experiments.spec import DataSpec
@@ -291,16 +291,13 @@ def _train(
 
 def _choose(name: str, run: Run, models: range) -> int:
     """Return the one of `models` that is best on the validation split."""
-    own = slice(models.start, models.stop)
-    sound = [not place for place in run.stopped[own]]
-    if not any(sound):
+    selection = choose(run, models=slice(models.start, models.stop))
+    if not selection.informed:
         raise InputError(
-            f"{name}: every setting was no longer finite, the first in {run.stopped[own][0]}; "
-            "expected smaller learning rates or --scaling standardise"
+            f"{name}: every setting was no longer finite, the first in "
+            f"{run.stopped[models.start]}; expected smaller learning rates or --scaling standardise"
         )
-    accuracies = np.where(sound, run.final("validation_accuracy")[own], np.nan)
-    keys = [simplicity(setting) for setting in run.settings[own]]
-    return models[select(accuracies[None], keys, samples=run.protocol["validation_samples"]).chosen]
+    return models[selection.chosen]
 
 
 def _judge(run: Run, model: int, data: Dataset) -> Probe:

@@ -1,25 +1,25 @@
-"""What each change of the experiment was worth, as a table."""
+"""The ablation of an experiment as a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from onelayer.evaluation.ablation import AblationRow
-from onelayer.report.blocks import Block, Table
+from onelayer.report.blocks import Table
 from onelayer.report.labels import MISSING, one_line, signed
 
 
-def ablation_tables(rows: Sequence[AblationRow]) -> Iterator[Block]:
-    """Yield the table of all variants; the best mean over the repeats is set off."""
+def ablation_table(rows: Sequence[AblationRow]) -> Table | None:
+    """Return the table of all variants, if there are any; the largest mean is set off."""
     if not rows:
-        return
+        return None
     means = [-1.0 if row.mean is None else row.mean for row in rows]
-    yield Table(
-        "The experiment with something changed. Accuracy on the validation split and on the test "
-        "set, main run; on the test set, mean and standard deviation over the repeats, and that "
-        "mean less the one of the first row. Variants that choose a setting show that one alone. "
-        "Bold: the largest mean.",
+    return Table(
+        "Ablation: the experiment and its variants. validation and test: accuracies of the main "
+        "run; mean and sd: of the test accuracy over the repeats; gain: the mean minus that of the "
+        "first row. A variant that selects a setting shows only that one.",
         ("variant", "change", "setting", "validation", "test", "mean", "sd", "gain"),
         tuple(_cells(row) for row in rows),
         strong=means.index(max(means)),
+        mark="the largest mean",
         text_columns=3,
     )
 

@@ -1,4 +1,4 @@
-"""How sure the chosen setting is, and whether it has reason to be."""
+"""Calibration: probabilities of the selected setting against its accuracy."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,14 +20,13 @@ from onelayer.evaluation.predictions import Scored
 from onelayer.evaluation.results import Results
 from onelayer.model.links import SOFTMAX, Link
 from onelayer.report.blocks import Paragraph, Table
-from onelayer.report.labels import setting_labels
 from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
 
 
 def draw_true_class(results: Results, test: Scored) -> Drawing:
     """Draw histograms of the probability of the true class, right and wrong images apart.
 
-    The loss of the chosen setting must have a link.
+    The loss of the selected setting must have a link.
     """
     link = results.selected_loss.link
     assert link is not None
@@ -44,10 +43,10 @@ def draw_true_class(results: Results, test: Scored) -> Drawing:
         ax.set_xlabel("probability of the true class")
         ax.set_xlim(0, 1)
     panels[0].set_ylabel("test samples")
-    name = setting_labels(results.run)[results.selected]
+    name = results.run.labels[results.selected]
     caption = (
-        f"Probability that {name} gives the true class of each test sample, for the samples that "
-        f"it gets right and for those that it gets wrong, in {len(histogram.right)} bins."
+        f"Probability that {name} gives the true class of each test sample, right and wrong "
+        f"predictions apart, in {len(histogram.right)} bins."
     )
     alt = (
         f"Two histograms of the probability of the true class: {histogram.right.sum():,} test "
@@ -68,7 +67,7 @@ def _middles(edges: NDArray[np.float64], right: NDArray[np.intp], wrong: NDArray
 
 
 class Calibration:
-    """The reliability of the test probabilities, before and (if it can be had) after scaling.
+    """The reliability of the test probabilities, before and (if possible) after scaling.
 
     `why_not` says in a sentence why there is no temperature, if there is none.
     """
@@ -111,7 +110,7 @@ class Calibration:
 
 
 def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
-    """Return what is said and tabled on the probabilities of the chosen setting."""
+    """Return the calibration of the selected setting, in words and as a table."""
     test, validation = results.predictions.test, results.predictions.validation
     loss = results.selected_loss
     if test is None:
@@ -121,9 +120,9 @@ def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
     calibration = Calibration(loss.link, test, validation)
     text = (
         f"The probabilities are the {loss.link.name} of the scores. "
-        "A model is calibrated if it is right as often as its probabilities say. Temperature "
-        "scaling divides all scores by one number T, fitted on the validation split; it changes "
-        f"no prediction. {calibration.why_not}"
+        "A model is calibrated if its accuracy equals its confidence. Temperature scaling divides "
+        "all scores by one number T, fitted on the validation split; no prediction changes. "
+        f"{calibration.why_not}"
     )
     table = Table(
         "Calibration on the test set. ECE and MCE: mean and largest gap between accuracy and "
@@ -138,7 +137,7 @@ def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
 def draw_reliability(results: Results, test: Scored) -> Drawing:
     """Draw accuracy against confidence, before and after temperature scaling.
 
-    The loss of the chosen setting must have a link.
+    The loss of the selected setting must have a link.
     """
     link = results.selected_loss.link
     assert link is not None
@@ -158,8 +157,8 @@ def draw_reliability(results: Results, test: Scored) -> Drawing:
     grid[1, 0].set_ylabel("samples")
     caption = (
         "Reliability on the test set. Bars: accuracy of the samples whose confidence (largest "
-        "probability) falls into the bin; dots: their mean confidence, hatched the gap between; "
-        "dashed: where both are equal. Below: samples in each bin."
+        "probability) is in the bin; dots: their mean confidence; hatched: the gap between both; "
+        "dashed: no gap. Below: samples in each bin."
     )
     alt = f"Reliability diagrams. Expected calibration error {'; '.join(errors)}."
     return Drawing("reliability", figure, caption, alt)

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
+from onelayer.report.image_grid import as_images, image_grid
 from onelayer.report.labels import shortened
 from onelayer.report.style import MUTED, look
 from onelayer.storage import atomic_file, check_output_file
@@ -23,7 +22,6 @@ _DPI = 180
 _SIDE = 96  # dots: the longer side of an image, about
 _MARGIN, _HEAD, _LETTER = 30, 114, 14  # dots: around, above the images, a letter's width
 _LETTERS = 20  # of a class name
-_WHITE = 255
 
 
 def write_contact_sheet(
@@ -42,7 +40,8 @@ def write_contact_sheet(
     """
     check_output_file(path, (".png",), force=force)
     with look(), atomic_file(path) as temporary:
-        draw_contact_sheet(data, augmentation, rows, seed).savefig(temporary, format="png")
+        figure = draw_contact_sheet(data, augmentation, rows, seed)
+        figure.savefig(temporary, format="png", dpi=_DPI)
 
 
 def draw_contact_sheet(data: Dataset, augmentation: Augmentation, rows: int, seed: int) -> Figure:
@@ -50,35 +49,41 @@ def draw_contact_sheet(data: Dataset, augmentation: Augmentation, rows: int, see
     classes = list(_choose(data, augmentation, rows, seed))
     names = [shortened(name, _LETTERS) for name in data.class_names[: len(classes)]]
     _, H, W, _ = classes[0].shape
-    gap = max(1, round(W / 12))
-    blocks = [_lay_out(images, rows, gap) for images in classes]
-    page = np.concatenate(blocks)
+    gap, side = max(1, round(W / 12)), max(H, W)
+    zoom = _SIDE // side if side <= _SIDE else _SIDE / side
     augmented = augmentation != Augmentation()
-    if augmented:  # the originals stand apart
-        page = np.insert(page, [W + gap] * gap, _WHITE, axis=1)
-    figure, ax = _pin_up(page, max(H, W), _LETTER * max(map(len, names)))
-    middle = (rows * (H + gap) - gap) / 2 - 0.5
-    ticks = [k * len(blocks[0]) + middle for k in range(len(names))]
-    ax.set_yticks(ticks, names, parse_math=False)
-    _write_above(ax, 0, 22, _title(data), fontweight="bold", fontsize=10)
+    dots = (_MARGIN + _LETTER * max(map(len, names)), _MARGIN, _HEAD, _MARGIN)
+    left, right, top, bottom = (number / _DPI for number in dots)
+    grid = image_grid(
+        classes,
+        COLUMNS,
+        rows=rows,
+        pixel=zoom / _DPI,
+        slot=(W + gap) * zoom / _DPI,
+        below=(3 if rows > 1 else 1) * gap * zoom / _DPI,
+        margins=(left, right, top, bottom),
+        apart=augmented,
+    )
+    for ax, name in zip(grid.blocks, names, strict=True):
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8, parse_math=False)
+    grid.write(0, 0, _title(data), 22, ha="left", fontweight="bold", fontsize=10)
     if augmented:
-        _write_above(ax, 0, 6, "original", color=MUTED)
-        _write_above(ax, W + 2 * gap, 6, f"augmented: {augmentation}", color=MUTED)
+        grid.write(0, 0, "original", 6, ha="left", color=MUTED)
+        grid.write(0, 1, f"augmented: {augmentation}", 6, ha="left", color=MUTED)
     else:
-        _write_above(ax, 0, 6, f"chosen at random, seed {seed}", color=MUTED)
-    return figure
+        grid.write(0, 0, f"chosen at random, seed {seed}", 6, ha="left", color=MUTED)
+    return grid.figure
 
 
 def _choose(
     data: Dataset, augmentation: Augmentation, rows: int, seed: int
-) -> Iterator[NDArray[Any]]:
-    """Yield the 8-bit images (n, H, W, 3 or 1) of each class, row by row, at most `rows` rows."""
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the images (n, H, W, C) of each class, row by row, at most `rows` rows."""
     if data.image_shape is None:
         raise InputError(f"{data.name}: its features are not images, there is nothing to show")
     check_augmentation(augmentation, data.image_shape)
     streams = Stream.SHOWN_IMAGES, Stream.SHOWN_AUGMENTATION
     choice, draws = (random_stream(seed, stream) for stream in streams)
-    C, H, W = data.image_shape
     for k in range(min(CLASSES, data.n_classes)):
         chosen = choice.permutation(np.flatnonzero(data.train.y == k))
         if augmentation == Augmentation():
@@ -87,46 +92,11 @@ def _choose(
             originals = np.asarray(data.train.X[chosen[:rows]].repeat(COLUMNS, axis=0))
             X = augment(originals, data.image_shape, augmentation, draws, data.full_scale)
             X[::COLUMNS] = originals[::COLUMNS]
-        light = np.clip(X / data.full_scale, 0, 1).reshape(-1, C, H, W).transpose(0, 2, 3, 1)
-        light = light if C == 3 else light.mean(axis=-1, keepdims=True)
-        yield np.rint(_WHITE * light).astype(np.uint8)
-
-
-def _lay_out(images: NDArray[Any], rows: int, gap: int) -> NDArray[Any]:
-    """Return the images (n, H, W, C) of one class in rows, white between and where they end."""
-    _, H, W, _ = images.shape
-    tiles = np.full((rows * COLUMNS, H + gap, W + gap, 3), _WHITE, np.uint8)
-    tiles[: len(images), :H, :W] = images
-    block = tiles.reshape(rows, COLUMNS, H + gap, W + gap, 3).swapaxes(1, 2)
-    block = block.reshape(rows * (H + gap), COLUMNS * (W + gap), 3)
-    return np.pad(block, ((0, 2 * gap * (rows > 1)), (0, 0), (0, 0)), constant_values=_WHITE)
-
-
-def _pin_up(page: NDArray[Any], side: int, names_width: int) -> tuple[Figure, Axes]:
-    """Show the page on a figure of its own, `side` pixels of it about `_SIDE` dots long."""
-    zoom = _SIDE // side if side <= _SIDE else _SIDE / side
-    width, height = (round(pixels * zoom) for pixels in (page.shape[1], page.shape[0]))
-    left = _MARGIN + names_width
-    whole = (left + width + _MARGIN, _MARGIN + height + _HEAD)
-    figure = Figure(figsize=(whole[0] / _DPI, whole[1] / _DPI), dpi=_DPI)
-    place = (left / whole[0], _MARGIN / whole[1], width / whole[0], height / whole[1])
-    ax = figure.add_axes(place, frameon=False)
-    ax.imshow(page, aspect="auto", interpolation="nearest" if zoom >= 1 else "antialiased")
-    ax.grid(False)
-    ax.tick_params(length=0, labelbottom=False, pad=8)
-    return figure, ax
+        yield as_images(X, data.image_shape, data.full_scale)
 
 
 def _title(data: Dataset) -> str:
-    shown = f", the first {CLASSES} of {data.n_classes} classes"
-    return f"{data.name}: training images{shown if data.n_classes > CLASSES else ''}"
-
-
-def _write_above(ax: Axes, x: float, points: float, text: str, **style: Any) -> None:
-    """Write text above the images, starting at the pixel `x`."""
-    place: dict[str, Any] = {
-        "xycoords": ax.get_xaxis_transform(),
-        "textcoords": "offset points",
-        "va": "bottom",
-    }
-    ax.annotate(text, (x - 0.5, 1), (0, points), parse_math=False, **place, **style)
+    title = f"{data.name}: training images"
+    if data.n_classes > CLASSES:
+        return f"{title}, the first {CLASSES} of {data.n_classes} classes"
+    return title

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from onelayer.report.labels import (
     decimals,
-    setting_labels,
     shortened,
     split_words,
     validated,
@@ -29,11 +28,13 @@ _TITLE = 90  # letters above panels, side by side
 _WIDE_RANGE = 20  # a curve that spans a larger factor is drawn on a logarithmic axis
 
 
-def draw_losses(run: Run, models: Sequence[int], told: str) -> Drawing:
-    """Draw loss and cost of `models`; `told` says which they are if they are not all."""
+def draw_losses(run: Run, models: Sequence[int], note: str) -> Drawing:
+    """Draw loss and cost of `models`; `note` says which they are if not all."""
     figure, panels = _panels(run, models, [_same_cost(run, model) for model in models])
     for ax, model in zip(panels, models, strict=True):
-        quantities = [("loss", "-")] + [("cost", "--")] * (run.settings[model].l2 > 0)
+        quantities = [("loss", "-")]
+        if run.settings[model].l2 > 0:
+            quantities.append(("cost", "--"))
         curves = {
             (name, style, colour): getattr(run.history, f"{split}_{name}")[model]
             for name, style in quantities
@@ -42,17 +43,19 @@ def draw_losses(run: Run, models: Sequence[int], told: str) -> Drawing:
         for (_, style, colour), curve in curves.items():
             _plot(ax, run.history.measured, curve, colour, style)
         _set_limits(ax, list(curves.values()))
-    decays = any(run.settings[model].l2 > 0 for model in models)
-    _finish(figure, run, panels, "loss, cost", ["loss", "cost (loss + λ Σ W²)"][: 1 + decays])
+    shown = ["loss"]
+    if any(run.settings[model].l2 > 0 for model in models):
+        shown.append("cost (loss + λ Σ W²)")
+    _finish(figure, run, panels, "loss, cost", shown)
     caption = (
         f"Loss (solid) and cost (with the L2 term, dashed) on the whole {split_words(run)}, "
         f"{_when(run)}. Where λ=0 cost and loss are the same curve. Every panel has its own "
-        f"scale.{told}"
+        f"scale.{note}"
     )
     return Drawing("curves", figure, caption, _describe("Loss and cost", run, models, "loss"))
 
 
-def draw_accuracies(run: Run, models: Sequence[int], told: str) -> Drawing:
+def draw_accuracies(run: Run, models: Sequence[int], note: str) -> Drawing:
     """Draw the accuracies of `models` on one common scale."""
     figure, panels = _panels(run, models, [""] * len(models), sharey=True)
     for ax, model in zip(panels, models, strict=True):
@@ -61,7 +64,7 @@ def draw_accuracies(run: Run, models: Sequence[int], told: str) -> Drawing:
             _plot(ax, run.history.measured, curve, colour, "-")
     _finish(figure, run, panels, "accuracy", ["accuracy"])
     caption = (
-        f"Accuracy on the whole {split_words(run)}, {_when(run)}. All panels share one scale.{told}"
+        f"Accuracy on the whole {split_words(run)}, {_when(run)}. All panels share one scale.{note}"
     )
     return Drawing(
         "accuracy_curves", figure, caption, _describe("Accuracy", run, models, "accuracy")
@@ -69,18 +72,18 @@ def draw_accuracies(run: Run, models: Sequence[int], told: str) -> Drawing:
 
 
 def _splits(run: Run) -> tuple[tuple[str, str, str], ...]:
-    return _SPLITS[: 1 + validated(run)]
+    return _SPLITS if validated(run) else _SPLITS[:1]
 
 
 def _same_cost(run: Run, model: int) -> str:
     return " (cost = loss)" if run.settings[model].l2 == 0 else ""
 
 
-def draw_excess(run: Run, optimal_costs: Values, models: Sequence[int], told: str) -> Drawing:
+def draw_excess(run: Run, optimal_costs: Values, models: Sequence[int], note: str) -> Drawing:
     """Draw how far the training cost of each of `models` is above the least one, optimal (M,)."""
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     ax = figure.subplots()
-    names, ends = setting_labels(run), []
+    names, ends = run.labels, []
     shown = [model for model in models if np.isfinite(optimal_costs[model])]
     for number, model in enumerate(shown):
         excess = run.history.train_cost[model] - optimal_costs[model]
@@ -98,9 +101,9 @@ def draw_excess(run: Run, optimal_costs: Values, models: Sequence[int], told: st
         figure.legend(loc="outside upper center", ncols=columns, frameon=False)
     caption = (
         "Training cost above the optimum, J − J*, where J* is the least cost that any W and b "
-        f"reach with the same λ and loss.{told}"
+        f"reach with the same λ and loss.{note}"
     )
-    alt = f"Training cost above the optimum against the epoch. As left: {'; '.join(ends)}."
+    alt = f"Training cost above the optimum by epoch. In the kept epoch: {'; '.join(ends)}."
     return Drawing("excess", figure, caption, alt)
 
 
@@ -108,9 +111,9 @@ def _when(run: Run) -> str:
     """Say when was measured, and what the dotted lines are if there are any."""
     epochs = run.history.measured
     if epochs[0] > 0:
-        return "after the last epoch alone"
+        return "after the last epoch only"
     every = "every epoch" if len(epochs) == epochs[-1] + 1 else "some epochs"
-    kept = "; dotted: the epoch that was kept" if (run.kept != epochs[-1]).any() else ""
+    kept = "; dotted: the kept epoch" if (run.kept != epochs[-1]).any() else ""
     return f"before training (epoch 0) and after {every}{kept}"
 
 
@@ -126,12 +129,12 @@ def _panels(
     panels: list[Axes] = list(grid.flat)
     for ax in panels[len(models) :]:
         ax.set_visible(False)
-    names, letters = setting_labels(run), _TITLE // columns
+    names, letters = run.labels, _TITLE // columns
     for ax, model, note in zip(panels, models, notes, strict=False):
         ax.set_title(wrapped(names[model] + note, letters), parse_math=False)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
         if run.stopped[model]:
-            ax.text(0.97, 0.95, f"stopped: {run.stopped[model]}", **_corner(ax))
+            ax.text(0.97, 0.95, f"diverged: {run.stopped[model]}", **_corner(ax))
         if run.kept[model] != run.history.epochs:
             ax.axvline(run.kept[model], color=MUTED, linewidth=0.8, linestyle=":")
         # A panel with nothing below it keeps its own epoch labels.
@@ -162,7 +165,7 @@ def _plot(
 
 
 def _set_limits(ax: Axes, curves: list[NDArray[np.float64]]) -> None:
-    """Give the axis to what training did: a start far off all that follows is told in words."""
+    """Give the axis to what training did: a start far off all that follows stands in words."""
     later = np.concatenate([curve[1:] for curve in curves])
     later = later[np.isfinite(later)]
     if not later.size:
@@ -199,8 +202,6 @@ def _finish(
 def _describe(what: str, run: Run, models: Sequence[int], quantity: str) -> str:
     """Return the alternative text: what is shown and where each last curve ends."""
     split, words, _ = _splits(run)[-1]
-    finals, names = run.final(f"{split}_{quantity}"), setting_labels(run)
+    finals, names = run.final(f"{split}_{quantity}"), run.labels
     ends = "; ".join(f"{names[model]}: {decimals(finals[model], 3)}" for model in models)
-    return (
-        f"{what} against the epoch. {words.capitalize()} {quantity} as each model was left: {ends}."
-    )
+    return f"{what} against the epoch. {words.capitalize()} {quantity} in the kept epoch: {ends}."

@@ -1,168 +1,161 @@
-"""What λ and η did: comparisons of the settings of one run, as sentences."""
+"""What happened in training, and what λ and η changed: tables over the settings of one run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.weight_images import total_variation, weight_images
-from onelayer.report.labels import (
-    count_of,
-    decimals,
-    listing,
-    setting_labels,
-    setting_words,
-    signed,
-)
+from onelayer.report.blocks import Block, Paragraph, Table, make_table
+from onelayer.report.choice import ROWS, show_settings
+from onelayer.report.labels import MISSING, count_of, decimals, listing, signed
+from onelayer.training.naming import setting_words
 from onelayer.training.run import Run
 
-POINTS = 12  # more would not be read
-_SYMBOLS = {"l2": "λ", "learning_rate": "η"}
-_PAIRS = "Settings that differ in {} alone, pair by pair:"
+PAIRS = 24  # rows of the table of effects
+LISTED = 12  # settings whose numbers are listed in a sentence
+_SYMBOLS = {"learning_rate": "η", "l2": "λ"}
 
 
-def limit_points(points: list[str]) -> list[str]:
-    """Return the first points, and in place of too many others a sentence that says so."""
-    left_out = len(points) - POINTS
-    if left_out <= 0:
-        return points
-    return [*points[:POINTS], f"{left_out} more of this kind are left out here."]
+def rises_table(results: Results) -> Table | None:
+    """Return how often the training loss rose, and its largest rise, for each setting."""
+    history = results.run.history
+    if len(history.measured) < 3:
+        return None
+    models, note = show_settings(results, ROWS)
+    cells = [_rises(history.train_loss[model], history.measured) for model in models]
+    columns = {name: [row[name] for row in cells] for name in cells[0]}
+    return make_table(
+        "Rises of the training loss from one measured epoch to the next, after the first; the "
+        "largest, its epochs and its losses. first: the loss before and after the first measured "
+        f"epoch, if it rose.{note}",
+        {"setting": [results.run.labels[model] for model in models]} | columns,
+    )
 
 
-def tell_steadiness(run: Run) -> list[str]:
-    """Say how often the training loss rose after the first epoch measured, and its largest rise."""
-    transitions = len(run.history.measured) - 2
-    if transitions < 1:
-        return []
-    names, rises = setting_labels(run), np.diff(run.history.train_loss[:, 1:], axis=1)
-    rose = (rises > 0).sum(axis=1)
-    calm = [name for name, row in zip(names, rises, strict=True) if (row <= 0).all()]
-    every = transitions == run.history.epochs - 1
-    between = "one epoch to the next" if every else "one measured epoch to the next"
-    steps = f"{count_of(transitions, 'transition')} from {between}"
-    if len(calm) == len(names):
-        text = f"The training loss rose in none of the {steps}, whatever the setting."
-    elif calm:
-        shown = listing(calm) if len(calm) <= POINTS else f"{len(calm)} of the settings"
-        text = f"With {shown} the training loss rose in none of the {steps}."
-    else:
-        text = f"With no setting did the training loss fall in all of the {steps}."
-    others = [int(m) for m in np.argsort(-rose, kind="stable") if names[m] not in calm]
-    return [text, *limit_points([_tell_rises(run, model, names[model]) for model in others])]
-
-
-def _tell_rises(run: Run, model: int, name: str) -> str:
-    loss, epochs = run.history.train_loss[model], run.history.measured
+def _rises(loss: NDArray[np.float64], epochs: NDArray[np.intp]) -> dict[str, str]:
     rises = np.diff(loss[1:])
-    known, count = int(np.isfinite(rises).sum()), int((rises > 0).sum())
-    stopped, early = bool(run.stopped[model]), bool(run.ended[model])
-    ended = " before it was stopped" * stopped or " before it ended" * early
-    transitions = f"{count_of(known, 'transition')}{ended}"
-    if known == 0:
-        return f"{name}: there are no transitions to tell of{ended}."
-    if count == 0:
-        return f"{name}: it rose in none of {transitions}."
-    at = int(np.nanargmax(rises)) + 1
-    first = "the first epoch" if epochs[1] == 1 else f"epoch {epochs[1]}, the first measured,"
-    start = (
-        f"; already {first} raised it from {decimals(loss[0])} to {decimals(loss[1])}"
-        if loss[1] > loss[0]
-        else ""
-    )
-    return (
-        f"{name}: it rose in {count} of {transitions}, at most by {decimals(rises[at - 1])} "
-        f"(epoch {epochs[at]} to {epochs[at + 1]}, {decimals(loss[at])} to "
-        f"{decimals(loss[at + 1])}){start}."
-    )
+    count, known = int((rises > 0).sum()), int(np.isfinite(rises).sum())
+    cells = {"rises": f"{count} of {known}", "largest": MISSING, "epochs": MISSING, "loss": MISSING}
+    if count:
+        at = int(np.nanargmax(rises)) + 1
+        cells |= {
+            "largest": decimals(rises[at - 1]),
+            "epochs": f"{epochs[at]} to {epochs[at + 1]}",
+            "loss": _change(loss[at], loss[at + 1]),
+        }
+    return cells | {"first": _change(loss[0], loss[1]) if loss[1] > loss[0] else MISSING}
 
 
-def tell_learning_rate(results: Results) -> list[str]:
-    """Compare settings that differ in η alone: accuracy, and how often the loss rose."""
-    rose = (np.diff(results.run.history.train_loss[:, 1:], axis=1) > 0).sum(axis=1)
-    told = []
-    for low, high in _neighbours(results.run, "learning_rate"):
-        sentence = _tell_effect(results, "learning_rate", low, high)
-        if rose[low] != rose[high]:
-            sentence += (
-                f" The training loss rose {rose[high]} instead of "
-                f"{count_of(int(rose[low]), 'time')}."
-            )
-        told.append(sentence)
-    return [_PAIRS.format("η"), *limit_points(told)] if told else []
+def _change(before: float, after: float, digits: int = 4) -> str:
+    return f"{decimals(before, digits)} to {decimals(after, digits)}"
 
 
-def tell_l2(results: Results) -> list[str]:
-    """Compare settings that differ in λ alone: what the larger λ cost in test accuracy."""
-    told = [_tell_effect(results, "l2", *pair) for pair in _neighbours(results.run, "l2")]
-    return [_PAIRS.format("λ"), *limit_points(told)] if told else []
-
-
-def _tell_effect(results: Results, name: str, low: int, high: int) -> str:
-    accuracy = results.test_accuracies
-    change = accuracy[high] - accuracy[low]
-    if np.isnan(change):
-        what = "has an effect on test accuracy that was not measured"
-    elif change == 0:
-        what = f"left the test accuracy at {accuracy[high]:.4f}"
-    else:
-        verb = "gained" if change > 0 else "cost"
-        what = (
-            f"{verb} {abs(change):.4f} of test accuracy "
-            f"({accuracy[low]:.4f} to {accuracy[high]:.4f})"
+def endings_table(results: Results) -> Table | None:
+    """Return where models diverged, in the main run and the repeats, or ended early."""
+    run, R, rows = results.run, len(results.repeats), []
+    for model, (name, setting) in enumerate(zip(run.labels, run.settings, strict=True)):
+        diverged = sum(
+            bool(repeat.stopped[repeat.settings.index(setting)])
+            for repeat in results.repeats
+            if setting in repeat.settings
         )
-    return f"{_step(results.run, name, low, high)} {what}{_paired_change(results, low, high)}."
-
-
-def _paired_change(results: Results, low: int, high: int) -> str:
-    difference = results.repeat_accuracies[:, high] - results.repeat_accuracies[:, low]
-    if not difference.size or np.isnan(difference).any():
-        return ""
-    sd = f" ± {difference.std(ddof=1):.4f}" if difference.size > 1 else ""
-    return (
-        f"; over {count_of(difference.size, 'shuffled order')} the paired difference is "
-        f"{signed(float(difference.mean()))}{sd}"
+        what = run.ended[model] or MISSING
+        if run.stopped[model]:
+            what = f"diverged in {run.stopped[model]}"
+        if what != MISSING or diverged:
+            repeats = f"{diverged} of {R}" if diverged else MISSING
+            rows.append((name, what, repeats, f"{run.kept[model]}"))
+    if not rows:
+        return None
+    left_out = f" {len(rows) - ROWS} more are left out." if len(rows) > ROWS else ""
+    names = ("setting", "main run", "diverged in repeats", "parameters of epoch")
+    return make_table(
+        f"{count_of(len(rows), 'setting')} of {len(run.settings)} diverged or ended before the "
+        "last epoch. A model whose scores or cost are no longer finite has diverged: its curves "
+        f"end there, and it is neither evaluated nor compared.{left_out}",
+        dict(zip(names, zip(*rows[:ROWS], strict=True), strict=True)),
+        text_columns=2,
     )
 
 
-def tell_smoothness(run: Run) -> list[str]:
-    """Say how smooth the weight images are and what a larger λ does to that."""
+def effect_blocks(results: Results) -> Iterator[Block]:
+    """Yield what a larger η and a larger λ changed, in settings that differ in nothing else."""
+    pairs = {name: list(_neighbours(results.run, name)) for name in _SYMBOLS}
+    if not any(pairs.values()):
+        return
+    yield Paragraph(" ".join(_count(results, name, pairs[name]) for name in pairs if pairs[name]))
+    steps = [(name, *pair) for name, found in pairs.items() for pair in found]
+    left_out = f" {len(steps) - PAIRS} more are left out." if len(steps) > PAIRS else ""
+    rows = [_effect(results, *step) for step in steps[:PAIRS]]
+    yield make_table(
+        "Settings that differ in η or λ alone, neighbours by its value. change: of the test "
+        "accuracy in the main run; paired change: the same over the repeats, mean ± standard "
+        "deviation; rises: of the training loss; total variation: of the weight images, low if "
+        f"they are smooth.{left_out}",
+        {name: [row[name] for row in rows] for name in rows[0]},
+    )
+
+
+def _count(results: Results, name: str, pairs: Sequence[tuple[int, int]]) -> str:
+    accuracy = results.test_accuracies
+    changes = np.array([accuracy[high] - accuracy[low] for low, high in pairs])
+    return (
+        f"With all else equal, a larger {_SYMBOLS[name]} raised the test accuracy in "
+        f"{(changes > 0).sum()} and lowered it in {(changes < 0).sum()} of "
+        f"{count_of(len(pairs), 'pair')}."
+    )
+
+
+def _effect(results: Results, name: str, low: int, high: int) -> dict[str, str]:
+    run, accuracy = results.run, results.test_accuracies
+    rose = (np.diff(run.history.train_loss[:, 1:], axis=1) > 0).sum(axis=1)
+    cells = {"step": _step(run, name, low, high)}
+    cells |= dict.fromkeys(("test accuracy", "change", "paired change"), MISSING)
+    if not np.isnan(accuracy[high] - accuracy[low]):
+        cells["test accuracy"] = _change(accuracy[low], accuracy[high])
+        cells["change"] = signed(float(accuracy[high] - accuracy[low]))
+    difference = results.repeat_accuracies[:, high] - results.repeat_accuracies[:, low]
+    if difference.size and not np.isnan(difference).any():
+        cells["paired change"] = signed(float(difference.mean()))
+        if difference.size > 1:
+            cells["paired change"] += f" ± {difference.std(ddof=1):.4f}"
+    cells["rises"] = f"{rose[low]} to {rose[high]}"
+    variation = _variation(run)
+    smooth = MISSING if variation is None else _change(variation[low], variation[high], 3)
+    return cells | {"total variation": smooth}
+
+
+def _variation(run: Run) -> NDArray[np.float64] | None:
+    """Return the total variation of the weight images (M,), if there are any with neighbours."""
     if run.image_shape is None or min(run.image_shape[1:]) < 2:
-        return []
-    variation = total_variation(weight_images(run)).mean(axis=1)
+        return None
+    return np.asarray(total_variation(weight_images(run)).mean(axis=1))
+
+
+def tell_smoothness(run: Run) -> str:
+    """Say how smooth the weight images are, if there are any."""
+    variation = _variation(run)
     sound = [model for model, place in enumerate(run.stopped) if not place]
-    if not sound:
-        return []
-    names = setting_labels(run)
-    shown = listing([f"{variation[model]:.3f} for {names[model]}" for model in sound])
-    if len(sound) > POINTS:
+    if variation is None or not sound:
+        return ""
+    shown = listing([f"{variation[model]:.3f} for {run.labels[model]}" for model in sound])
+    if len(sound) > LISTED:
         known = variation[sound]
         shown = f"{known.min():.3f} to {known.max():.3f} for the {len(sound)} settings"
-    text = (
-        "Smoothness is measured by the total variation of the weight images: the mean absolute "
-        "difference of horizontally and of vertically neighbouring pixels, added, on images "
-        f"scaled to [0, 1], averaged over the classes; smooth images score low. Measured: {shown}."
+    return (
+        "Total variation of the weight images, which is low if they are smooth (mean absolute "
+        "difference of neighbouring pixels, horizontal plus vertical, of images scaled to [0, 1], "
+        f"mean of the classes): {shown}."
     )
-    points = [
-        f"{_step(run, 'l2', low, high)} makes the images {_factor(variation[low], variation[high])}"
-        f" ({variation[low]:.3f} to {variation[high]:.3f})."
-        for low, high in _neighbours(run, "l2")
-    ]
-    return [text, *limit_points(points)]
-
-
-def _factor(before: float, after: float) -> str:
-    """Say how much smoother or rougher; a change that its three decimals do not show is none."""
-    if abs(before - after) < 5e-4 or min(before, after) <= 0:
-        return "neither smoother nor rougher"
-    ratio = max(before, after) / min(before, after)
-    return f"{'smoother' if after < before else 'rougher'} by a factor of {ratio:.2f}"
 
 
 def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
     """Yield pairs of models that differ in `name` alone, next to each other by its value.
 
-    Stopped models are left out.
+    Models that diverged are left out.
     """
     groups: dict[tuple[tuple[str, Any], ...], list[tuple[float, int]]] = {}
     for model, setting in enumerate(run.settings):
@@ -178,8 +171,8 @@ def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
 
 
 def _step(run: Run, name: str, low: int, high: int) -> str:
-    """Return "At η=0.01, raising λ from 0 to 0.1", with all else that names the setting."""
-    words = setting_words(run.settings)[low]
-    fixed = [word for word in words if not word.startswith(f"{_SYMBOLS[name]}=")]
+    """Return "λ 0 to 0.1 at η=0.01", with all else that names the setting."""
+    words, symbol = setting_words(run.settings)[low], _SYMBOLS[name]
+    fixed = ", ".join(word for word in words if not word.startswith(f"{symbol}="))
     before, after = (vars(run.settings[model])[name] for model in (low, high))
-    return f"At {', '.join(fixed)}, raising {_SYMBOLS[name]} from {before:g} to {after:g}"
+    return f"{symbol} {before:g} to {after:g} at {fixed}"

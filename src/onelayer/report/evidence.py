@@ -3,28 +3,27 @@
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from onelayer.data.unlabelled import stored_picture
 from onelayer.errors import InputError
 from onelayer.evaluation.weight_images import weight_images
+from onelayer.report.image_grid import ImageGrid, as_images, image_grid, in_colour
 from onelayer.report.labels import shortened
 from onelayer.report.style import MUTED, look
 from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.classifier import Classifier
 
 MOST = 5  # classes that fit a figure
-_SIDE, _GAP, _MARGIN = 1.55, 0.22, 0.15  # inches: of a picture, between pictures, around
-_HEAD, _BETWEEN, _FOOT, _BAR = (
-    0.62,
-    0.62,
-    0.15,
-    0.75,
-)  # above, between the rows, below, on the right
+COLOURS = "RdBu_r"
+_SLOT, _BELOW = 1.77, 0.6  # inches: a picture and a gap, below it the text of its score
+_MARGINS = (0.15, 0.95, 0.6, -0.4)  # left, right (the bar of colours), above, below the last text
 _LETTERS = 18  # of a class name
 _WORDS = """\
 Above: W∘x, the evidence of
@@ -66,33 +65,41 @@ def draw_evidence(model: Classifier, picture: Array, top: int) -> Figure:
     """Return the figure of `write_explanation` for a stored picture (C, H, W)."""
     if not 1 <= top <= MOST:
         raise InputError(f"top is {top}; expected 1 to {MOST} classes")
+    C, H, W = picture.shape
     X = picture.reshape(1, -1)
     S = model.scores(X)
     P = None if model.link is None else model.link.probabilities(S)[0]
     classes = np.argsort(-S[0], kind="stable")[:top]
     evidence = class_evidence(model, X[0])[classes]
-    maps = evidence.reshape(len(classes), *picture.shape).sum(axis=1)
-    templates = weight_images(model)[classes]
+    maps = evidence.reshape(len(classes), C, H, W).sum(axis=1)
     limit = float(np.percentile(np.abs(maps), _LIMIT)) or 1.0
-    board = _Board(len(classes), picture.shape[1] / picture.shape[2])
-    _show_image(board.axes(0, 0), np.clip(picture / model.full_scale, 0, 1).transpose(1, 2, 0))
-    board.title(0, "what the model sees", f"{picture.shape[2]} × {picture.shape[1]}", bold=False)
+    colours = ScalarMappable(Normalize(-limit, limit), matplotlib.colormaps[COLOURS])
+    seen = as_images(X, (C, H, W), model.full_scale)
+    coloured = np.asarray(colours.cmap(colours.norm(maps)))[..., :3]
+    above = [*in_colour(seen), *coloured]
+    below = [np.ones((H, W, 3)), *in_colour(weight_images(model)[classes])]
+    grid = image_grid(
+        [np.stack(above), np.stack(below)],
+        1 + len(classes),
+        slot=_SLOT,
+        below=_BELOW,
+        margins=_MARGINS,
+    )
+    _outline(grid, 0, range(1 + len(classes)), H)
+    _outline(grid, 1, range(1, 1 + len(classes)), H)
+    grid.write(0, 0, "what the model sees", 17, fontsize=9.5)
+    grid.write(0, 0, f"{W} × {H}", 4, color=MUTED)
     for column, k in enumerate(classes, 1):
-        ax = board.axes(0, column)
-        shown = ax.imshow(maps[column - 1], cmap="RdBu_r", norm=Normalize(-limit, limit))
+        grid.write(0, column, shortened(model.class_names[k], _LETTERS), 17,
+                   fontsize=9.5, fontweight="bold")  # fmt: skip
         likely = "no probability" if P is None else f"probability {P[k]:.3f}"
-        name = shortened(model.class_names[k], _LETTERS)
-        board.title(column, name, likely, bold=True)
+        grid.write(0, column, likely, 4, color=MUTED)
         total, bias = float(evidence[column - 1].sum()), float(model.biases[k])
-        sums = f"Σ {total:+.3f}, b {bias:+.3f}\nscore {total + bias:+.3f}"
-        ax.set_xlabel(sums.replace("-", "−"), fontsize=8.5, linespacing=1.35)
-        _show_image(board.axes(1, column), templates[column - 1])
-    board.explain()
-    colours = board.figure.colorbar(shown, cax=board.bar(), extend="both")
-    colours.ax.grid(False)
-    colours.set_label("evidence of a pixel")
-    colours.outline.set_linewidth(0.5)
-    return board.figure
+        sums = f"Σ {total:+.3f}, b {bias:+.3f}\nscore {total + bias:+.3f}".replace("-", "−")
+        grid.write(0, column, sums, -5, fontsize=8.5, linespacing=1.35)
+    grid.blocks[1].text(-0.5, -0.5, _WORDS, va="top", fontsize=7.5, color=MUTED, linespacing=1.3)
+    _show_colours(grid, colours)
+    return grid.figure
 
 
 def class_evidence(model: Classifier, x: Array) -> NDArray[np.float64]:
@@ -102,53 +109,19 @@ def class_evidence(model: Classifier, x: Array) -> NDArray[np.float64]:
     return evidence
 
 
-class _Board:
-    """A figure with two rows of pictures, of which the first column holds the sample's."""
-
-    def __init__(self, classes: int, ratio: float) -> None:
-        self._height = _SIDE * min(max(ratio, 0.8), 1.5)
-        width = 2 * _MARGIN + (classes + 1) * (_SIDE + _GAP) + _BAR
-        height = _HEAD + _BETWEEN + _FOOT + 2 * self._height
-        self._size = np.array([width, height, width, height])
-        self._last = classes
-        self.figure = Figure(figsize=(width, height))
-
-    def axes(self, row: int, column: int) -> Axes:
-        ax = self._place(_MARGIN + column * (_SIDE + _GAP), row, _SIDE)
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.grid(False)
-        for spine in ax.spines.values():
-            spine.set(visible=True, linewidth=0.5, color=MUTED)
-        return ax
-
-    def bar(self) -> Axes:
-        return self._place(_MARGIN + (self._last + 1) * (_SIDE + _GAP), 0, 0.09)
-
-    def title(self, column: int, first: str, second: str, *, bold: bool) -> None:
-        left = _MARGIN + column * (_SIDE + _GAP) + _SIDE / 2
-        weight = "bold" if bold else "normal"
-        for text, above, style in (
-            (first, 0.24, {"fontweight": weight, "fontsize": 9.5}),
-            (second, 0.07, {"color": MUTED}),
-        ):
-            x, y = left / self._size[0], 1 - (_HEAD - above) / self._size[1]
-            self.figure.text(x, y, text, ha="center", va="bottom", parse_math=False, **style)
-
-    def explain(self) -> None:
-        top = self._size[1] - _HEAD - self._height - _BETWEEN
-        x, y = _MARGIN / self._size[0], top / self._size[1]
-        self.figure.text(x, y, _WORDS, va="top", fontsize=7.5, color=MUTED, linespacing=1.3)
-
-    def _place(self, left: float, row: int, width: float) -> Axes:
-        top = _HEAD + row * (self._height + _BETWEEN)
-        bottom = self._size[1] - top - self._height
-        return self.figure.add_axes(
-            tuple(np.array([left, bottom, width, self._height]) / self._size)
-        )
+def _outline(grid: ImageGrid, block: int, columns: range, height: int) -> None:
+    for column in columns:
+        corner = (grid.starts[column] - 0.5, -0.5)
+        frame: dict[str, Any] = {"fill": False, "edgecolor": MUTED, "linewidth": 0.5}
+        patch = Rectangle(corner, grid.width, height, clip_on=False, **frame)
+        grid.blocks[block].add_patch(patch)
 
 
-def _show_image(ax: Axes, image: Array) -> None:
-    """Show an image (H, W, C): in colour if it has three channels, else grey."""
-    grey = image.shape[2] != 3
-    ax.imshow(image.mean(axis=2) if grey else image, cmap="gray", vmin=0, vmax=1)
+def _show_colours(grid: ImageGrid, colours: ScalarMappable) -> None:
+    """Draw the bar of colours to the right of the first block."""
+    place, inch = grid.blocks[0].get_position(), 1 / grid.figure.get_figwidth()
+    ax = grid.figure.add_axes((place.x1 + 0.1 * inch, place.y0, 0.09 * inch, place.height))
+    bar = grid.figure.colorbar(colours, cax=ax, extend="both")
+    bar.ax.grid(False)
+    bar.set_label("evidence of a pixel")
+    bar.outline.set_linewidth(0.5)

@@ -16,17 +16,13 @@ WEIGHT_ROWS = 8  # settings whose weight images fit a page
 
 def write_figures(results: Results, folder: Path) -> dict[str, Picture]:
     """Write every figure that `results` has numbers for into `folder`; return them by stem."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with style.look():
-        return {drawing.stem: style.save(drawing, folder) for drawing in _draw(results)}
+    return style.save_all(_draw(results), folder)
 
 
 def draw_checks(checks: Sequence[BatchCheck], folder: Path) -> None:
     """Write the figure of gradient checks, if there are any, into `folder`/figures."""
     if checks:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        with style.look():
-            style.save(matrices.draw_gradient_checks(checks), folder / "figures")
+        style.save_all(map(matrices.draw_gradient_checks, [checks]), folder / "figures")
 
 
 def _draw(results: Results) -> Iterator[style.Drawing]:

@@ -1,29 +1,19 @@
 """The whole grid as one table for other programs: a row for every setting."""
 
-import csv
-import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onelayer.evaluation.results import Results
+from onelayer.report.csv_export import Columns, write_csv
 from onelayer.storage import atomic_file
 from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
 from onelayer.training.run import CURVES
-
-Columns = Mapping[str, Sequence[Any]]
 
 
 def write_grid(results: Results, folder: Path) -> None:
     """Write grid.csv into `folder` and, where pyarrow can be imported, grid.parquet."""
     columns = grid_columns(results)
-    with (
-        atomic_file(folder / "grid.csv") as path,
-        path.open("w", newline="", encoding="utf-8") as f,
-    ):
-        writer = csv.writer(f, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(map(_cell, row) for row in zip(*columns.values(), strict=True))
+    write_csv(columns, folder / "grid.csv")
     _write_parquet(columns, folder / "grid.parquet")
 
 
@@ -56,13 +46,6 @@ def _value(setting: Hyperparameters, name: str) -> Any:
     """Return a hyperparameter in the type of its default: 0 is a λ, too."""
     value = getattr(setting, name)
     return float(value) if OPTIONS[name].kind is float else value
-
-
-def _cell(value: Any) -> Any:
-    """Write a value so that reading it gives the same back; nothing for NaN."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _write_parquet(columns: Columns, path: Path) -> None:

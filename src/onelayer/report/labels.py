@@ -1,40 +1,15 @@
-"""How settings and numbers are written, the same in every figure, table and sentence."""
+"""How numbers and names are written, the same in every figure, table and sentence."""
 
 import math
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
 
 MISSING = "–"
 PER_CENT = "\N{NO-BREAK SPACE}%"
-
-
-def setting_labels(run: Run) -> tuple[str, ...]:
-    """Return a short name for each of the M settings; no two are equal."""
-    labels = [", ".join(words) for words in setting_words(run.settings)]
-    twice = {label for label, count in Counter(labels).items() if count > 1}
-    return tuple(
-        f"{label} (model {number})" if label in twice else label
-        for number, label in enumerate(labels, 1)
-    )
-
-
-def setting_words(settings: Sequence[Hyperparameters]) -> list[list[str]]:
-    """Return what names each setting: λ, η, and whatever else not all of them have in common."""
-    common = common_words(settings)
-    every = [str(setting).split(", ") for setting in settings]
-    return [words[:2] + [word for word in words[2:] if word not in common] for words in every]
-
-
-def common_words(settings: Sequence[Hyperparameters]) -> list[str]:
-    """Return what all settings have that is neither λ, nor η, nor the default."""
-    first, *others = (str(setting).split(", ")[2:] for setting in settings)
-    return [word for word in first if all(word in words for words in others)]
 
 
 def decimals(value: float, digits: int = 4) -> str:

@@ -16,16 +16,20 @@ from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.evaluation.weight_images import weight_images
 from onelayer.model.gradient_check import GradientCheck
 from onelayer.report.choice import chosen_words
-from onelayer.report.labels import one_line, scientific, setting_labels, shortened
+from onelayer.report.gradient_checks import EXCERPT, check_label
+from onelayer.report.image_grid import image_grid
+from onelayer.report.labels import count_of, scientific, shortened
 from onelayer.report.style import MARK, WIDTH, Drawing
 from onelayer.training.run import Run
 
-EXCERPT = 10  # rows and columns of the error matrix that are shown entry by entry
 CHECKS = 6
 IMAGES = 10  # weight images in a row
+_SLOT = (WIDTH - 0.1) / IMAGES  # inches
 _ANNOTATED = 15  # classes up to which a cell has room for its number
 _NAMED = 40  # classes up to which the axes have room for their names
 _LETTERS, _LETTERS_ABOVE = 14, 11  # of a class name at an axis, above a weight image
+# A number inside of its cell; it takes no room of its own, so the layout need not measure it.
+_CELL: dict[str, Any] = {"ha": "center", "va": "center", "in_layout": False}
 
 Values = NDArray[np.float64]
 
@@ -37,22 +41,17 @@ def draw_gradient_checks(checks: Sequence[BatchCheck]) -> Drawing:
     grid = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1.0, 1.0))
     for (whole, excerpt), batch in zip(grid, shown, strict=True):
         _draw_errors(whole, excerpt, batch)
-    left_out = f" The first {CHECKS} of {len(checks)} checks." * (len(checks) > CHECKS)
+    left_out = f" The first {CHECKS} of {len(checks)} checks." if len(checks) > CHECKS else ""
     caption = (
-        "Relative errors of ∂J/∂W as log₁₀, one row of pictures a check. Left: every entry, class "
-        f"by feature, the largest one circled. Right: the first {EXCERPT} rows and columns, their "
-        f"log₁₀ written in; grey: no error at all, or not a number.{left_out}"
+        "Relative errors of ∂J/∂W as log₁₀, a row of pictures for each check. Left: every entry, "
+        f"class by feature, the largest one circled. Right: the first {EXCERPT} rows and columns, "
+        f"with their log₁₀; grey: no error at all, or not a number.{left_out}"
     )
     worst = "; ".join(
         f"{check_label(batch)}: {scientific(batch.check.worst.error, 2)}" for batch in shown
     )
     alt = f"Heat maps of the relative errors of the gradient. Largest error: {worst}."
     return Drawing("gradient_check", figure, caption, alt)
-
-
-def check_label(batch: BatchCheck) -> str:
-    """Return a short name of a check."""
-    return f"{one_line(batch.name)}, {batch.loss}, λ={batch.l2:g}"
 
 
 def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
@@ -65,7 +64,8 @@ def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
     norm = Normalize(float(low), float(max(high, low + 1e-9)))
     logs = np.where(np.isfinite(logs), logs, np.nan)
     image = _show(whole, logs, norm)
-    whole.set_title(f"{check_label(batch)} ({check.method}, {_images(batch)})", parse_math=False)
+    images = count_of(batch.images, "image")
+    whole.set_title(f"{check_label(batch)} ({check.method}, {images})", parse_math=False)
     _circle(whole, check)
     colours = whole.figure.colorbar(image, ax=whole, pad=0.02, extend="both", aspect=25)
     colours.set_label("log₁₀ relative error")
@@ -79,11 +79,7 @@ def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
         if np.isfinite(value):
             colour = _ink(image.get_cmap(), float(norm(value)))
             text = f"{value:.1f}".replace("-", "−")
-            excerpt.text(column, row, text, ha="center", va="center", fontsize=6.2, color=colour)
-
-
-def _images(batch: BatchCheck) -> str:
-    return f"{batch.images} image" + "s" * (batch.images != 1)
+            excerpt.text(column, row, text, color=colour, fontsize=6.2, **_CELL)
 
 
 def _show(ax: Axes, values: Values, norm: Normalize) -> AxesImage:
@@ -104,63 +100,26 @@ def _circle(ax: Axes, check: GradientCheck) -> None:
             ax.plot(column, row, "o", markersize=11, markerfacecolor="none", clip_on=False, **ring)
 
 
-def draw_weights(run: Run, models: Sequence[int], told: str) -> Drawing:
+def draw_weights(run: Run, models: Sequence[int], note: str) -> Drawing:
     """Draw the first rows of W of each of `models` as images, a row a setting."""
-    images = weight_images(run)[:, :IMAGES]
-    shown, names = images.shape[1], setting_labels(run)
-    strips = [_strip(images[model]) for model in models]
-    step = images.shape[3] + _gap(images.shape[3])  # pixels from one image to the next
-    inches = (WIDTH - 0.1) / (IMAGES * step)  # of a pixel
-    row_height = strips[0].shape[0] * inches + 0.42
-    height = row_height * len(models) + 0.05
-    figure = Figure(figsize=(WIDTH, height))
-    for number, (model, strip) in enumerate(zip(models, strips, strict=True), 1):
-        left, bottom = 0.05 / WIDTH, (height - number * row_height) / height
-        size = (strip.shape[1] * inches / WIDTH, strip.shape[0] * inches / height)
-        ax = figure.add_axes((left, bottom, *size))
-        ax.set_axis_off()
-        ax.imshow(strip, interpolation="nearest", cmap="gray", vmin=0, vmax=1, aspect="auto")
-        _write_above(ax, 0.0, 15, names[model], ha="left", fontweight="bold", fontsize=8.5)
-        for column, name in enumerate(run.class_names[:shown]):
-            centre = (column * step + images.shape[3] / 2) / strip.shape[1]
-            _write_above(ax, centre, 3, shortened(name, _LETTERS_ABOVE), ha="center", fontsize=7.5)
-    some = (
-        ""
-        if shown == len(run.class_names)
-        else f" The first {shown} of {len(run.class_names)} classes."
-    )
+    images, names = weight_images(run)[:, :IMAGES], run.labels
+    grid = image_grid([images[model] for model in models], IMAGES, slot=_SLOT, above=0.42)
+    shown = run.class_names[:IMAGES]
+    for number, model in enumerate(models):
+        grid.write(number, 0, names[model], 15, ha="left", fontweight="bold", fontsize=8.5)
+        for column, name in enumerate(shown):
+            grid.write(number, column, shortened(name, _LETTERS_ABOVE), 3, fontsize=7.5)
+    if len(shown) < len(run.class_names):
+        note = f" The first {len(shown)} of {len(run.class_names)} classes.{note}"
     caption = (
-        "Rows of W as images, a row of pictures a setting; every image is scaled by its own "
-        f"minimum and maximum.{some}{told}"
+        "Rows of W as images, a row of pictures for each setting; every image is scaled by its own "
+        f"minimum and maximum.{note}"
     )
     alt = (
         f"Weight images of {len(models)} settings ({'; '.join(names[model] for model in models)}) "
-        f"for the classes {', '.join(run.class_names[:IMAGES])}."
+        f"for the classes {', '.join(shown)}."
     )
-    return Drawing("weights", figure, caption, alt)
-
-
-def _strip(images: Values) -> Values:
-    """Join images (K, H, W, C) side by side with white between; grey unless there are 3 colours."""
-    if images.shape[-1] != 3:
-        images = images.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
-    gap = _gap(images.shape[2])
-    padded = np.pad(images, ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=1.0)
-    return np.concatenate(list(padded), axis=1)[:, :-gap]
-
-
-def _gap(width: int) -> int:
-    return max(1, round(width / 10))
-
-
-def _write_above(ax: Axes, x: float, points: float, text: str, **look: Any) -> None:
-    """Write text above the axes, at the share `x` of their width."""
-    place: dict[str, Any] = {
-        "xycoords": "axes fraction",
-        "textcoords": "offset points",
-        "va": "bottom",
-    }
-    ax.annotate(text, (x, 1), (0, points), parse_math=False, **place, **look)
+    return Drawing("weights", grid.figure, caption, alt)
 
 
 def draw_confusion(results: Results) -> Drawing:
@@ -181,8 +140,8 @@ def draw_confusion(results: Results) -> Drawing:
     if K <= _ANNOTATED:
         for (row, column), count in np.ndenumerate(counts):
             ink = _ink(image.get_cmap(), float(shares[row, column]) / scale)
-            ax.text(column, row, f"{count}", ha="center", va="center", fontsize=7.5, color=ink)
-    name = setting_labels(results.run)[results.selected]
+            ax.text(column, row, f"{count}", color=ink, fontsize=7.5, **_CELL)
+    name = results.run.labels[results.selected]
     caption = (
         f"Confusion matrix of {name} ({chosen_words(results)}) on the test split"
         f"{': counts, coloured by their share' if K <= _ANNOTATED else ', coloured by the share'} "

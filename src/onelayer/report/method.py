@@ -1,12 +1,13 @@
-"""The method in sentences and equations: what the settings of a run made of it, nothing else."""
+"""The method in sentences and equations: those that the settings of a run use, no others."""
 
 from collections.abc import Iterator, Sequence
 
 from onelayer.model.losses import Rows, find_loss
 from onelayer.report.blocks import Block, Equations, Paragraph
-from onelayer.report.labels import common_words, count_of, listing
+from onelayer.report.labels import count_of, listing
 from onelayer.training.augmentation import Augmentation
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.naming import common_words
 from onelayer.training.run import Run
 from onelayer.training.schedules import Schedule
 
@@ -44,9 +45,9 @@ def describe_method(run: Run) -> Iterator[Block]:
             *_steps(run.settings),
         )
     )
-    told = " ".join(_further(run))
-    if told:
-        yield Paragraph(told)
+    further = " ".join(_further(run))
+    if further:
+        yield Paragraph(further)
 
 
 def _steps(settings: Sequence[Hyperparameters]) -> Iterator[tuple[str, str, str]]:
@@ -68,19 +69,19 @@ def _further(run: Run) -> Iterator[str]:
     """Yield sentences on what the equations do not show."""
     common = common_words(run.settings)
     if common:
-        yield f"All settings have in common: {'; '.join(common)}."
+        yield f"All settings share: {'; '.join(common)}."
     if any(setting.init == "xavier" for setting in run.settings):
         yield "Xavier: W is drawn with the standard deviation √(2 / (D + K)), b starts at 0."
     parts = list(_augmentation(str(run.protocol.get("augmentation", "none"))))
     if parts:
-        yield f"Each time that an image is trained on it is changed at random: {listing(parts)}."
+        yield f"Training images are augmented at random in each epoch: {listing(parts)}."
     if run.protocol.get("patience") is not None:
         yield (
-            f"A model ends after {run.protocol['patience']} measurements without a better "
-            "validation accuracy, and the parameters of its best epoch are kept."
+            f"Early stopping: a model ends after {run.protocol['patience']} measurements without a "
+            "better validation accuracy, and keeps the parameters of its best epoch."
         )
     elif run.protocol.get("keep") == "best":
-        yield "Of each model the epoch with the best validation accuracy is kept."
+        yield "Each model keeps the parameters of its epoch with the best validation accuracy."
 
 
 def _augmentation(text: str) -> Iterator[str]:

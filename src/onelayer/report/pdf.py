@@ -24,7 +24,7 @@ from onelayer.report.blocks import (
 _MARGIN, _FOOT = 20.0, 20.0  # millimetres
 _LINE = 5.0
 _FAMILY = "DejaVu"
-_STYLES = {"": "", "B": "-Bold", "I": "-Oblique"}
+_STYLES = {"": "", "B": "-Bold"}
 _INK, _GREY, _RULE = (26, 26, 26), (80, 80, 80), (200, 200, 200)
 # Tone: (bar, background).
 _TONES = {
@@ -225,13 +225,13 @@ class _Document(FPDF):
         line = size * 0.53
         widths = self._column_widths(block, size)
         self._font(8.5, colour=_GREY)
-        caption = self._lines(block.caption, self.epw) * 4.2
+        caption = self._lines(block.full_caption, self.epw) * 4.2
         rows = len(block.rows) + 1
         # A table that fits a page is not torn; a longer one keeps three rows below its heading.
         whole = rows * (line + 1.4) + caption + 2
         self._keep(whole if whole < self.eph * 0.6 else caption + 25)
         self.ln(1)
-        self._write(block.caption, 4.2)
+        self._write(block.full_caption, 4.2)
         self.ln(1)
         self._font(size)
         self.set_draw_color(*_RULE)

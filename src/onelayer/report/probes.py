@@ -1,9 +1,9 @@
 """Linear probes as figures, a table for other programs, and a page."""
 
-import csv
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,23 +14,24 @@ from numpy.typing import NDArray
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.report import style
-from onelayer.report.blocks import Bullets, Paragraph, Picture, Report, Section, Table
+from onelayer.report.blocks import Bullets, Paragraph, Picture, Report, Section, Table, make_table
+from onelayer.report.csv_export import write_csv
 from onelayer.report.labels import (
     MISSING,
     PER_CENT,
-    common_words,
     count_of,
     decimals,
     listing,
-    setting_words,
     shortened,
     signed,
 )
 from onelayer.report.page import figure_folder, render_html
-from onelayer.storage import atomic_file
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.naming import common_words, setting_labels
 
 CSV = "probe.csv"
 _CONTROL = ("control, train", "control", "selectivity")
+_CONTROLLED = ("setting", "train", "test", *_CONTROL)  # columns beside those of the control
 _LETTERS = 24  # of a feature set's name in a figure
 _UPRIGHT = 75  # letters of all names together that fit under an axis side by side
 
@@ -41,72 +42,71 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
     The same results give the same bytes. Of the form "html" there are no separate figures, of the
     form "none" it is probe.csv alone.
     """
-    _write_csv(probing, folder / CSV)
+    records = [_record(probing, *row) for row in probing.rows()]
+    columns = {name: [record[name] for record in records] for name in records[0]}
+    write_csv(columns, folder / CSV)
     if form == "none":
         return
-    with figure_folder(folder, form) as figures, style.look():
-        pictures = [style.save(drawing, figures) for drawing in _draw(probing)]
-        page = render_html(_compose(probing, pictures))
+    with figure_folder(folder, form) as figures:
+        pictures = style.save_all(_draw(probing), figures)
+        page = render_html(_compose(probing, list(pictures.values())))
     (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
 
 
-def probe_columns(probing: Probing) -> dict[str, list[str]]:
-    """Return the table as it is shown, a row for each feature set and number of labels.
+def probe_table(probing: Probing) -> Table:
+    """Return the accuracies of each feature set and number of labels; the best is set off."""
+    labels = dict(zip(probing.grid, setting_labels(probing.grid), strict=True))
+    cells = [_cells(probing, labels, *row) for row in probing.rows()]
+    best = _best(probing)
+    return make_table(
+        f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.",
+        {name: [row[name] for row in cells] for name in cells[0]},
+        strong=list(probing.rows()).index((best, best.by_labels[-1])),
+        mark="the best with all labels",
+    )
 
-    Columns without any figure are left out.
-    """
-    columns: dict[str, list[str]] = {}
-    for features, labelled in probing.rows():
-        for name, cell in _cells(probing, features, labelled).items():
-            columns.setdefault(name, []).append(cell)
-    return {name: cells for name, cells in columns.items() if set(cells) != {MISSING}}
+
+def _best(probing: Probing) -> FeatureSet:
+    return max(probing.feature_sets, key=lambda features: features.probe.test)
 
 
-def _cells(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[str, str]:
+def _cells(
+    probing: Probing,
+    labels: Mapping[Hyperparameters, str],
+    features: FeatureSet,
+    labelled: Labelled,
+) -> dict[str, str]:
     draws, spread = labelled.draws, labelled.test
-    words = setting_words(probing.grid)
-    labels = dict(zip(probing.grid, map(", ".join, words), strict=True))
     alone = len(draws) == 1
-    control = features.control if labelled is features.by_labels[-1] else None
-    selectivity = features.selectivity if control else None
     low, high = probing.interval(draws[0].test)
-    return {
+    control = _control(features, labelled)
+    cells = {
         "features": features.name,
         "D": f"{features.n_features:,}",
         "labels": f"{labelled.labels:,}",
         "setting": labels[draws[0].setting] if alone else count_of(len(draws), "draw"),
-        "train": f"{labelled.train:.4f}",
-        "validation": f"{labelled.validation:.4f}",
-        "test": f"{spread.mean[0]:.4f}",
+        "train": decimals(labelled.train),
+        "validation": decimals(labelled.validation),
+        "test": decimals(float(spread.mean[0])),
         "sd": decimals(float(spread.sd[0])),
         f"95{PER_CENT} interval": f"{low:.4f}–{high:.4f}" if alone else MISSING,
-        "control, train": f"{control.train:.4f}" if control else MISSING,
-        "control": f"{control.test.mean[0]:.4f}" if control else MISSING,
-        "selectivity": MISSING if selectivity is None else signed(selectivity),
     }
+    if control is None or features.selectivity is None:
+        return cells | dict.fromkeys(_CONTROL, MISSING)
+    figures = (decimals(control.train), decimals(float(control.test.mean[0])))
+    return cells | dict(zip(_CONTROL, (*figures, signed(features.selectivity)), strict=True))
 
 
-def _write_csv(probing: Probing, path: Path) -> None:
-    """Write a line for each feature set and fraction; what is not known is empty."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for number, (features, labelled) in enumerate(probing.rows()):
-            record = _record(probing, features, labelled)
-            if number == 0:
-                writer.writerow(record)
-            writer.writerow(
-                "" if isinstance(value, float) and math.isnan(value) else value
-                for value in record.values()
-            )
+def _control(features: FeatureSet, labelled: Labelled) -> Labelled | None:
+    """Return the control of a feature set, which is that of the probe with all labels."""
+    return features.control if labelled is features.by_labels[-1] else None
 
 
-def _record(
-    probing: Probing, features: FeatureSet, labelled: Labelled
-) -> dict[str, str | float | None]:
+def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[str, Any]:
     draws, spread = labelled.draws, labelled.test
     setting = draws[0].setting if len(draws) == 1 else None
     low, high = probing.interval(draws[0].test) if setting else (None, None)
-    control = features.control if labelled is features.by_labels[-1] else None
+    control = _control(features, labelled)
     return {
         "features": features.name,
         "n_features": features.n_features,
@@ -160,13 +160,13 @@ def draw_by_features(probing: Probing) -> style.Drawing:
     ax.grid(axis="x", visible=False)
     ax.set_ylabel("test accuracy")
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    told = ""
+    note = ""
     if controls:
         shuffles = count_of(controls[0].repeats, "time")
-        told = f" Dashed: trained on labels shuffled {shuffles}, mean and standard deviation."
+        note = f" Dashed: trained on labels shuffled {shuffles}, mean and standard deviation."
     caption = (
         f"Test accuracy of the probe of each feature set, trained with all "
-        f"{sets[0].by_labels[-1].labels:,} labels, with Wilson's 95{PER_CENT} interval.{told} "
+        f"{sets[0].by_labels[-1].labels:,} labels, with Wilson's 95{PER_CENT} interval.{note} "
         "Dotted: the share of the most frequent training class."
     )
     ends = listing([f"{f.name}: {f.probe.test:.4f}" for f in sets])
@@ -230,24 +230,22 @@ def draw_by_labels(probing: Probing) -> style.Drawing:
 
 
 def _compose(probing: Probing, pictures: list[Picture]) -> Report:
-    sets, columns = probing.feature_sets, probe_columns(probing)
-    best = max(sets, key=lambda features: features.probe.test)
+    sets, table, best = probing.feature_sets, probe_table(probing), _best(probing)
     low, high = probing.interval(best.probe.test)
     outcome = (
         f"With all labels, {best.name} is right on {100 * best.probe.test:.2f}{PER_CENT} of the "
         f"{count_of(probing.samples['test'], 'test sample')} (95{PER_CENT} Wilson interval "
         f"{100 * low:.2f} to {100 * high:.2f}{PER_CENT}), the most of "
-        f"{count_of(len(sets), 'feature set')}. The most frequent training class alone would be "
-        f"right on {100 * probing.majority:.2f}{PER_CENT}."
+        f"{count_of(len(sets), 'feature set')}. To always predict the most frequent training class "
+        f"would be right on {100 * probing.majority:.2f}{PER_CENT}."
     )
-    strong = list(probing.rows()).index((best, best.by_labels[-1]))
-    chosen = {name: cells for name, cells in columns.items() if name not in ("train", *_CONTROL)}
-    tables = [_table("Each feature set and number of labels.", chosen, strong)]
+    tables = [table.without(("train", *_CONTROL))]
     if sets[0].control:
-        names = ("features", "setting", "train", "test", *_CONTROL)
         every = len(sets[0].by_labels)
-        controls = {name: columns[name][every - 1 :: every] for name in names}
-        tables.append(_table("Each feature set with all labels, against shuffled ones.", controls))
+        others = [name for name in table.header if name not in ("features", *_CONTROLLED)]
+        whole = replace(table, rows=table.rows[every - 1 :: every], strong=None, mark="")
+        caption = "Each feature set with all labels, against shuffled labels (control)."
+        tables.append(replace(whole.without(others), caption=caption))
     versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
     return Report(
         title=f"Linear probes of {count_of(len(sets), 'feature set')}",
@@ -260,10 +258,6 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
     )
 
 
-def _table(caption: str, columns: dict[str, list[str]], strong: int | None = None) -> Table:
-    return Table(caption, tuple(columns), tuple(zip(*columns.values(), strict=True)), strong=strong)
-
-
 def _tell_method(probing: Probing) -> Iterator[str]:
     protocol, samples, sets = probing.protocol, probing.samples, probing.feature_sets
     also = "".join(f", {word}" for word in common_words(probing.grid))
@@ -274,20 +268,20 @@ def _tell_method(probing: Probing) -> Iterator[str]:
         "on all training rows."
     )
     yield (
-        f"The best of {count_of(len(probing.grid), 'setting')} on {samples['validation']:,} "
-        "validation rows was chosen for each probe, and that one alone saw the "
-        f"{samples['test']:,} test rows."
+        f"{samples['validation']:,} validation rows select the best of "
+        f"{count_of(len(probing.grid), 'setting')} for each probe; only that one is evaluated on "
+        f"the {samples['test']:,} test rows."
     )
     if len(sets[0].by_labels) > 1:
         yield (
-            "Fewer labels: each class keeps the same share of its training rows, those of a "
-            "smaller share are among those of a larger one, and all feature sets have the same. "
-            f"Choosing still takes the labels of all {samples['validation']:,} validation rows."
+            "Fewer labels: each class keeps the same share of its training rows. A smaller share "
+            "is part of a larger one, and all feature sets use the same rows. Selection always "
+            f"uses the labels of all {samples['validation']:,} validation rows."
         )
     if sets[0].control:
         yield (
-            f"control: the same setting trained on the training labels shuffled, mean of "
+            f"control: the same setting trained on shuffled labels, mean of "
             f"{count_of(len(sets[0].control.draws), 'shuffle')}. On the test split it is right by "
             "chance alone; on its own training rows (control, train) it shows how much the probe "
-            "can learn by heart. selectivity: test accuracy less the control's."
+            "can memorise. selectivity: test accuracy minus the control's."
         )

@@ -1,6 +1,5 @@
-"""Which differences on the test set are more than chance, and what several models say together."""
+"""Significance tests between settings on the test set, and ensembles of them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from onelayer.evaluation.comparison import holm_pairs, mcnemar_test
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table
 from onelayer.report.choice import rank_settings
-from onelayer.report.labels import p_value, setting_labels
+from onelayer.report.labels import decimals, p_value
 
 COMPARED = 12  # settings: 66 pairs
 
@@ -42,11 +41,11 @@ def compare_models(results: Results) -> Comparison | None:
     return Comparison(models, test.only_first, holm_pairs(test.p))
 
 
-def comparison_tables(results: Results) -> Iterator[Table]:
-    """Yield the p-values between every two evaluated settings, if there are two."""
-    compared, names = compare_models(results), setting_labels(results.run)
+def comparison_table(results: Results) -> Table | None:
+    """Return the p-values between every two evaluated settings, if there are two."""
+    compared, names = compare_models(results), results.run.labels
     if compared is None:
-        return
+        return None
     numbers = range(1, len(compared.models) + 1)
     rows = tuple(
         (
@@ -57,41 +56,44 @@ def comparison_tables(results: Results) -> Iterator[Table]:
     )
     last = f"{numbers[-1]}: {names[compared.models[-1]]}"
     left_out = len(results.evaluated) - len(compared.models)
-    told = f" Left out: the {left_out} settings that the choice ranks last." if left_out else ""
-    yield Table(
+    note = f" Left out: the {left_out} settings with the lowest accuracies." if left_out else ""
+    return Table(
         f"McNemar's exact test between every two settings on the test set: p, corrected for "
-        f"{compared.pairs} pairs (Holm). It asks whether two trained models are right equally "
-        f"often, from the samples that only one of them gets right. Column {last}.{told}",
+        f"{compared.pairs} pairs (Holm). It compares two trained models by the samples that only "
+        f"one of them gets right. Column {last}.{note}",
         ("setting", *map(str, numbers[1:])),
         rows,
     )
 
 
-def ensemble_tables(results: Results) -> Iterator[Table]:
-    """Yield the test accuracies of the ensembles beside those of their members."""
+def ensemble_table(results: Results) -> Table | None:
+    """Return the test accuracies of the ensembles beside those of their members."""
     if not results.ensembles:
-        return
-    chosen = setting_labels(results.run)[results.selected]
+        return None
+    selected, name = results.selected, results.run.labels[results.selected]
     members = {
         "settings": ("all settings evaluated", results.test_accuracies),
-        "repeats": (f"repeats of {chosen}", results.repeat_accuracies[:, results.selected]),
+        "repeats": (
+            f"repeats of {name}",
+            results.repeat_accuracies[:, selected],
+        ),
     }
     rows = []
     for ensemble in results.ensembles:
         name, single = members[ensemble.members]
         known = single[~np.isnan(single)]
-        values = [
-            f"{known.mean():.4f}" if known.size else "–",
-            f"{known.max():.4f}" if known.size else "–",
-            "–" if ensemble.mean_probability is None else f"{ensemble.mean_probability:.4f}",
-            f"{ensemble.majority_vote:.4f}",
-        ]
-        rows.append((name, str(ensemble.size), *values))
-    yield Table(
+        values = (
+            known.mean() if known.size else np.nan,
+            known.max() if known.size else np.nan,
+            np.nan if ensemble.mean_probability is None else ensemble.mean_probability,
+            ensemble.majority_vote,
+        )
+        rows.append((name, str(ensemble.size), *map(decimals, values)))
+    return Table(
         "Ensembles on the test set: accuracy of the single models and of all together, by the mean "
-        "of their probabilities and by majority vote (ties go to the larger mean probability). "
+        "of their probabilities and by majority vote (a tie goes to the larger mean probability). "
         "A dash: not every member has probabilities. "
-        "The best single model is best on the test set itself, so its figure is optimistic.",
+        "The best single model is the best on the test set, so its accuracy is optimistic.",
         ("members", "models", "mean single", "best single", "mean probability", "majority vote"),
         tuple(rows),
     )

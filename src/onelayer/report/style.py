@@ -1,7 +1,7 @@
 """How figures look and how they are saved: the same results give the same bytes."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +64,23 @@ def look() -> Iterator[None]:
         yield
 
 
+def save_all(drawings: Iterable[Drawing], folder: Path) -> dict[str, Picture]:
+    """Write drawings, made one by one in the report's look, into `folder`; return them by stem."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with look():
+        return {drawing.stem: save(drawing, folder) for drawing in drawings}
+
+
 def save(drawing: Drawing, folder: Path) -> Picture:
     """Write the drawing into `folder` as PNG and SVG and return it as a block of the report."""
+    figure = drawing.figure
     png, svg = (folder / f"{drawing.stem}.{extension}" for extension in ("png", "svg"))
-    drawing.figure.savefig(png)
-    drawing.figure.set_layout_engine("none")  # laid out just now; once is enough
-    drawing.figure.savefig(svg, metadata={"Date": None})
-    width = drawing.figure.get_figwidth() * _MILLIMETRES
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        # Any engine, a placeholder too, makes savefig draw the figure twice; None does not.
+        figure.set_layout_engine(None)
+    figure.savefig(png)
+    figure.savefig(svg, metadata={"Date": None})
+    width = figure.get_figwidth() * _MILLIMETRES
     return Picture(png, svg, drawing.caption, drawing.alt, width)

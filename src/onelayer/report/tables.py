@@ -1,41 +1,29 @@
 """Table 1 as files, and the tables of the report."""
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from onelayer.evaluation.results import Results
-from onelayer.report.blocks import Table
+from onelayer.report.blocks import Table, make_table
 from onelayer.report.choice import ROWS, chosen_words, show_settings
-from onelayer.report.labels import (
-    MISSING,
-    decimals,
-    one_line,
-    setting_labels,
-    split_words,
-    validated,
-)
+from onelayer.report.csv_export import Columns, exact, write_csv
+from onelayer.report.labels import MISSING, count_of, decimals, one_line, split_words, validated
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import Run
 
-_NAMES = ("l2", "learning_rate")
-_FIGURES = (
-    "epochs",
-    "batch_size",
+_ACCURACIES = (
     "published_accuracy",
     "accuracy",
     "accuracy_mean",
     "accuracy_sd",
     "accuracy_min",
     "accuracy_max",
-    "repeats",
 )
-_ACCURACIES = slice(-7, -1)
 _CAPTION = (
     "Accuracy on the test set. accuracy: the main run; accuracy_mean to accuracy_max: "
     "over the repeats, each in an order of its own."
@@ -58,62 +46,54 @@ _TEX = {
 _TEX_KNOWS = "–—‘’“”…"  # beyond Latin letters, what LaTeX sets without a package
 
 
-def header(run: Run) -> tuple[str, ...]:
-    """Return the columns of Table 1: of λ, η and whatever is not at its default in some setting."""
-    others = [
-        name
-        for name, each in OPTIONS.items()
-        if name not in _NAMES
-        if any(getattr(setting, name) != each.default for setting in run.settings)
-    ]
-    return (*_NAMES, *others, *_FIGURES)
+def table1(results: Results) -> Columns:
+    """Return the columns of Table 1, each (M,): NaN where there is no figure.
 
-
-def table1(results: Results) -> tuple[tuple[float | str, ...], ...]:
-    """Return the rows of Table 1, in the columns of `header`; NaN where there is no figure."""
-    protocol, repeats = results.run.protocol, results.repeat_spread
-    names = header(results.run)[: -len(_FIGURES)]
-    columns = (
-        results.published,
-        results.test_accuracies,
-        repeats.mean,
-        repeats.sd,
-        repeats.min,
-        repeats.max,
-    )
-    return tuple(
-        (
-            *(getattr(setting, name) for name in names),
-            protocol["epochs"],
-            protocol["batch_size"],
-            *(float(column[model]) for column in columns),
-            repeats.repeats,
-        )
-        for model, setting in enumerate(results.run.settings)
-    )
+    λ, η and all else that is not at its default in some setting come first.
+    """
+    run, repeats, M = results.run, results.repeat_spread, len(results.run.settings)
+    varied = {
+        name: [getattr(setting, name) for setting in run.settings]
+        for name, option in OPTIONS.items()
+        if name in ("l2", "learning_rate")
+        or any(getattr(setting, name) != option.default for setting in run.settings)
+    }
+    spread = (repeats.mean, repeats.sd, repeats.min, repeats.max)
+    accuracies = (results.published, results.test_accuracies, *spread)
+    return {
+        **varied,
+        "epochs": [run.protocol["epochs"]] * M,
+        "batch_size": [run.protocol["batch_size"]] * M,
+        **{n: values.tolist() for n, values in zip(_ACCURACIES, accuracies, strict=True)},
+        "repeats": [repeats.repeats] * M,
+    }
 
 
 def write_table1(results: Results, folder: Path) -> None:
     """Write table1.csv (exact), table1.md and table1.tex (four decimals) into `folder`."""
-    for extension, render in (("csv", _csv), ("md", _markdown), ("tex", _latex)):
-        (folder / f"table1.{extension}").write_text(render(results), "utf-8", newline="\n")
+    columns, notice = table1(results), one_line(results.notice)
+    write_csv(columns, folder / "table1.csv", notice)
+    names, rows = list(columns), _rounded(columns)
+    (folder / "table1.md").write_text(_markdown(names, rows, notice), "utf-8", newline="\n")
+    (folder / "table1.tex").write_text(_latex(names, rows, notice), "utf-8", newline="\n")
 
 
-def _csv(results: Results) -> str:
-    text = io.StringIO()
-    if results.notice:
-        text.write(f"# {one_line(results.notice)}\n")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header(results.run))
-    writer.writerows([_exact(value) for value in row] for row in table1(results))
-    return text.getvalue()
+def _rounded(columns: Columns) -> list[tuple[str, ...]]:
+    """Return the cells row by row: accuracies with four decimals, empty where NaN."""
+    cells = [[_round(name, value) for value in values] for name, values in columns.items()]
+    return list(zip(*cells, strict=True))
 
 
-def _markdown(results: Results) -> str:
-    names = header(results.run)
-    lines = [_row(names), _row(["---:"] * len(names)), *map(_row, _rounded(results))]
-    if results.notice:
-        escaped = re.sub(r"([\\`*_{}\[\]<>#|!&])", r"\\\1", one_line(results.notice))
+def _round(name: str, value: Any) -> str:
+    if not isinstance(value, float) or math.isnan(value):
+        return exact(value)
+    return f"{value:.4f}" if name in _ACCURACIES else f"{value:g}"
+
+
+def _markdown(names: Sequence[str], rows: Sequence[Sequence[str]], notice: str) -> str:
+    lines = [_row(names), _row(["---:"] * len(names)), *map(_row, rows)]
+    if notice:
+        escaped = re.sub(r"([\\`*_{}\[\]<>#|!&])", r"\\\1", notice)
         lines = [f"> **Notice:** {escaped}", "", *lines]
     return "\n".join(lines) + "\n"
 
@@ -122,16 +102,14 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _latex(results: Results) -> str:
+def _latex(names: Sequence[str], rows: Sequence[Sequence[str]], notice: str) -> str:
     """Render a table that needs the package booktabs and nothing else."""
-    notice = rf" \textbf{{Notice: {escape_latex(one_line(results.notice))}}}"
-    caption = escape_latex(_CAPTION) + (notice if results.notice else "")
+    caption = escape_latex(_CAPTION)
+    if notice:
+        caption += rf" \textbf{{Notice: {escape_latex(notice)}}}"
     # Names break at their underscores, so that eleven columns fit a page.
-    names = [
-        rf"\shortstack[r]{{{escape_latex(name)}}}".replace(r"\_", r"\_\\")
-        for name in header(results.run)
-    ]
-    body = [f"{' & '.join(map(escape_latex, row))} \\\\" for row in _rounded(results)]
+    heads = [rf"\shortstack[r]{{{escape_latex(name)}}}".replace(r"\_", r"\_\\") for name in names]
+    body = [f"{' & '.join(map(escape_latex, row))} \\\\" for row in rows]
     return "\n".join(
         [
             r"\begin{table}",
@@ -139,7 +117,7 @@ def _latex(results: Results) -> str:
             rf"\caption{{{caption}}}",
             rf"\begin{{tabular}}{{@{{}}{'r' * len(names)}@{{}}}}",
             r"\toprule",
-            f"{' & '.join(names)} \\\\",
+            f"{' & '.join(heads)} \\\\",
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -167,103 +145,72 @@ def _tex_character(character: str) -> str:
     return character if latin or character in _TEX_KNOWS else "?"
 
 
-def _exact(value: float | str) -> str:
-    """Write a number so that reading it back gives the same; nothing for NaN."""
-    if isinstance(value, str | bool):
-        return str(value).lower()
-    return "" if math.isnan(value) else repr(value).removesuffix(".0")
-
-
-def _rounded(results: Results) -> list[list[str]]:
-    """Return the cells of Table 1, accuracies with four decimals, empty where NaN."""
-    rounded = []
-    for row in table1(results):
-        cells = [f"{value:g}" if isinstance(value, float) else _exact(value) for value in row]
-        accuracies = map(float, row[_ACCURACIES])
-        cells[_ACCURACIES] = ["" if math.isnan(a) else f"{a:.4f}" for a in accuracies]
-        rounded.append(cells)
-    return rounded
-
-
 def accuracy_table(results: Results) -> Table:
-    """Return Table 1 as the report shows it; the chosen setting is set off."""
-    R = results.repeat_spread.repeats
-    models, told = show_settings(results, ROWS)
-    labels, cells = setting_labels(results.run), _rounded(results)
-    rows = tuple(
-        (labels[model], *(cell or MISSING for cell in cells[model][_ACCURACIES]))
-        for model in models
-    )
-    return Table(
-        f"Table 1. Accuracy on the test set. Published; the main run (batches in "
-        f"{results.run.protocol['order']} order); mean, standard deviation, minimum and maximum "
-        f"over {R} shuffled order{'' if R == 1 else 's'}. Bold: {chosen_words(results)}."
-        f"{told}",
-        ("setting", "published", "main run", "mean", "sd", "min", "max"),
-        rows,
+    """Return Table 1 as the report and the terminal show it; the selected setting is set off."""
+    spread, folds, run = results.repeat_spread, results.cross_validation, results.run
+    models, note = show_settings(results, ROWS)
+    columns = {
+        "published": results.published,
+        "test": results.test_accuracies,
+        "validation": run.final("validation_accuracy"),
+        "mean": spread.mean,
+        "sd": spread.sd,
+        "min": spread.min,
+        "max": spread.max,
+    }
+    if folds is not None:
+        columns[f"{len(folds.accuracy)} folds"] = results.selection.means
+        columns["std. error"] = results.selection.standard_errors
+    repeats = ""
+    if spread.repeats:
+        repeats = f" mean to max: test accuracy over {count_of(spread.repeats, 'repeat')}."
+    return make_table(
+        f"Table 1. Accuracy, trained with batches in {run.protocol['order']} order.{repeats}{note}",
+        {"setting": [run.labels[model] for model in models]}
+        | {name: [decimals(values[m]) for m in models] for name, values in columns.items()},
         strong=models.index(results.selected),
+        mark=chosen_words(results),
     )
-
-
-_QUANTITIES = ("loss", "cost", "accuracy")
 
 
 def final_table(results: Results) -> Table:
-    """Return Table 2: loss, cost and accuracy of the models as they were left; the best epoch."""
-    run = results.run
-    models, told = show_settings(results, ROWS)
-    columns = {
-        f"{name} {quantity}": run.final(f"{split}_{quantity}")
-        for split, name in (("train", "train"), ("validation", "val."))[: 1 + validated(run)]
-        for quantity in _QUANTITIES
+    """Return Table 2: loss, cost and accuracy in the kept epoch, and the best epoch."""
+    run, (models, note) = results.run, show_settings(results, ROWS)
+    splits = {"train": "train", "validation": "val."}
+    curves = {
+        f"{short} {quantity}": run.final(f"{split}_{quantity}")
+        for split, short in splits.items()
+        for quantity in ("loss", "cost", "accuracy")
     }
     excess = run.final("train_cost") - results.optimal_costs
-    labels, differ = setting_labels(run), bool((run.kept != run.history.epochs).any())
-    rows = tuple(
-        (
-            labels[model],
-            *[str(run.kept[model])] * differ,
-            *(decimals(float(column[model])) for column in columns.values()),
-            *[_excess(float(excess[model]))] * _known(results),
-            *[_best_epoch(results, model)] * validated(run),
-        )
-        for model in models
-    )
-    best = " Best: the first epoch with the highest validation accuracy, and that accuracy."
-    optimum = " Above optimum: training cost less the least one that λ and the loss allow."
-    return Table(
-        f"Table 2. {_when(run)}, on the whole {split_words(run)}.{optimum * _known(results)}"
-        f"{best * validated(run)}{told}",
-        (
-            "setting",
-            *["epoch"] * differ,
-            *columns,
-            *["above optimum"] * _known(results),
-            *["best val. accuracy"] * validated(run),
-        ),
-        rows,
+    columns = {"setting": [run.labels[model] for model in models]}
+    when = f"In the last epoch ({run.history.epochs})"
+    if (run.kept != run.history.epochs).any():
+        when = "In the kept epoch of each model"
+        columns["epoch"] = [str(run.kept[model]) for model in models]
+    columns |= {name: [decimals(values[m]) for m in models] for name, values in curves.items()}
+    columns["above optimum"] = [_excess(float(excess[model])) for model in models]
+    columns["best val. accuracy"] = [_best_epoch(run, model) for model in models]
+    notes = ""
+    if np.isfinite(results.optimal_costs).any():
+        notes = " above optimum: training cost minus the least cost for this λ and loss."
+    if validated(run):
+        notes += " best: the highest validation accuracy and its first epoch."
+    return make_table(
+        f"Table 2. {when}, on the whole {split_words(run)}.{notes}{note}",
+        columns,
         strong=models.index(results.selected),
+        mark=chosen_words(results),
     )
-
-
-def _known(results: Results) -> bool:
-    """Whether the optimum of any setting is known."""
-    return bool(np.isfinite(results.optimal_costs).any())
 
 
 def _excess(value: float) -> str:
     return MISSING if math.isnan(value) else f"{value:.2e}".replace("-", "−")
 
 
-def _when(run: Run) -> str:
-    if (run.kept == run.history.epochs).all():
-        return f"After the last epoch ({run.history.epochs})"
-    return "Models as they were left, after the epoch given"
-
-
-def _best_epoch(results: Results, model: int) -> str:
-    curve = results.run.history.validation_accuracy[model]
+def _best_epoch(run: Run, model: int) -> str:
+    curve = run.history.validation_accuracy[model]
     if np.isnan(curve).all():
         return MISSING
     column = int(np.nanargmax(curve))
-    return f"{curve[column]:.4f} (epoch {results.run.history.measured[column]})"
+    return f"{curve[column]:.4f} (epoch {run.history.measured[column]})"

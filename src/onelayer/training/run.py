@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
 from onelayer.records import Kind, check_arrays
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.naming import setting_labels
 
 RUN_FILE = "run.safetensors"
 CURVES = (
@@ -84,6 +86,11 @@ class Run:
             raise InputError(f"image_shape {shape}, expected (channels, height, width) of {D}")
         if not np.isin(self.kept, self.history.measured).all():
             raise InputError("parameters kept from an epoch that was not measured")
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """A short name for each setting; no two are equal."""
+        return setting_labels(self.settings)
 
     def final(self, name: str) -> NDArray[np.float64]:
         """Return the values (M,) of a curve in the epochs that the parameters are of."""

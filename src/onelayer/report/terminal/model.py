@@ -1,4 +1,4 @@
-"""What a single model says, for a terminal or for a pipe."""
+"""The evaluation and the predictions of one model, for a terminal or a pipe."""
 
 import csv
 import json
@@ -13,7 +13,8 @@ from rich.text import Text
 from onelayer.evaluation.model_evaluation import ModelEvaluation
 from onelayer.evaluation.ranking import Ranking
 from onelayer.report.labels import count_of, decimals
-from onelayer.report.terminal import plain_table
+from onelayer.report.mistakes import class_table
+from onelayer.report.terminal import plain_table, show_table
 
 FORMATS = ("table", "csv", "json")
 _MATRIX = 12  # classes up to which a confusion matrix fits a terminal
@@ -37,27 +38,14 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
         bins = len(evaluation.reliability.count)
         error = evaluation.reliability.expected_calibration_error
         console.print(f"expected calibration error {error:.4f} ({bins} bins)")
-    console.print("\neach class")
-    console.print(_class_table(evaluation))
+    scores = class_table("Each class.", evaluation.confusion, evaluation.class_names)
+    show_table(scores)
     if len(evaluation.class_names) <= _MATRIX:
         console.print("\nconfusion: rows are true classes, columns predicted ones")
         console.print(_confusion_table(evaluation))
     else:
         console.print("\nmost frequent confusions")
         console.print(_worst_confusions(evaluation))
-
-
-def _class_table(evaluation: ModelEvaluation) -> Table:
-    table, scores = plain_table(), evaluation.class_scores
-    for column in ("class", "precision", "recall", "F1", "samples"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    rows = zip(scores.precision, scores.recall, scores.f1, scores.support, strict=True)
-    for name, (*shares, support) in zip(evaluation.class_names, rows, strict=True):
-        table.add_row(Text(name), *map(decimals, shares), f"{support}")
-    table.add_section()
-    means = (scores.macro_precision, scores.macro_recall, scores.macro_f1)
-    table.add_row("mean", *(decimals(float(mean)) for mean in means), f"{evaluation.samples}")
-    return table
 
 
 def _confusion_table(evaluation: ModelEvaluation) -> Table:

@@ -1,0 +1,29 @@
+"""Short names for the settings of a run, the same in every figure, table and sentence."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from onelayer.training.hyperparameters import Hyperparameters
+
+
+def setting_labels(settings: Sequence[Hyperparameters]) -> tuple[str, ...]:
+    """Return a short name for each of the M settings; no two are equal."""
+    labels = [", ".join(words) for words in setting_words(settings)]
+    twice = {label for label, count in Counter(labels).items() if count > 1}
+    return tuple(
+        f"{label} (model {number})" if label in twice else label
+        for number, label in enumerate(labels, 1)
+    )
+
+
+def setting_words(settings: Sequence[Hyperparameters]) -> list[list[str]]:
+    """Return the words that name each setting: λ, η, and all else that some settings differ in."""
+    common = common_words(settings)
+    every = [str(setting).split(", ") for setting in settings]
+    return [words[:2] + [word for word in words[2:] if word not in common] for words in every]
+
+
+def common_words(settings: Sequence[Hyperparameters]) -> list[str]:
+    """Return what all settings have that is neither λ, nor η, nor the default."""
+    first, *others = (str(setting).split(", ")[2:] for setting in settings)
+    return [word for word in first if all(word in words for words in others)]

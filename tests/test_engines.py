@@ -319,6 +319,19 @@ def test_each_model_recalls_what_was_remembered_of_it(engine):
         np.testing.assert_array_equal(stack.parameters()[1][m], b[m])
 
 
+@any_engine
+def test_weighted_accuracies_are_never_above_1(engine):
+    split, weights, biases, _, scaling = problem(2, 2, 3, N=997)
+    models = [Hyperparameters()] * 2
+    right = Split(split.X, np.zeros(997, np.intp))
+    stack = engine(0 * weights, 0 * biases, settings=models, scaling=scaling)
+    for seed in range(20):
+        w = np.random.default_rng(seed).gamma(1.0, 1.0, (1, 997))
+        accuracy = stack.evaluate(right, SampleWeights(w, np.zeros(2, np.intp))).accuracy
+        assert (accuracy <= 1).all()
+        assert accuracy == pytest.approx(1, abs=1e-6)
+
+
 LAYOUTS = {
     "one mapped file": {},
     "ragged shards": {"train": (1, 250, 3, 199, 247), "validation": (699, 1)},

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from onelayer.report.summary import summarise
 from scipy.special import softmax
 
 from onelayer import load_run
@@ -23,6 +22,7 @@ from onelayer.experiments.experiment import run_experiment
 from onelayer.experiments.reproduce import check_gradients, redraw, reproduce
 from onelayer.experiments.spec import Spec, adjust, load_spec
 from onelayer.model.losses import LOSSES
+from onelayer.report.outcome import summarise
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train

@@ -171,7 +171,7 @@ class CompiledEngine:
             totals += samples[-1] if w is None else w.sum(axis=1, dtype=np.float64)
         with np.errstate(invalid="ignore"):
             loss, accuracy = (sums / totals[:, None]).T
-        return Evaluation(loss, accuracy)
+        return Evaluation(loss, np.minimum(accuracy, 1))  # weights are summed in float32
 
     def penalties(self) -> NDArray[np.float64]:
         """See Engine.penalties."""

@@ -14,7 +14,9 @@ def show_table(table: Table) -> None:
     """Print a table of the report below its caption."""
     lines = plain_table()
     for place, name in enumerate(table.header):
-        lines.add_column(name, justify="left" if place < table.text_columns else "right")
+        lines.add_column(
+            name, justify="left" if place < table.text_columns else "right", no_wrap=True
+        )
     for number, row in enumerate(table.rows):
         cells = ["" if cell == MISSING else cell for cell in row]
         if number == table.strong and table.mark:
@@ -28,4 +30,4 @@ def show_table(table: Table) -> None:
 
 def plain_table(*columns: str, **options: Any) -> rich.table.Table:
     """Return a table without lines; `options` are those of rich's Table."""
-    return rich.table.Table(*columns, box=None, padding=(0, 2, 0, 0), **options)
+    return rich.table.Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False, **options)

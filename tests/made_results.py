@@ -31,7 +31,7 @@ def make_run(settings, *, classes, image_shape, epochs, curves=None, stopped=Non
     generator = np.random.default_rng(0)
     return Run(
         settings=tuple(settings),
-        protocol={
+        training={
             "dataset": "made",
             "batch_size": 5,
             "epochs": epochs,

@@ -228,11 +228,11 @@ def test_passes_of_partial_fit_equal_fit():
 def test_partial_fit_goes_on_where_fit_ended_in_the_first_scaling_and_another_order():
     X, y = IRIS
     model = OneLayerClassifier(random_state=0, learning_rate=1e-30).fit(X, y)
-    coef, scaling, seed = model.coef_, model.run_.scaling, model.run_.protocol["seed"]
+    coef, scaling, seed = model.coef_, model.run_.scaling, model.run_.training["seed"]
     model.partial_fit(X[:60] + 1, y[:60])  # of two classes, and elsewhere
     np.testing.assert_array_equal(model.coef_, coef)
     assert model.run_.scaling is scaling
-    assert model.run_.protocol["seed"] == seed + 1
+    assert model.run_.training["seed"] == seed + 1
 
 
 def test_chunks_can_lack_classes_and_teach_them_later():
@@ -299,7 +299,7 @@ def test_curves_of_a_given_validation_split_end_at_its_score():
     model = OneLayerClassifier(epochs=3, random_state=0, validation_fraction=0.5)
     model.fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
     assert model.history_.validation_accuracy[0, -1] == model.score(X[1::2], y[1::2])
-    assert model.run_.protocol["train_samples"] == 75
+    assert model.run_.training["train_samples"] == 75
 
 
 def test_a_fraction_is_held_out_with_its_weights_and_ends_training():
@@ -308,7 +308,7 @@ def test_a_fraction_is_held_out_with_its_weights_and_ends_training():
     weights = np.arange(150) % 2.0
     model = OneLayerClassifier(validation_fraction=0.2, patience=3, random_state=0, epochs=500)
     model.fit(X, y, sample_weight=weights)
-    assert model.run_.protocol["validation_samples"] == 30
+    assert model.run_.training["validation_samples"] == 30
     assert "no better validation accuracy in 3" in model.run_.ended[0]
     assert model.n_iter_ < 500
     spoilt = np.where(weights[:, None] > 0, X, 1e3)

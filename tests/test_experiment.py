@@ -16,7 +16,7 @@ def run_in_file_order(name, data):
     run = train(
         data,
         [setting.hyperparameters for setting in spec.settings],
-        options=spec.training.training,
+        options=spec.training.options,
     )
     return run, accuracies(confusion_matrices(run, data.test))
 

@@ -12,7 +12,7 @@ from onelayer.training.hyperparameters import Hyperparameters
 
 def told_of(settings, **protocol):
     run = make_results(np.full(len(settings), 0.4), settings=settings, repeats=()).run
-    blocks = list(describe_method(replace(run, protocol=run.protocol | protocol)))
+    blocks = list(describe_method(replace(run, training=run.training | protocol)))
     equations = [row for block in blocks if isinstance(block, Equations) for row in block.rows]
     return " ".join(b.text for b in blocks if isinstance(b, Paragraph)), equations
 

@@ -361,7 +361,7 @@ def test_variants_are_the_experiment_with_their_changes(tmp_path):
         assert len(own) == models
         expected = accuracies(confusion_matrices(run, load_dataset("digits").test))
         assert [row.test for row in own] == expected.tolist()
-    assert load_run(out / "variants/split/run").protocol["train_samples"] == 500
+    assert load_run(out / "variants/split/run").training["train_samples"] == 500
     assert "upside down" in (out / "report.html").read_text("utf-8")
     again = load_spec(str(out / "variants" / "flip" / "spec.json"))
     assert again.training.augmentation == "flip"
@@ -399,7 +399,7 @@ def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatc
     ("file", "key", "value", "place"),
     [
         ("results", "title", 5, "title: found 5, expected str"),
-        ("run/run", "protocol", 5, "protocol: found 5"),
+        ("run/run", "training", 5, "training: found 5"),
         ("run/run", "class_names", list(range(10)), "class_names.0: found 0, expected str"),
         ("run/run", "image_shape", [-1, -8, 8], "image_shape (-1, -8, 8)"),
         ("run/run", "scaling", {}, "scaling.method: missing"),

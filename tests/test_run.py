@@ -31,7 +31,7 @@ def test_a_saved_run_comes_back_bit_for_bit(run, tmp_path):
         "ended",
         "class_names",
         "image_shape",
-        "protocol",
+        "training",
         "provenance",
     ):
         assert getattr(back, name) == getattr(run, name)

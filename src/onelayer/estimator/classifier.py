@@ -200,7 +200,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_weight=self._class_weights(data.train.y),
             threads=self.threads,
             start=None if first else self.run_,
-            seed=seed_of(self) if first else self.run_.protocol["seed"] + 1,
+            seed=seed_of(self) if first else self.run_.training["seed"] + 1,
             **options_for(self)
             | {"epochs": 1, "evaluate_every": 0, "keep": "last", "patience": None},
         )

@@ -81,7 +81,7 @@ class Probing:
     """Everything that tables, figures and the page of `onelayer probe` are made from.
 
     `samples` are the rows of each split, `majority` the share of test rows that are of the most
-    frequent training class, `grid` the settings that were tried, `protocol` how they were trained.
+    frequent training class, `grid` the settings that were tried, `training` how they were trained.
 
     Raises
     ------
@@ -95,7 +95,7 @@ class Probing:
     majority: float
     scaling: str
     grid: tuple[Hyperparameters, ...]
-    protocol: Mapping[str, Any]
+    training: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
     def __post_init__(self) -> None:

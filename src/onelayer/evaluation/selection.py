@@ -69,7 +69,7 @@ def choose(
     settings, sound = run.settings[models], np.array([not place for place in run.stopped[models]])
     if cross_validation is None:
         values = run.final("validation_accuracy")[None, models]
-        samples = run.protocol.get("validation_samples")
+        samples = run.training.get("validation_samples")
     else:
         values, samples = cross_validation.accuracy[:, models], cross_validation.n_held_out
     values = np.where(sound, values, np.nan)

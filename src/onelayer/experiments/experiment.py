@@ -93,7 +93,7 @@ def run_experiment(
     engine_checks = tuple(run_engine_checks(spec, data, machine))
     settings = [setting.hyperparameters for setting in spec.settings]
     folds = _cross_validate(spec, data, settings, machine)
-    run = _train(data, settings, spec.training.training, machine, "training: epoch", follow)
+    run = _train(data, settings, spec.training.options, machine, "training: epoch", follow)
     selection = choose(run, folds, spec.training.select)
     all_tested = spec.training.test == "all"
     tested = list(range(len(settings))) if all_tested else [selection.chosen]
@@ -124,7 +124,7 @@ def run_experiment(
 
 def forecast_spec(spec: Spec, machine: Machine, source: Path | None = None) -> Forecast:
     """Predict the stacks, memory and time of training the spec, its repeats and its folds."""
-    data, options = load_data(spec.data, source), spec.training.training
+    data, options = load_data(spec.data, source), spec.training.options
     settings = [setting.hyperparameters for setting in spec.settings]
     weights = weigh_samples(data, len(settings), None, options)
     scaling = fit_scaling(options.scaling, data)
@@ -236,7 +236,7 @@ def _repeat(
     spec: Spec, data: Dataset, settings: list[Hyperparameters], machine: Machine
 ) -> Iterator[Run]:
     """Yield the repeats: each has a seed of its own, for the order as for the initial weights."""
-    options, repeats = spec.training.training, spec.training.repeats
+    options, repeats = spec.training.options, spec.training.repeats
     order = "windowed" if options.order == "windowed" else "shuffled"
     for n in range(1, repeats + 1):
         own = replace(options, order=order, seed=options.seed + n)
@@ -262,7 +262,7 @@ def _cross_validate(
             data,
             settings,
             weights,
-            options=spec.training.training,
+            options=spec.training.options,
             machine=machine,
             on_epoch=lambda epoch, *_: update(epoch, ""),
         )

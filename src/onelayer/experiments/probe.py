@@ -147,7 +147,7 @@ def probe(
         majority=_majority(first),
         scaling=options.scaling,
         grid=tuple(settings),
-        protocol=asdict(options),
+        training=asdict(options),
         provenance=provenance() | {"digests": digests},
     )
 

@@ -71,7 +71,7 @@ def _tracker(target: str | None, spec: Spec) -> AbstractContextManager[OnEpoch |
     if target is None:
         return nullcontext()
     settings = [setting.hyperparameters for setting in spec.settings]
-    shared = {"dataset": spec.data.dataset} | vars(spec.training.training)
+    shared = {"dataset": spec.data.dataset} | vars(spec.training.options)
     return open_tracker(target, spec.name, settings, shared)
 
 

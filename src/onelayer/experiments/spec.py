@@ -91,7 +91,7 @@ class ExperimentOptions(TrainingOptions):
     )
 
     @property
-    def training(self) -> TrainingOptions:
+    def options(self) -> TrainingOptions:
         """The options of training alone."""
         return TrainingOptions(
             **{name: getattr(self, name) for name in options_of(TrainingOptions)}
@@ -233,7 +233,7 @@ class Spec(_Section):
 
 
 def adjust(spec: Spec, **asked: Any) -> Spec:
-    """Return the spec with the parts of its training protocol that are not None replaced.
+    """Return the spec with the parts of its training options that are not None replaced.
 
     With another number of epochs its published accuracies no longer belong to it and are dropped.
 

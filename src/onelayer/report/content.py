@@ -95,7 +95,7 @@ def _options_table(results: Results) -> Table:
     shape = "" if run.image_shape is None else f" ({' × '.join(map(str, run.image_shape))})"
     scales = {"unit": "divided by the full scale", "standardise": "standardised", "none": "none"}
     rows = {
-        **_flat({name: value for name, value in run.protocol.items() if value is not None}),
+        **_flat({name: value for name, value in run.training.items() if value is not None}),
         "scaling of the features": scales.get(run.scaling.method, run.scaling.method),
         "classes": f"{K}: {_shortened(run.class_names)}",
         "features": f"{D:,}{shape}",
@@ -131,8 +131,8 @@ def _shortened(names: Sequence[str], limit: int = 12) -> str:
 def _repeats(results: Results) -> str:
     if not results.repeats:
         return ""
-    seeds = ", ".join(str(repeat.protocol.get("seed", "?")) for repeat in results.repeats)
-    orders = sorted({str(repeat.protocol.get("order", "?")) for repeat in results.repeats})
+    seeds = ", ".join(str(repeat.training.get("seed", "?")) for repeat in results.repeats)
+    orders = sorted({str(repeat.training.get("order", "?")) for repeat in results.repeats})
     return (
         f"{count_of(len(results.repeats), 'repeat')} with the same options, batches in "
         f"{' or '.join(orders)} order, seed {seeds}."

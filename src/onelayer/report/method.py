@@ -72,15 +72,15 @@ def _further(run: Run) -> Iterator[str]:
         yield f"All settings share: {'; '.join(common)}."
     if any(setting.init == "xavier" for setting in run.settings):
         yield "Xavier: W is drawn with the standard deviation √(2 / (D + K)), b starts at 0."
-    parts = list(_augmentation(str(run.protocol.get("augmentation", "none"))))
+    parts = list(_augmentation(str(run.training.get("augmentation", "none"))))
     if parts:
         yield f"Training images are augmented at random in each epoch: {listing(parts)}."
-    if run.protocol.get("patience") is not None:
+    if run.training.get("patience") is not None:
         yield (
-            f"Early stopping: a model ends after {run.protocol['patience']} measurements without a "
+            f"Early stopping: a model ends after {run.training['patience']} measurements without a "
             "better validation accuracy, and keeps the parameters of its best epoch."
         )
-    elif run.protocol.get("keep") == "best":
+    elif run.training.get("keep") == "best":
         yield "Each model keeps the parameters of its epoch with the best validation accuracy."
 
 

@@ -20,11 +20,11 @@ WHY_ORDERS = (
 
 def summarise(results: Results) -> str:
     """Return the outcome in a paragraph: what was trained, whether to trust it, what came out."""
-    run, protocol = results.run, results.run.protocol
+    run, training = results.run, results.run.training
     trained = (
         f"{count_of(len(run.settings), 'setting')} of a one-layer network "
-        f"{'was' if len(run.settings) == 1 else 'were'} trained on {protocol['dataset']} for "
-        f"{count_of(protocol['epochs'], 'epoch')} with mini-batches of {protocol['batch_size']:,}."
+        f"{'was' if len(run.settings) == 1 else 'were'} trained on {training['dataset']} for "
+        f"{count_of(training['epochs'], 'epoch')} with mini-batches of {training['batch_size']:,}."
     )
     sentences = [trained, _trust(results), _selected(results), tell_published(results)]
     return " ".join(filter(None, sentences))

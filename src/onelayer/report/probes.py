@@ -259,12 +259,12 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
 
 
 def _tell_method(probing: Probing) -> Iterator[str]:
-    protocol, samples, sets = probing.protocol, probing.samples, probing.feature_sets
+    training, samples, sets = probing.training, probing.samples, probing.feature_sets
     also = "".join(f", {word}" for word in common_words(probing.grid))
     yield (
         f"A probe is one layer, trained on {samples['train']:,} rows for "
-        f"{count_of(protocol['epochs'], 'epoch')} with mini-batches of "
-        f"{protocol['batch_size']:,}{also}. Scaling of the features: {probing.scaling}, estimated "
+        f"{count_of(training['epochs'], 'epoch')} with mini-batches of "
+        f"{training['batch_size']:,}{also}. Scaling of the features: {probing.scaling}, estimated "
         "on all training rows."
     )
     yield (

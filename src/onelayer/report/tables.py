@@ -62,8 +62,8 @@ def table1(results: Results) -> Columns:
     accuracies = (results.published, results.test_accuracies, *spread)
     return {
         **varied,
-        "epochs": [run.protocol["epochs"]] * M,
-        "batch_size": [run.protocol["batch_size"]] * M,
+        "epochs": [run.training["epochs"]] * M,
+        "batch_size": [run.training["batch_size"]] * M,
         **{n: values.tolist() for n, values in zip(_ACCURACIES, accuracies, strict=True)},
         "repeats": [repeats.repeats] * M,
     }
@@ -165,7 +165,7 @@ def accuracy_table(results: Results) -> Table:
     if spread.repeats:
         repeats = f" mean to max: test accuracy over {count_of(spread.repeats, 'repeat')}."
     return make_table(
-        f"Table 1. Accuracy, trained with batches in {run.protocol['order']} order.{repeats}{note}",
+        f"Table 1. Accuracy, trained with batches in {run.training['order']} order.{repeats}{note}",
         {"setting": [run.labels[model] for model in models]}
         | {name: [decimals(values[m]) for m in models] for name, values in columns.items()},
         strong=models.index(results.selected),

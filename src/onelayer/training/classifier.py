@@ -172,9 +172,9 @@ def model_of(run: Run, number: int = 0) -> Classifier:
         scaling=run.scaling,
         class_names=run.class_names,
         image_shape=run.image_shape,
-        full_scale=float(_recorded(run.protocol, "full_scale", int | float)),
+        full_scale=float(_recorded(run.training, "full_scale", int | float)),
         hyperparameters=run.settings[number],
-        dataset=_recorded(run.protocol, "dataset", str),
+        dataset=_recorded(run.training, "dataset", str),
         digests=_recorded(run.provenance, "digests", Mapping),
         version=_recorded(run.provenance, "onelayer", str),
     )

@@ -82,7 +82,7 @@ def train(
     seconds = time.perf_counter() - begin
     return Run(
         settings=tuple(settings),
-        protocol={
+        training={
             "dataset": data.name,
             "full_scale": data.full_scale,
             "train_samples": len(data.train),

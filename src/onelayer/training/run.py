@@ -54,9 +54,9 @@ class Run:
     """M models after training: settings, weights (M, K, D), biases (M, K), curves, provenance.
 
     `kept` (M,) is the epoch that each model's parameters are of: its last or its best.
-    `stopped` holds, for each model, where it became non-finite ("epoch 3, batch 17") or "", `ended`
-    what else ended its training before the last epoch. `protocol` says how it was trained: data
-    set, samples, and the fields of Protocol.
+    `stopped` holds, for each model, where it diverged ("epoch 3, batch 17") or "", `ended`
+    what else ended its training before the last epoch. `training` says how it was trained: data
+    set, samples, and the fields of TrainingOptions.
 
     Raises
     ------
@@ -65,7 +65,7 @@ class Run:
     """
 
     settings: Annotated[tuple[Hyperparameters, ...], "(M,)"]
-    protocol: Mapping[str, Any]
+    training: Mapping[str, Any]
     weights: Annotated[NDArray[Any], "(M, K, D)"]
     biases: Annotated[NDArray[Any], "(M, K)"]
     history: History

@@ -423,6 +423,14 @@ def test_the_kernel_is_no_wider_than_the_environment_allows():
         widths_allowed_by("avx")
 
 
+def test_an_engine_that_is_unknown_or_cannot_train_this_is_refused():
+    with pytest.raises(InputError, match="unknown engine 'numpi'; did you mean 'numpy'"):
+        Machine(engine="numpi")
+    if WIDTHS:
+        with pytest.raises(InputError, match="dtype float64"):
+            train(make_data(), grid(), engine="compiled", dtype="float64")
+
+
 def test_no_threads_are_refused():
     with pytest.raises(InputError, match="threads is 0"):
         train(make_data(), grid(), batch_size=10, threads=0)

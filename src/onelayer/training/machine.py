@@ -12,11 +12,7 @@ from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.numpy_engine import NumpyEngine
 
 GB = 10**9
-ENGINES: dict[str, MakeEngine] = {
-    "numpy": NumpyEngine,
-    **({"compiled": CompiledEngine} if WIDTHS else {}),
-}
-_NAMES = ("auto", "compiled", "numpy")
+ENGINES: dict[str, MakeEngine] = {"compiled": CompiledEngine, "numpy": NumpyEngine}
 
 
 def _check_threads(threads: int) -> None:
@@ -45,13 +41,13 @@ class Machine(Checked):
         1.0, "Memory in GB that a stack of models may take while it trains.", above=0, most=1e6
     )
     engine: str | MakeEngine = option(
-        "auto", "Engine that trains: auto (the fastest here), compiled or numpy.", kind=object
+        "auto", f"Engine that trains: auto (the fastest here), {', '.join(ENGINES)}.", kind=object
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.engine, str) and self.engine not in _NAMES:
-            raise unknown_name("engine", self.engine, _NAMES)
+        if isinstance(self.engine, str) and self.engine not in ("auto", *ENGINES):
+            raise unknown_name("engine", self.engine, ("auto", *ENGINES))
         if self.engine == "compiled" and not WIDTHS:
             raise InputError("engine is compiled; it is not there on this machine, numpy is")
 

@@ -66,6 +66,12 @@ def load_dataset(
     InputError
         If a name is unknown, a part is named twice, a file is not what was published, or `source`
         is not the data set.
+
+    Examples
+    --------
+    >>> digits = onelayer.load_dataset("digits")
+    >>> digits.n_features, digits.n_classes
+    (64, 10)
     """
     if is_path(name) and is_cifar10(Path(name)):
         name, source = "cifar10", Path(name)

@@ -40,6 +40,13 @@ def dataset_from(
     ------
     InputError
         If the samples are sparse, or cannot be what they should be; says why.
+
+    Examples
+    --------
+    >>> X = np.arange(40.0).reshape(20, 2)
+    >>> data = onelayer.dataset_from(X, ["a", "b"] * 10)
+    >>> data.class_names, {name: len(split) for name, split in data.splits.items()}
+    (('a', 'b'), {'train': 14, 'validation': 3, 'test': 3})
     """
     contents = _contents(name, data, labels)
     if class_names is not None or image_shape is not None:

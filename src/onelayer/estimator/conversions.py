@@ -16,6 +16,11 @@ def l2_from_C(C: float, n_samples: int, n_classes: int) -> float:
     ------
     InputError
         If C is not above 0, there is no sample or fewer than two classes.
+
+    Examples
+    --------
+    >>> onelayer.l2_from_C(C=1.0, n_samples=100, n_classes=10)
+    0.005
     """
     if not C > 0:
         raise InputError(f"C is {C}; expected a number above 0")
@@ -29,6 +34,11 @@ def C_from_l2(l2: float, n_samples: int, n_classes: int) -> float:
     ------
     InputError
         If λ is below 0, there is no sample or fewer than two classes.
+
+    Examples
+    --------
+    >>> onelayer.C_from_l2(l2=0.005, n_samples=100, n_classes=10)
+    1.0
     """
     if not l2 >= 0:
         raise InputError(f"l2 is {l2}; expected a number from 0 up")
@@ -46,6 +56,11 @@ def l2_from_alpha(alpha: float, n_classes: int, batch_size: int = 1) -> float:
     ------
     InputError
         If α is below 0, the batch is empty or there are fewer than two classes.
+
+    Examples
+    --------
+    >>> onelayer.l2_from_alpha(alpha=0.5, n_classes=10)
+    0.25
     """
     if not alpha >= 0:
         raise InputError(f"alpha is {alpha}; expected a number from 0 up")

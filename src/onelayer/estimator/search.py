@@ -49,6 +49,15 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         "accuracy" (also None) or "neg_log_loss", minus equation (6).
     select
         "best", or "1se": the simplest setting within one standard error of the best.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> rates = {"learning_rate": [1e-9, 0.1]}
+    >>> search = onelayer.OneLayerSearchCV(onelayer.OneLayerClassifier(random_state=0), rates)
+    >>> search.fit(X, y).best_params_
+    {'learning_rate': 0.1}
     """
 
     # Requests are those of the classifier, the scorer and the splitter, as in GridSearchCV.

@@ -128,6 +128,14 @@ def probe(
         If there are no feature sets, their labels differ (names the first row), one has no
         validation or test split, a fraction keeps no row of a class, every setting diverged, or as
         train does.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(100, 5))
+    >>> data = onelayer.dataset_from(X, (X[:, 0] > 0).astype(int))
+    >>> probing = onelayer.probe({"layer 1": data}, epochs=5, batch_size=10)
+    >>> [features.name for features in probing.feature_sets]
+    ['layer 1']
     """
     settings = probe_grid() if settings is None else settings
     check_same_rows(feature_sets)

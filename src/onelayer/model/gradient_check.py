@@ -127,6 +127,19 @@ def check_gradient(
     ------
     InputError
         If dW or db has the wrong shape, or the cost cannot be differentiated (see BlackBox).
+
+    Examples
+    --------
+    >>> def cost(W, b):  # J = Σ W² + Σ b
+    ...     return np.sum(W**2) + np.sum(b)
+    >>> def gradient(W, b):
+    ...     return 2 * W, np.ones_like(b)
+    >>> onelayer.check_gradient(cost, gradient, np.ones((3, 2)), np.zeros(3)).passed
+    True
+    >>> def wrong(W, b):  # the factor 2 is missing
+    ...     return W, np.ones_like(b)
+    >>> onelayer.check_gradient(cost, wrong, np.ones((3, 2)), np.zeros(3)).passed
+    False
     """
     W, b = np.asarray(W, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return _check(BlackBox(cost, W, b), gradient(W.copy(), b.copy()), method, step, eps, tolerance)

@@ -160,6 +160,14 @@ def model_of(run: Run, number: int = 0) -> Classifier:
     ------
     InputError
         If there is no such model, or it was stopped because it was no longer finite.
+
+    Examples
+    --------
+    >>> data = onelayer.load_dataset("digits")
+    >>> run = onelayer.train(data, onelayer.grid(l2=[0, 0.1]), epochs=1)
+    >>> model = onelayer.model_of(run, 1)
+    >>> model.predict(data.test.X).shape == data.test.y.shape
+    True
     """
     M = len(run.settings)
     if not 0 <= number < M:
@@ -189,6 +197,17 @@ def load_model(path: str | Path) -> Classifier:
     ------
     InputError
         If there is no such file, it is damaged, or it is no model or a later version's.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> run = onelayer.train(onelayer.load_dataset("digits"), onelayer.grid(), epochs=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     onelayer.model_of(run).save(Path(folder, "digits.safetensors"))
+    ...     model = onelayer.load_model(Path(folder, "digits.safetensors"))
+    >>> print(model.hyperparameters)
+    λ=0, η=0.01
     """
     path = Path(path)
     return MODEL.load(path / MODEL_FILE if path.is_dir() else path)

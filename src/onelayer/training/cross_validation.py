@@ -64,6 +64,14 @@ def cross_validate(
     InputError
         As train does; and if a resample holds nothing out or trains on it, or the options look at
         the validation split (patience, keep="best" and plateaus would look at the rows that judge).
+
+    Examples
+    --------
+    >>> from onelayer.data.splitting import fold_weights
+    >>> data = onelayer.load_dataset("digits")
+    >>> folds = fold_weights(data.train.y, 5, seed=0)
+    >>> cross_validate(data, onelayer.grid(l2=[0, 0.1]), folds, epochs=1).accuracy.shape
+    (5, 2)
     """
     job = resampled(data, settings, weights, options, machine)
     weights = np.atleast_2d(weights)

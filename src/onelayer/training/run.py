@@ -125,5 +125,14 @@ def load_run(folder: str | Path) -> Run:
     ------
     InputError
         If the file is missing or is not what Run.save writes; names it.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> run = onelayer.train(onelayer.load_dataset("digits"), onelayer.grid(l2=[0, 0.1]), epochs=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     run.save(folder)
+    ...     onelayer.load_run(folder).history.train_loss.shape
+    (2, 2)
     """
     return RUN.load(Path(folder) / RUN_FILE)

@@ -27,7 +27,6 @@ smartquotes = False  # two dashes before an option are two dashes
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 autodoc_typehints = "none"  # the docstrings say shapes, which types do not
 napoleon_google_docstring = False
 

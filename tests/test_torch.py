@@ -85,7 +85,7 @@ def test_training_step_by_step(schedule, momentum, nesterov, loss):
     )
     data, protocol = make_data(), {"batch_size": 10, "epochs": 10}
     W, b, rates = torch_run(data, setting, scheduler=schedulers[schedule], **protocol)
-    run = train(data, [setting], dtype="float64", **protocol)
+    run = train(data, [setting], dtype="float64", order="file", **protocol)
     np.testing.assert_allclose(run.weights[0], W, rtol=0, atol=1e-12)
     np.testing.assert_allclose(run.biases[0], b, rtol=0, atol=1e-12)
     if not schedule.startswith("plateau"):
@@ -107,5 +107,5 @@ def test_class_weights_weigh_as_in_cross_entropy():
     setting, own = Hyperparameters(0.01, 0.05), [0.5, 2.0, 1.0, 3.0]
     data, protocol = make_data(), {"batch_size": 10, "epochs": 5}
     W, _, _ = torch_run(data, setting, class_weights=torch.tensor(own).double(), **protocol)
-    run = train(data, [setting], dtype="float64", class_weight=own, **protocol)
+    run = train(data, [setting], dtype="float64", order="file", class_weight=own, **protocol)
     np.testing.assert_allclose(run.weights[0], W, rtol=0, atol=1e-12)

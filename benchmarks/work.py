@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer import Dataset, Hyperparameters, Split, load_dataset
+from onelayer import Dataset, Hyperparameters, Split, load_dataset, train
 from onelayer.model import network
 
 SPLITS = ("train", "validation")
@@ -80,9 +80,6 @@ class Epoch(Protocol):
 
 def pose(work: Work) -> Problem:
     """Return the problem that `work` names: learning rates 0.001 to 0.01, λ 0.1 to 0.05."""
-    # Imported here: of an older revision only the public names above are certain.
-    from onelayer.training.job import initial_parameters
-
     data = load_dataset("cifar10") if work.shape is None else made_data(*work.shape, work.seed)
     rates = np.geomspace(0.001, 0.01, work.models)
     penalties = np.linspace(0.1, 0.05, work.models)
@@ -90,8 +87,9 @@ def pose(work: Work) -> Problem:
         Hyperparameters(l2=float(l2), learning_rate=float(rate))
         for l2, rate in zip(penalties, rates, strict=True)
     )
-    weights, biases = initial_parameters(data, settings, work.seed)
-    return Problem(data, settings, weights, biases, work.batch_size, work.seed)
+    # Of an older revision only the public names are certain, so the initial W and b come from here.
+    start = train(data, settings, epochs=0, seed=work.seed, dtype="float64")
+    return Problem(data, settings, start.weights, start.biases, work.batch_size, work.seed)
 
 
 def made_data(N: int, D: int, K: int, seed: int) -> Dataset:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import onelayer
 from made import make_data
+from onelayer.data.columns import Columns
 from onelayer.data.scaling import METHODS
 from onelayer.errors import InputError
 from onelayer.evaluation.run_folder import open_model
@@ -114,7 +115,7 @@ def test_identical_fits_write_identical_bytes(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-@pytest.mark.parametrize("form", [1, 2])
+@pytest.mark.parametrize("form", [1, 2, 3])
 def test_a_file_of_any_format_predicts_for_ever_what_it_did(form):
     record = json.loads((GOLDEN / "model-1.json").read_text())
     model = load_model(GOLDEN / f"model-{form}.safetensors")
@@ -129,8 +130,9 @@ def test_a_file_of_any_format_predicts_for_ever_what_it_did(form):
 
 def test_the_present_format_is_the_golden_one(tmp_path):
     """Another way to write needs another number, and a way up from this one."""
-    load_model(GOLDEN / "model-1.safetensors").save(tmp_path / "m")
-    golden = GOLDEN / "model-2.safetensors"
+    columns = Columns(tuple("abcdefghijkl"), "kind")
+    replace(load_model(GOLDEN / "model-1.safetensors"), columns=columns).save(tmp_path / "m")
+    golden = GOLDEN / "model-3.safetensors"
     assert read_record(tmp_path / "m") == read_record(golden)
     written, expected = load_file(tmp_path / "m"), load_file(golden)
     assert written.keys() == expected.keys()
@@ -149,7 +151,7 @@ def test_a_writer_that_fails_leaves_the_old_file(written, model, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 3}, "its format is 3 and this onelayer reads up to 2; a later one may read it"),
+        ({"format": 4}, "its format is 4 and this onelayer reads up to 3; a later one may read it"),
         ({"format": "2"}, "its format is '2'"),
         ({"format": None}, "its format is None"),
         ({"kind": "run"}, "it is of the kind 'run'"),
@@ -224,7 +226,7 @@ def test_tensors_that_cannot_be_are_refused(written, arrays, words):
         (join_file({}, b""), "a safetensors file, but not one of onelayer"),
         (join_file({"__metadata__": {"onelayer": "["}}, b""), "Expecting value"),
         (join_file({"__metadata__": {"onelayer": "[" * 100_000}}, b""), "brackets too deep"),
-        (join_file({"__metadata__": {"onelayer": "[1]"}}, b""), "its format is 0, expected 2"),
+        (join_file({"__metadata__": {"onelayer": "[1]"}}, b""), "its format is 0, expected 3"),
         (b"\x80\x04cposix\nsystem\n", "a header of"),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ from onelayer.cli.options import (
     Resize,
     Source,
     reading,
+    tell,
 )
 
 app = typer.Typer()
@@ -64,6 +65,8 @@ def evaluate(
 
     opened, options = open_model(model, number), reading(resize, coarse, label)
     data = load_evaluation_data(model, opened, dataset, split, source=source, **options)
+    for note in data.notes:
+        tell(note)
     evaluation = evaluate_model(opened, data, split)
     show_evaluation(evaluation)
     if data.notice:
@@ -107,7 +110,7 @@ def predict(
         raise unknown_name("format", form, FORMATS)
     opened = open_model(model, number)
     quantity = "score" if opened.link is None else "probability"
-    rankings = rank_files(opened, files, top, **reading(None, False, label))
+    rankings = rank_files(opened, files, top, tell=tell, **reading(None, False, label))
     if form == "table":
         show_rankings(rankings, quantity)
         return

@@ -56,3 +56,8 @@ def _size(text: str) -> tuple[int, int]:
     except ValueError as error:
         raise InputError(f"--resize: found {text!r}; expected HEIGHT,WIDTH like 32,32") from error
     return height, width
+
+
+def tell(note: str) -> None:
+    """Print a note on what was understood, apart from the results."""
+    typer.echo(f"note: {note}", err=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.columns import Columns
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, ImageShape, Split
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
@@ -21,7 +22,6 @@ FRACTION = 0.15  # of all samples that validate, and that test, if the source do
 FEWEST = 4  # samples: with fewer a drawn split would be empty
 MOST_CLASSES = 100_000
 LONGEST_NAME = 100  # characters
-LABEL_COLUMNS = ("label", "labels", "class", "target", "targets", "y")
 _SPLIT_WORDS = dict.fromkeys(("train", "training"), "train") | {
     **dict.fromkeys(("validation", "valid", "val"), "validation"),
     "test": "test",
@@ -50,13 +50,16 @@ class Contents:
     """Samples of a file or folder by split, at least "train", with class names and image shape.
 
     If there are class names, each label is a place among them or one of the names. `files` are the
-    files that were read, if the source is not itself the only one.
+    files that were read, if the source is not itself the only one; `columns` are the names of a
+    table's columns, and `notes` are sentences on what was understood.
     """
 
     parts: Mapping[str, Part]
     class_names: tuple[str, ...] | None = None
     image_shape: ImageShape | None = None
     files: Sequence[Path] = ()
+    columns: Columns | None = None
+    notes: tuple[str, ...] = ()
 
 
 def make_dataset(
@@ -112,6 +115,8 @@ def make_dataset(
         class_names,
         full_scale or (255.0 if pixels else 1.0),
         image_shape,
+        columns=contents.columns,
+        notes=contents.notes,
         **fields,
     )
 
@@ -168,29 +173,6 @@ def find_features(source: str, names: Iterable[str]) -> list[str]:
     return sorted(found, key=lambda name: SPLIT_NAMES.index(splits[found.index(name)]))
 
 
-def label_column(source: str, names: Sequence[str], label: str | None = None) -> int:
-    """Return the place of the column of labels: see known_label_column, or else the last one."""
-    known = known_label_column(source, names, label)
-    return len(names) - 1 if known is None else known
-
-
-def known_label_column(source: str, names: Sequence[str], label: str | None = None) -> int | None:
-    """Return the place of the column `label`, or else of the first of LABEL_COLUMNS, if any.
-
-    Raises
-    ------
-    InputError
-        If there is no column `label`; names `source`.
-    """
-    if label is not None:
-        if label not in names:
-            first = ", ".join(name[:40] for name in names[:5]) + ", …" * (len(names) > 5)
-            raise InputError(f"{source}: no column {label!r}, only {first}")
-        return names.index(label)
-    lowered = [name.strip().lower() for name in names]
-    return next((lowered.index(name) for name in LABEL_COLUMNS if name in lowered), None)
-
-
 def _draw(
     source: str, y: NDArray[np.intp], with_test: bool, seed: int
 ) -> dict[str, NDArray[np.intp]]:
@@ -221,15 +203,21 @@ def _image_shape(source: str, X: Any) -> ImageShape | None:
     return None
 
 
-def unlabelled_rows(source: str, X: Any, n_features: int) -> Features:
+def unlabelled_rows(
+    source: str, X: Any, n_features: int, image_shape: ImageShape | None
+) -> Features:
     """Return samples, or a single one, that came without labels as rows (N, D).
+
+    A single one has the shape (D,), or that of an image: (C, H, W), (H, W, C) or (H, W).
 
     Raises
     ------
     InputError
         If they are no real numbers, or not `n_features` each; names `source`.
     """
-    samples = X[None] if X.size == n_features else X
+    channels, *sides = image_shape or (0,)
+    single = (n_features,), image_shape, (*sides, channels), tuple(sides) if channels == 1 else None
+    samples = X[None] if X.shape in single else X
     _image_shape(source, samples)
     rows = _flatten(samples)
     if rows.shape[1] != n_features or not len(rows):

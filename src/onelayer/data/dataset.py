@@ -8,6 +8,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onelayer.data.columns import Columns
 from onelayer.data.npy import Mapped
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError
@@ -70,8 +71,9 @@ class Dataset:
 
     `full_scale` is the stored value that stands for 1 (255 for 8-bit pixels), `image_shape` is
     (channels, height, width) of a row of X or None, `digests` the sha256 of each file it came from,
-    and `notice` is a sentence for the readers of all results, or empty. With `allow_missing` values
-    of X may be missing or infinite: such a data set can be described, but not be trained on.
+    `columns` are the names of a table's columns, `notice` is a sentence for the readers of all
+    results, or empty, and `notes` are sentences for whoever has the data read. With `allow_missing`
+    values of X may be missing or infinite: such a data set can be described, but not be trained on.
 
     Raises
     ------
@@ -89,6 +91,8 @@ class Dataset:
     image_shape: ImageShape | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     notice: str = ""
+    columns: Columns | None = None
+    notes: tuple[str, ...] = ()
     allow_missing: InitVar[bool] = False
 
     def __post_init__(self, allow_missing: bool) -> None:
@@ -103,6 +107,10 @@ class Dataset:
             raise InputError(
                 f"{self.name}: image shape {self.image_shape}, but {self.n_features} features"
             )
+
+        if self.columns is not None and len(self.columns.features) != self.n_features:
+            named = len(self.columns.features)
+            raise InputError(f"{self.name}: {named} names of columns, {self.n_features} features")
 
     @property
     def splits(self) -> dict[str, Split]:

@@ -1,19 +1,14 @@
 """A Dataset from arrays and frames of other libraries, none of which is imported here."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.contents import (
-    Contents,
-    Part,
-    feature_type,
-    find_arrays,
-    label_column,
-    make_dataset,
-)
+from onelayer.data.columns import Columns, choose_columns, columns_called
+from onelayer.data.contents import Contents, Part, feature_type, find_arrays, make_dataset
 from onelayer.data.dataset import Dataset, ImageShape
 from onelayer.errors import InputError
 
@@ -51,7 +46,7 @@ def dataset_from(
     contents = _contents(name, data, labels)
     if class_names is not None or image_shape is not None:
         names = contents.class_names if class_names is None else tuple(class_names)
-        contents = Contents(contents.parts, names, image_shape)
+        contents = replace(contents, class_names=names, image_shape=image_shape)
     return make_dataset(name, contents, name=name, seed=seed, full_scale=full_scale)
 
 
@@ -60,9 +55,10 @@ def _contents(name: str, data: Any, labels: Any) -> Contents:
         X, targets = data["data"], data["target"]
         names = np.asarray(data.get("target_names", ()))
         known = names.ndim == 1 and names.size and np.asarray(targets).dtype.kind in "iu"
-        features = _frame_features(name, X, [*X.columns]) if _is_frame(X) else _array(name, X)
-        part = Part(features, _array(name, targets))
-        return Contents({"train": part}, tuple(map(str, names)) if known else None)
+        contents = _frame(name, X, targets) if is_frame(X) else _arrays(name, X, targets)
+        if columns := None if is_frame(X) else data.get("feature_names"):
+            contents = replace(contents, columns=columns_called(name, columns))
+        return replace(contents, class_names=tuple(map(str, names)) if known else None)
     if isinstance(data, Mapping):
         found = find_arrays(name, data)
         return Contents(
@@ -71,14 +67,23 @@ def _contents(name: str, data: Any, labels: Any) -> Contents:
                 for split, pair in found.items()
             }
         )
-    if _is_frame(data):
-        return Contents({"train": _frame(name, data, labels)})
+    if is_frame(data):
+        return _frame(name, data, labels)
     if labels is None:
         raise InputError(f"{name}: labels are missing: dataset_from(X, y)")
-    return Contents({"train": Part(_array(name, data), _array(name, labels))})
+    return _arrays(name, data, labels)
 
 
-def _is_frame(data: Any) -> bool:
+def rows_of(X: Any, columns: Columns | None) -> NDArray[Any]:
+    """Return features (N, D): X itself, or of a frame the `columns`, by name, or all of them."""
+    if not is_frame(X):
+        return np.asarray(X)
+    names = columns_called("the frame", X.columns).features
+    wanted = range(len(names)) if columns is None else columns.places_in("the frame", names)
+    return _frame_features("the frame", X, wanted)
+
+
+def is_frame(data: Any) -> bool:
     """Return whether `data` is a frame of pandas or polars."""
     return hasattr(data, "columns") and type(data).__module__.partition(".")[0] in (
         "pandas",
@@ -86,23 +91,31 @@ def _is_frame(data: Any) -> bool:
     )
 
 
-def _frame(name: str, frame: Any, labels: Any) -> Part:
-    columns = list(frame.columns)
+def _arrays(name: str, X: Any, y: Any) -> Contents:
+    return Contents({"train": Part(_array(name, X), _array(name, y))})
+
+
+def _frame(name: str, frame: Any, labels: Any) -> Contents:
+    """Return the samples of a frame; `labels` are a column's name, none, or values."""
+    names = columns_called(name, frame.columns).features
     if not isinstance(labels, str | None):
-        return Part(_frame_features(name, frame, columns), _array(name, labels))
-    label = columns[label_column(name, [str(column) for column in columns], labels)]
-    features = [column for column in columns if column != label]
-    return Part(_frame_features(name, frame, features), _array(name, frame[label]))
+        part = Part(_frame_features(name, frame, range(len(names))), _array(name, labels))
+        return Contents({"train": part}, columns=Columns(names))
+    choice = choose_columns(name, names, labels)
+    y = _array(name, frame[frame.columns[choice.label]])
+    part = Part(_frame_features(name, frame, choice.features), y)
+    return Contents({"train": part}, columns=choice.columns, notes=choice.notes)
 
 
-def _frame_features(name: str, frame: Any, columns: Sequence[Any]) -> NDArray[Any]:
-    """Return the columns as features (N, D), nulls as NaN."""
-    if not columns:
+def _frame_features(name: str, frame: Any, places: Sequence[int]) -> NDArray[Any]:
+    """Return the columns in these places as features (N, D), nulls as NaN."""
+    if not places:
         raise InputError(f"{name}: no columns of features")
-    arrays = {column: _numbers(name, frame[column], column) for column in columns}
-    X = np.empty((len(frame), len(columns)), feature_type(a.dtype for a in arrays.values()))
-    for place, column in enumerate(columns):
-        X[:, place] = arrays[column]
+    labels = list(frame.columns)
+    arrays = [_numbers(name, frame[labels[place]], labels[place]) for place in places]
+    X = np.empty((len(frame), len(arrays)), feature_type(array.dtype for array in arrays))
+    for place, values in enumerate(arrays):
+        X[:, place] = values
     return X
 
 

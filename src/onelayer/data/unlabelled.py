@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.columns import Columns, Tell, ignore
 from onelayer.data.contents import unlabelled_rows
 from onelayer.data.dataset import BLOCK, ImageShape
 from onelayer.data.formats.delimited import stream_features
@@ -24,6 +25,8 @@ def read_unlabelled(
     n_features: int,
     image_shape: ImageShape | None,
     full_scale: float,
+    columns: Columns | None = None,
+    tell: Tell = ignore,
     **options: Any,
 ) -> Iterator[NDArray[Any]]:
     """Yield blocks of rows (n, D) of stored features, n at most 1000, from a file or folder.
@@ -31,8 +34,10 @@ def read_unlabelled(
     It may be of any format that training reads, without labels or with labels, which are not used;
     splits follow each other: train, validation, test. A single picture or .npy file will do, too. A
     picture of any size becomes a row of `image_shape` in which white is `full_scale`. Arrays and
-    tables hold D = `n_features` numbers a row, as stored; "-" is CSV from standard input. `label`
-    names the column of labels that a table leaves out.
+    tables hold D = `n_features` numbers a row, as stored; "-" is CSV from standard input. Those of
+    a table are found by the names of `columns`, those that the model was trained on; where one of
+    both has none, by their order. `label` names a column of labels, which is not used. `tell` is
+    given each sentence on what was understood.
 
     Raises
     ------
@@ -41,13 +46,14 @@ def read_unlabelled(
     """
     if source == STANDARD_INPUT:
         with io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", newline="") as file:
-            samples = stream_features("standard input", file, **options)
-            yield from _blocks("standard input", samples, n_features)
+            rows = stream_features("standard input", file, **options, like=columns, tell=tell)
+            yield from _blocks("standard input", rows, n_features, None)
         return
     path = Path(source)
     form = find_format(path, options)
     if form.pictures is None:
-        yield from _blocks(source, form.read_features(path, **options), n_features)
+        samples = form.read_features(path, columns, tell, **options)
+        yield from _blocks(source, samples, n_features, image_shape)
         return
     for picture in form.pictures(path):
         yield stored_picture(picture, image_shape, full_scale).reshape(1, -1)
@@ -67,7 +73,9 @@ def stored_picture(path: Path, image_shape: ImageShape | None, full_scale: float
     return pixels if full_scale == 255 else pixels * (full_scale / 255)
 
 
-def _blocks(source: str, samples: Iterable[Any], n_features: int) -> Iterator[NDArray[Any]]:
+def _blocks(
+    source: str, samples: Iterable[Any], n_features: int, image_shape: ImageShape | None
+) -> Iterator[NDArray[Any]]:
     for some in samples:
-        X = unlabelled_rows(source, some, n_features)
+        X = unlabelled_rows(source, some, n_features, image_shape)
         yield from (np.asarray(X[n : n + BLOCK]) for n in range(0, len(X), BLOCK))

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from onelayer.data.columns import Columns
 from onelayer.data.dataset import Dataset, Split
 from onelayer.data.sample_weights import check_sample_weights, class_weights
 from onelayer.data.splitting import split_off
@@ -306,7 +307,10 @@ def _dataset(classifier: OneLayerClassifier, X: NDArray[Any], y: NDArray[Any]) -
     if len(names) < 2:
         raise InputError(f"only 1 class, {names[0]}; expected at least 2")
     full_scale = 255.0 if X.dtype == np.uint8 else 1.0  # the rule of docs/data.md
-    return Dataset("X", _as_split(classifier, X, y), None, None, names, full_scale)
+    features = getattr(classifier, "feature_names_in_", None)  # of a frame
+    columns = None if features is None else Columns(tuple(features.tolist()))
+    split = _as_split(classifier, X, y)
+    return Dataset("X", split, None, None, names, full_scale, columns=columns)
 
 
 def _as_split(classifier: OneLayerClassifier, X: NDArray[Any], y: NDArray[Any]) -> Split:

@@ -50,7 +50,7 @@ class ModelEvaluation:
 
 
 def evaluate_model(model: Classifier, data: Dataset, split: str = "test") -> ModelEvaluation:
-    """Count what `model` predicts on a split of `data`, whose classes are found by their names.
+    """Count what `model` predicts on a split of `data`; classes and columns go by their names.
 
     Raises
     ------
@@ -63,20 +63,29 @@ def evaluate_model(model: Classifier, data: Dataset, split: str = "test") -> Mod
         raise InputError(f"{data.name}: has no {split} split, only {', '.join(data.splits)}")
     samples, K = data.splits[split], len(model.class_names)
     places = _find_classes(model, data)
-    if data.n_features != model.n_features:
-        raise InputError(
-            f"{data.name}: samples of {data.n_features:,} features, the model was trained on "
-            f"{model.n_features:,}"
-        )
+    columns = _find_columns(model, data)
     y = places[samples.y]
     S = np.concatenate(
-        [model.scores(samples.X[rows], rows.start) for rows in samples.blocks(BLOCK)]
+        [model.scores(samples.X[rows][:, columns], rows.start) for rows in samples.blocks(BLOCK)]
     )
     confusion = np.bincount(y * K + network.predictions(S), minlength=K * K).reshape(K, K)
     calibration = None
     if model.link is not None:
         calibration = reliability(model.link.probabilities(S), y)
     return ModelEvaluation(data.name, split, model.class_names, confusion, calibration)
+
+
+def _find_columns(model: Classifier, data: Dataset) -> slice | list[int]:
+    """Return the columns of X that hold the model's features: by name, where both have names."""
+    if model.columns is not None and data.columns is not None:
+        if data.columns.features != model.columns.features:
+            return model.columns.places_in(data.name, data.columns.features)
+    elif data.n_features != model.n_features:
+        raise InputError(
+            f"{data.name}: samples of {data.n_features:,} features, the model was trained on "
+            f"{model.n_features:,}"
+        )
+    return slice(None)
 
 
 def _find_classes(model: Classifier, data: Dataset) -> NDArray[np.intp]:

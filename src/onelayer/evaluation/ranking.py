@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from onelayer.data.columns import Tell, ignore
 from onelayer.data.unlabelled import read_unlabelled
 from onelayer.errors import InputError
 from onelayer.training.classifier import Classifier
@@ -25,11 +26,11 @@ class Ranking:
 
 
 def rank_files(
-    model: Classifier, files: Iterable[str], top: int = 1, **options: Any
+    model: Classifier, files: Iterable[str], top: int = 1, *, tell: Tell = ignore, **options: Any
 ) -> Iterator[Ranking]:
     """Yield the `top` classes (at most K) of every row of `files`, read block by block.
 
-    `options` are those of read_unlabelled.
+    `tell` and `options` are those of read_unlabelled.
 
     Raises
     ------
@@ -39,7 +40,13 @@ def rank_files(
     for file in files:
         start = 0
         blocks = read_unlabelled(
-            file, model.n_features, model.image_shape, model.full_scale, **options
+            file,
+            model.n_features,
+            model.image_shape,
+            model.full_scale,
+            model.columns,
+            tell,
+            **options,
         )
         for X in blocks:
             try:

@@ -47,6 +47,8 @@ def load_evaluation_data(
                 "of its files, so its splits are unknown; a copy by another name gets new ones"
             )
         return data
+    if model.columns is not None and is_path(dataset):
+        options |= {"like": model.columns}
     data = load_dataset(dataset, source=source, **options)
     if split != "test" and data.name == model.dataset:
         words = f"these are the {split} samples of {data.name} by default"

@@ -85,7 +85,8 @@ def _run(
 ) -> Results:
     """Run one experiment and write its results, and the spec, into `folder`."""
     data = load_data(spec.data, source)
-    for words in (data.notice, warn_of_scale(spec.training.scaling, data)):
+    notes = [f"note: {note}" for note in data.notes]
+    for words in (data.notice, *notes, warn_of_scale(spec.training.scaling, data)):
         if words:
             announce(words)
     results = run_experiment(spec, data, machine, optima=folder.optima_file, follow=follow)

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.columns import Columns
 from onelayer.data.contents import check_class_names
+from onelayer.data.in_memory import rows_of
 from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
 from onelayer.model import network
@@ -29,8 +31,8 @@ class Classifier:
 
     `scaling` makes x of equation (1) of stored features, of which `full_scale` stands for 1 (255
     for 8-bit pixels); a row of them is an image (channels, height, width) of `image_shape`, or
-    none. `dataset` and `digests` (file: sha256) say what it was trained on, `hyperparameters` how,
-    and `version` by which onelayer.
+    none. `columns` are the names of a table's columns, or None. `dataset` and `digests` (file:
+    sha256) say what it was trained on, `hyperparameters` how, and `version` by which onelayer.
 
     Raises
     ------
@@ -48,9 +50,10 @@ class Classifier:
     dataset: str
     digests: Mapping[str, str]
     version: str
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
-        check_arrays(self, self.scaling)
+        check_arrays(self, self.scaling, *filter(None, [self.columns]))
         W, K = self.weights, len(self.class_names)
         if W.dtype not in (np.float32, np.float64) or W.size == 0 or self.biases.dtype != W.dtype:
             raise InputError(
@@ -80,9 +83,10 @@ class Classifier:
         """How scores become probabilities; None for a loss without probabilities, as the hinge."""
         return find_loss(self.hyperparameters.loss).link
 
-    def scores(self, X: NDArray[Any], first_row: int = 0) -> NDArray[Any]:
+    def scores(self, X: Any, first_row: int = 0) -> NDArray[Any]:
         """Return the scores (N, K) of stored (unscaled) features X (N, D): equation (1).
 
+        Of a frame of pandas or polars, the columns that trained are found by their names.
         `first_row` is what an error calls the first row of a block.
 
         Raises
@@ -90,6 +94,7 @@ class Classifier:
         InputError
             If X has another shape, or a row holds a value that is not finite or overflows.
         """
+        X = rows_of(X, self.columns)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise InputError(f"features of the shape {X.shape}, expected (N, {self.n_features})")
         with np.errstate(over="ignore", invalid="ignore"):
@@ -102,7 +107,7 @@ class Classifier:
             )
         return S
 
-    def probabilities(self, X: NDArray[Any]) -> NDArray[np.float64]:
+    def probabilities(self, X: Any) -> NDArray[np.float64]:
         """Return the probabilities (N, K) of stored features X (N, D); each row sums to 1.
 
         Raises
@@ -114,7 +119,7 @@ class Classifier:
             raise InputError(f"a model of the loss {self.hyperparameters.loss} has only scores")
         return self.link.probabilities(self.scores(X))
 
-    def predict(self, X: NDArray[Any]) -> NDArray[np.intp]:
+    def predict(self, X: Any) -> NDArray[np.intp]:
         """Return the class index (N,) of the highest score of each row of X (N, D)."""
         return network.predictions(self.scores(X))
 
@@ -149,8 +154,13 @@ def _from_format_1(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
     return fields, {name.replace("scaling_", "scaling."): a for name, a in arrays.items()}
 
 
+def _from_format_2(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
+    """Return what format 3 stores: before it no model knew its columns."""
+    return header.get("record", header), arrays
+
+
 # Every format up to this one is read, for ever: tests/golden
-MODEL = Kind("model", Classifier, format=2, upgrades={1: _from_format_1})
+MODEL = Kind("model", Classifier, format=3, upgrades={1: _from_format_1, 2: _from_format_2})
 
 
 def model_of(run: Run, number: int = 0) -> Classifier:
@@ -185,6 +195,7 @@ def model_of(run: Run, number: int = 0) -> Classifier:
         dataset=_recorded(run.training, "dataset", str),
         digests=_recorded(run.provenance, "digests", Mapping),
         version=_recorded(run.provenance, "onelayer", str),
+        columns=run.columns,
     )
 
 

@@ -48,7 +48,7 @@ def to_onnx(model: Classifier) -> Any:
     """Return an onnx.ModelProto: stored features (N, D) in, scores and probabilities (N, K) out.
 
     All are of the type of the weights. A loss without probabilities gives scores alone. The
-    metadata hold class_names and image_shape as JSON.
+    metadata hold class_names and image_shape as JSON, and of a table feature_names and label_name.
 
     Raises
     ------
@@ -95,7 +95,9 @@ def to_onnx(model: Classifier) -> Any:
         producer_name="onelayer",
         producer_version=version("onelayer"),
     )
-    meaning = {"class_names": model.class_names, "image_shape": model.image_shape}
+    meaning: dict[str, Any] = {"class_names": model.class_names, "image_shape": model.image_shape}
+    if model.columns is not None:
+        meaning |= {"feature_names": model.columns.features, "label_name": model.columns.label}
     texts = {name: json.dumps(value, ensure_ascii=False) for name, value in meaning.items()}
     helper.set_model_props(proto, texts)
     return proto

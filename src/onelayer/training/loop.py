@@ -98,6 +98,7 @@ def train(
         scaling=scaling,
         class_names=data.class_names,
         image_shape=data.image_shape,
+        columns=data.columns,
         provenance=origin
         | {
             "engine": engine,

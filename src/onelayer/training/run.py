@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.columns import Columns
+from onelayer.data.in_memory import rows_of
 from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
-from onelayer.records import Kind, check_arrays
+from onelayer.records import Arrays, Kind, check_arrays
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.naming import setting_labels
 
@@ -56,7 +58,7 @@ class Run:
     `kept` (M,) is the epoch that each model's parameters are of: its last or its best.
     `stopped` holds, for each model, where it diverged ("epoch 3, batch 17") or "", `ended`
     what else ended its training before the last epoch. `training` says how it was trained: data
-    set, samples, and the fields of TrainingOptions.
+    set, samples, and the fields of TrainingOptions. `columns` are the names of a table's columns.
 
     Raises
     ------
@@ -76,9 +78,10 @@ class Run:
     class_names: Annotated[tuple[str, ...], "(K,)"]
     image_shape: tuple[int, int, int] | None
     provenance: Mapping[str, Any]
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
-        check_arrays(self, self.history, self.scaling)
+        check_arrays(self, self.history, self.scaling, *filter(None, [self.columns]))
         if self.scaling.method not in METHODS:
             raise unknown_name("scaling", self.scaling.method, METHODS)
         D, shape = self.weights.shape[2], self.image_shape
@@ -98,12 +101,14 @@ class Run:
         values: NDArray[np.float64] = getattr(self.history, name)[range(len(columns)), columns]
         return values
 
-    def scores(self, X: NDArray[Any]) -> NDArray[Any]:
+    def scores(self, X: Any) -> NDArray[Any]:
         """Return the scores (N, M, K) of stored (unscaled) features X (N, D).
 
-        Those of a stopped model may not be finite.
+        Of a frame, the columns that trained are found by their names. The scores of a stopped model
+        may not be finite.
         """
         M, K, D = self.weights.shape
+        X = rows_of(X, self.columns)
         scaled = self.scaling.apply(X, self.weights.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             S: NDArray[Any] = scaled @ self.weights.reshape(M * K, D).T
@@ -115,7 +120,12 @@ class Run:
         RUN.save(self, Path(folder) / RUN_FILE)
 
 
-RUN = Kind("run", Run, format=3)
+def _without_columns(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
+    """Return what format 4 stores: before it no run knew its columns."""
+    return header["record"], arrays
+
+
+RUN = Kind("run", Run, format=4, upgrades={3: _without_columns})
 
 
 def load_run(folder: str | Path) -> Run:

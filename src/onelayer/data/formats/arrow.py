@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.contents import (
-    LONGEST_NAME,
-    Contents,
-    Part,
-    feature_type,
-    known_label_column,
-    label_column,
-)
+from onelayer.data.columns import Choice, Columns, Tell, choose_columns
+from onelayer.data.contents import LONGEST_NAME, Contents, Part, feature_type
 from onelayer.data.files import check_file, unpacked_limit
 from onelayer.errors import InputError
 
@@ -24,33 +18,66 @@ _ROWS = 1024  # decoded together
 _BUFFER = 4096  # bytes of each column; without it all columns of a row group lie in memory
 _LONGEST_TEXT, _MOST_ITEMS = 1 << 22, 1 << 20  # in the header of a Parquet file
 
-FindLabel = Callable[[Sequence[str]], int | None]
+Choose = Callable[[Any], Choice]  # of a schema's columns
+Table = tuple[Choice, NDArray[Any], Any]  # with features (N, D) and labels
 _DAMAGE = (OSError, EOFError, ValueError, LookupError, NotImplementedError)
 
 
-def read_parquet(path: Path, label: str | None = None) -> Contents:
-    """Read the columns of a Parquet file: see `_collect`. Labels are found as by read_csv."""
-    find_label = partial(label_column, str(path), label=label)
-    return Contents({"train": Part(*_read_parquet(path, find_label))})
+def read_parquet(path: Path, label: str | None = None, like: Columns | None = None) -> Contents:
+    """Read the columns of a Parquet file: see `_collect` and choose_columns."""
+    return _labelled(_read_parquet, path, label, like)
 
 
-def read_feather(path: Path, label: str | None = None) -> Contents:
+def read_feather(path: Path, label: str | None = None, like: Columns | None = None) -> Contents:
     """Read the columns of an Arrow IPC file, which is what Feather files are: see read_parquet."""
-    find_label = partial(label_column, str(path), label=label)
-    return Contents({"train": Part(*_read_feather(path, find_label))})
+    return _labelled(_read_feather, path, label, like)
 
 
-def parquet_features(path: Path, label: str | None = None) -> list[NDArray[Any]]:
-    """Read the columns of a Parquet file but that of the labels, which may be missing."""
-    return [_read_parquet(path, partial(known_label_column, str(path), label=label))[0]]
+def parquet_features(
+    path: Path, label: str | None = None, *, like: Columns | None, tell: Tell
+) -> Iterator[NDArray[Any]]:
+    """Yield the features of a Parquet file, in one array; it may have no labels."""
+    return _unlabelled(_read_parquet, path, label, like, tell)
 
 
-def feather_features(path: Path, label: str | None = None) -> list[NDArray[Any]]:
-    """Read the columns of an Arrow IPC file but that of the labels, which may be missing."""
-    return [_read_feather(path, partial(known_label_column, str(path), label=label))[0]]
+def feather_features(
+    path: Path, label: str | None = None, *, like: Columns | None, tell: Tell
+) -> Iterator[NDArray[Any]]:
+    """Yield the features of an Arrow IPC file, in one array; it may have no labels."""
+    return _unlabelled(_read_feather, path, label, like, tell)
 
 
-def _read_parquet(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]:
+def _labelled(
+    read: Callable[[Path, Choose], Table], path: Path, label: str | None, like: Columns | None
+) -> Contents:
+    choice, X, labels = read(path, partial(_choose, path, label, like, labelled=True))
+    columns = choice.columns if len(choice.columns.features) == X.shape[1] else None  # of lists
+    return Contents({"train": Part(X, labels)}, columns=columns, notes=choice.notes)
+
+
+def _unlabelled(
+    read: Callable[[Path, Choose], Table],
+    path: Path,
+    label: str | None,
+    like: Columns | None,
+    tell: Tell,
+) -> Iterator[NDArray[Any]]:
+    choice, X, _ = read(path, partial(_choose, path, label, like, labelled=False))
+    for note in choice.notes:
+        tell(note)
+    yield X
+
+
+def _choose(
+    path: Path, label: str | None, like: Columns | None, schema: Any, *, labelled: bool
+) -> Choice:
+    """Return what the columns of a file hold: those of a column of lists have no names."""
+    if like is not None and any(map(_is_list, schema.types)):
+        like = None
+    return choose_columns(str(path), schema.names, label, like=like, labelled=labelled)
+
+
+def _read_parquet(path: Path, choose: Choose) -> Table:
     size, pyarrow = check_file(path), _pyarrow()
     from pyarrow import parquet
 
@@ -64,20 +91,20 @@ def _read_parquet(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]
         with parquet.ParquetFile(path, **options) as file:
             schema = file.schema_arrow
             _refuse_index(path, schema)
-            label = find_label(schema.names)
-        texts = [] if label is None else [schema.names[label]]
+            choice = choose(schema)
+        texts = [] if choice.label is None else [schema.names[choice.label]]
         # As a dictionary a long text takes its place once, not in every row.
         with parquet.ParquetFile(path, read_dictionary=texts, **options) as file:
             batches = file.iter_batches(_ROWS, use_threads=False)
             n = file.metadata.num_rows
-            return _collect(path, file.schema_arrow, batches, n, size, label)
+            return choice, *_collect(path, file.schema_arrow, batches, n, size, choice)
     except InputError:
         raise
     except (pyarrow.ArrowException, *_DAMAGE) as error:
         raise InputError(f"{path}: not a Parquet file, or damaged: {_first(error)}") from error
 
 
-def _read_feather(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]:
+def _read_feather(path: Path, choose: Choose) -> Table:
     size, pyarrow = check_file(path), _pyarrow()
     from pyarrow import ipc
 
@@ -85,13 +112,13 @@ def _read_feather(path: Path, find_label: FindLabel) -> tuple[NDArray[Any], Any]
         alone = ipc.IpcReadOptions(use_threads=False)  # a thread's stack is memory, too
         with pyarrow.memory_map(str(path)) as source, ipc.open_file(source, options=alone) as file:
             _refuse_index(path, file.schema)
-            label = find_label(file.schema.names)
+            choice = choose(file.schema)
             # The number of rows is in no header: count it by one column, to read the others once.
-            one_column = ipc.IpcReadOptions(included_fields=[label or 0], use_threads=False)
+            one_column = ipc.IpcReadOptions(included_fields=[choice.label or 0], use_threads=False)
             with ipc.open_file(source, options=one_column) as short:
                 n = sum(short.get_batch(i).num_rows for i in range(short.num_record_batches))
             batches = (file.get_batch(i) for i in range(file.num_record_batches))
-            return _collect(path, file.schema, batches, n, size, label)
+            return choice, *_collect(path, file.schema, batches, n, size, choice)
     except InputError:
         raise
     except (pyarrow.ArrowException, *_DAMAGE) as error:
@@ -127,19 +154,18 @@ def _refuse_index(path: Path, schema: Any) -> None:
 
 
 def _collect(
-    path: Path, schema: Any, batches: Iterator[Any], n: int, size: int, label: int | None
+    path: Path, schema: Any, batches: Iterator[Any], n: int, size: int, choice: Choice
 ) -> tuple[NDArray[Any], Any]:
     """Return the n rows of all batches and their labels; nulls among the features become NaN.
 
-    Labels are in the column `label`, or there are none (None). The other columns are numbers, or
-    one of them lists of numbers, all of one length.
+    The columns of features are numbers, or a single one lists of numbers, all of one length.
 
     Raises
     ------
     InputError
         If a column is neither, a label is missing, or there are more or fewer rows than promised.
     """
-    columns = [column for column in range(len(schema.names)) if column != label]
+    columns, label = choice.features, choice.label
     if not columns:
         raise InputError(f"{path}: expected at least one column of features, and one of labels")
     dtype = feature_type([_number_type(path, schema.field(c), len(columns)) for c in columns])
@@ -184,8 +210,7 @@ def _number_type(path: Path, field: Any, columns: int) -> np.dtype[Any]:
     from pyarrow import types
 
     kind = field.type
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    if is_list and columns == 1:
+    if _is_list(kind) and columns == 1:
         kind = kind.value_type
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise InputError(
@@ -194,6 +219,12 @@ def _number_type(path: Path, field: Any, columns: int) -> np.dtype[Any]:
         )
     dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
     return dtype
+
+
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
 def _rows(path: Path, batch: Any, columns: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -2,23 +2,18 @@
 
 import csv
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.contents import (
-    LABEL_COLUMNS,
-    LONGEST_NAME,
-    Contents,
-    Part,
-    known_label_column,
-    label_column,
-)
+from onelayer.data.columns import LABEL_COLUMNS, Choice, Columns, Tell, choose_columns
+from onelayer.data.contents import LONGEST_NAME, Contents, Part
 from onelayer.data.dataset import BLOCK
 from onelayer.data.files import check_file
 from onelayer.errors import InputError
@@ -27,11 +22,10 @@ _LONGEST_LINE = 1 << 24  # characters
 _MISSING = frozenset(("", "?", "NA", "N/A", "null"))
 
 
-def read_csv(path: Path, label: str | None = None) -> Contents:
-    """Read the columns of numbers as features and one column of labels, numbers or strings.
+def read_csv(path: Path, label: str | None = None, like: Columns | None = None) -> Contents:
+    """Read columns of numbers as features and one column of labels: see choose_columns.
 
-    The labels are in the column `label`. Without it they are in the column called label, class,
-    target or y, or else in the last one. Empty cells, ?, NA, N/A and null are missing values (NaN).
+    Empty cells, ?, NA, N/A and null are missing values (NaN).
 
     Raises
     ------
@@ -42,34 +36,43 @@ def read_csv(path: Path, label: str | None = None) -> Contents:
     with _open(path) as file:
         rows = _split(str(path), file, _delimiter(path))
         names = next(rows, [])
-        place = _check_names(path, names, label)
+        choice = _choose(path, names, label, like)
         values, labels, known = array("d"), list[str](), dict[str, str]()
-        for X, texts in _blocks(str(path), rows, names, place):
+        for X, texts in _blocks(str(path), rows, names, choice):
             for text in texts:
                 if text in _MISSING or len(text) > LONGEST_NAME:
                     raise InputError(
                         f"{path}: row {len(labels)} has no label, or one longer than "
-                        f"{LONGEST_NAME} characters, in the column {names[place][:40]!r}"
+                        f"{LONGEST_NAME} characters, in the column {choice.columns.label!r:.42}"
                     )
                 labels.append(known.setdefault(text, text))  # equal labels are one object
             values.frombytes(X.data.cast("B"))
     X = np.frombuffer(values, np.float64) if labels else np.empty(0)
-    return Contents({"train": Part(X.reshape(len(labels), len(names) - 1), labels)})
+    part = Part(X.reshape(len(labels), len(choice.features)), labels)
+    return Contents({"train": part}, columns=choice.columns, notes=choice.notes)
 
 
-def csv_features(path: Path, label: str | None = None) -> Iterator[NDArray[np.float64]]:
+def csv_features(
+    path: Path, label: str | None = None, *, like: Columns | None, tell: Tell
+) -> Iterator[NDArray[np.float64]]:
     """Yield blocks of rows (n, D) of the features of a file: see stream_features."""
     with _open(path) as file:
-        yield from stream_features(str(path), file, _delimiter(path), label)
+        yield from stream_features(str(path), file, _delimiter(path), label, like=like, tell=tell)
 
 
 def stream_features(
-    source: str, file: TextIO, delimiter: str = ",", label: str | None = None
+    source: str,
+    file: TextIO,
+    delimiter: str = ",",
+    label: str | None = None,
+    *,
+    like: Columns | None,
+    tell: Tell,
 ) -> Iterator[NDArray[np.float64]]:
     """Yield blocks of rows (n, D) of numbers, n at most 1000.
 
-    If the first line is not numbers, it names the columns, and the column `label` is left out, or
-    one called label, class, target or y. Missing values, as in read_csv, are NaN.
+    The first line names the columns, of which choose_columns says what they hold, unless it is
+    itself of numbers; then all columns are features. Missing values, as in read_csv, are NaN.
 
     Raises
     ------
@@ -78,16 +81,31 @@ def stream_features(
     """
     with _naming(source):
         rows = _split(source, file, delimiter)
-        names = next(rows, [])
-        if all(_is_number(cell) or cell.strip() in _MISSING for cell in names):
+        names = [name.strip() for name in next(rows, [])]
+        if _names_columns(names, like):
+            choice = choose_columns(source, names, label, like=like, labelled=False)
+        else:
             rows = chain([names] if names else [], rows)
             names = [str(column) for column in range(1, len(names) + 1)]
+            choice = Choice(range(len(names)), None, Columns(tuple(names)))
+            if like is not None:
+                tell(f"{source}: has no names of columns, so they were taken in their order")
+        for note in choice.notes:
+            tell(note)
         empty = True
-        for X, _ in _blocks(source, rows, names, known_label_column(source, names, label)):
+        for X, _ in _blocks(source, rows, names, choice):
             yield X
             empty = False
     if empty:
         raise InputError(f"{source}: has no rows")
+
+
+def _names_columns(cells: Sequence[str], like: Columns | None) -> bool:
+    """Return whether the first line of a table has names: they may be numbers that are known."""
+    known = set() if like is None else {*like.features, like.label}
+    return not all(_is_number(cell) or cell in _MISSING for cell in cells) or (
+        bool(known) and known.issuperset(cells)
+    )
 
 
 @contextmanager
@@ -122,49 +140,59 @@ def _lines(source: str, file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _check_names(path: Path, names: Sequence[str], label_name: str | None) -> int:
-    """Return the place of the label column, after a look at the names of all columns."""
+def _choose(path: Path, names: Sequence[str], label: str | None, like: Columns | None) -> Choice:
+    """Return what the columns hold, after a look at their names."""
     if len(names) < 2:
         raise InputError(f"{path}: expected a first line with the names of at least two columns")
-    label = label_column(str(path), names, label_name)
-    named = label_name is not None or names[label].strip().lower() in LABEL_COLUMNS
+    choice = choose_columns(str(path), names, label, like=like)
+    named = label is not None or str(choice.columns.label).lower() in LABEL_COLUMNS
     for column, name in enumerate(names, 1):
         if not name.strip() or (_is_number(name) and not named):
             raise InputError(
                 f"{path}: column {column} is called {name[:40]!r}; the first line must name the "
                 "columns, one of them label, and none may be an index"
             )
-    return label
+    return choice
 
 
 def _blocks(
-    source: str, rows: Iterator[list[str]], names: Sequence[str], label: int | None
+    source: str, rows: Iterator[list[str]], names: Sequence[str], choice: Choice
 ) -> Iterator[tuple[NDArray[np.float64], list[str]]]:
     """Yield the features (n, D) of up to 1000 rows at a time, and the texts in the label column."""
-    features = [name for column, name in enumerate(names) if column != label]
+    D, label = len(choice.features), choice.label
+    pick = _picker(choice, len(names))
     values, texts, n = array("d"), list[str](), 0
 
     def block() -> tuple[NDArray[np.float64], list[str]]:
-        return np.array(values, np.float64).reshape((n - 1) % BLOCK + 1, len(features)), texts
+        return np.array(values, np.float64).reshape((n - 1) % BLOCK + 1, D), texts
 
     for n, row in enumerate(rows, 1):
         where = f"{source}: row {n - 1}"
         if len(row) != len(names):
             raise InputError(f"{where} has {len(row)} cells, expected {len(names)} as in line 1")
         if label is not None:
-            texts.append(row.pop(label).strip())
+            texts.append(row[label].strip())
+        cells = pick(row)
         try:
-            values.extend(list(map(float, row)))  # a list: a part of a row must not stay
+            values.extend(list(map(float, cells)))  # a list: a part of a row must not stay
         except ValueError:
-            cells = zip(features, row, strict=True)
+            named = zip(choice.columns.features, cells, strict=True)
             values.extend(
-                [_number(f"{where}, column {name[:40]!r},", cell) for name, cell in cells]
+                [_number(f"{where}, column {name[:40]!r},", cell) for name, cell in named]
             )
         if n % BLOCK == 0:
             yield block()
             values, texts = array("d"), []
     if n % BLOCK:
         yield block()
+
+
+def _picker(choice: Choice, columns: int) -> Callable[[list[str]], Sequence[str]]:
+    """Return what takes the features out of the cells of a row."""
+    places = list(choice.features)
+    if places == list(range(columns)):
+        return lambda row: row
+    return itemgetter(*places) if len(places) > 1 else lambda row: [row[c] for c in places]
 
 
 def _number(where: str, cell: str) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onelayer.data.columns import Columns, Tell
 from onelayer.data.contents import Contents, make_dataset
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.files import check_file, digests_of
@@ -33,8 +34,9 @@ class Format:
     `looks` describes a path of the format in messages; `suits(path)` is true for such a path.
     `read(path, **options)` takes the named options; it is None if there is no room for labels.
     `features(path, **options)` gives the samples without labels, in one array (n, …) or several;
-    without it they are those of `read`. `pictures(path)` lists the files instead, if samples are
-    pictures: a model says to which size and channels they are converted.
+    without it they are those of `read`. If it is a `table`, both also take the Columns of a model,
+    `like`, by whose names they read, and `features` takes what is to `tell`. `pictures(path)` lists
+    the files instead, if samples are pictures: a model says to which size they are converted.
     """
 
     looks: str
@@ -43,16 +45,23 @@ class Format:
     options: tuple[str, ...] = ()
     features: Callable[..., Iterable[Any]] | None = None
     pictures: Callable[[Path], list[Path]] | None = None
+    table: bool = False
 
-    def read_features(self, path: Path, **options: Any) -> Iterable[Any]:
+    def read_features(
+        self, path: Path, like: Columns | None, tell: Tell, **options: Any
+    ) -> Iterable[Any]:
         """Return the samples of all splits, one split after another."""
+        if self.table:
+            options |= {"like": like, "tell": tell}
         if self.features is not None:
             return self.features(path, **options)
         parts = self.read_labelled(path, **options).parts
         return [parts[split].X for split in SPLIT_NAMES if split in parts]
 
-    def read_labelled(self, path: Path, **options: Any) -> Contents:
+    def read_labelled(self, path: Path, like: Columns | None = None, **options: Any) -> Contents:
         """Return what `path` holds; InputError if that has no labels."""
+        if self.table:
+            options |= {"like": like}
         if self.read is None:
             labelled = ", ".join(form.looks for form in FILES if form.read)
             raise InputError(f"{path}: read as {self.looks}, without labels; expected {labelled}")
@@ -94,30 +103,44 @@ def _is_picture(path: Path) -> bool:
 
 FILES = (
     Format(".npz", begins(b"PK\x03\x04"), read_npz, features=npz_features),
-    Format(".parquet", begins(b"PAR1"), read_parquet, ("label",), parquet_features),
-    Format(".feather or .arrow", begins(b"ARROW1"), read_feather, ("label",), feather_features),
+    Format(".parquet", begins(b"PAR1"), read_parquet, ("label",), parquet_features, table=True),
+    Format(
+        ".feather or .arrow",
+        begins(b"ARROW1"),
+        read_feather,
+        ("label",),
+        feather_features,
+        table=True,
+    ),
     Format(".X.npy beside .y.npy", named(".x.npy"), read_pair, features=npy_features),
     Format(".npy", begins(b"\x93NUMPY"), read=None, features=npy_features),
     Format("PNG or JPEG", _is_picture, read=None, pictures=lambda path: [path]),
     Format(".safetensors", named(".safetensors"), read_safetensors, features=safetensors_features),
-    Format(".csv or .tsv", named(".csv", ".tsv"), read_csv, ("label",), csv_features),
+    Format(".csv or .tsv", named(".csv", ".tsv"), read_csv, ("label",), csv_features, table=True),
 )
 
 
 def read_dataset(
-    path: Path, *, seed: int = 0, test: bool = True, allow_missing: bool = False, **options: Any
+    path: Path,
+    *,
+    seed: int = 0,
+    test: bool = True,
+    allow_missing: bool = False,
+    like: Columns | None = None,
+    **options: Any,
 ) -> Dataset:
     """Return what the file or folder `path` holds, read as the format that it is.
 
     Its first bytes or else its name say what a file is, its contents what a folder is. `seed` draws
-    the splits that are missing; without `test` the test split is left out.
+    the splits that are missing; without `test` the test split is left out. Of a table the columns
+    of `like` are read, those of a model.
 
     Raises
     ------
     InputError
         If it has no known format, takes no such option, or is damaged; names the file.
     """
-    contents = find_format(path, options).read_labelled(path, **options)
+    contents = find_format(path, options).read_labelled(path, like, **options)
     return make_dataset(
         str(path),
         contents,

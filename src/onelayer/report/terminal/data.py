@@ -23,6 +23,10 @@ def show_dataset(data: Dataset) -> None:
     shape = ", images of {} × {} × {}".format(*data.image_shape) if data.image_shape else ""
     X = data.splits["train"].X
     print(f"{X.shape[1]} features, {X.dtype}, full scale {data.full_scale:g}{shape}")
+    if data.columns is not None and data.columns.label is not None:
+        print(f"labels: the column {data.columns.label!r}")
+    for note in data.notes:
+        print(f"note: {note}")
     for (one, other), samples in found.shared.items():
         print(f"samples of {other} that equal one of {one}: {samples}")
     for file, digest in data.digests.items():

@@ -312,7 +312,7 @@ def write_bad(name):
         (["--fractions", "0.001"], "keeps none of the 100 training rows of class"),
         (["--epochs", "10000000"], "--epochs is 10000000; expected a whole number"),
         (["--memory", "inf"], "--memory is inf; expected a number above 0"),
-        (["--resize", "8"], "--resize: found '8'; expected HEIGHT,WIDTH"),
+        (["--resize", "8"], "--resize is '8'; expected HEIGHT,WIDTH"),
         (["--fractions", "few"], "--fractions: found 'few'; expected like 0.01,0.1"),
         (["--validation", "0"], "validation"),
         (["--scaling", "wrong"], "unknown scaling 'wrong'"),

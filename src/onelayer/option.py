@@ -24,9 +24,9 @@ class Option:
 
     `kind` is bool, int, float or str; any other class stands for values that `parse` alone judges.
     Numbers lie from `least` to `most`, strictly above `above` and below `below`. `choices` are the
-    known texts. `parse` raises InputError for a text that it cannot read. None is a value where it
-    is the default. `label` writes a value in a model's name, `flag` is the name on the command line
-    where that is another one.
+    known texts. `parse` raises InputError for a text that it cannot read; of any other class it
+    returns the value. None is a value where it is the default. `label` writes a value in a model's
+    name, `flag` is the name on the command line where that is another one.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Option:
     above: float = -math.inf
     below: float = math.inf
     choices: Iterable[str] = ()
-    parse: Callable[[Any], object] | None = None
+    parse: Callable[[Any], Any] | None = None
 
     @property
     def sentence(self) -> str:
@@ -84,7 +84,8 @@ class Option:
         if self.choices and value not in self.choices:
             raise unknown_name(self.name, value, self.choices)
         if self.parse is not None:
-            self.parse(value)
+            parsed = self.parse(value)
+            return value if self.kind in (bool, int, float, str) else parsed
         return value
 
     def _number(self, value: Any) -> bool | int | float:

@@ -1,11 +1,13 @@
 """Data sets: fetch them, say what they hold, look at them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from onelayer.cli.options import Coarse, Dataset, Label, Resize, Source, reading
+from onelayer.cli.described import Group, command_of
+from onelayer.cli.options import Dataset, Source
 
 app = typer.Typer(no_args_is_help=True, help="Fetch data sets and say what they hold.")
 
@@ -21,23 +23,38 @@ def data_fetch(
     typer.echo(f"{name}: {fetch_dataset(name, source)}")
 
 
-@app.command("info", epilog="Example: onelayer data info mine.csv")
+def _reading() -> Group:
+    from onelayer.data.reading import Reading
+
+    return Group(Reading)
+
+
+def _pictures() -> Group:
+    return replace(_reading(), names=("resize", "coarse"))
+
+
+@app.command(
+    "info", cls=command_of(lambda: [_reading()]), epilog="Example: onelayer data info mine.csv"
+)
 def data_info(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")] = "cifar10",
-    resize: Resize = None,
-    coarse: Coarse = False,
-    label: Label = None,
     source: Source = None,
 ) -> None:
     """Say what was understood: samples, features, classes, missing values, duplicates, digests."""
     from onelayer.data.catalog import open_dataset
     from onelayer.report.terminal.data import show_dataset
 
-    show_dataset(open_dataset(name, source, **reading(resize, coarse, label)))
+    show_dataset(open_dataset(name, source, **_reading().build(context.obj).given))
 
 
-@app.command("show", epilog="Example: onelayer data show cifar10 --augment flip,shift:2")
+@app.command(
+    "show",
+    cls=command_of(lambda: [_pictures()]),
+    epilog="Example: onelayer data show cifar10 --augment flip,shift:2",
+)
 def data_show(
+    context: typer.Context,
     name: Dataset = "cifar10",
     augment: Annotated[
         str,
@@ -48,8 +65,6 @@ def data_show(
     out: Annotated[
         Path | None, typer.Option(help="PNG file (default: NAME-images.png in this folder).")
     ] = None,
-    resize: Resize = None,
-    coarse: Coarse = False,
     source: Source = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:
@@ -60,6 +75,6 @@ def data_show(
 
     augmentation = Augmentation.parse(augment)
     path = out or Path(f"{Path(name).resolve().name}-images.png")
-    data = load_dataset(name, source=source, **reading(resize, coarse, None))
+    data = load_dataset(name, source=source, **_pictures().build(context.obj).given)
     write_contact_sheet(data, path, augmentation, rows=rows, seed=seed, force=force)
     typer.echo(f"images: {path}")

@@ -43,8 +43,11 @@ class Group:
         InputError
             If a value is out of its range: names the option.
         """
-        given = {name: _check(each, values[name]) for name, each in self.options.items()}
-        return self.cls(**given, **fixed)
+        return self.cls(**self.values(values), **fixed)
+
+    def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the options by name; raises InputError as `build` does."""
+        return {name: _check(each, values[name]) for name, each in self.options.items()}
 
     def lists(self, values: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Return the lists of values of those options that were given: 0,0.1 or several times.

@@ -101,6 +101,15 @@ def report(
     typer.echo(f"report: {redraw(folder, out, force=force)}")
 
 
+def data_options() -> Group:
+    """Return what the commands that train say of the data."""
+    from onelayer.data.reading import Reading
+    from onelayer.experiments.spec import DataSpec
+    from onelayer.option import options_of
+
+    return Group(DataSpec, names=("validation", *options_of(Reading)))
+
+
 def run_spec(
     spec: "Spec",
     out: Path | None,

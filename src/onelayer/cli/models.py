@@ -2,20 +2,18 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from onelayer.cli.described import Group, command_of
 from onelayer.cli.options import (
-    Coarse,
     ForceFile,
-    Label,
     ModelPath,
     Number,
-    Resize,
     Source,
-    reading,
     tell,
 )
 
@@ -39,8 +37,19 @@ def export(
     typer.echo(f"model: {out}")
 
 
-@app.command(epilog="Example: onelayer evaluate runs/cifar10")
+def _reading() -> Group:
+    from onelayer.data.reading import Reading
+
+    return Group(Reading)
+
+
+def _labels() -> Group:
+    return replace(_reading(), names=("label",))
+
+
+@app.command(cls=command_of(lambda: [_reading()]), epilog="Example: onelayer evaluate runs/cifar10")
 def evaluate(
+    context: typer.Context,
     model: ModelPath,
     dataset: Annotated[
         str | None,
@@ -48,9 +57,6 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     number: Number = None,
-    resize: Resize = None,
-    coarse: Coarse = False,
-    label: Label = None,
     source: Source = None,
 ) -> None:
     """Say what a model is worth on labelled samples: accuracy, each class, confusions, calibration.
@@ -63,7 +69,7 @@ def evaluate(
     from onelayer.experiments.evaluation_data import load_evaluation_data
     from onelayer.report.terminal.model import show_evaluation
 
-    opened, options = open_model(model, number), reading(resize, coarse, label)
+    opened, options = open_model(model, number), _reading().build(context.obj).given
     data = load_evaluation_data(model, opened, dataset, split, source=source, **options)
     for note in data.notes:
         tell(note)
@@ -84,8 +90,12 @@ def evaluate(
         typer.echo(f"\n{warning}")
 
 
-@app.command(epilog="Example: onelayer predict model.safetensors cat.png --top 3")
+@app.command(
+    cls=command_of(lambda: [_labels()]),
+    epilog="Example: onelayer predict model.safetensors cat.png --top 3",
+)
 def predict(
+    context: typer.Context,
     model: ModelPath,
     files: Annotated[
         list[str],
@@ -96,7 +106,6 @@ def predict(
         str | None,
         typer.Option("--format", help="table (on a terminal), csv (in a pipe) or json."),
     ] = None,
-    label: Label = None,
     number: Number = None,
 ) -> None:
     """Say the likeliest classes of pictures or rows of features, with their probabilities."""
@@ -110,7 +119,7 @@ def predict(
         raise unknown_name("format", form, FORMATS)
     opened = open_model(model, number)
     quantity = "score" if opened.link is None else "probability"
-    rankings = rank_files(opened, files, top, tell=tell, **reading(None, False, label))
+    rankings = rank_files(opened, files, top, tell=tell, **_labels().build(context.obj).given)
     if form == "table":
         show_rankings(rankings, quantity)
         return

@@ -7,16 +7,11 @@ from typing import Annotated
 import typer
 
 from onelayer.cli.described import Group, command_of
-from onelayer.cli.experiments import show_page
+from onelayer.cli.experiments import data_options, show_page
 from onelayer.cli.options import (
-    Coarse,
     Force,
-    Label,
     Out,
     Report,
-    Resize,
-    Validation,
-    reading,
 )
 from onelayer.errors import InputError
 
@@ -30,6 +25,7 @@ def _groups() -> tuple[Group, ...]:
     from onelayer.training.options import TrainingOptions
 
     return (
+        data_options(),
         Group(Hyperparameters, GRID, many=True),
         Group(ProbeOptions),
         Group(TrainingOptions, DEFAULTS),
@@ -50,10 +46,6 @@ def probe(
         list[str] | None,
         typer.Option(help="Shares of the training labels to probe with, beside all: 0.01,0.1."),
     ] = None,
-    validation: Validation = None,
-    resize: Resize = None,
-    coarse: Coarse = False,
-    label: Label = None,
     out: Out = None,
     report: Report = "all",
     force: Force = False,
@@ -62,14 +54,13 @@ def probe(
     from onelayer.experiments.probe import probe_grid, probe_sources
     from onelayer.report.terminal.probes import show_probes
 
-    models, asked, training, machine = _groups()
+    data, models, asked, training, machine = _groups()
     folder = out or Path("runs/probe")
     probing = probe_sources(
         features,
         folder,
         probe_grid(**models.lists(context.obj)),
-        validation=validation,
-        reading=reading(resize, coarse, label),
+        data=data.values(context.obj),
         force=force,
         report=report,
         announce=typer.echo,

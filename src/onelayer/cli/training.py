@@ -6,18 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onelayer.cli.described import Group, command_of
-from onelayer.cli.experiments import run_spec
+from onelayer.cli.experiments import data_options, run_spec
 from onelayer.cli.options import (
-    Coarse,
     Dataset,
     Force,
-    Label,
     Out,
     Report,
-    Resize,
     Source,
-    Validation,
-    reading,
 )
 from onelayer.errors import InputError
 
@@ -49,7 +44,7 @@ def _take_from_file(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-def _groups() -> tuple[Group, Group, Group]:
+def _groups() -> tuple[Group, Group, Group, Group]:
     from onelayer.experiments.spec import ExperimentOptions
     from onelayer.option import options_of
     from onelayer.training.hyperparameters import Hyperparameters
@@ -57,7 +52,12 @@ def _groups() -> tuple[Group, Group, Group]:
 
     # Only the selected setting sees the test split.
     names = [name for name in options_of(ExperimentOptions) if name != "test"]
-    return Group(Hyperparameters, many=True), Group(ExperimentOptions, names=names), Group(Machine)
+    return (
+        data_options(),
+        Group(Hyperparameters, many=True),
+        Group(ExperimentOptions, names=names),
+        Group(Machine),
+    )
 
 
 @app.command(
@@ -67,10 +67,6 @@ def _groups() -> tuple[Group, Group, Group]:
 def train(
     context: typer.Context,
     dataset: Dataset = "cifar10",
-    validation: Validation = None,
-    resize: Resize = None,
-    coarse: Coarse = False,
-    label: Label = None,
     track: Annotated[
         str | None,
         typer.Option(help="Log every model to a tracker: tensorboard:FOLDER or mlflow:FOLDER."),
@@ -95,14 +91,12 @@ def train(
     from onelayer.experiments.spec import spec_of_grid
     from onelayer.training.hyperparameters import grid
 
-    models, training, machine = _groups()
-    data = reading(resize, coarse, label)
-    data |= {} if validation is None else {"validation": validation}
+    data, models, training, machine = _groups()
     spec = spec_of_grid(
         dataset,
         grid(**models.lists(context.obj)),
         training.build(context.obj, test="selected"),
-        data,
+        data.values(context.obj),
     )
     if plan:
         _show_plan(spec, machine.build(context.obj), source)

@@ -39,7 +39,7 @@ def load_evaluation_data(
         if spec is None:
             raise InputError(f"{path}: no spec.json says what it was trained on; name a data set")
         dataset = spec.data.dataset
-    if spec and _same(dataset, spec.data.dataset) and options in ({}, spec.data.reading):
+    if spec and _same(dataset, spec.data.dataset) and options in ({}, spec.data.given):
         data = load_data(spec.data, source)
         if model.digests and data.digests != model.digests:
             raise InputError(

@@ -56,7 +56,7 @@ def load_splits(spec: DataSpec, source: Path | None = None) -> Dataset:
         validation=None if isinstance(spec.validation, float) else spec.validation,
         test=spec.test,
         source=source,
-        **spec.reading,
+        **spec.given,
     )
     if not isinstance(spec.validation, float):
         return data

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.catalog import DEFAULT, is_path
+from onelayer.data.catalog import is_path
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.data.splitting import subset_weights
@@ -19,7 +19,6 @@ from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import choose
-from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.experiment import load_splits
 from onelayer.experiments.spec import DataSpec
 from onelayer.option import Checked, option, takes
@@ -63,13 +62,10 @@ class ProbeOptions(Checked):
     control: bool = option(False, "Also probe with shuffled labels and report the selectivity.")
 
 
-def load_feature_sets(
-    sources: Sequence[str], validation: float | None = None, **reading: Any
-) -> dict[str, Dataset]:
+def load_feature_sets(sources: Sequence[str], **options: Any) -> dict[str, Dataset]:
     """Return the data set of each path or name, by a short name of its own.
 
-    `validation` is split off the training samples of each: a share below 1, or their number.
-    `reading` are resize, coarse and label, as load_dataset takes them.
+    `options` are fields of DataSpec: validation, split_seed, resize, coarse, label.
 
     Raises
     ------
@@ -77,9 +73,7 @@ def load_feature_sets(
         If one cannot be read, or two are the same.
     """
     names = name_sources(sources)
-    part = DEFAULT if validation is None else float(validation)
-    with plain_words(DataSpec):
-        specs = [DataSpec(dataset=source, validation=part, **reading) for source in sources]
+    specs = [DataSpec(dataset=source, **options) for source in sources]
     return {name: load_splits(spec) for name, spec in zip(names, specs, strict=True)}
 
 
@@ -165,8 +159,7 @@ def probe_sources(
     out: Path,
     settings: Sequence[Hyperparameters],
     *,
-    validation: float | None = None,
-    reading: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
     force: bool = False,
     announce: Callable[[str], None] = print,
     report: str = "all",
@@ -174,7 +167,7 @@ def probe_sources(
 ) -> Probing:
     """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
 
-    `reading` is how all of them are read (see load_feature_sets), `options` are those of probe.
+    `data` says how all of them are read (see load_feature_sets), `options` are those of probe.
     `report` is what is drawn: "all", "html" (the page alone) or "none". `out` gets all
     of it or, on any error, nothing. A further look at the test split in the same folder is told to
     `announce`.
@@ -187,9 +180,7 @@ def probe_sources(
     """
     check_form(report)
     with RunFolder.create(out, force=force) as folder:
-        probing = probe(
-            load_feature_sets(sources, validation, **reading or {}), settings, **options
-        )
+        probing = probe(load_feature_sets(sources, **data or {}), settings, **options)
         folder.save_probes(probing)
         tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
         if warning := folder.add_look(len(tested), max(tested)):

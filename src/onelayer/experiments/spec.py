@@ -1,10 +1,11 @@
 """A published experiment as data: what a TOML spec may say."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from onelayer.data.catalog import DEFAULT
+from onelayer.data.reading import Reading
 from onelayer.errors import InputError, printable, unknown_name
 from onelayer.evaluation.selection import RULES
 from onelayer.experiments.complaints import plain_words
@@ -29,36 +31,59 @@ from onelayer.training.options import TrainingOptions
 FOLDER = Path(__file__).parent
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
-Side = Annotated[int, Field(ge=1)]
 Parts = str | tuple[str, ...]
+T = TypeVar("T")
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DataSpec(_Section):
-    """Which parts of which data set, or which folder, are the splits.
+def _read_parts(value: Any) -> Parts:
+    """Return the name of a part of a data set, or several."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    raise InputError(f"found {value!r:.60}; expected the name of a part, or a list of names")
 
-    A number as `validation` is split off the training samples, stratified: a share of them below 1,
-    else their count. Which ones is drawn from `split_seed`. `resize`, `coarse` and `label` are for
-    the formats that take them: see load_dataset.
+
+def _read_validation(value: Any) -> Parts | float:
+    """Return the parts that validate, or what is to be split off the training samples."""
+    try:
+        size = float(value) if not isinstance(value, bool | list | tuple) else math.nan
+    except (TypeError, ValueError):
+        size = math.nan
+    if 0 < size < math.inf:
+        return size
+    if math.isnan(size) and not isinstance(value, bool | float):
+        return _read_parts(value)
+    raise InputError(f"validation is {value!r:.60}; expected a number above 0, or names of parts")
+
+
+@dataclass(frozen=True)
+class DataSpec(Reading):
+    """Which parts of which data set, or which folder, are the splits, and how files are read.
+
+    A number as `validation` is split off the training samples, stratified; which ones is drawn from
+    `split_seed`.
     """
 
-    dataset: str
-    train: Parts = DEFAULT
-    validation: Parts | Positive = DEFAULT
-    test: Parts = DEFAULT
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    resize: tuple[Side, Side] | None = None
-    coarse: bool = False
-    label: str | None = None
+    dataset: str = option("", "A data set's name, a file or a folder.")
+    train: Parts = option(DEFAULT, "Part, or parts, that train.", kind=tuple, parse=_read_parts)
+    validation: Parts | float = option(
+        DEFAULT,
+        "Training samples to hold out for validation: a share below 1, or a number.",
+        kind=tuple,
+        parse=_read_validation,
+    )
+    test: Parts = option(DEFAULT, "Part, or parts, that test.", kind=tuple, parse=_read_parts)
+    split_seed: int = option(0, "Seed that draws what is held out.", least=0)
 
-    @property
-    def reading(self) -> dict[str, Any]:
-        """The options of load_dataset that are not at their defaults."""
-        options = {"resize": self.resize, "coarse": self.coarse, "label": self.label}
-        return {name: value for name, value in options.items() if value}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.dataset:
+            raise InputError("dataset: not given, and it has no default")
 
 
 @dataclass(frozen=True)
@@ -127,6 +152,7 @@ def _read(cls: type) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+Data = Annotated[InstanceOf[DataSpec], _read(DataSpec)]
 Training = Annotated[InstanceOf[ExperimentOptions], _read(ExperimentOptions)]
 Setting = Annotated[InstanceOf[SettingSpec], _read(SettingSpec)]
 
@@ -157,6 +183,13 @@ class Variant(_Section):
 
     _grid = model_validator(mode="before")(_expand_grid)
 
+    def change(self, section: str, options: T) -> T:
+        """Return the options of a section of the spec with what is given here in their place."""
+        try:
+            return build(type(options), vars(options) | getattr(self, section), "key")
+        except InputError as error:
+            raise InputError(f"variant {self.name}: {section}: {error}") from error
+
 
 class GradientCheckSpec(_Section):
     """A gradient check on the first `images` training samples, for each `l2` and loss of the spec.
@@ -185,7 +218,7 @@ class Spec(_Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: str
     source: str = ""
-    data: DataSpec
+    data: Data
     training: Training = ExperimentOptions()
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)]
     gradient_checks: tuple[GradientCheckSpec, ...] = ()
@@ -207,12 +240,8 @@ class Spec(_Section):
         return [self._of_variant(variant) for variant in self.variants]
 
     def _of_variant(self, variant: Variant) -> "Spec":
-        with plain_words(DataSpec, f"variant {variant.name}: data: "):
-            data = DataSpec.model_validate(self.data.model_dump() | variant.data)
-        try:
-            training = build(ExperimentOptions, vars(self.training) | variant.training, "key")
-        except InputError as error:
-            raise InputError(f"variant {variant.name}: training: {error}") from error
+        data = variant.change("data", self.data)
+        training = variant.change("training", self.training)
         return Spec(
             name=f"{self.name}-{variant.name}",
             title=variant.title,

@@ -22,7 +22,9 @@ from onelayer.data.formats.idx import find_idx, read_idx_folder
 from onelayer.data.formats.images import SUFFIXES, find_pictures, holds_pictures, read_images
 from onelayer.data.formats.npz import npz_features, read_npz
 from onelayer.data.formats.tensors import read_safetensors, safetensors_features
+from onelayer.data.reading import Reading
 from onelayer.errors import InputError, printable
+from onelayer.option import build
 
 _MAGIC_BYTES = 8
 
@@ -140,6 +142,7 @@ def read_dataset(
     InputError
         If it has no known format, takes no such option, or is damaged; names the file.
     """
+    options = build(Reading, options).given
     contents = find_format(path, options).read_labelled(path, like, **options)
     return make_dataset(
         str(path),

@@ -1,4 +1,4 @@
-"""Data sets: fetch them, say what they hold, look at them."""
+"""Data sets: fetch, describe and show them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from onelayer.cli.described import Group, command_of
 from onelayer.cli.options import Dataset, Source
 
-app = typer.Typer(no_args_is_help=True, help="Fetch data sets and say what they hold.")
+app = typer.Typer(no_args_is_help=True, help="Fetch, describe and show data sets.")
 
 
 @app.command("fetch", epilog="Example: onelayer data fetch cifar10 --source ~/Downloads")
@@ -17,7 +17,7 @@ def data_fetch(
     name: Annotated[str, typer.Argument(help="A data set's name.")] = "cifar10",
     source: Source = None,
 ) -> None:
-    """Bring a data set into the cache, verified; what is there already stays."""
+    """Download a data set into the cache and verify it; files that are already there stay."""
     from onelayer.data.catalog import fetch_dataset
 
     typer.echo(f"{name}: {fetch_dataset(name, source)}")
@@ -41,7 +41,7 @@ def data_info(
     name: Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")] = "cifar10",
     source: Source = None,
 ) -> None:
-    """Say what was understood: samples, features, classes, missing values, duplicates, digests."""
+    """Describe a data set: samples, features, classes, missing values, duplicates, digests."""
     from onelayer.data.catalog import open_dataset
     from onelayer.report.terminal.data import show_dataset
 

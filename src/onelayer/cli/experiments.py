@@ -89,9 +89,9 @@ def check(
 
 @app.command(epilog="Example: onelayer report runs/dd2424-a1")
 def report(
-    folder: Annotated[Path, typer.Argument(help="What reproduce, train or probe wrote.")],
+    folder: Annotated[Path, typer.Argument(help="A folder written by reproduce, train or probe.")],
     out: Annotated[
-        Path | None, typer.Option(help="Draw into this folder (default: where the runs are).")
+        Path | None, typer.Option(help="Output folder (default: the same folder).")
     ] = None,
     force: Force = False,
 ) -> None:
@@ -102,7 +102,7 @@ def report(
 
 
 def data_options() -> Group:
-    """Return what the commands that train say of the data."""
+    """Return the options of the data, for commands that train."""
     from onelayer.data.reading import Reading
     from onelayer.experiments.spec import DataSpec
     from onelayer.option import options_of

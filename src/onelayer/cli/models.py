@@ -1,4 +1,4 @@
-"""One trained model: export it, evaluate it, let it predict and explain."""
+"""One trained model: export, evaluate, predict, explain."""
 
 import os
 import sys
@@ -53,16 +53,16 @@ def evaluate(
     model: ModelPath,
     dataset: Annotated[
         str | None,
-        typer.Argument(help="A data set's name, a file or a folder (default: what train used)."),
+        typer.Argument(help="A data set, a file or a folder (default: that of its training)."),
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     number: Number = None,
     source: Source = None,
 ) -> None:
-    """Say what a model is worth on labelled samples: accuracy, each class, confusions, calibration.
+    """Evaluate a model on labelled samples: accuracy, classes, confusions, calibration.
 
-    What train used is read and split as it was then, if the model is in train's output folder.
-    Looks at the test split are counted in the model's output folder.
+    A model in an output folder is evaluated on the data it was trained on, in the same splits.
+    The folder counts how often the test split was evaluated.
     """
     from onelayer.evaluation.model_evaluation import evaluate_model
     from onelayer.evaluation.run_folder import count_look, open_model
@@ -99,16 +99,18 @@ def predict(
     model: ModelPath,
     files: Annotated[
         list[str],
-        typer.Argument(help="Pictures, or data in any format that train reads; - is CSV."),
+        typer.Argument(help="Pictures, or data in any format that train reads; - reads CSV."),
     ],
-    top: Annotated[int, typer.Option(min=1, help="Classes of each row, the likeliest first.")] = 1,
+    top: Annotated[
+        int, typer.Option(min=1, help="Classes shown for each row, most likely first.")
+    ] = 1,
     form: Annotated[
         str | None,
         typer.Option("--format", help="table (on a terminal), csv (in a pipe) or json."),
     ] = None,
     number: Number = None,
 ) -> None:
-    """Say the likeliest classes of pictures or rows of features, with their probabilities."""
+    """Predict the most likely classes of pictures or rows of features, with probabilities."""
     from onelayer.errors import unknown_name
     from onelayer.evaluation.ranking import rank_files
     from onelayer.evaluation.run_folder import open_model
@@ -135,11 +137,11 @@ def explain(
     model: ModelPath,
     image: Annotated[Path, typer.Argument(help="A PNG or JPEG of any size.")],
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("explain.png"),
-    top: Annotated[int, typer.Option(min=1, max=5, help="Classes, the likeliest first.")] = 3,
+    top: Annotated[int, typer.Option(min=1, max=5, help="Classes shown, most likely first.")] = 3,
     number: Number = None,
     force: ForceFile = False,
 ) -> None:
-    """Draw which pixels speak for and against the likeliest classes of an image."""
+    """Draw which pixels are evidence for and against the most likely classes of an image."""
     from onelayer.evaluation.run_folder import open_model
     from onelayer.report.evidence import write_explanation
 

@@ -8,16 +8,16 @@ import typer
 SpecName = Annotated[str, typer.Argument(help="A shipped spec's name, or a spec file.")]
 Dataset = Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")]
 Source = Annotated[
-    Path | None, typer.Option(help="A folder or archive of the data set that you already have.")
+    Path | None, typer.Option(help="A folder or archive with a copy of the data set.")
 ]
 Out = Annotated[Path | None, typer.Option(help="Output folder (default: runs/ and the name).")]
 Report = Annotated[
     str, typer.Option(help="Report to draw: all, html or none; onelayer report draws it later.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run wrote there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the results of an earlier run.")]
 ForceFile = Annotated[bool, typer.Option("--force", help="Replace the file.")]
 ModelPath = Annotated[
-    Path, typer.Argument(help="A model.safetensors, what train wrote, or a saved run.")
+    Path, typer.Argument(help="A model file, a folder written by train, or a saved run.")
 ]
 Number = Annotated[
     int | None,

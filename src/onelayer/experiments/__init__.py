@@ -1,1 +1,1 @@
-"""Published experiments as TOML specs, and what runs any of them."""
+"""Published experiments as TOML specs, and how they are run."""

@@ -168,7 +168,7 @@ def probe_sources(
     """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
 
     `data` says how all of them are read (see load_feature_sets), `options` are those of probe.
-    `report` is what is drawn: "all", "html" (the page alone) or "none". `out` gets all
+    `report` selects the files drawn: "all", "html" (the page alone) or "none". `out` gets all
     of it or, on any error, nothing. A further look at the test split in the same folder is told to
     `announce`.
 
@@ -317,7 +317,7 @@ def _train_controls(
     options: TrainingOptions,
     machine: Machine,
 ) -> Labelled:
-    """Return what the setting makes of training labels in `draws` random orders."""
+    """Return the probe of the setting on training labels in `draws` random orders."""
     generator, probes = random_stream(options.seed, Stream.SHUFFLED_LABELS), []
     for number in range(1, draws + 1):
         labels = generator.permutation(data.train.y)

@@ -43,7 +43,7 @@ def reproduce(
     """Run `spec` and fill the folder `out`: runs, checks, tables, figures, report.
 
     `source` is where the user keeps the data set, if not in the cache. `track` names a tracker (see
-    open_tracker) of the training. `report` is what is drawn: "all", "html" (the page alone) or
+    open_tracker) of the training. `report` is "all", "html" (the page alone) or
     "none"; redraw draws it later. If the data set cannot be had at all, scikit-learn's digits stand
     in; the notice of that goes to `announce` before anything else happens, and into every table.
     `out` gets all of it or, on any error, nothing.

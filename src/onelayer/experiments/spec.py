@@ -1,4 +1,4 @@
-"""A published experiment as data: what a TOML spec may say."""
+"""Specs: a whole experiment as a TOML file."""
 
 import math
 import re
@@ -78,7 +78,7 @@ class DataSpec(Reading):
         parse=_read_validation,
     )
     test: Parts = option(DEFAULT, "Part, or parts, that test.", kind=tuple, parse=_read_parts)
-    split_seed: int = option(0, "Seed that draws what is held out.", least=0)
+    split_seed: int = option(0, "Seed that draws the validation split.", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,7 +170,7 @@ def _expand_grid(given: Any) -> Any:
 
 
 class Variant(_Section):
-    """The experiment with something changed: what is given here takes the place of the spec's own.
+    """The experiment with some options changed: those given here replace those of the spec.
 
     Without settings, or a grid of them, it trains the first setting of the spec.
     """
@@ -184,7 +184,7 @@ class Variant(_Section):
     _grid = model_validator(mode="before")(_expand_grid)
 
     def change(self, section: str, options: T) -> T:
-        """Return the options of a section of the spec with what is given here in their place."""
+        """Return the options of a section of the spec, changed as this variant says."""
         try:
             return build(type(options), vars(options) | getattr(self, section), "key")
         except InputError as error:
@@ -228,7 +228,7 @@ class Spec(_Section):
 
     @model_validator(mode="after")
     def _check_variants(self) -> Self:
-        """Find out what cannot be before anything is trained."""
+        """Check every variant before any training."""
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise ValueError("two variants have the same name")

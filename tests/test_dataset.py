@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 
+import onelayer
 from onelayer.data.dataset import Dataset, Split
 from onelayer.errors import InputError
 
@@ -83,3 +84,12 @@ def test_importing_a_dataset_loads_nothing_heavy():
     code = "import sys, onelayer.data.dataset; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert not set(heavy) & set(loaded.decode().split())
+
+
+def test_missing_values_can_be_described_but_not_trained_on():
+    X = np.ones((4, 2))
+    X[1, 0] = np.nan
+    split = Split(X, np.array([0, 1, 0, 1]))
+    data = Dataset("toy", split, None, None, ("a", "b"), allow_missing=True)
+    with pytest.raises(InputError, match="toy, train: row 1 holds a value that is not finite"):
+        onelayer.train(data, onelayer.grid(), epochs=1)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import numpy as np
@@ -93,24 +93,29 @@ class Dataset:
     notice: str = ""
     columns: Columns | None = None
     notes: tuple[str, ...] = ()
-    allow_missing: InitVar[bool] = False
+    allow_missing: bool = False
 
-    def __post_init__(self, allow_missing: bool) -> None:
+    def __post_init__(self) -> None:
         if not 0 < self.full_scale < float("inf"):
             raise InputError(f"{self.name}: full scale {self.full_scale}, expected a positive one")
         for split_name, split in self.splits.items():
             where = f"{self.name}, {split_name}"
             check_split(where, split, self.n_features, self.n_classes)
-            if split.X.dtype.kind == "f" and not allow_missing:
-                _check_finite(where, split)
+        if not self.allow_missing:
+            self.check_finite()
         if self.image_shape is not None and int(np.prod(self.image_shape)) != self.n_features:
             raise InputError(
                 f"{self.name}: image shape {self.image_shape}, but {self.n_features} features"
             )
-
         if self.columns is not None and len(self.columns.features) != self.n_features:
             named = len(self.columns.features)
             raise InputError(f"{self.name}: {named} names of columns, {self.n_features} features")
+
+    def check_finite(self) -> None:
+        """Raise InputError if a value of X is missing or infinite; names the split and the row."""
+        for split_name, split in self.splits.items():
+            if split.X.dtype.kind == "f":
+                _check_finite(f"{self.name}, {split_name}", split)
 
     @property
     def splits(self) -> dict[str, Split]:

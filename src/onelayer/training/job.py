@@ -58,6 +58,8 @@ class Job:
     def __post_init__(self) -> None:
         if not self.settings:
             raise InputError("no settings to train; give at least one")
+        if self.data.allow_missing:
+            self.data.check_finite()
         check_augmentation(Augmentation.parse(self.options.augmentation), self.data.image_shape)
         self._check_validation()
 

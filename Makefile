@@ -25,8 +25,9 @@ test-slow: $(READY)  ## training on more data than memory; needs 4 GB of disk
 test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's
 	$(BIN)/pytest -m torch
 
-fuzz: $(READY)  ## 100,000 damaged files of every format: data or one clear error, no crash, no hang
+fuzz: $(READY)  ## 100,000 damaged files of every format, 5,000 edited records: they open or say why not
 	$(BIN)/python tests/fuzz_readers.py --cases $(CASES) --first $(SEED)
+	$(BIN)/python tests/fuzz_records.py --cases $$(($(CASES) / 20)) --first $(SEED)
 
 check: $(READY)  ## lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py

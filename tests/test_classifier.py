@@ -200,7 +200,7 @@ def test_a_record_that_cannot_be_is_refused_in_one_line(written, change, words):
         ({"weights": np.full((4, 12), np.nan, np.float32)}, "not finite"),
         ({"biases": np.zeros(4)}, "biases of float64"),
         ({"biases": np.zeros(3, np.float32)}, "biases of the shape (3,)"),
-        ({"scaling.factor": np.full(12, np.inf)}, "not finite"),
+        ({"scaling.factor": np.full(12, np.inf)}, "factor: found inf, expected a finite"),
         ({"more": np.zeros(1)}, "array 'more': not expected"),
         ({"weights": None}, "weights: missing"),
     ],

@@ -1,9 +1,11 @@
 """Any dataclass comes back from its file as it was, and nothing else is taken for it."""
 
 import json
+import os
+import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,7 +17,7 @@ from safetensors.numpy import save_file
 
 from onelayer import records
 from onelayer.errors import InputError
-from onelayer.records import Kind, check_arrays
+from onelayer.records import COUNT, FINITE, SHARE, Kind, Within, check_arrays
 from stored_records import change_record, read_record
 
 
@@ -226,13 +228,40 @@ def test_an_array_that_cannot_be_is_refused(tmp_path, change, words):
     ("name", "content", "words"),
     [
         ("a.json", b"[" * 200_000, "brackets too deep"),
-        ("a.json", b"\xff", "can't decode"),
+        ("a.json", b"\xff", "byte 0 is not UTF-8 text"),
         ("a.json", b" " * ((1 << 25) + 1), "33,554,433 bytes, expected at most 33,554,432"),
-        ("a", struct.pack("<Q", 1 << 40) + b"{}", "a header of 1,099,511,627,776 bytes"),
+        ("a.json", b"[" * 40 + b"]" * 40, "brackets too deep, expected at most 32"),
+        ("a.json", b'{"a": 1, "a": 2}', "'a' is given twice"),
+        ("a.json", b'["\\ud800"]', "holds half of a character"),
+        (
+            "a.json",
+            b'["' + b"x" * 10_001 + b'"]',
+            "a text of 10,001 letters, expected at most 10,000",
+        ),
+        ("a.json", b"9" * 5000, "a number of 5,000 digits"),
+        ("a.json", b"{} {}", "not JSON: Extra data: line 1 column 4"),
+        (
+            "a",
+            struct.pack("<Q", 1 << 40) + b"{}",
+            "a header of 1,099,511,627,776 bytes in a file of 10",
+        ),
         ("a", struct.pack("<Q", 1 << 20) + b"{}", "a header of 1,048,576 bytes"),
         ("a", b"", "holds no checkpoint that can be read"),
     ],
-    ids=["deep", "no text", "long", "huge header", "long header", "empty"],
+    ids=[
+        "deep",
+        "no text",
+        "long",
+        "nested",
+        "twice",
+        "surrogate",
+        "long text",
+        "digits",
+        "more",
+        "huge header",
+        "long header",
+        "empty",
+    ],
 )
 def test_hostile_files_are_refused_unread(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
@@ -265,6 +294,41 @@ def test_damaged_bytes_are_a_record_or_one_line(tmp_path_factory, data):
         said = str(error)
     assert said.startswith(f"{path}: ")
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "words"),
+    [
+        (Annotated[float, SHARE], float("nan"), "it: found nan, expected 0 to 1"),
+        (Annotated[float, SHARE] | None, 1.1, "it: found 1.1, expected 0 to 1"),
+        (Annotated[int, COUNT], -1, "it: found -1, expected 0 or more"),
+        (Annotated[float, FINITE], float("inf"), "it: found inf, expected a finite number"),
+        (dict[str, Annotated[int, Within(1)]], {"a": 0}, "it.a: found 0, expected 1 or more"),
+        (Annotated[NDArray[np.float64], "(N,)", SHARE], np.array([np.nan, 2]), "it: found 2, exp"),
+    ],
+    ids=["share", "optional", "count", "finite", "inside", "array"],
+)
+def test_a_number_out_of_its_range_is_refused(tmp_path, hint, value, words):
+    kind = Kind("sample", make_dataclass("Sample", [("it", hint)], frozen=True), format=1)
+    kind.save(kind.type(value), tmp_path / "a")
+    with pytest.raises(InputError, match=re.escape(words)):
+        kind.load(tmp_path / "a")
+
+
+def test_what_is_not_known_is_in_the_range_of_an_array(tmp_path):
+    kind = Kind("shares", Annotated[NDArray[np.float64], SHARE], format=1)
+    kind.save(np.array([np.nan, 0, 1]), tmp_path / "a")
+    np.testing.assert_array_equal(kind.load(tmp_path / "a"), [np.nan, 0, 1])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+@pytest.mark.parametrize("name", ["a.json", "a"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="not a file; expected checkpoint stored by onelayer"):
+        CHECKPOINT.load(tmp_path / name)
+    with pytest.raises(InputError, match="no such file; expected checkpoint stored by onelayer"):
+        CHECKPOINT.load(tmp_path / f"other-{name}")
 
 
 def test_letters_mean_the_same_number_in_all_that_is_checked():

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -11,6 +12,14 @@ class InputError(ValueError):
 def printable(text: str) -> str:
     """Return the text with escapes for all that a terminal would obey or not show."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(value: Any) -> str:
+    """Return how a value is written in Python, on one line and cut if it is long."""
+    if getattr(value, "shape", ()) and hasattr(value, "dtype"):
+        return f"an array of {value.dtype}, shape {value.shape}"
+    words = " ".join(repr(value).split())
+    return words if len(words) <= 60 else f"{words[:60]}…"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
-from onelayer.errors import InputError, unknown_name
+from onelayer.errors import InputError, shown, unknown_name
+
+LARGEST_INT = 1 << 63  # a larger one overflows wherever it is used
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -97,12 +99,13 @@ class Option:
         is_bool = type(value).__name__ in ("bool", "bool_")  # Python's or NumPy's
         if isinstance(value, str) or is_bool != (self.kind is bool) or number != value:
             raise self._error(value)
-        if not (self.least <= number <= self.most and self.above < number < self.below):
+        in_range = self.least <= number <= self.most and self.above < number < self.below
+        if not in_range or (self.kind is int and abs(number) >= LARGEST_INT):
             raise self._error(value)
         return number  # type: ignore[no-any-return]
 
     def _error(self, value: Any) -> InputError:
-        return InputError(f"{self.name} is {value!r:.60}; expected {self.expected}")
+        return InputError(f"{self.name} is {shown(value)}; expected {self.expected}")
 
 
 def option(default: Any, help: str, *, kind: type | None = None, **rest: Any) -> Any:

@@ -11,11 +11,11 @@ A new kind of record is its dataclass and one line:
 
 import dataclasses
 import json
+import math
 import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import (
     Annotated,
@@ -26,22 +26,53 @@ from typing import (
     Union,
     get_args,
     get_origin,
-    get_type_hints,
 )
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.errors import InputError
-from onelayer.storage import atomic_file
+from onelayer.arguments import check_fields, hints_of
+from onelayer.errors import InputError, shown
+from onelayer.storage import LONGEST, atomic_file, check_plain, parse_json, read_text
 
-LONGEST = 1 << 25  # bytes of JSON: what one parses may take twenty times as much memory
 _KEY = "onelayer"  # of the header's metadata; the library writes several keys in any order
+_LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _LARGEST_INT = 1 << 63  # a larger one overflows wherever it is used
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 Upgrade = Callable[[Any, Arrays], tuple[Any, Arrays]]
+
+
+@dataclass(frozen=True)
+class Within:
+    """The range of the numbers in a field: `Annotated[float, Within(0, 1)]`.
+
+    In an array NaN stands for what is not known; elsewhere it is out of range.
+    """
+
+    least: float
+    most: float = math.inf
+
+    def check(self, place: str, value: Any) -> None:
+        """Raise InputError if a number of the field `place` is out of range."""
+        numbers = np.asarray(value)
+        known = numbers[~np.isnan(numbers)] if isinstance(value, np.ndarray) else numbers
+        wrong = known[~((known >= self.least) & (known <= self.most))]
+        if wrong.size:
+            raise InputError(f"{place}: found {wrong.flat[0]:g}, expected {self.expected}")
+
+    @property
+    def expected(self) -> str:
+        """The range in words."""
+        if self == FINITE:
+            return "a finite number"
+        above = f"{self.least:g} or more"
+        return above if self.most == math.inf else f"{self.least:g} to {self.most:g}"
+
+
+SHARE, COUNT = Within(0, 1), Within(0)
+FINITE = Within(-_LARGEST_FLOAT, _LARGEST_FLOAT)
 
 
 @dataclass(frozen=True)
@@ -78,6 +109,7 @@ class Kind(Generic[T]):
         readable = path.suffix == ".json"
         if readable and arrays:
             raise TypeError(f"{path}: a .json record cannot hold the array {next(iter(arrays))}")
+        check_plain(header)
         text = json.dumps(header, ensure_ascii=False, indent=1 if readable else None)
         if len(text.encode()) > LONGEST:
             raise InputError(f"{path}: the {self.name} has too many settings or names to be stored")
@@ -100,7 +132,8 @@ class Kind(Generic[T]):
         """
         path = Path(path)
         if not path.is_file():
-            raise InputError(f"{path}: no such file; expected {self.name} stored by onelayer")
+            found = "not a file" if path.exists() else "no such file"
+            raise InputError(f"{path}: {found}; expected {self.name} stored by onelayer")
         try:
             header, arrays = _read(path)
             content = self._content(header, arrays)
@@ -127,10 +160,12 @@ class Kind(Generic[T]):
         if isinstance(header, dict):
             kind, number = header.get("kind", kind), header.get("format", 0)
         if kind != self.name:
-            raise InputError(f"it is of the kind {_shown(kind)}")
-        if type(number) is not int or number > self.format:
+            raise InputError(f"it is of the kind {shown(kind)}")
+        if type(number) is not int:
+            raise InputError(f"its format is {shown(number)}, expected a whole number")
+        if number > self.format:
             raise InputError(
-                f"its format is {_shown(number)} and this onelayer reads up to {self.format}; "
+                f"its format is {shown(number)} and this onelayer reads up to {self.format}; "
                 "a later one may read it"
             )
         if number == self.format and "record" not in header:
@@ -157,9 +192,10 @@ def check_arrays(*records: Any, **sizes: int) -> None:
     """
     for record in records:
         cls: Any = type(record)
-        for name, hint in _hints(cls).items():
-            if get_origin(hint) is Annotated:
-                kind, shape = get_args(hint)
+        check_fields(record)
+        for name, hint in hints_of(cls).items():
+            kind, *rules = get_args(hint) if get_origin(hint) is Annotated else [hint]
+            for shape in (rule for rule in rules if isinstance(rule, str)):
                 value = getattr(record, name)
                 _check_shape(name, value, re.findall(r"\w+", shape), sizes)
                 _check_dtype(name, value, kind)
@@ -189,21 +225,19 @@ def _check_dtype(name: str, value: Any, hint: Any) -> None:
 def _read(path: Path) -> tuple[Any, Arrays]:
     """Return the JSON and the arrays of a file; no number in it is believed unchecked."""
     if path.suffix == ".json":
-        if path.stat().st_size > LONGEST:
-            raise InputError(f"{path.stat().st_size:,} bytes, expected at most {LONGEST:,}")
-        return json.loads(path.read_text("utf-8")), {}
+        return parse_json(read_text(path)), {}
     from safetensors import safe_open
 
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > min(2 * LONGEST, path.stat().st_size):  # quotes in the JSON are escaped
-        raise InputError(f"a header of {length:,} bytes")
+        raise InputError(f"a header of {length:,} bytes in a file of {path.stat().st_size:,}")
     with safe_open(path, framework="numpy") as tensors:
         text = (tensors.metadata() or {}).get(_KEY)
         if text is None:
             raise InputError("a safetensors file, but not one of onelayer")
         names = list(tensors.keys())
-        return json.loads(text), {name: tensors.get_tensor(name) for name in names}
+        return parse_json(text), {name: tensors.get_tensor(name) for name in names}
 
 
 def _encode(value: Any, place: str, arrays: Arrays, apart: tuple[str, ...] = ()) -> Any:
@@ -228,7 +262,11 @@ def _decode(
     """Return what _encode was given, of the type `hint`; arrays that it needs leave `arrays`."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _decode(args[0], value, place, arrays)
+        found = _decode(args[0], value, place, arrays)
+        for rule in args[1:]:
+            if isinstance(rule, Within):
+                rule.check(place, found)
+        return found
     if origin in (Union, types.UnionType):  # X | None
         absent = value is None and place not in arrays
         return None if absent else _decode(args[0], value, place, arrays)
@@ -249,15 +287,15 @@ def _decode(
                 for name, one in value.items()}  # fmt: skip
     if hint is Any or (origin is Literal and value in args) or _is_plain(value, hint):
         return value
-    name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise InputError(f"{place or 'record'}: found {_shown(value)}, expected {name}")
+    name = hint.__name__ if origin is None else re.sub(r"\w+\.", "", str(hint))
+    raise InputError(f"{place or 'record'}: found {shown(value)}, expected {name}")
 
 
 def _decode_dataclass(
     cls: Any, value: dict[str, Any], place: str, arrays: Arrays, apart: Mapping[str, Any]
 ) -> Any:
     fields, values = {field.name: field for field in dataclasses.fields(cls)}, dict(apart)
-    for name, hint in _hints(cls).items():
+    for name, hint in hints_of(cls).items():
         inner = _join(place, name)
         if name in apart:
             continue
@@ -282,20 +320,8 @@ def _is_plain(value: Any, hint: Any) -> bool:
     return hint in (int, float) and abs(value) < _LARGEST_INT
 
 
-@cache
-def _hints(cls: Any) -> dict[str, Any]:
-    """Return the types of the fields of a dataclass, with what is declared of arrays."""
-    hints = get_type_hints(cls, include_extras=True)
-    return {name: hints[name] for name in cls.__dataclass_fields__}
-
-
 def _join(place: str, name: object) -> str:
     return f"{place}.{name}" if place else str(name)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _one_line(error: Exception) -> str:

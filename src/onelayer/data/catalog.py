@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.arguments import checked
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, ImageShape, Split
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
@@ -17,7 +18,7 @@ from onelayer.data.formats.registry import read_dataset
 from onelayer.data.npy import Mapped, stamp
 from onelayer.errors import InputError, unknown_name
 
-Parts = str | Sequence[str]
+Parts = str | tuple[str, ...]
 DEFAULT = "default"  # the parts that a split has unless others are given
 
 
@@ -36,13 +37,14 @@ class _Entry:
     full_scale: float
 
 
+@checked
 def load_dataset(
     name: str | Path,
     *,
     train: Parts = DEFAULT,
     validation: Parts | None = DEFAULT,
     test: Parts | None = DEFAULT,
-    source: Path | None = None,
+    source: str | Path | None = None,
     **options: Any,
 ) -> Dataset:
     """Return the data set `name`: "cifar10", "digits", which needs no network, a file or a folder.
@@ -73,6 +75,7 @@ def load_dataset(
     >>> digits.n_features, digits.n_classes
     (64, 10)
     """
+    source = None if source is None else Path(source)
     if is_path(name) and is_cifar10(Path(name)):
         name, source = "cifar10", Path(name)
     if is_path(name):

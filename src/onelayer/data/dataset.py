@@ -8,6 +8,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onelayer.arguments import check_fields
 from onelayer.data.columns import Columns
 from onelayer.data.npy import Mapped
 from onelayer.data.shards import Shards
@@ -96,6 +97,7 @@ class Dataset:
     allow_missing: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.full_scale < float("inf"):
             raise InputError(f"{self.name}: full scale {self.full_scale}, expected a positive one")
         for split_name, split in self.splits.items():

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.arguments import checked, real_numbers
 from onelayer.data.columns import Columns, choose_columns, columns_called
 from onelayer.data.contents import Contents, Part, feature_type, find_arrays, make_dataset
 from onelayer.data.dataset import Dataset, ImageShape
-from onelayer.errors import InputError
+from onelayer.errors import InputError, shown
 
 
+@checked
 def dataset_from(
     data: Any,
     labels: Any = None,
@@ -77,7 +79,7 @@ def _contents(name: str, data: Any, labels: Any) -> Contents:
 def rows_of(X: Any, columns: Columns | None) -> NDArray[Any]:
     """Return features (N, D): X itself, or of a frame the `columns`, by name, or all of them."""
     if not is_frame(X):
-        return np.asarray(X)
+        return real_numbers("X", X)
     names = columns_called("the frame", X.columns).features
     wanted = range(len(names)) if columns is None else columns.places_in("the frame", names)
     return _frame_features("the frame", X, wanted)
@@ -138,5 +140,12 @@ def _array(name: str, values: Any) -> NDArray[Any]:
         )
     if hasattr(values, "detach"):  # a PyTorch tensor, wherever it is
         values = values.detach().cpu()
-    array: NDArray[Any] = np.asarray(values)
+    try:
+        array: NDArray[Any] = np.asarray(values)
+    except ValueError as error:
+        raise InputError(
+            f"{name}: rows of several lengths, expected as many values in each"
+        ) from error
+    if array.ndim == 0:
+        raise InputError(f"{name}: found {shown(values)}; expected an array, a frame or a mapping")
     return array

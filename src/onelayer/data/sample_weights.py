@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onelayer.arguments import real_numbers
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError, unknown_name
 
@@ -106,7 +107,7 @@ def class_weights(
             if name not in class_names:
                 raise unknown_name("class", str(name), map(str, class_names))
         weights = [weights.get(name, 1.0) for name in class_names]
-    values = np.asarray(weights, np.float64)
+    values = real_numbers("class weights", weights).astype(np.float64)
     if values.shape != (len(class_names),):
         raise InputError(
             f"class weights of the shape {values.shape}, expected one for each of "

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import BLOCK, Dataset, Features, Split
 from onelayer.errors import unknown_name
+from onelayer.records import FINITE
 
 Method = Literal["unit", "standardise", "none"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -18,8 +19,8 @@ class Scaling:
     """x = (stored − shift) · factor, feature by feature; shift and factor (D,) float64."""
 
     method: str
-    shift: Annotated[NDArray[np.float64], "(D,)"]
-    factor: Annotated[NDArray[np.float64], "(D,)"]
+    shift: Annotated[NDArray[np.float64], "(D,)", FINITE]
+    factor: Annotated[NDArray[np.float64], "(D,)", FINITE]
 
     def apply(self, X: Features, dtype: Any = np.float64) -> NDArray[Any]:
         """Return the scaled features (N, D) of stored features X (N, D)."""

@@ -8,6 +8,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from onelayer.errors import InputError
+
 
 class Stream(IntEnum):
     """What is drawn. Streams of different names share no numbers."""
@@ -35,4 +37,6 @@ def random_stream(seed: int, stream: Stream, *place: int) -> np.random.Generator
     >>> bool(epoch_3.random() == random_stream(0, Stream.ORDER, 3).random())
     True
     """
+    if seed < 0:
+        raise InputError(f"seed is {seed}; expected a whole number from 0")
     return np.random.default_rng((seed, stream, *place))

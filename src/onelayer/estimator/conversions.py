@@ -6,9 +6,11 @@ w₁ = −w₀ = w / 2, so λ Σ W² is λ/2 w² there; with more classes W is t
 
 import math
 
+from onelayer.arguments import checked
 from onelayer.errors import InputError
 
 
+@checked
 def l2_from_C(C: float, n_samples: int, n_classes: int) -> float:
     """Return λ for the C of LogisticRegression, which minimises C Σ l + ½ Σ W².
 
@@ -27,6 +29,7 @@ def l2_from_C(C: float, n_samples: int, n_classes: int) -> float:
     return _l2_of_half(1 / (C * _at_least("n_samples", n_samples, 1)), n_classes)
 
 
+@checked
 def C_from_l2(l2: float, n_samples: int, n_classes: int) -> float:
     """Return the C of LogisticRegression for λ; infinity where λ is 0.
 
@@ -47,6 +50,7 @@ def C_from_l2(l2: float, n_samples: int, n_classes: int) -> float:
     return 1 / strength if strength else math.inf
 
 
+@checked
 def l2_from_alpha(alpha: float, n_classes: int, batch_size: int = 1) -> float:
     """Return λ for the α of ½ α Σ W² / batch_size beside the mean loss.
 

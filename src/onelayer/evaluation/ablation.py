@@ -4,11 +4,12 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from onelayer.evaluation.results import Results
-from onelayer.records import Kind
+from onelayer.records import COUNT, SHARE, Kind, Within
 from onelayer.storage import atomic_file
 
 BASE = "base"
@@ -25,12 +26,12 @@ class AblationRow:
     variant: str
     change: str
     setting: str
-    validation: float | None
-    test: float | None
-    mean: float | None
-    sd: float | None
-    repeats: int
-    gain: float | None
+    validation: Annotated[float, SHARE] | None
+    test: Annotated[float, SHARE] | None
+    mean: Annotated[float, SHARE] | None
+    sd: Annotated[float, SHARE] | None
+    repeats: Annotated[int, COUNT]
+    gain: Annotated[float, Within(-1, 1)] | None
 
 
 def ablation_rows(base: Results, variants: Sequence[tuple[str, str, Results]]) -> list[AblationRow]:

@@ -65,9 +65,13 @@ def evaluate_model(model: Classifier, data: Dataset, split: str = "test") -> Mod
     places = _find_classes(model, data)
     columns = _find_columns(model, data)
     y = places[samples.y]
-    S = np.concatenate(
-        [model.scores(samples.X[rows][:, columns], rows.start) for rows in samples.blocks(BLOCK)]
-    )
+    try:
+        blocks = [
+            model.scores(samples.X[rows][:, columns], rows.start) for rows in samples.blocks(BLOCK)
+        ]
+    except InputError as error:
+        raise InputError(f"{data.name}: {split} split: {error}") from error
+    S = np.concatenate(blocks)
     confusion = np.bincount(y * K + network.predictions(S), minlength=K * K).reshape(K, K)
     calibration = None
     if model.link is not None:

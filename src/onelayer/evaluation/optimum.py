@@ -4,7 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,13 +15,13 @@ from onelayer.errors import InputError
 from onelayer.model import network
 from onelayer.model.losses import find_loss
 from onelayer.progress import progress_bar
-from onelayer.records import Kind
+from onelayer.records import FINITE, Kind
 from onelayer.training.run import Run
 
 TOLERANCE = 1e-8
 MOST_ITERATIONS = 20_000
 LARGEST = 2 << 30  # bytes of float64 features; solving takes as many again
-OPTIMA = Kind("least costs", dict[str, dict[str, float]], format=2)
+OPTIMA = Kind("least costs", dict[str, dict[str, Annotated[float, FINITE]]], format=2)
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -188,8 +188,6 @@ def _read_cache(path: Path) -> dict[str, dict[str, float]]:
     """Return the costs by digest of the problem, then by λ."""
     try:
         stored = OPTIMA.load(path) if path.exists() else {}
-        if not all(math.isfinite(cost) for costs in stored.values() for cost in costs.values()):
-            raise InputError(f"{path}: a cost that is not finite")
     except InputError as error:
         raise InputError(f"{error}; delete it to have the costs found anew") from error
     return stored

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from onelayer.evaluation.metrics import predict
 from onelayer.evaluation.per_class import most_confident_mistakes
 from onelayer.model.links import Link
 from onelayer.model.losses import find_loss
+from onelayer.records import SHARE
 from onelayer.training.run import Run
 
 MISTAKES = 24
@@ -157,13 +158,11 @@ class Ensemble:
 
     members: str
     size: int
-    mean_probability: float | None
-    majority_vote: float
+    mean_probability: Annotated[float, SHARE] | None
+    majority_vote: Annotated[float, SHARE]
 
     def __post_init__(self) -> None:
-        known = self.members in ("settings", "repeats") and self.size > 1
-        accuracies = (self.mean_probability or 0, self.majority_vote)
-        if not known or not all(0 <= accuracy <= 1 for accuracy in accuracies):
+        if self.members not in ("settings", "repeats") or self.size < 2:
             raise InputError(f"{self}: not an ensemble")
 
 

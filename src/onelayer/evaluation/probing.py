@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from onelayer.errors import InputError
 from onelayer.evaluation.statistics import Spread, spread, wilson_interval
-from onelayer.records import Kind
+from onelayer.option import build
+from onelayer.records import SHARE, Kind, Within
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.options import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,9 @@ class Probe:
     """One probe: its setting, and its accuracies on the rows it learnt from and on two splits."""
 
     setting: Hyperparameters
-    train: float
-    validation: float
-    test: float
+    train: Annotated[float, SHARE]
+    validation: Annotated[float, SHARE]
+    test: Annotated[float, SHARE]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Labelled:
     What is drawn is which rows these are, or which row gets which label.
     """
 
-    fraction: float
-    labels: int
+    fraction: Annotated[float, SHARE]
+    labels: Annotated[int, Within(1)]
     draws: tuple[Probe, ...]
 
     @property
@@ -59,7 +61,7 @@ class FeatureSet:
     """
 
     name: str
-    n_features: int
+    n_features: Annotated[int, Within(1)]
     by_labels: tuple[Labelled, ...]
     control: Labelled | None
 
@@ -91,8 +93,8 @@ class Probing:
 
     feature_sets: tuple[FeatureSet, ...]
     class_names: tuple[str, ...]
-    samples: Mapping[str, int]
-    majority: float
+    samples: Mapping[str, Annotated[int, Within(1)]]
+    majority: Annotated[float, SHARE]
     scaling: str
     grid: tuple[Hyperparameters, ...]
     training: Mapping[str, Any]
@@ -104,6 +106,13 @@ class Probing:
             raise InputError("feature sets without a probe")
         if missing := {"train", "validation", "test"} - self.samples.keys():
             raise InputError(f"samples: no number of {', '.join(sorted(missing))} samples")
+        object.__setattr__(self, "training", vars(build(TrainingOptions, self.training)))
+        for name in ("onelayer", "cpu"):
+            if not isinstance(self.provenance.get(name), str):
+                raise InputError(f"provenance: {name} is missing or no text")
+        for features, labelled in self.rows():
+            if not {draw.setting for draw in labelled.draws} <= {*self.grid}:
+                raise InputError(f"feature_sets: {features.name[:40]!r} has a setting of no grid")
 
     def interval(self, accuracy: float) -> tuple[float, float]:
         """Return Wilson's 95 % interval of an accuracy on the test split."""

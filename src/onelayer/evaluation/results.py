@@ -14,18 +14,19 @@ from onelayer.errors import InputError
 from onelayer.evaluation.metrics import accuracies
 from onelayer.evaluation.predictions import Ensemble, Predictions
 from onelayer.evaluation.selection import Selection
-from onelayer.evaluation.statistics import Spread, check_accuracies, spread
+from onelayer.evaluation.statistics import Spread, spread
 from onelayer.model.gradient_check import GradientCheck
 from onelayer.model.losses import Loss, find_loss
-from onelayer.records import Kind, check_arrays
+from onelayer.records import FINITE, SHARE, Kind, Within, check_arrays
 from onelayer.storage import atomic_file
 from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.engine_check import EngineCheck
+from onelayer.training.hyperparameters import LARGEST
 from onelayer.training.run import CURVES, Run
 
 CHECKS_FILE = "gradient_check.json"
 ENGINE_CHECKS_FILE = "engine_check.json"
-_FOLDS = ("accuracy", "loss", "accuracy_curves", "loss_curves")
+MOST_ROWS = 1 << 40  # of one kind: what is more is no count, and would overflow in sums
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class BatchCheck:
     """
 
     name: str
-    images: int
-    l2: float
+    images: Annotated[int, Within(1)]
+    l2: Annotated[float, Within(0, LARGEST)]
     loss: str
     place: str
     check: GradientCheck
@@ -46,6 +47,10 @@ class BatchCheck:
         W, b = self.check.errors_W.shape, self.check.errors_b.shape
         if len(W) != 2 or b != W[:1] or 0 in W:
             raise InputError(f"errors of the shapes {W} and {b}, expected (K, D) and (K,)")
+        worst, shape = self.check.worst, {"W": W, "b": b}.get(self.check.worst.parameter, ())
+        inside = [0 <= place < size for place, size in zip(worst.index, shape, strict=False)]
+        if not inside or not all(inside) or len(worst.index) != len(shape):
+            raise InputError(f"worst: {worst.parameter}{[*worst.index]} is no entry of W or b")
 
 
 def count_failed(checks: Sequence[BatchCheck], engine_checks: Sequence[EngineCheck]) -> int:
@@ -73,39 +78,25 @@ class Results:
     title: str
     source: str
     notice: str
-    published: Annotated[NDArray[np.float64], "(M,)"]
+    published: Annotated[NDArray[np.float64], "(M,)", SHARE]
     run: Run
     repeats: Annotated[tuple[Run, ...], "(R,)"]
-    confusion: Annotated[NDArray[np.intp], "(M, K, K)"]
-    repeat_accuracies: Annotated[NDArray[np.float64], "(R, M)"]
+    confusion: Annotated[NDArray[np.intp], "(M, K, K)", Within(0, MOST_ROWS)]
+    repeat_accuracies: Annotated[NDArray[np.float64], "(R, M)", SHARE]
     checks: tuple[BatchCheck, ...]
     engine_checks: tuple[EngineCheck, ...]
     selection: Selection
     cross_validation: CrossValidation | None
     predictions: Predictions
     ensembles: tuple[Ensemble, ...]
-    optimal_costs: Annotated[NDArray[np.float64], "(M,)"]
+    optimal_costs: Annotated[NDArray[np.float64], "(M,)", FINITE]
 
     def __post_init__(self) -> None:
         M, K = len(self.run.settings), len(self.run.class_names)
         check_arrays(self, self.selection, M=M, K=K)
-        if (self.confusion < 0).any():
-            raise InputError("confusion holds a negative count")
-        self._check_cross_validation()
+        if self.cross_validation is not None:
+            check_arrays(self.cross_validation, M=M)
         self._check_predictions()
-
-    def _check_cross_validation(self) -> None:
-        folds = self.cross_validation
-        if folds is None:
-            return
-        M = len(self.run.settings)
-        for name in _FOLDS:
-            shape = getattr(folds, name).shape
-            if shape[:2] != (len(folds.accuracy), M):
-                raise InputError(f"{name} of {len(folds.accuracy)} folds of the shape {shape}")
-        check_accuracies(folds.accuracy)
-        if min(folds.n_train, folds.n_held_out) < 1:
-            raise InputError(f"folds of {folds.n_train} and {folds.n_held_out} samples")
 
     def _check_predictions(self) -> None:
         """Raise InputError unless they are of the models and rows that `confusion` counts."""

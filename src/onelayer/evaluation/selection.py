@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.statistics import check_accuracies, student_quantile, wilson_interval
-from onelayer.records import check_arrays
+from onelayer.records import COUNT, SHARE, check_arrays
 from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
@@ -35,8 +35,8 @@ class Selection:
     rule: str
     chosen: int
     best: int
-    means: Annotated[NDArray[np.float64], "(M,)"]
-    standard_errors: Annotated[NDArray[np.float64], "(M,)"]
+    means: Annotated[NDArray[np.float64], "(M,)", SHARE]
+    standard_errors: Annotated[NDArray[np.float64], "(M,)", COUNT]
     intervals: Annotated[NDArray[np.float64], "(M, 2)"]
     within: Annotated[NDArray[np.bool_], "(M,)"]
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
 
-from onelayer.records import Kind
+from onelayer.records import SHARE, Kind, Within
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,8 @@ class TestEvaluation:
     __test__ = False  # not a test, whatever pytest thinks of its name
 
     when: str
-    models: int
-    best_accuracy: float
+    models: Annotated[int, Within(1)]
+    best_accuracy: Annotated[float, SHARE]
 
     @classmethod
     def now(cls, models: int, best_accuracy: float) -> "TestEvaluation":

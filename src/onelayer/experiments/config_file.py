@@ -1,12 +1,14 @@
 """The options of a command in a file, and how such files are read."""
 
-import json
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from onelayer.errors import InputError, unknown_name
+from onelayer.storage import LONGEST, check_plain, parse_json, read_text
+
+LONGEST_TOML = 1 << 20  # bytes
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -17,11 +19,15 @@ def read_table(path: Path) -> dict[str, Any]:
     InputError
         If it holds none; names the file and, where it can, the line.
     """
-    kind, read = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
+    is_json = path.suffix == ".json"
     try:
-        table = read(path.read_text("utf-8"))
+        text = read_text(path, LONGEST if is_json else LONGEST_TOML)
+        table = parse_json(text) if is_json else tomllib.loads(text)
+        check_plain(table)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a {kind} file: {error}") from error
+        raise InputError(f"{path}: not a TOML file: {error}") from error
     if not isinstance(table, dict):
         raise InputError(f"{path}: found {table!r:.60}; expected a table of keys")
     return table

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.arguments import checked
 from onelayer.data.catalog import is_path
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.scaling import Scaling, fit_scaling
@@ -97,6 +98,7 @@ def name_sources(sources: Sequence[str]) -> list[str]:
 
 
 @takes(DEFAULTS, options=TrainingOptions, machine=Machine, asked=ProbeOptions)
+@checked
 def probe(
     feature_sets: Mapping[str, Dataset],
     settings: Sequence[Hyperparameters] | None = None,

@@ -46,16 +46,18 @@ def numerical_gradient(costs: PerturbedCosts, method: str, step: float) -> tuple
     complex: Im J(w + ih) / h, which subtracts nothing and so loses no digits
     (Squire and Trapp 1998, doi:10.1137/S003614459631241X).
     """
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    if not 0 < step < np.inf:
+        raise InputError(f"step is {step}; expected a finite number above 0")
     if method == "forward":
         ahead, base = costs.moved(step), costs.at()
         return (ahead[0] - base[0]) / step, (ahead[1] - base[1]) / step
     if method == "centred":
         ahead, behind = costs.moved(step), costs.moved(-step)
         return (ahead[0] - behind[0]) / (2 * step), (ahead[1] - behind[1]) / (2 * step)
-    if method == "complex":
-        ahead = costs.moved(1j * step)
-        return ahead[0].imag / step, ahead[1].imag / step
-    raise unknown_name("method", method, METHODS)
+    ahead = costs.moved(1j * step)
+    return ahead[0].imag / step, ahead[1].imag / step
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from onelayer.arguments import checked
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.model import derivatives, network
 from onelayer.model.derivatives import BlackBox, Cost, LinearLayer, PerturbedCosts
 from onelayer.model.losses import find_loss
+from onelayer.records import COUNT
 
 Array = NDArray[Any]
 Gradient = Callable[[Array, Array], tuple[Array, Array]]
@@ -52,8 +54,8 @@ class GradientCheck:
     step: float
     eps: float
     tolerance: float
-    errors_W: NDArray[np.float64]
-    errors_b: NDArray[np.float64]
+    errors_W: Annotated[NDArray[np.float64], "(K, D)", COUNT]
+    errors_b: Annotated[NDArray[np.float64], "(K,)", COUNT]
     worst: WorstEntry
     analytic: tuple[Array, Array] | None = field(default=None, metadata={"stored": False})
     numerical: tuple[Array, Array] | None = field(default=None, metadata={"stored": False})
@@ -106,11 +108,12 @@ def draw_place(
     return W, generator.standard_normal(n_classes)
 
 
+@checked
 def check_gradient(
     cost: Cost,
     gradient: Gradient,
-    W: Array,
-    b: Array,
+    W: ArrayLike,
+    b: ArrayLike,
     *,
     method: derivatives.Method = "complex",
     step: float | None = None,
@@ -142,6 +145,9 @@ def check_gradient(
     False
     """
     W, b = np.asarray(W, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    for name, place in (("W", W), ("b", b)):
+        if place.size == 0 or not np.isfinite(place).all():
+            raise InputError(f"{name} of the shape {place.shape}; expected finite numbers")
     return _check(BlackBox(cost, W, b), gradient(W.copy(), b.copy()), method, step, eps, tolerance)
 
 
@@ -183,6 +189,8 @@ def _check(
     tolerance: float | None,
 ) -> GradientCheck:
     step = derivatives.DEFAULT_STEPS.get(method, 0.0) if step is None else step
+    if not 0 <= eps < np.inf:
+        raise InputError(f"eps is {eps}; expected a finite number from 0 up")
     if not isinstance(analytic, tuple | list) or len(analytic) != 2:
         raise InputError("the gradient function must return two arrays, dW and db")
     numerical = derivatives.numerical_gradient(costs, method, step)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.arguments import checked
 from onelayer.data.columns import Columns
 from onelayer.data.contents import check_class_names
 from onelayer.data.in_memory import rows_of
@@ -62,6 +63,8 @@ class Classifier:
         for values in (W, self.biases, self.scaling.shift, self.scaling.factor):
             if not np.isfinite(values).all():
                 raise InputError("weights, biases or scaling hold a value that is not finite")
+        if max(np.abs(self.scaling.shift).max(), self.scaling.factor.max()) > np.finfo(W.dtype).max:
+            raise InputError(f"scaling holds a value that is too large for {W.dtype}")
         if self.scaling.method not in METHODS:
             raise unknown_name("scaling", self.scaling.method, METHODS)
         sides, D = self.image_shape, W.shape[1]
@@ -142,6 +145,7 @@ class Classifier:
             linear.bias.copy_(torch.from_numpy(b))
         return linear
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write the file that load_model reads, whole or not at all; equal models, equal bytes."""
         MODEL.save(self, path)
@@ -149,7 +153,7 @@ class Classifier:
 
 def _from_format_1(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
     """Return what format 2 stores: the same, with what belongs to the scaling in one place."""
-    fields = header | {"scaling": {"method": header["scaling"]}}
+    fields = header | {"scaling": {"method": header.get("scaling")}}
     del fields["format"]
     return fields, {name.replace("scaling_", "scaling."): a for name, a in arrays.items()}
 
@@ -163,6 +167,7 @@ def _from_format_2(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
 MODEL = Kind("model", Classifier, format=3, upgrades={1: _from_format_1, 2: _from_format_2})
 
 
+@checked
 def model_of(run: Run, number: int = 0) -> Classifier:
     """Return model `number` of a run (the first is 0), alone.
 
@@ -199,6 +204,7 @@ def model_of(run: Run, number: int = 0) -> Classifier:
     )
 
 
+@checked
 def load_model(path: str | Path) -> Classifier:
     """Read the model that Classifier.save wrote, of this version or any earlier one.
 

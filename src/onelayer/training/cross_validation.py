@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from onelayer.data.sample_weights import SampleWeights, check_sample_weights, cl
 from onelayer.data.scaling import fit_scaling
 from onelayer.errors import InputError
 from onelayer.option import takes
+from onelayer.records import SHARE, Within, check_arrays
 from onelayer.training.engine import Engine, PerModel
 from onelayer.training.epochs import OnEpoch, Trained
 from onelayer.training.hyperparameters import Hyperparameters
@@ -30,12 +31,15 @@ class CrossValidation:
     `n_train` and `n_held_out` are the mean numbers of distinct rows of the two kinds.
     """
 
-    accuracy: NDArray[np.float64]
-    loss: NDArray[np.float64]
-    accuracy_curves: NDArray[np.float64]
-    loss_curves: NDArray[np.float64]
-    n_train: int
-    n_held_out: int
+    accuracy: Annotated[NDArray[np.float64], "(R, M)", SHARE]
+    loss: Annotated[NDArray[np.float64], "(R, M)"]
+    accuracy_curves: Annotated[NDArray[np.float64], "(R, M, E)", SHARE]
+    loss_curves: Annotated[NDArray[np.float64], "(R, M, E)"]
+    n_train: Annotated[int, Within(1)]
+    n_held_out: Annotated[int, Within(1)]
+
+    def __post_init__(self) -> None:
+        check_arrays(self)
 
 
 @takes(options=TrainingOptions, machine=Machine)

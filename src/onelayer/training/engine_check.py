@@ -7,7 +7,7 @@ equation (5), so it must equal the numerical one but for rounding.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from onelayer.model import network
 from onelayer.model.derivatives import DEFAULT_STEPS, LinearLayer, numerical_gradient
 from onelayer.model.gradient_check import draw_place
 from onelayer.model.losses import Loss, find_loss
+from onelayer.records import COUNT, Within
 from onelayer.training.engine import MakeEngine
 from onelayer.training.hyperparameters import LARGEST, Hyperparameters
 
@@ -38,8 +39,8 @@ class EngineCheck:
     engine: str
     dtype: str
     loss: str
-    l2: float
-    images: int
+    l2: Annotated[float, COUNT]
+    images: Annotated[int, Within(1)]
     error_W: float
     error_b: float
     tolerance_W: float

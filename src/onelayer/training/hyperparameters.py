@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onelayer.errors import InputError, unknown_name
+from onelayer.errors import InputError, shown, unknown_name
 from onelayer.model.losses import CROSS_ENTROPY, LOSSES
 from onelayer.option import Checked, option, options_of
 from onelayer.training.schedules import Schedule
@@ -111,7 +111,10 @@ def grid(**values: Sequence[Any]) -> list[Hyperparameters]:
             raise unknown_name("hyperparameter", name, OPTIONS)
         if isinstance(values[name], str):
             raise InputError(f"{name} is a text; a grid takes a list: {name}=[{values[name]!r}]")
-    count = math.prod(map(len, values.values()))
+    try:
+        count = math.prod(map(len, values.values()))
+    except TypeError as error:
+        raise InputError(f"a grid of {shown(values)}; expected a list for each name") from error
     if count > MOST_SETTINGS:
         raise InputError(f"a grid of {count:,} settings; expected at most {MOST_SETTINGS:,}")
     names = [name for name in OPTIONS if name in values]

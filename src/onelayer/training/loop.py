@@ -3,11 +3,11 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from onelayer.arguments import checked
 from onelayer.data.dataset import Dataset
 from onelayer.data.sample_weights import SampleWeights, check_sample_weights, class_weights
 from onelayer.data.scaling import Scaling, fit_scaling
@@ -24,13 +24,14 @@ from onelayer.training.run import CURVES, History, Run
 
 
 @takes(options=TrainingOptions, machine=Machine)
+@checked
 def train(
     data: Dataset,
     settings: Sequence[Hyperparameters],
     *,
     options: TrainingOptions,
     machine: Machine,
-    sample_weights: NDArray[Any] | None = None,
+    sample_weights: ArrayLike | None = None,
     fitted_scaling: Scaling | None = None,
     start: Run | None = None,
     on_epoch: OnEpoch | None = None,
@@ -120,7 +121,7 @@ def _check_start(start: Run | None, shape: tuple[int, int, int]) -> None:
 def weigh_samples(
     data: Dataset,
     n_models: int,
-    sample_weights: NDArray[Any] | None,
+    sample_weights: ArrayLike | None,
     options: TrainingOptions,
 ) -> SampleWeights | None:
     """Return the product of both weights of the training samples, None where there are none."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onelayer.errors import InputError, unknown_name
+from onelayer.errors import InputError, shown, unknown_name
 from onelayer.option import Checked, option
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_trains
 from onelayer.training.engine import MakeEngine
@@ -48,6 +48,8 @@ class Machine(Checked):
         super().__post_init__()
         if isinstance(self.engine, str) and self.engine not in ("auto", *ENGINES):
             raise unknown_name("engine", self.engine, ("auto", *ENGINES))
+        if not isinstance(self.engine, str) and not hasattr(self.engine, "model_bytes"):
+            raise InputError(f"engine is {shown(self.engine)}; expected a name or a class")
         if self.engine == "compiled" and not WIDTHS:
             raise InputError("engine is compiled; it is not there on this machine, numpy is")
 

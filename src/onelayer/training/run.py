@@ -10,13 +10,17 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.arguments import checked
 from onelayer.data.columns import Columns
+from onelayer.data.contents import check_class_names
 from onelayer.data.in_memory import rows_of
 from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
-from onelayer.records import Arrays, Kind, check_arrays
-from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.option import build, option
+from onelayer.records import COUNT, SHARE, Arrays, Kind, check_arrays
+from onelayer.training.hyperparameters import LARGEST, Hyperparameters
 from onelayer.training.naming import setting_labels
+from onelayer.training.options import TrainingOptions
 
 RUN_FILE = "run.safetensors"
 CURVES = (
@@ -37,13 +41,17 @@ class History:
     ended its curves are NaN, and those of a split that does not exist are throughout.
     """
 
-    measured: Annotated[NDArray[np.intp], "(C,)"]
+    measured: Annotated[NDArray[np.intp], "(C,)", COUNT]
     train_loss: Annotated[NDArray[np.float64], "(M, C)"]
     train_cost: Annotated[NDArray[np.float64], "(M, C)"]
-    train_accuracy: Annotated[NDArray[np.float64], "(M, C)"]
+    train_accuracy: Annotated[NDArray[np.float64], "(M, C)", SHARE]
     validation_loss: Annotated[NDArray[np.float64], "(M, C)"]
     validation_cost: Annotated[NDArray[np.float64], "(M, C)"]
-    validation_accuracy: Annotated[NDArray[np.float64], "(M, C)"]
+    validation_accuracy: Annotated[NDArray[np.float64], "(M, C)", SHARE]
+
+    def __post_init__(self) -> None:
+        if len(self.measured) < 1 or (np.diff(self.measured) < 1).any():
+            raise InputError("measured: expected one epoch or more, each later than the one before")
 
     @property
     def epochs(self) -> int:
@@ -52,13 +60,23 @@ class History:
 
 
 @dataclass(frozen=True)
+class TrainingRecord(TrainingOptions):
+    """How models were trained, and on what."""
+
+    dataset: str = option("", "Name of the data set.")
+    full_scale: float = option(1.0, "Stored number that stands for 1.", above=0, most=LARGEST)
+    train_samples: int = option(1, "Number of training samples.", least=1)
+    validation_samples: int = option(0, "Number of validation samples.", least=0)
+
+
+@dataclass(frozen=True)
 class Run:
     """M models after training: settings, weights (M, K, D), biases (M, K), curves, provenance.
 
     `kept` (M,) is the epoch that each model's parameters are of: its last or its best.
     `stopped` holds, for each model, where it diverged ("epoch 3, batch 17") or "", `ended`
-    what else ended its training before the last epoch. `training` says how it was trained: data
-    set, samples, and the fields of TrainingOptions. `columns` are the names of a table's columns.
+    what else ended its training before the last epoch. `training` says how it was trained: the
+    fields of TrainingRecord. `columns` are the names of a table's columns.
 
     Raises
     ------
@@ -82,8 +100,14 @@ class Run:
 
     def __post_init__(self) -> None:
         check_arrays(self, self.history, self.scaling, *filter(None, [self.columns]))
+        object.__setattr__(self, "training", vars(build(TrainingRecord, self.training)))
         if self.scaling.method not in METHODS:
             raise unknown_name("scaling", self.scaling.method, METHODS)
+        if self.weights.dtype not in (np.float32, np.float64) or self.weights.size == 0:
+            raise InputError(f"weights of {self.weights.dtype}, shape {self.weights.shape}")
+        if len(self.class_names) < 2:
+            raise InputError("class_names: expected two texts or more")
+        check_class_names("class_names", self.class_names)
         D, shape = self.weights.shape[2], self.image_shape
         if shape is not None and (min(shape) < 1 or math.prod(shape) != D):
             raise InputError(f"image_shape {shape}, expected (channels, height, width) of {D}")
@@ -95,8 +119,11 @@ class Run:
         """A short name for each setting; no two are equal."""
         return setting_labels(self.settings)
 
+    @checked
     def final(self, name: str) -> NDArray[np.float64]:
         """Return the values (M,) of a curve in the epochs that the parameters are of."""
+        if name not in CURVES:
+            raise unknown_name("curve", name, CURVES)
         columns = np.searchsorted(self.history.measured, self.kept)
         values: NDArray[np.float64] = getattr(self.history, name)[range(len(columns)), columns]
         return values
@@ -109,12 +136,15 @@ class Run:
         """
         M, K, D = self.weights.shape
         X = rows_of(X, self.columns)
+        if X.ndim != 2 or X.shape[1] != D:
+            raise InputError(f"features of the shape {X.shape}, expected (N, {D})")
         scaled = self.scaling.apply(X, self.weights.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             S: NDArray[Any] = scaled @ self.weights.reshape(M * K, D).T
             S += self.biases.reshape(M * K)
         return S.reshape(len(X), M, K)
 
+    @checked
     def save(self, folder: str | Path) -> None:
         """Write run.safetensors into `folder`, whole or not at all."""
         RUN.save(self, Path(folder) / RUN_FILE)
@@ -122,12 +152,13 @@ class Run:
 
 def _without_columns(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
     """Return what format 4 stores: before it no run knew its columns."""
-    return header["record"], arrays
+    return header.get("record", header), arrays
 
 
 RUN = Kind("run", Run, format=4, upgrades={3: _without_columns})
 
 
+@checked
 def load_run(folder: str | Path) -> Run:
     """Read the Run that Run.save wrote into `folder`.
 

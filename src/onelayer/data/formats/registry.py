@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onelayer.arguments import checked
 from onelayer.data.columns import Columns, Tell
 from onelayer.data.contents import Contents, make_dataset
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
@@ -122,6 +123,7 @@ FILES = (
 )
 
 
+@checked
 def read_dataset(
     path: Path,
     *,

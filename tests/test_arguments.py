@@ -138,7 +138,21 @@ def test_wrong_arguments_of_all_that_is_public_are_one_clear_error(tmp_path, mon
         (NDArray[Any], [SQUARE], [[1, 2], 3.0, SQUARE.astype(str), sparse.csr_matrix(SQUARE)]),
         (Any, [None, 1, object()], []),
     ],
-    ids=str,
+    ids=[
+        "int",
+        "float",
+        "bool",
+        "path",
+        "optional",
+        "choice",
+        "sequence",
+        "pair",
+        "texts",
+        "mapping",
+        "array-like",
+        "array",
+        "any",
+    ],
 )
 def test_a_value_is_held_to_the_declared_type(hint, right, wrong):
     for value in right:

@@ -54,7 +54,7 @@ class Classifier:
     columns: Columns | None = None
 
     def __post_init__(self) -> None:
-        check_arrays(self, self.scaling, *filter(None, [self.columns]))
+        check_arrays(self, self.scaling, *(() if self.columns is None else (self.columns,)))
         W, K = self.weights, len(self.class_names)
         if W.dtype not in (np.float32, np.float64) or W.size == 0 or self.biases.dtype != W.dtype:
             raise InputError(

@@ -99,7 +99,9 @@ class Run:
     columns: Columns | None = None
 
     def __post_init__(self) -> None:
-        check_arrays(self, self.history, self.scaling, *filter(None, [self.columns]))
+        check_arrays(
+            self, self.history, self.scaling, *(() if self.columns is None else (self.columns,))
+        )
         object.__setattr__(self, "training", vars(build(TrainingRecord, self.training)))
         if self.scaling.method not in METHODS:
             raise unknown_name("scaling", self.scaling.method, METHODS)

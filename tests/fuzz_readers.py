@@ -28,12 +28,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy.io import savemat
 
 from bounded import data_bytes
 from cifar_versions import WRITERS as CIFAR10_WRITERS
 from cifar_versions import array, batch, label_list, short_string
-from format_writers import WRITERS, make_images
+from format_writers import NAMES, WRITERS, make_images
 from onelayer.data.formats import cifar, cifar100
 from onelayer.data.formats.registry import read_dataset
 from onelayer.errors import InputError
@@ -80,6 +81,8 @@ def lay_out(folder: Path) -> dict[str, Format]:
         for split in cifar100.ROWS:
             write(folder / name / split, records)
         formats[name] = Format(folder / name, read_dataset)
+    (folder / "pictures").mkdir()
+    formats["pictures"] = Format(write_pictures(folder / "pictures", images, labels), read_dataset)
     parts = dict.fromkeys(("data_batch_1", "test_batch"), records[:, 1:])
     for version in cifar.VERSIONS:
         place = folder / f"cifar10_{version.name}"
@@ -91,6 +94,33 @@ def lay_out(folder: Path) -> dict[str, Format]:
             place, lambda path, read=version.read: [read(path, part, N) for part in parts]
         )
     return formats
+
+
+def write_pictures(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write pictures of every kind that is read, with all that is left out of them."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for row, (image, k) in enumerate(zip(X, y, strict=True)):
+        kind = KINDS[row % len(KINDS)]
+        (folder / NAMES[k]).mkdir(exist_ok=True)
+        Image.fromarray(image).convert(MODES[row % len(MODES)]).save(
+            folder / NAMES[k] / f"{row}.{kind.lower()}",
+            kind,
+            exif=exif,
+            comment=b"n",
+            **EXTRA[kind],
+        )
+    return folder
+
+
+KINDS, MODES = ("PNG", "JPEG", "GIF", "BMP", "WebP"), ("L", "RGB", "1")
+EXTRA = {
+    "PNG": {},
+    "JPEG": {"progressive": True},
+    "GIF": {"save_all": True, "append_images": [Image.new("L", (3, 4))]},
+    "BMP": {},
+    "WebP": {"lossless": True},
+}
 
 
 def _binary(path: Path, records: np.ndarray) -> None:

@@ -341,7 +341,7 @@ def test_explain_writes_a_png_and_replaces_none(model_file, picture, tmp_path, c
         (["explain", "{model}", "{picture}"], "the model was trained on rows of features"),
         (["explain", "{model}", "nowhere.png"], "the model was trained on rows of features"),
         (["explain", "{images}", "nowhere.png"], "nowhere.png: no such file"),
-        (["explain", "{images}", "{hole}"], "hole.csv: not a PNG or JPEG"),
+        (["explain", "{images}", "{hole}"], "hole.csv: a text; expected PNG"),
         (["explain", "{images}", "{picture}", "--out", "a.gif"], "a.gif: expected a name that"),
         (["explain", "{images}", "{picture}", "--top", "9"], "--top"),
     ],

@@ -78,7 +78,12 @@ def test_every_format_that_train_reads_predicts_the_same_rows(form, tmp_path, ca
 
 
 def test_every_format_of_the_registry_is_among_those_that_are_tested(tmp_path):
-    tested = {".npy", "PNG or JPEG", "train.bin, train or train.mat (CIFAR-100)"}  # by other tests
+    tested = {  # by other tests
+        ".npy",
+        "a picture",
+        "a folder of pictures",
+        "train.bin, train or train.mat (CIFAR-100)",
+    }
     for name, write in WRITERS.items():
         (tmp_path / name).mkdir()
         tested.add(find_format(write(tmp_path / name, *make_images())).looks)
@@ -197,9 +202,9 @@ def test_numbers_written_as_csv_come_back_as_they_were(tmp_path_factory, rows):
         ("a.csv", b"\xff\xfe\n", "cannot be read as CSV"),
         ("a.csv", b'"1\n', "cannot be read as CSV"),
         ("a.txt", b"1,2\n", "of no known format; expected .npz"),
-        ("a.png", b"", "not a PNG or JPEG"),
-        ("a.png", b"1,2\n", "not a PNG or JPEG"),
-        ("a", b"\x89PNG\r\n\x1a\n", "not a PNG or JPEG"),
+        ("a.png", b"", "a.png: an empty file; expected PNG, JPEG, GIF, BMP or WebP"),
+        ("a.png", b"1,2\n", "a.png: a text; expected PNG"),
+        ("a", b"\x89PNG\r\n\x1a\n", "a damaged PNG"),
         ("a", b"\x93NUMPY\x01\x00", "not a .npy file"),
         ("a", b"PK\x03\x04", "not a .npz file"),
         ("a", b"PAR1", "not a Parquet file"),

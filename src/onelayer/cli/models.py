@@ -135,7 +135,7 @@ def predict(
 @app.command(epilog="Example: onelayer explain model.safetensors cat.png --out why.png")
 def explain(
     model: ModelPath,
-    image: Annotated[Path, typer.Argument(help="A PNG or JPEG of any size.")],
+    image: Annotated[Path, typer.Argument(help="A picture of any size.")],
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("explain.png"),
     top: Annotated[int, typer.Option(min=1, max=5, help="Classes shown, most likely first.")] = 3,
     number: Number = None,

@@ -22,9 +22,9 @@ FRACTION = 0.15  # of all samples that validate, and that test, if the source do
 FEWEST = 4  # samples: with fewer a drawn split would be empty
 MOST_CLASSES = 100_000
 LONGEST_NAME = 100  # characters
-_SPLIT_WORDS = dict.fromkeys(("train", "training"), "train") | {
-    **dict.fromkeys(("validation", "valid", "val"), "validation"),
-    "test": "test",
+SPLIT_WORDS = dict.fromkeys(("train", "training"), "train") | {
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 _ROLE_WORDS = dict.fromkeys(("x", "data", "features", "images"), "X") | dict.fromkeys(
     ("y", "label", "labels", "target", "targets"), "y"
@@ -135,7 +135,7 @@ def find_arrays(source: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
     for name in names:
         words = name.lower().split("_")
         roles = [_ROLE_WORDS[word] for word in words if word in _ROLE_WORDS]
-        splits = [_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS]
+        splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
         if len(roles) != 1 or len(splits) > 1 or len(words) != len(roles) + len(splits):
             continue
         pair = found.setdefault(splits[0] if splits else "train", {})
@@ -166,7 +166,7 @@ def find_features(source: str, names: Iterable[str]) -> list[str]:
     names = list(names)
     words = {name: name.lower().split("_") for name in names}
     found = [name for name in names if "X" in map(_ROLE_WORDS.get, words[name])] or names
-    splits = [next(filter(None, map(_SPLIT_WORDS.get, words[name])), "train") for name in found]
+    splits = [next(filter(None, map(SPLIT_WORDS.get, words[name])), "train") for name in found]
     if not found or len(set(splits)) < len(found):
         listed = ", ".join(names)[:80] or "none"
         raise InputError(f"{source}: arrays: {listed}; expected X, or X_train, X_test and so on")

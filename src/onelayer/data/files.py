@@ -3,10 +3,15 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from onelayer.errors import InputError, printable
 
+_LITTER = {  # beside what is hidden: what systems and zip tools leave in any folder
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
+    *("$recycle.bin", "system volume information"),
+}
 _MOST_DIGESTS = 16  # beyond, they say less than one of all
 
 
@@ -62,6 +67,25 @@ def digests_of(files: Sequence[Path], source: Path) -> dict[str, str]:
         return {printable(str(name)): digest for name, digest in digests.items()}
     lines = sorted(b"%s  %s\n" % (digests[name].encode(), os.fsencode(name)) for name in digests)
     return {f"{len(lines):,} files": hashlib.sha256(b"".join(lines)).hexdigest()}
+
+
+def entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what a person put into a folder, by name, not what is hidden or systems leave there.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be read.
+    """
+    try:
+        found = [path for path in folder.iterdir() if fnmatchcase(path.name, pattern)]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
+    return sorted(path for path in found if not _is_litter(path.name.lower()))
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name in _LITTER or name.endswith(":zone.identifier")
 
 
 def unpacked_limit(packed: int) -> int:

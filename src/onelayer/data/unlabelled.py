@@ -60,7 +60,7 @@ def read_unlabelled(
 
 
 def stored_picture(path: Path, image_shape: ImageShape | None, full_scale: float) -> NDArray[Any]:
-    """Return a PNG or JPEG as it would be stored in the training data, (C, H, W).
+    """Return a picture as it would be stored in the training data, (C, H, W).
 
     Raises
     ------

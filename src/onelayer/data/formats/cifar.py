@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onelayer.data.dataset import check_labels
 from onelayer.data.files import read_file
 from onelayer.data.formats import matlab, pickled
-from onelayer.data.formats.images import open_picture
+from onelayer.data.formats.picture import open_picture
 from onelayer.errors import InputError
 
 CLASS_NAMES = (
@@ -160,7 +160,8 @@ def _read_labels(path: Path, n: int) -> list[int]:
 
 def _decode_png(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     """Return the colours (height, width, 3) of an RGB PNG of exactly that size."""
-    with open_picture(path, LARGEST_FILE, ("PNG",)) as image:
+    with open_picture(path, LARGEST_FILE, ("PNG",)) as picture:
+        image = picture.image
         if image.size != (width, height) or image.mode != "RGB":
             raise InputError(
                 f"{path}: {image.mode} picture of {image.size[0]} × {image.size[1]}, "

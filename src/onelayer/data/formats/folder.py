@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, Split
-from onelayer.data.files import read_file
+from onelayer.data.files import entries, read_file
 from onelayer.data.npy import Mapped, map_npy
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError
@@ -21,8 +21,8 @@ _UNNAMED_LIMIT = 100_000  # one stray label must not make a stack of a billion c
 
 def suits_folder(folder: Path) -> bool:
     """Return whether any of the files is there that make up such a folder."""
-    patterns = ("*.[Xy].npy", "*/*.[Xy].npy")
-    return any(next(folder.glob(pattern), None) for pattern in patterns)
+    places = [folder, *filter(Path.is_dir, entries(folder))]
+    return any(entries(place, "*.[Xy].npy") for place in places)
 
 
 def read_folder(folder: Path) -> Contents:
@@ -72,8 +72,8 @@ def _find_features(folder: Path, split: str) -> list[Path]:
         if split != "test" or single.exists() or _labels_of(single).exists():
             return [single]
         return []
-    found = sorted(shards.glob("*.X.npy"))
-    for labels in sorted(shards.glob("*.y.npy")):
+    found = entries(shards, "*.X.npy")
+    for labels in entries(shards, "*.y.npy"):
         if not labels.with_name(labels.name.removesuffix("y.npy") + "X.npy").exists():
             raise InputError(f"{labels}: labels without features, {labels.name[:-5]}X.npy")
     if not found:

@@ -1,61 +1,96 @@
-"""A folder of pictures: one folder a class, PNG or JPEG, all of one size."""
+"""A folder of pictures: one folder a class, in splits or in none, all of one size."""
 
-import io
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.contents import Contents, Part
+from onelayer.data.contents import SPLIT_WORDS, Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, ImageShape
-from onelayer.data.files import check_file, read_file, unpacked_limit
-from onelayer.errors import InputError
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
-_SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
-_GREY, _COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA", "CMYK", "YCbCr")
-_LARGEST_FILE = 1 << 28  # bytes
+from onelayer.data.files import check_file, entries, unpacked_limit
+from onelayer.data.formats.picture import SUFFIXES, Picture, open_picture
+from onelayer.errors import InputError, printable
 
 
-def find_classes(folder: Path) -> dict[str, list[Path]]:
-    """Return the folders of classes in each split, or in "train" if there are no splits."""
-    named = {
-        split: [folder / name for name in names if (folder / name).is_dir()]
-        for split, names in _SPLITS.items()
-    }
-    places = {split: found[0] for split, found in named.items() if found} or {"train": folder}
-    return {
-        split: sorted(entry for entry in _entries(place) if entry.is_dir())
-        for split, place in places.items()
-    }
+@dataclass(frozen=True)
+class Layout:
+    """The folders of classes in each split, splits without any, and other folders beside them."""
+
+    classes: dict[str, list[Path]]
+    loose: dict[str, Path]
+    others: list[Path]
+
+
+def find_layout(folder: Path) -> Layout:
+    """Return where the pictures lie: in train, validation and test, or if in none in "train".
+
+    A split is a folder called like one, in any case; a class can be, beside others that are not.
+
+    Raises
+    ------
+    InputError
+        If two folders are called like the same split.
+    """
+    found: dict[str, Path] = {}
+    others = []
+    for place in _folders(folder):
+        split = SPLIT_WORDS.get(place.name.lower())
+        if split is None:
+            others.append(place)
+        elif split in found:
+            raise InputError(f"{folder}: both {found[split].name} and {place.name} mean {split}")
+        else:
+            found[split] = place
+    classes = {split: inner for split, place in found.items() if (inner := _folders(place))}
+    if others and not classes:
+        return Layout({"train": sorted([*others, *found.values()])}, {}, [])
+    loose = {split: place for split, place in found.items() if split not in classes}
+    return Layout(classes, loose, others)
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Return whether a folder of a class in `folder` holds a file with a picture's name."""
-    return any(
-        entry.suffix.lower() in SUFFIXES
-        for folders in find_classes(folder).values()
-        for place in folders
-        for entry in _entries(place)
-    )
+    """Return whether a folder of a class or a split in `folder` holds files named as pictures."""
+    layout = find_layout(folder)
+    places = [place for inner in layout.classes.values() for place in inner]
+    return any(map(holds_loose_pictures, [*places, *layout.loose.values()]))
+
+
+def holds_loose_pictures(folder: Path) -> bool:
+    """Return whether a file in `folder` itself has a picture's name."""
+    return any(entry.suffix.lower() in SUFFIXES for entry in entries(folder))
 
 
 def find_pictures(folder: Path) -> list[Path]:
     """Return the pictures of all splits, class by class, in the order of read_images."""
-    places = find_classes(folder)
-    folders = [place for split in SPLIT_NAMES for place in places.get(split, ())]
-    return [picture for place in folders for picture in _pictures(place)]
+    layout = find_layout(folder)
+    places = [
+        place
+        for split in SPLIT_NAMES
+        for place in layout.classes.get(split) or filter(None, [layout.loose.get(split)])
+    ]
+    return [picture for place in places for picture in list_pictures(place)]
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the files in `folder`, by name; InputError if there is a folder among them."""
+    found = entries(folder)
+    for entry in found:
+        if entry.is_dir():
+            raise InputError(
+                f"{entry}: a folder among the pictures of {folder.name}; expected them to lie "
+                "directly in the folder of their class"
+            )
+    return found
 
 
 def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents:
     """Read folder/class/picture.png, or folder/train/class/…, validation and test likewise.
 
-    X (N, C, H, W) uint8: one channel if all pictures are grey, else three; transparency is
-    dropped. With `resize` every picture is scaled to (H, W), bilinearly.
+    X (N, C, H, W) uint8: one channel if all pictures are grey, else three. With `resize` every
+    picture is scaled to (H, W), bilinearly.
 
     Raises
     ------
@@ -64,30 +99,33 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
     """
     if resize and (len(resize) != 2 or not all(1 <= side <= 10_000 for side in resize)):
         raise InputError(f"resize is {resize}, expected (height, width), from 1 to 10,000")
-    found = find_classes(folder)
-    names = sorted({place.name for folders in found.values() for place in folders})
+    layout = find_layout(folder)
+    _check_training(folder, layout)
+    names = sorted({place.name for places in layout.classes.values() for place in places})
     labels = {name: label for label, name in enumerate(names)}
     pictures = {
-        split: [(entry, labels[place.name]) for place in folders for entry in _pictures(place)]
-        for split, folders in found.items()
+        split: [(entry, labels[place.name]) for place in places for entry in list_pictures(place)]
+        for split, places in layout.classes.items()
     }
     paths = [path for listed in pictures.values() for path, _ in listed]
-    if not paths:
-        raise InputError(f"{folder}: no pictures in it")
+    if not pictures["train"]:
+        raise InputError(f"{folder}: no pictures to train on in the folders of its classes")
     shape = _measure(paths, resize)
-    parts = {}
+    parts, transparent = {}, 0
     for split, listed in pictures.items():
         X = np.empty((len(listed), *shape), np.uint8)
         for row, (path, _) in zip(X, listed, strict=True):
-            row[:] = _decode(path, shape, resize)
-        parts[split] = Part(X, np.array([label for _, label in listed], np.intp))
-    if "train" not in parts:
-        raise InputError(f"{folder}: no folder train in it, only {', '.join(parts)}")
-    return Contents(parts, tuple(names), shape, paths)
+            with open_picture(path) as picture:
+                row[:] = _pixels(picture, shape, resize)
+                transparent += picture.is_transparent
+        if listed:
+            parts[split] = Part(X, np.array([label for _, label in listed], np.intp))
+    notes = tuple(map(printable, _notes(folder, layout, transparent)))
+    return Contents(parts, tuple(names), shape, paths, notes=notes)
 
 
 def read_picture(path: Path, image_shape: ImageShape) -> NDArray[np.uint8]:
-    """Return one PNG or JPEG as (C, H, W), converted to so many channels and scaled bilinearly.
+    """Return one picture as (C, H, W), converted to so many channels and scaled bilinearly.
 
     Raises
     ------
@@ -96,23 +134,48 @@ def read_picture(path: Path, image_shape: ImageShape) -> NDArray[np.uint8]:
     """
     if image_shape[0] not in (1, 3):
         raise InputError(f"{path}: no picture has the {image_shape[0]} channels that are expected")
-    picture: NDArray[np.uint8] = _decode(path, image_shape, image_shape[1:])
-    return picture
+    with open_picture(path) as picture:
+        pixels: NDArray[np.uint8] = _pixels(picture, image_shape, image_shape[1:])
+        return pixels
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in entries(folder) if entry.is_dir()]
 
 
-def _pictures(folder: Path) -> list[Path]:
-    entries = sorted(_entries(folder))
-    for entry in entries:
-        if entry.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{entry}: expected only {', '.join(SUFFIXES)} in a class's folder")
-    return entries
+def _check_training(folder: Path, layout: Layout) -> None:
+    """Raise InputError if there are no folders of classes to train on."""
+    if "train" in layout.loose:
+        raise InputError(f"{layout.loose['train']}: no folders in it, expected one for each class")
+    if "train" not in layout.classes:
+        found = ", ".join(layout.classes | layout.loose)
+        raise InputError(f"{folder}: no folder train in it, only {found}")
+
+
+def _notes(folder: Path, layout: Layout, transparent: int) -> Iterator[str]:
+    """Yield a sentence on all that was left out or that a person may have meant otherwise."""
+    for place in layout.loose.values():
+        if holds_loose_pictures(place):
+            yield (
+                f"{place} is left out: its pictures lie in no folders of classes, so they have no "
+                "labels; onelayer predict takes them"
+            )
+        else:
+            yield f"{place} is left out: no pictures in it"
+    for place in layout.others:
+        if any(map(holds_loose_pictures, [place, *_folders(place)])):
+            yield f"{place} is left out: its name is that of no split"
+    classes = [place for places in layout.classes.values() for place in places]
+    for place in sorted({place.parent for place in classes} | {folder}):
+        if holds_loose_pictures(place):
+            yield f"the pictures directly in {place} are left out: they have no labels"
+    if called := [place.name for place in classes if place.name.lower() in SPLIT_WORDS]:
+        yield f"{', '.join(called)}: taken for a class, since it lies beside folders of classes"
+    if empty := [str(place) for place in classes if not entries(place)]:
+        listed = ", ".join(empty[:5]) + ", …" * (len(empty) > 5)
+        yield f"no pictures to train or test on in {listed}"
+    if transparent:
+        yield f"{transparent:,} pictures are transparent in parts, taken in the colour stored there"
 
 
 def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
@@ -121,13 +184,13 @@ def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
     for path in paths:
         size += check_file(path)
         with open_picture(path) as picture:
-            grey &= picture.mode in _GREY
-            extents.add((picture.height, picture.width))
+            grey &= picture.is_grey
+            extents.add(picture.extent)
+            H, W = picture.extent
         if resize is None and len(extents) > 1:
             raise InputError(
-                f"{path}: height and width {(picture.height, picture.width)}, unlike {paths[0]}; "
-                f"--resize {picture.height},{picture.width} makes them equal, "
-                f"in Python resize=({picture.height}, {picture.width})"
+                f"{path}: height and width {(H, W)}, unlike {paths[0]}; "
+                f"--resize {H},{W} makes them equal, in Python resize=({H}, {W})"
             )
     H, W = resize or extents.pop()
     C = 1 if grey else 3
@@ -139,49 +202,14 @@ def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
     return C, H, W
 
 
-def _decode(path: Path, shape: ImageShape, resize: tuple[int, int] | None) -> Any:
+def _pixels(picture: Picture, shape: ImageShape, resize: tuple[int, int] | None) -> Any:
     """Return the picture as (C, H, W)."""
     from PIL import Image
 
-    with open_picture(path) as picture:
-        converted = picture.convert("L" if shape[0] == 1 else "RGB")
-        if resize is not None:
-            converted = converted.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
-        if converted.size != (shape[2], shape[1]):
-            raise InputError(f"{path}: has changed while it was read")
-        return np.asarray(converted).reshape(shape[1], shape[2], shape[0]).transpose(2, 0, 1)
-
-
-@contextmanager
-def open_picture(
-    path: Path, largest: int = _LARGEST_FILE, formats: tuple[str, ...] = ("PNG", "JPEG")
-) -> Iterator[Any]:
-    """Open a PNG or JPEG, whatever its name; an error while it is open names the file.
-
-    Raises
-    ------
-    InputError
-        If the file is larger than `largest` bytes, of another format, damaged, or not of 8 bits.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    content, kind = io.BytesIO(read_file(path, largest)), " or ".join(formats)
-    try:
-        # Pillow only warns of a picture that is too large: here that is an error like the others.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(content, formats=formats) as picture:
-                if picture.mode not in _GREY + _COLOUR:
-                    raise InputError(f"{path}: a picture of mode {picture.mode}, expected 8 bits")
-                if 3 * picture.width * picture.height > unpacked_limit(len(content.getvalue())):
-                    raise InputError(
-                        f"{path}: a picture of {picture.width} × {picture.height}, more than a "
-                        "file of its size can hold"
-                    )
-                yield picture
-    except (InputError, MemoryError):
-        raise
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not a {kind}, or damaged") from error
-    except Exception as error:  # Pillow's readers raise whatever their parts do
-        raise InputError(f"{path}: not a {kind}, or damaged: {error}") from error
+    C, H, W = shape
+    image = picture.upright("L" if C == 1 else "RGB")
+    if resize is not None:
+        image = image.resize((W, H), Image.Resampling.BILINEAR)
+    if image.size != (W, H):
+        raise InputError("a picture has changed while it was read")
+    return np.asarray(image).reshape(H, W, C).transpose(2, 0, 1)

@@ -9,7 +9,7 @@ from onelayer.arguments import checked
 from onelayer.data.columns import Columns, Tell
 from onelayer.data.contents import Contents, make_dataset
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
-from onelayer.data.files import check_file, digests_of
+from onelayer.data.files import check_file, digests_of, entries
 from onelayer.data.formats.arrow import (
     feather_features,
     parquet_features,
@@ -20,14 +20,21 @@ from onelayer.data.formats.cifar100 import find_cifar100, read_cifar100
 from onelayer.data.formats.delimited import csv_features, read_csv
 from onelayer.data.formats.folder import npy_features, read_folder, read_pair, suits_folder
 from onelayer.data.formats.idx import find_idx, read_idx_folder
-from onelayer.data.formats.images import SUFFIXES, find_pictures, holds_pictures, read_images
+from onelayer.data.formats.images import (
+    find_pictures,
+    holds_loose_pictures,
+    holds_pictures,
+    list_pictures,
+    read_images,
+)
 from onelayer.data.formats.npz import npz_features, read_npz
+from onelayer.data.formats.picture import is_picture
 from onelayer.data.formats.tensors import read_safetensors, safetensors_features
 from onelayer.data.reading import Reading
 from onelayer.errors import InputError, printable
 from onelayer.option import build
 
-_MAGIC_BYTES = 8
+_MAGIC_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Format:
         if self.table:
             options |= {"like": like}
         if self.read is None:
-            labelled = ", ".join(form.looks for form in FILES if form.read)
+            labelled = ", ".join(form.looks for form in (*FOLDERS, *FILES) if form.read)
             raise InputError(f"{path}: read as {self.looks}, without labels; expected {labelled}")
         return self.read(path, **options)
 
@@ -81,12 +88,13 @@ FOLDERS = (
         ("coarse",),
     ),
     Format(
-        "a folder of PNG or JPEG for each class",
+        "a folder of pictures for each class",
         holds_pictures,
         read_images,
         ("resize",),
         pictures=find_pictures,
     ),
+    Format("a folder of pictures", holds_loose_pictures, read=None, pictures=list_pictures),
 )
 
 
@@ -101,7 +109,7 @@ def begins(magic: bytes) -> Callable[[Path], bool]:
 
 
 def _is_picture(path: Path) -> bool:
-    return _first_bytes(path).startswith((b"\x89PNG", b"\xff\xd8\xff")) or named(*SUFFIXES)(path)
+    return is_picture(_first_bytes(path), path.name)
 
 
 FILES = (
@@ -117,7 +125,7 @@ FILES = (
     ),
     Format(".X.npy beside .y.npy", named(".x.npy"), read_pair, features=npy_features),
     Format(".npy", begins(b"\x93NUMPY"), read=None, features=npy_features),
-    Format("PNG or JPEG", _is_picture, read=None, pictures=lambda path: [path]),
+    Format("a picture", _is_picture, read=None, pictures=lambda path: [path]),
     Format(".safetensors", named(".safetensors"), read_safetensors, features=safetensors_features),
     Format(".csv or .tsv", named(".csv", ".tsv"), read_csv, ("label",), csv_features, table=True),
 )
@@ -174,11 +182,7 @@ def find_format(path: Path, options: Iterable[str] = ()) -> Format:
 
 def _suiting(path: Path) -> Format:
     if path.is_dir():
-        suited = [form for form in FOLDERS if form.suits(path)]
-        if not suited:
-            looks = "; ".join(form.looks for form in FOLDERS)
-            raise InputError(f"{path}: a folder with no data set in it; expected {looks}")
-        return suited[0]
+        return _suiting_folder(path)
     check_file(path)
     for form in FILES:
         if form.suits(path):
@@ -190,6 +194,17 @@ def _suiting(path: Path) -> Format:
         )
     looks = ", ".join(form.looks for form in FILES)
     raise InputError(f"{path}: of no known format; expected {looks}, or a folder")
+
+
+def _suiting_folder(folder: Path) -> Format:
+    for form in FOLDERS:
+        if form.suits(folder):
+            return form
+    inner = filter(Path.is_dir, entries(folder))
+    meant = next((place for place in inner if any(form.suits(place) for form in FOLDERS)), None)
+    looks = "; ".join(form.looks for form in FOLDERS)
+    hint = f"; did you mean {meant}?" if meant else ""
+    raise InputError(f"{folder}: a folder with no data set in it; expected {looks}{hint}")
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -107,7 +107,9 @@ def test_pictures_without_labels_are_left_out_and_can_be_predicted(tmp_path, cap
     for path, rows in (("test", 3), (".", 15)):
         command = ["predict", tmp_path / "model.safetensors", tmp_path / path, "--format", "csv"]
         assert run_cli(list(map(str, command))) == 0
-        assert len(capsys.readouterr().out.splitlines()) == rows + 1
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == rows + 1
+        assert lines[-1].startswith(f"{tmp_path / 'test' / '2.png'},0,1,")
 
 
 def test_pictures_to_train_on_need_labels(tmp_path):

@@ -59,6 +59,19 @@ def read_unlabelled(
         yield stored_picture(picture, image_shape, full_scale).reshape(1, -1)
 
 
+def expand_pictures(source: str) -> list[str]:
+    """Return the pictures of a folder of them, each a source of its own, or else the source.
+
+    Raises
+    ------
+    InputError
+        If it is a folder with no data set in it.
+    """
+    path = Path(source)
+    pictures = find_format(path).pictures if path.is_dir() else None
+    return [source] if pictures is None else list(map(str, pictures(path)))
+
+
 def stored_picture(path: Path, image_shape: ImageShape | None, full_scale: float) -> NDArray[Any]:
     """Return a picture as it would be stored in the training data, (C, H, W).
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from onelayer.data.columns import Tell, ignore
-from onelayer.data.unlabelled import read_unlabelled
+from onelayer.data.unlabelled import expand_pictures, read_unlabelled
 from onelayer.errors import InputError
 from onelayer.training.classifier import Classifier
 
@@ -30,6 +30,7 @@ def rank_files(
 ) -> Iterator[Ranking]:
     """Yield the `top` classes (at most K) of every row of `files`, read block by block.
 
+    A folder of pictures counts as those pictures, by their own names.
     `tell` and `options` are those of read_unlabelled.
 
     Raises
@@ -37,7 +38,7 @@ def rank_files(
     InputError
         If a file cannot be read as samples of this model; names it and the row.
     """
-    for file in files:
+    for file in (picture for source in files for picture in expand_pictures(source)):
         start = 0
         blocks = read_unlabelled(
             file,

@@ -73,7 +73,8 @@ class Format:
         if self.table:
             options |= {"like": like}
         if self.read is None:
-            labelled = ", ".join(form.looks for form in (*FOLDERS, *FILES) if form.read)
+            forms = FOLDERS if path.is_dir() else FILES
+            labelled = ", ".join(form.looks for form in forms if form.read)
             raise InputError(f"{path}: read as {self.looks}, without labels; expected {labelled}")
         return self.read(path, **options)
 
@@ -202,7 +203,7 @@ def _suiting_folder(folder: Path) -> Format:
             return form
     inner = filter(Path.is_dir, entries(folder))
     meant = next((place for place in inner if any(form.suits(place) for form in FOLDERS)), None)
-    looks = "; ".join(form.looks for form in FOLDERS)
+    looks = "; ".join(form.looks for form in FOLDERS if form.read)
     hint = f"; did you mean {meant}?" if meant else ""
     raise InputError(f"{folder}: a folder with no data set in it; expected {looks}{hint}")
 

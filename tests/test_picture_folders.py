@@ -143,7 +143,7 @@ def test_a_class_may_be_called_train(tmp_path):
         (lambda folder: put(folder / "train"), "the pictures directly in"),
         (
             lambda folder: Image.new("RGBA", (4, 4)).save(folder / "train/cat/0.png"),
-            "1 pictures are transparent in parts",
+            "parts are transparent, read as the colour there: 1",
         ),
     ],
     ids=["empty-class", "empty-split", "folder", "classes", "loose", "loose-train", "transparent"],

@@ -51,6 +51,13 @@ def jpeg_of_bits(bits):
     return content[:place] + bytes([bits]) + content[place + 1 :]
 
 
+def bmp_of_moves():
+    """Return a BMP of run lengths, each of which moves on by 255 rows of 5,000,000 pixels."""
+    header = struct.pack("<IIIHHIIIIII", 40, 5_000_000, 1, 1, 8, 1, 0, 1, 1, 256, 0)
+    moves = b"\0\2\xff\xff" * 1000
+    return b"BM" + struct.pack("<III", 1078 + len(moves), 0, 1078) + header + bytes(1024) + moves
+
+
 def png_chunk(kind, content):
     checksum = struct.pack(">I", zlib.crc32(kind + content))
     return struct.pack(">I", len(content)) + kind + content + checksum
@@ -216,10 +223,14 @@ def test_what_a_viewer_does_not_need_may_be_corrupt(tmp_path):
         (encode(with_palette(), "GIF")[:-9], "a GIF cut short"),
         (encode(RGB, "BMP")[:-1], "a BMP cut short"),
         (jpeg_of_bits(12), "a JPEG of 12 bits a value"),
+        (b"\xff\xd8" + b"\xff\xfe\0\2" * 100_001, "a JPEG of more than 100,000 segments"),
+        (encode(RGB, "PNG")[:8] + png_chunk(b"none", b"") * 100_001, "a PNG of more than 100,000"),
+        (b"GIF89a" + bytes(7) + b"!\xfe\1x\0" * 100_001, "a GIF of more than 100,000 blocks"),
+        (bmp_of_moves(), "a BMP of run lengths"),
     ],
     ids=[
         *("empty", "text", "html", "svg", "lfs", "heic", "tiff", "dicom", "zeros", "jpeg", "png"),
-        *("gif", "bmp", "twelve"),
+        *("gif", "bmp", "twelve", "segments", "chunks", "blocks", "runs"),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_was_found(tmp_path, content, words):

@@ -30,8 +30,8 @@ def rank_files(
 ) -> Iterator[Ranking]:
     """Yield the `top` classes (at most K) of every row of `files`, read block by block.
 
-    A folder of pictures counts as those pictures, by their own names.
-    `tell` and `options` are those of read_unlabelled.
+    A folder of pictures counts as those pictures, by their own names. `tell` and
+    `options` are those of read_unlabelled.
 
     Raises
     ------

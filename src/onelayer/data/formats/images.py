@@ -175,7 +175,7 @@ def _notes(folder: Path, layout: Layout, transparent: int) -> Iterator[str]:
         listed = ", ".join(empty[:5]) + ", …" * (len(empty) > 5)
         yield f"no pictures to train or test on in {listed}"
     if transparent:
-        yield f"{transparent:,} pictures are transparent in parts, taken in the colour stored there"
+        yield f"pictures of which parts are transparent, read as the colour there: {transparent:,}"
 
 
 def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:

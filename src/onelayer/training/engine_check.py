@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
-from onelayer.data.scaling import Scaling
+from onelayer.data.scaling import Scaling, precision
 from onelayer.model import network
 from onelayer.model.derivatives import DEFAULT_STEPS, LinearLayer, numerical_gradient
 from onelayer.model.gradient_check import draw_place
@@ -104,9 +104,10 @@ def check_engine(
     engine.step(engine.open(split), slice(0, len(y)), np.array(rates))
     stepped_W, stepped_b = engine.parameters()
     steps = (W - stepped_W[0]) / rates[0], (b - stepped_b[1]) / rates[1]
+    exact = precision(batch.X.dtype, np.dtype(dtype))
     errors, tolerances = [], []
     for step, gradient, bound, size in zip(
-        steps, gradients, _bounds(layer, scaling, dtype, rates), largest, strict=True
+        steps, gradients, _bounds(layer, scaling, dtype, exact, rates), largest, strict=True
     ):
         errors.append(float(np.abs(step - gradient).max()) / size)
         tolerances.append(float(bound.max()) / size)
@@ -114,13 +115,15 @@ def check_engine(
 
 
 def _bounds(
-    layer: LinearLayer, scaling: Scaling, dtype: str, rates: list[float]
+    layer: LinearLayer, scaling: Scaling, dtype: str, exact: np.dtype[Any], rates: list[float]
 ) -> tuple[Array, Array]:
     """Return how far rounding may move each entry of (W − W') / η and of (b − b') / η."""
     u = float(np.finfo(dtype).eps) / 2
     X, y, W, b = layer.X, layer.y, layer.W, layer.b
     B, D = X.shape
-    size = np.abs(X) + np.abs(scaling.shift * scaling.factor)  # what x is the difference of
+    # What x is the difference of, if its shift was rounded.
+    rounded = scaling.shift != scaling.shift.astype(exact)
+    size = np.abs(X) + np.abs(scaling.shift * scaling.factor) * rounded
     # Scores: D + 1 additions, each wrong by u times a partial sum of independent terms.
     S = network.scores(X, W, b)
     terms = np.sqrt(size**2 @ (W**2).T) + np.abs(b)

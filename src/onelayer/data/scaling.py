@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -29,16 +30,25 @@ class Scaling:
         They are computed in `precision`, and only then rounded to `dtype`: a large mean takes no
         digits of what is left. What overflows is infinite.
         """
-        scaled: NDArray[Any] = np.array(X, precision(X.dtype, np.dtype(dtype)))
+        scaled: NDArray[Any] = np.array(X, self.precision(X.dtype, np.dtype(dtype)))
         with np.errstate(over="ignore", invalid="ignore"):
             self.scale(scaled)
             return scaled.astype(dtype, copy=False)
 
     def scale(self, X: NDArray[Any]) -> None:
         """Scale the floats X (N, D) where they are."""
-        if self.shift.any():
+        if not self._only_multiplies:
             X -= self.shift.astype(X.dtype)
-        X *= self.factor.astype(X.dtype)
+        X *= self._row_of_factors.astype(X.dtype)
+
+    def precision(self, stored: np.dtype[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type in which features of the type `stored` are scaled to become `dtype`.
+
+        It is float64, but `dtype` where nothing is subtracted, and for 8-bit features: float32
+        holds them with 16 bits to spare.
+        """
+        narrow = stored == np.uint8 or (self._only_multiplies and self.fits(dtype))
+        return dtype if narrow else np.dtype(np.float64)
 
     def fits(self, dtype: Any) -> bool:
         """Return whether `dtype` holds the stored features to 10⁻⁵ of their deviations."""
@@ -48,13 +58,14 @@ class Scaling:
         rounding = numbers.eps / 2 * (shift * factor + 1)
         return bool(((rounding < 1e-5) & (factor > 1 / most) & (factor < most)).all())
 
+    @cached_property
+    def _only_multiplies(self) -> bool:
+        return not self.shift.any()
 
-def precision(stored: np.dtype[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the type in which features of the type `stored` are scaled for computing in `dtype`.
-
-    It is float64, but for 8-bit features in float32, which holds them with 16 bits to spare.
-    """
-    return dtype if stored == np.uint8 else np.dtype(np.float64)
+    @cached_property
+    def _row_of_factors(self) -> NDArray[np.float64]:
+        """The factors (D,), or (1,) if all are alike: NumPy multiplies faster by one number."""
+        return self.factor if np.ptp(self.factor) else self.factor[:1]
 
 
 def fit_scaling(method: str, data: Dataset, weights: NDArray[Any] | None = None) -> Scaling:

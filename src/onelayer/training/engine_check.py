@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
-from onelayer.data.scaling import Scaling, precision
+from onelayer.data.scaling import Scaling
 from onelayer.model import network
 from onelayer.model.derivatives import DEFAULT_STEPS, LinearLayer, numerical_gradient
 from onelayer.model.gradient_check import draw_place
@@ -104,7 +104,7 @@ def check_engine(
     engine.step(engine.open(split), slice(0, len(y)), np.array(rates))
     stepped_W, stepped_b = engine.parameters()
     steps = (W - stepped_W[0]) / rates[0], (b - stepped_b[1]) / rates[1]
-    exact = precision(batch.X.dtype, np.dtype(dtype))
+    exact = scaling.precision(batch.X.dtype, np.dtype(dtype))
     errors, tolerances = [], []
     for step, gradient, bound, size in zip(
         steps, gradients, _bounds(layer, scaling, dtype, exact, rates), largest, strict=True

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
 from onelayer.data.sample_weights import SampleWeights
-from onelayer.data.scaling import Scaling, precision
+from onelayer.data.scaling import Scaling
 from onelayer.model.losses import Labels, Loss, find_loss
 from onelayer.training.engine import Evaluation, HeldOut, Models, PerModel, Rows, State
 from onelayer.training.hyperparameters import Hyperparameters
@@ -252,7 +252,7 @@ class _FeatureReader:
 
     def read(self, stored: Array) -> Array:
         """Return x (B, D) of equation (1); valid until the next call."""
-        X = self._copy(stored, precision(stored.dtype, self._dtype))
+        X = self._copy(stored, self._scaling.precision(stored.dtype, self._dtype))
         self._scaling.scale(X)
         return X if X.dtype == self._dtype else self._copy(X, self._dtype)
 

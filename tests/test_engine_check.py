@@ -7,8 +7,8 @@ from made import make_data
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.model import network
-from onelayer.model.gradient_check import draw_place
-from onelayer.model.losses import LOSSES, find_loss
+from onelayer.model.gradient_check import check_layer, draw_place
+from onelayer.model.losses import LOSSES, Loss, find_loss
 from onelayer.training import engine_check
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
 from onelayer.training.engine_check import check_engine
@@ -161,3 +161,32 @@ def test_the_rows_are_those_that_are_asked_for_and_no_more_than_there_are():
         )
         assert found.images == used
         assert found.passed
+
+
+class AbsoluteError(Loss):
+    """Written with abs, which the complex step does not see."""
+
+    name = "absolute-error"
+    title = "absolute error and squares"
+
+    def values(self, S, y):
+        return np.abs(S - np.eye(S.shape[1])[y]).sum(axis=1) + (np.abs(S) ** 2).sum(axis=1) / 2
+
+    def slopes(self, S, y):
+        return np.sign(S - np.eye(S.shape[1])[y]) + S
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_loss_that_the_complex_step_does_not_see_is_checked_by_differences(monkeypatch, seed):
+    loss = AbsoluteError()
+    monkeypatch.setitem(LOSSES, loss.name, loss)
+    X, y = fit_scaling("unit", DATA).apply(DATA.train.X), DATA.train.y
+    place = draw_place(X, DATA.n_classes, seed)
+    found = check_layer(X, y, *place, 0.5, loss=loss.name)
+    assert found.passed, str(found)
+    assert found.method == "centred"
+    for dtype in ("float32", "float64"):
+        assert check(NumpyEngine, dtype, loss.name, seed=seed).passed
+    monkeypatch.setattr(loss, "slopes", lambda S, y: AbsoluteError.slopes(loss, S, y) + 0.01 * S)
+    assert not check_layer(X, y, *place, 0.5, loss=loss.name).passed
+    assert not check(NumpyEngine, "float32", loss.name, seed=seed).passed

@@ -98,19 +98,21 @@ def fit_scalings(method: str, data: Dataset, weights: NDArray[Any]) -> list[Scal
         return [Scaling(method, np.zeros(D), np.full(D, 1.0 / data.full_scale))] * R
     if method == "standardise":
         means, deviations = _moments(data.train, weights.astype(np.float64))
-        _check_finite(data.name, means + deviations)
+        _check_finite(data, means + deviations)
         rounding = np.maximum(np.finfo(np.float64).eps * np.abs(means), np.finfo(np.float64).tiny)
         factors = np.divide(1, deviations, out=np.zeros((R, D)), where=deviations > rounding)
         return [Scaling(method, *moments) for moments in zip(means, factors, strict=True)]
     raise unknown_name("scaling", method, METHODS)
 
 
-def _check_finite(source: str, moments: NDArray[np.float64]) -> None:
+def _check_finite(data: Dataset, moments: NDArray[np.float64]) -> None:
     overflowing = np.flatnonzero(~np.isfinite(moments).all(axis=0))
     if overflowing.size:
+        d = int(overflowing[0])
+        name = f"{d} (the first is 0)" if data.columns is None else repr(data.columns.features[d])
         raise InputError(
-            f"{source}: numbers of feature {overflowing[0]} (the first is 0) are too large or too "
-            "far apart to be standardised, expected at most 1e307"
+            f"{data.name}: numbers of feature {name} are too large or too far apart to be "
+            "standardised, expected at most 1e307"
         )
 
 

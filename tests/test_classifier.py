@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 import onelayer
 from made import make_data
 from onelayer.data.columns import Columns
+from onelayer.data.in_memory import dataset_from
 from onelayer.data.scaling import METHODS
 from onelayer.errors import InputError
 from onelayer.evaluation.run_folder import open_model
@@ -300,6 +301,37 @@ def test_onnx_says_the_same(loss, scaling, dtype, tmp_path):
     meaning = session.get_modelmeta().custom_metadata_map
     assert tuple(json.loads(meaning["class_names"])) == model.class_names
     assert json.loads(meaning["image_shape"]) == [3, 2, 2]
+
+
+def far_from_0():
+    """Return a model of times that differ by seconds, and times."""
+    times = 1.6e9 + np.random.default_rng(0).random((60, 1)) * 100
+    data = dataset_from(times, (times[:, 0] > 1.6e9 + 50).astype(int))
+    settings = onelayer.grid(learning_rate=[0.3])
+    return model_of(onelayer.train(data, settings, scaling="standardise")), times
+
+
+def test_far_from_0_onnx_takes_doubles_and_says_the_same(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, times = far_from_0()
+    export_model(model, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    assert session.get_inputs()[0].type == "tensor(double)"
+    scores = session.run(["scores"], {"features": times})[0]
+    assert np.ptp(scores) > 1
+    np.testing.assert_allclose(scores, model.scores(times), rtol=0, atol=1e-5)
+
+
+@pytest.mark.torch
+def test_far_from_0_a_torch_layer_is_of_doubles_or_refused():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch has it")
+    model, times = far_from_0()
+    with torch.no_grad():
+        scores = model.to_torch()(torch.tensor(times)).numpy()
+    np.testing.assert_allclose(scores, model.scores(times), rtol=0, atol=1e-5)
+    farther = replace(model, scaling=replace(model.scaling, shift=np.array([1.6e15])))
+    with pytest.raises(InputError, match="too far from 0"):
+        farther.to_torch()
 
 
 def test_onnx_is_the_same_bytes_again(model, tmp_path):

@@ -7,8 +7,9 @@ from made import make_data
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.model import network
-from onelayer.model.gradient_check import draw_place
-from onelayer.model.losses import LOSSES, find_loss
+from onelayer.model.gradient_check import check_layer, draw_place
+from onelayer.model.losses import LOSSES, Loss, find_loss
+from onelayer.training import engine_check
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
 from onelayer.training.engine_check import check_engine
 from onelayer.training.numpy_engine import NumpyEngine
@@ -128,17 +129,28 @@ def test_an_engine_that_takes_another_loss_fails(loss):
     assert not check(TakesCrossEntropy, "float32", loss).passed
 
 
-def test_where_rounding_hides_the_gradient_the_check_says_so():
-    """Features of 10⁸ that differ by 1: float32 cannot tell them apart."""
+@pytest.mark.parametrize(("engine", "dtype"), ENGINES)
+def test_far_from_0_an_engine_follows_the_gradient_as_well(engine, dtype):
     X = 1e8 + np.random.default_rng(0).integers(0, 2, (60, 30)).astype(np.float64)
-    scaling = Scaling("standardise", np.full(30, 1e8), np.ones(30))
-    split = Split(X, np.arange(60) % 3)
-    found = check_engine(NumpyEngine, split, 3, scaling, loss="cross-entropy", dtype="float32")
+    scaling = Scaling("standardise", np.full(30, 1e8 + 0.3), np.full(30, 2.0))
+    found = check_engine(
+        engine, Split(X, np.arange(60) % 3), 3, scaling, loss="cross-entropy", dtype=dtype
+    )
+    assert found.passed, str(found)
+    assert found.telling
+
+
+def test_at_a_kink_of_the_loss_the_check_says_that_it_cannot_tell(monkeypatch):
+    """With equal scores and b = (1, 0) the margin of the hinge is 0: either slope is right."""
+    kink = lambda X, K, seed: (np.ones((K, X.shape[1])), np.array([1.0, 0.0]))  # noqa: E731
+    monkeypatch.setattr(engine_check, "draw_place", kink)
+    split, scaling = (
+        Split(np.ones((1, 3)), np.zeros(1, np.intp)),
+        Scaling("none", np.zeros(3), np.ones(3)),
+    )
+    found = check_engine(NumpyEngine, split, 2, scaling, loss="hinge", dtype="float64")
     assert not found.telling
     assert "too large" in str(found)
-    fine = check_engine(NumpyEngine, split, 3, scaling, loss="cross-entropy", dtype="float64")
-    assert fine.telling
-    assert fine.passed
 
 
 def test_the_rows_are_those_that_are_asked_for_and_no_more_than_there_are():
@@ -149,3 +161,32 @@ def test_the_rows_are_those_that_are_asked_for_and_no_more_than_there_are():
         )
         assert found.images == used
         assert found.passed
+
+
+class AbsoluteError(Loss):
+    """Written with abs, which the complex step does not see."""
+
+    name = "absolute-error"
+    title = "absolute error and squares"
+
+    def values(self, S, y):
+        return np.abs(S - np.eye(S.shape[1])[y]).sum(axis=1) + (np.abs(S) ** 2).sum(axis=1) / 2
+
+    def slopes(self, S, y):
+        return np.sign(S - np.eye(S.shape[1])[y]) + S
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_loss_that_the_complex_step_does_not_see_is_checked_by_differences(monkeypatch, seed):
+    loss = AbsoluteError()
+    monkeypatch.setitem(LOSSES, loss.name, loss)
+    X, y = fit_scaling("unit", DATA).apply(DATA.train.X), DATA.train.y
+    place = draw_place(X, DATA.n_classes, seed)
+    found = check_layer(X, y, *place, 0.5, loss=loss.name)
+    assert found.passed, str(found)
+    assert found.method == "centred"
+    for dtype in ("float32", "float64"):
+        assert check(NumpyEngine, dtype, loss.name, seed=seed).passed
+    monkeypatch.setattr(loss, "slopes", lambda S, y: AbsoluteError.slopes(loss, S, y) + 0.01 * S)
+    assert not check_layer(X, y, *place, 0.5, loss=loss.name).passed
+    assert not check(NumpyEngine, "float32", loss.name, seed=seed).passed

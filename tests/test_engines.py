@@ -340,6 +340,27 @@ LAYOUTS = {
 
 
 @any_engine
+@pytest.mark.parametrize("stored", [np.float32, np.float64, np.int64, np.float16])
+def test_features_far_from_0_keep_their_digits(engine, stored):
+    generator = np.random.default_rng(0)
+    size, unit = {np.float16: (1000.0, 0.5), np.float32: (1.6e9, 128.0)}.get(stored, (1.6e9, 1.0))
+    units = generator.integers(0, 9, (80, 40))
+    X = (size + unit * units).astype(stored)
+    scaling = Scaling("made", size + unit * units.mean(axis=0), 1 / (unit * units.std(axis=0)))
+    y, setting = generator.integers(0, 3, 80), Hyperparameters(learning_rate=0.1)
+    stack = engine(
+        np.zeros((1, 3, 40), np.float32), np.zeros((1, 3), np.float32),
+        settings=[setting], scaling=scaling,
+    )  # fmt: skip
+    stack.step(Split(X, y), slice(0, 80), np.array([0.1]))
+    Z = (units - units.mean(axis=0)) / units.std(axis=0)
+    W, b = textbook_steps(Z, y, np.zeros((3, 40)), np.zeros(3), setting, [slice(None)])
+    np.testing.assert_allclose(stack.parameters()[0][0], W, rtol=0, atol=1e-7)
+    loss = network.loss(network.scores(Z, W, b), y, LOSSES["cross-entropy"])
+    assert stack.evaluate(Split(X, y)).loss[0] == pytest.approx(loss, abs=1e-6)
+
+
+@any_engine
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("stored", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("sizes", LAYOUTS.values(), ids=LAYOUTS.keys())

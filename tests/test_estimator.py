@@ -294,6 +294,36 @@ def test_8_bit_features_are_divided_by_255_by_unit():
     np.testing.assert_allclose(model.run_.scaling.factor, 1 / 255)
 
 
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e290])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_classes_are_told_apart_far_from_0_in_any_unit(dtype, size):
+    numbers = 1.6e9 + np.random.default_rng(0).random(300) * 100
+    X, y = size * numbers[:, None], numbers > 1.6e9 + 50
+    model = OneLayerClassifier(
+        learning_rate=0.1, dtype=dtype, random_state=0, epochs=30, evaluate_every=0
+    )
+    theirs = make_pipeline(StandardScaler(), LogisticRegression()).fit(numbers[:, None], y)
+    assert model.fit(X, y).score(X, y) > theirs.score(numbers[:, None], y) - 0.03
+
+
+def test_a_feature_that_was_constant_says_nothing_later():
+    X = np.c_[IRIS[0], np.full(150, 1e9 + 0.1)]
+    model = OneLayerClassifier(random_state=0, epochs=3).fit(X, IRIS[1])
+    before = model.decision_function(X)
+    X[:, -1] = np.arange(150)
+    np.testing.assert_array_equal(model.decision_function(X), before)
+    np.testing.assert_array_equal(model.coef_[:, -1], 0)
+
+
+def test_a_feature_that_was_constant_in_the_first_part_is_learned_from_the_next():
+    X, y = np.c_[np.zeros(300), np.arange(300) % 2], np.arange(300) % 2
+    X[100:, 0] = 2 * y[100:] - 1
+    model = OneLayerClassifier(learning_rate=0.1, batch_size=10, random_state=0)
+    model.partial_fit(X[:1], y[:1], classes=[0, 1])
+    model.partial_fit(X[100:], y[100:])
+    assert np.abs(model.coef_).min() > 0.5
+
+
 def test_curves_of_a_given_validation_split_end_at_its_score():
     X, y = IRIS[0], names(IRIS[1])
     model = OneLayerClassifier(epochs=3, random_state=0, validation_fraction=0.5)

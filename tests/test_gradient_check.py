@@ -1,7 +1,10 @@
 """The gradient check passes what is right, catches what is wrong, and says where."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy.special import log_softmax, logsumexp, softmax
 
 import onelayer
 from onelayer.errors import InputError
@@ -154,14 +157,171 @@ def test_a_cost_that_writes_into_its_arguments_is_told_so(layer):
         check(layer, cost=cost)
 
 
-def test_a_cost_that_drops_the_imaginary_part_is_told_so(layer):
+def of_largest(W):
+    return np.where(np.abs(W) == np.abs(W).max(), np.sign(W), 0)
+
+
+def lengths(W):
+    return np.linalg.norm(W, axis=1, keepdims=True)
+
+
+# Penalties of W with their derivatives; the complex step sees all of those of SEEN.
+SEEN = {
+    "squares": (lambda W: np.sum(W * W), lambda W: 2 * W),
+    "maximum": (lambda W: np.maximum(W, 0.3).sum(), lambda W: 1.0 * (W > 0.3)),
+    "where": (lambda W: np.where(W > 0, W**2, -W).sum(), lambda W: np.where(W > 0, 2 * W, -1)),
+    "sort": (
+        lambda W: np.sort(W.ravel())[-3:].sum(),
+        lambda W: 1.0 * (np.sort(W.ravel())[-3] <= W),
+    ),
+    "clip": (lambda W: (np.clip(W, -0.5, 0.5) ** 2).sum(), lambda W: 2 * W * (np.abs(W) < 0.5)),
+    "log1p": (lambda W: np.log1p(np.sum(W**2)), lambda W: 2 * W / (1 + np.sum(W**2))),
+    "einsum": (lambda W: np.einsum("kd,kd", W, W), lambda W: 2 * W),
+}
+HIDDEN = {
+    "abs": (lambda W: np.abs(W).sum(), np.sign),
+    "abs squared": (lambda W: (np.abs(W) ** 2).sum(), lambda W: 2 * W),
+    "abs max": (lambda W: np.abs(W).max(), of_largest),
+    "norm": (np.linalg.norm, lambda W: W / np.linalg.norm(W)),
+    "norms of rows": (lambda W: lengths(W).sum(), lambda W: W / lengths(W)),
+    "vdot": (lambda W: np.vdot(W, W), lambda W: 2 * W),
+    "real": (lambda W: np.sum(W.real**2), lambda W: 2 * W),
+    "cast": (lambda W: np.sum(W.astype(float) ** 2), lambda W: 2 * W),
+    "float": (lambda W: float(np.sum(W * W)), lambda W: 2 * W),
+    "in place": (
+        lambda W: np.square(np.add(W, 0, out=np.empty(W.shape), casting="unsafe")).sum(),
+        lambda W: 2 * W,
+    ),
+    "math": (lambda W: math.sqrt(np.sum(W * W)), lambda W: W / np.linalg.norm(W)),
+    "hypot": (lambda W: np.hypot(W, 1).sum(), lambda W: W / np.hypot(W, 1)),
+    "comparison": (
+        lambda W: sum(w * w if w > 0 else -w for w in W.ravel().tolist()),
+        lambda W: np.where(W > 0, 2 * W, -1),
+    ),
+}
+COSTS = {
+    "ours": lambda X, y, W, b: network.cost(X, y, W, b, 0),
+    "logsumexp": lambda X, y, W, b: np.mean(
+        logsumexp(X @ W.T + b, axis=1) - (X @ W.T + b)[range(N), y]
+    ),
+    "softmax": lambda X, y, W, b: -np.mean(np.log(softmax(X @ W.T + b, axis=1)[range(N), y])),
+    "log_softmax": lambda X, y, W, b: -np.mean(log_softmax(X @ W.T + b, axis=1)[range(N), y]),
+}
+
+
+def with_penalty(layer, penalty, factor=1.0, cost="ours"):
+    """Return a cost with a penalty, and its gradient with `factor` times the penalty's."""
+    (X, y, _, _), (value, slope) = layer, penalty
+
+    def gradient(W, b):
+        dW, db = network.gradients(X, y, W, b, 0)
+        return dW + L2 * factor * slope(W), db
+
+    return lambda W, b: COSTS[cost](X, y, W, b) + L2 * value(W), gradient
+
+
+@pytest.mark.parametrize(
+    ("name", "cost"),
+    [(name, "ours") for name in (*SEEN, *HIDDEN)]
+    + [(name, cost) for name in ("squares", "norm") for cost in COSTS if cost != "ours"],
+)
+def test_no_right_gradient_is_called_wrong_and_no_wrong_one_right(layer, name, cost):
+    penalty = (SEEN | HIDDEN)[name]
+    for factor in (1, 1 + 1e-4, 1.5):
+        J, gradient = with_penalty(layer, penalty, factor, cost)
+        outcome = check(layer, gradient, J)
+        assert outcome.passed == (factor == 1), str(outcome)
+        assert outcome.method == ("complex" if name in SEEN else "centred")
+        assert bool(outcome.note) == (factor > 1 or name in HIDDEN)
+
+
+def test_a_gradient_that_forgets_what_the_complex_step_does_not_see_is_caught(layer):
+    J, gradient = with_penalty(layer, HIDDEN["norm"], factor=0)
+    outcome = check(layer, gradient, J)
+    assert not outcome.passed
+    assert "the gradient is wrong" in str(outcome)
+    assert "np.sum(W * W)" in str(outcome)
+
+
+@pytest.mark.parametrize("method", ["complex", "centred"])
+@pytest.mark.parametrize(
+    ("value", "left", "right"),
+    [
+        (lambda W: np.abs(W).sum(), lambda W: np.sign(W - 1e-9), lambda W: np.sign(W + 1e-9)),
+        (lambda W: np.maximum(W, 0).sum(), lambda W: 1.0 * (W > 0), lambda W: 1.0 * (W >= 0)),
+    ],
+    ids=["abs", "maximum"],
+)
+def test_at_a_kink_every_slope_between_both_sides_is_right(value, left, right, method):
+    W, b = np.array([[0.0, 1e-7, 1.0], [1e-5, -1e-6, 2.0]]), np.zeros(2)
+
+    def checked(slope):
+        return check_gradient(
+            lambda W, b: value(W), lambda W, b: (slope(W), 0 * b), W, b, method=method
+        )
+
+    for slope in (left, right, lambda W: (left(W) + right(W)) / 2):
+        assert checked(slope).passed, str(checked(slope))
+    for slope in (lambda W: 1.01 * right(W), lambda W: right(W) + 2.5 * (W == 0)):
+        assert not checked(slope).passed, str(checked(slope))
+
+
+CALLS = iter(range(10**9))
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [
+        (lambda W, b: (np.sum(W * W), W), "a tuple of 2, expected one number"),
+        (lambda W, b: np.sum(W * W, keepdims=True), r"an array of the shape \(1, 1\)"),
+        (lambda W, b: None, "returned None"),
+        (lambda W, b: "1.0", "returned a str"),
+        (lambda W, b: np.nan, "returned nan, expected a finite real number"),
+        (lambda W, b: np.inf, "returned inf"),
+        (lambda W, b: np.sum(W * W) + next(CALLS), "and then .* at the same W and b"),
+        (lambda W, b: np.float32(np.sum(W * W)), "rough .* as in float32"),
+        (lambda W, b: round(float(np.sum(W.real**2)), 6), "rough"),
+    ],
+)
+def test_what_cannot_be_a_cost_is_told(layer, cost, words):
+    with pytest.raises(InputError, match=words):
+        check(layer, cost=cost)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "words"),
+    [
+        (lambda W, b: (b, W), r"gradient of W has the shape \(4,\).*dW comes first"),
+        (lambda W, b: {"W": W, "b": b}, "two arrays, dW and db; it returned a dict of 2"),
+        (lambda W, b: None, "it returned None"),
+        (lambda W, b: (W * 1j, b), "gradient of W is complex128, expected real"),
+        (lambda W, b: (W, [b, 1.0]), r"gradient of b has the shape \(\)"),
+    ],
+)
+def test_what_cannot_be_a_gradient_is_told(layer, gradient, words):
+    with pytest.raises(InputError, match=words):
+        check(layer, gradient)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_cost_in_torch_is_checked_or_told_to_be_too_coarse(layer, dtype):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch has it")
     X, y, _, _ = layer
 
     def cost(W, b):
-        return network.cost(X, y, W.real, b.real, L2)
+        X_, W_, b_ = (torch.tensor(array, dtype=getattr(torch, dtype)) for array in (X, W, b))
+        return torch.nn.functional.cross_entropy(X_ @ W_.T + b_, torch.tensor(y))
 
-    with pytest.raises(InputError, match='method="centred"'):
-        check(layer, cost=cost)
+    def gradient(W, b):
+        return network.gradients(X, y, W, b, 0)
+
+    if dtype == "float32":
+        with pytest.raises(InputError, match="rough"):
+            check(layer, gradient, cost)
+    else:
+        assert check(layer, gradient, cost).passed
+        assert not check(layer, cost=cost).passed
 
 
 def test_a_cost_that_does_not_use_the_bias_is_checked():

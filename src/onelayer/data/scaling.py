@@ -1,13 +1,15 @@
 """Scaling of the features: from stored values to the x of equation (1)."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import BLOCK, Dataset, Features, Split
-from onelayer.errors import unknown_name
+from onelayer.errors import InputError, unknown_name
 from onelayer.records import FINITE
 
 Method = Literal["unit", "standardise", "none"]
@@ -23,11 +25,47 @@ class Scaling:
     factor: Annotated[NDArray[np.float64], "(D,)", FINITE]
 
     def apply(self, X: Features, dtype: Any = np.float64) -> NDArray[Any]:
-        """Return the scaled features (N, D) of stored features X (N, D)."""
-        scaled: NDArray[Any] = np.array(X, dtype)
-        scaled -= self.shift.astype(dtype)
-        scaled *= self.factor.astype(dtype)
-        return scaled
+        """Return the scaled features (N, D) of stored features X (N, D).
+
+        They are computed in `precision`, and only then rounded to `dtype`: a large mean takes no
+        digits of what is left. What overflows is infinite.
+        """
+        scaled: NDArray[Any] = np.array(X, self.precision(X.dtype, np.dtype(dtype)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.scale(scaled)
+            return scaled.astype(dtype, copy=False)
+
+    def scale(self, X: NDArray[Any]) -> None:
+        """Scale the floats X (N, D) where they are."""
+        if not self._only_multiplies:
+            X -= self.shift.astype(X.dtype)
+        X *= self._row_of_factors.astype(X.dtype)
+
+    def precision(self, stored: np.dtype[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type in which features of the type `stored` are scaled to become `dtype`.
+
+        It is float64, but `dtype` where nothing is subtracted, and for 8-bit features: float32
+        holds them with 16 bits to spare.
+        """
+        narrow = stored == np.uint8 or (self._only_multiplies and self.fits(dtype))
+        return dtype if narrow else np.dtype(np.float64)
+
+    def fits(self, dtype: Any) -> bool:
+        """Return whether `dtype` holds the stored features to 10⁻⁵ of their deviations."""
+        numbers, used = np.finfo(dtype), self.factor != 0
+        shift, factor = np.abs(self.shift[used]), np.abs(self.factor[used])
+        most = math.sqrt(1 / numbers.tiny)  # far from where it overflows
+        rounding = numbers.eps / 2 * (shift * factor + 1)
+        return bool(((rounding < 1e-5) & (factor > 1 / most) & (factor < most)).all())
+
+    @cached_property
+    def _only_multiplies(self) -> bool:
+        return not self.shift.any()
+
+    @cached_property
+    def _row_of_factors(self) -> NDArray[np.float64]:
+        """The factors (D,), or (1,) if all are alike: NumPy multiplies faster by one number."""
+        return self.factor if np.ptp(self.factor) else self.factor[:1]
 
 
 def fit_scaling(method: str, data: Dataset, weights: NDArray[Any] | None = None) -> Scaling:
@@ -36,7 +74,13 @@ def fit_scaling(method: str, data: Dataset, weights: NDArray[Any] | None = None)
     With `weights` (N,) a sample counts as often as it weighs.
 
     "unit" divides by the full scale, "standardise" subtracts each feature's mean and divides by
-    its standard deviation (by 1 where a feature is constant), "none" changes nothing.
+    its standard deviation, "none" changes nothing. A feature whose deviation is no more than the
+    rounding of its mean is constant: standardised it is 0, also where later samples differ.
+
+    Raises
+    ------
+    InputError
+        If the method is none of these, or numbers are too large to be standardised.
     """
     ones = np.ones(len(data.train)) if weights is None else weights
     return fit_scalings(method, data, ones[None])[0]
@@ -54,8 +98,22 @@ def fit_scalings(method: str, data: Dataset, weights: NDArray[Any]) -> list[Scal
         return [Scaling(method, np.zeros(D), np.full(D, 1.0 / data.full_scale))] * R
     if method == "standardise":
         means, deviations = _moments(data.train, weights.astype(np.float64))
-        return [Scaling(method, *moments) for moments in zip(means, 1 / deviations, strict=True)]
+        _check_finite(data, means + deviations)
+        rounding = np.maximum(np.finfo(np.float64).eps * np.abs(means), np.finfo(np.float64).tiny)
+        factors = np.divide(1, deviations, out=np.zeros((R, D)), where=deviations > rounding)
+        return [Scaling(method, *moments) for moments in zip(means, factors, strict=True)]
     raise unknown_name("scaling", method, METHODS)
+
+
+def _check_finite(data: Dataset, moments: NDArray[np.float64]) -> None:
+    overflowing = np.flatnonzero(~np.isfinite(moments).all(axis=0))
+    if overflowing.size:
+        d = int(overflowing[0])
+        name = f"{d} (the first is 0)" if data.columns is None else repr(data.columns.features[d])
+        raise InputError(
+            f"{data.name}: numbers of feature {name} are too large or too far apart to be "
+            "standardised, expected at most 1e307"
+        )
 
 
 def _moments(
@@ -63,22 +121,39 @@ def _moments(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation (divisor Σ w) of each column of X, (R, D) each.
 
-    The deviation of a column that holds a single number is 1. Sums are of what a column differs by
-    from one of its numbers, so that little is lost when the mean's square is subtracted.
+    Columns are taken relative to one of their numbers, blocks of them are centred on their own
+    means and then put together (Chan, Golub and LeVeque 1983), so that nothing is lost to a large
+    mean. Deviations are put together by their lengths, so that no square overflows.
     """
     shape = len(weights), split.X.shape[1]
-    firsts = split.X[weights.argmax(axis=1)]
-    origin = firsts[0].astype(np.float64)
-    totals, squares, varies = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
-    for rows in split.blocks(BLOCK):
-        X, w = split.X[rows], weights[:, rows]
-        for r, first in enumerate(firsts):
-            varies[r] |= (X[w[r] > 0] != first).any(axis=0)
-        Z = X - origin
-        totals += w @ Z
-        np.square(Z, out=Z)
-        squares += w @ Z
-    shares = 1 / weights.sum(axis=1, keepdims=True)
-    offsets = totals * shares
-    variances = np.maximum(squares * shares - offsets**2, 0)
-    return origin + offsets, np.where(varies & (variances > 0), np.sqrt(variances), 1.0)
+    origins = split.X[weights.argmax(axis=1)].astype(np.float64)
+    means, deviations, totals = np.zeros(shape), np.zeros(shape), np.zeros(len(weights))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in split.blocks(BLOCK):
+            X, of_block = split.X[rows], weights[:, rows]
+            for r in np.flatnonzero(of_block.any(axis=1)):
+                used = of_block[r] > 0
+                near = np.subtract(X[used], origins[r], dtype=np.float64, order="C")
+                mean, deviation = _moments_of(near, of_block[r, used])
+                totals[r] += of_block[r].sum()
+                share = of_block[r].sum() / totals[r]
+                apart = mean - means[r]
+                means[r] += share * apart
+                inner = np.hypot(math.sqrt(1 - share) * deviations[r], math.sqrt(share) * deviation)
+                deviations[r] = np.hypot(inner, math.sqrt(share * (1 - share)) * apart)
+        return origins + means, deviations
+
+
+def _moments_of(
+    X: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each column of X, (D,) each; X is overwritten."""
+    shares = weights / weights.sum()
+    mean = np.einsum("n,nd->d", shares, X)
+    X -= mean
+    rest = np.einsum("n,nd->d", shares, X)  # what rounding took from the mean
+    largest = np.maximum(X.max(axis=0), -X.min(axis=0))
+    unit = np.where(largest > 0, largest, 1)
+    X /= unit
+    variance = np.einsum("n,nd,nd->d", shares, X, X) - (rest / unit) ** 2
+    return mean + rest, unit * np.sqrt(np.maximum(variance, 0))

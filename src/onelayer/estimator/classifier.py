@@ -186,8 +186,8 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> "OneLayerClassifier":
         """Go on from the present parameters with one pass over X and y, without a schedule.
 
-        The first call needs all `classes`, and its X gives the scaling. Velocities do not outlive a
-        call.
+        The first call needs all `classes`, and its X gives the scaling; a feature that is constant
+        there is only centred. Velocities do not outlive a call.
 
         Raises
         ------
@@ -212,6 +212,9 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             **options_for(self)
             | {"epochs": 1, "evaluate_every": 0, "keep": "last", "patience": None},
         )
+        if first:  # what was constant may vary in the samples to come
+            factor = np.where(run.scaling.factor == 0, 1, run.scaling.factor)
+            run = replace(run, scaling=replace(run.scaling, factor=factor))
         return self._keep(run)
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
@@ -251,7 +254,9 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scores(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self)
-        S: NDArray[Any] = self.run_.scores(validate_data(self, X, reset=False))[:, 0]
+        with np.errstate(invalid="ignore"):  # scikit-learn adds all numbers up, to find a NaN
+            features = validate_data(self, X, reset=False)
+        S: NDArray[Any] = self.run_.scores(features)[:, 0]
         return S
 
     def _keep(self, run: Run) -> "OneLayerClassifier":
@@ -297,7 +302,8 @@ def read(classifier: OneLayerClassifier, X: ArrayLike, y: ArrayLike) -> Dataset:
 def _check(
     classifier: OneLayerClassifier, X: ArrayLike, y: Any, *, reset: bool
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    features, labels = validate_data(classifier, X, y, reset=reset)
+    with np.errstate(invalid="ignore"):  # scikit-learn adds all numbers up, to find a NaN
+        features, labels = validate_data(classifier, X, y, reset=reset)
     check_classification_targets(labels)
     return features, labels
 

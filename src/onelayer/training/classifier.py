@@ -82,6 +82,15 @@ class Classifier:
         return int(self.weights.shape[1])
 
     @property
+    def input_type(self) -> np.dtype[Any]:
+        """The type of stored features for other programs: that of the weights, if it holds them.
+
+        It is float64 where float32 would move a feature by more than 10⁻⁵ of its deviation.
+        """
+        dtype = self.weights.dtype
+        return dtype if self.scaling.fits(dtype) else np.dtype(np.float64)
+
+    @property
     def link(self) -> Link | None:
         """How scores become probabilities; None for a loss without probabilities, as the hinge."""
         return find_loss(self.hyperparameters.loss).link
@@ -129,16 +138,28 @@ class Classifier:
     def to_torch(self) -> Any:
         """Return a torch.nn.Linear of stored features, with the scaling folded in.
 
-        Its weights are W·factor, its bias b − W·(factor·shift), computed in float64.
+        Its weights are W·factor, its bias b − W·(factor·shift), computed in float64. It is of the
+        type of the weights; of float64 where a feature's mean is so many deviations that float32
+        would not tell samples apart.
+
+        Raises
+        ------
+        InputError
+            If PyTorch is not installed, or float64 would not tell them apart either.
         """
         try:
             torch: Any = import_module("torch")
         except ImportError as error:
             raise InputError("to_torch needs PyTorch: pip install 'onelayer[torch]'") from error
+        if not self.scaling.fits(np.float64):
+            raise InputError(
+                "a feature is too far from 0 for its deviation to fold the scaling into one layer; "
+                "ONNX keeps both apart"
+            )
         W = self.weights * self.scaling.factor
         b = self.biases - W @ self.scaling.shift
         K, D = W.shape
-        dtype = getattr(torch, str(self.weights.dtype))
+        dtype = getattr(torch, str(self.input_type))
         linear = torch.nn.utils.skip_init(torch.nn.Linear, D, K, dtype=dtype)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(W))

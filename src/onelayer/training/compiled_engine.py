@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import feature_type
 from onelayer.data.dataset import Features, Split
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
@@ -112,7 +113,7 @@ class CompiledEngine:
             D,
             *(self._floats(array) for array in (weights, biases)),
             self._buffer("setting[]", np.array(fields, _SETTING)),
-            *(self._floats(array) for array in (scaling.shift, scaling.factor)),
+            *(self._doubles(array) for array in (scaling.shift, scaling.factor)),
         )
         self._stack = self._ffi.gc(self._enough(stack), self._lib.stack_free)
         self._kinds = {  # of parameters, by the first part of their names in the state
@@ -142,7 +143,7 @@ class CompiledEngine:
                 self._stack,
                 *samples,
                 self._padded(weights),
-                self._buffer("double[]", np.ascontiguousarray(rates, np.float64)),
+                self._doubles(rates),
                 sums,
             )
         )
@@ -259,6 +260,9 @@ class CompiledEngine:
         with np.errstate(over="ignore"):  # a model that overflows is found out and stopped
             return self._buffer("float[]", np.ascontiguousarray(array, dtype=np.float32))
 
+    def _doubles(self, array: Array) -> Any:
+        return self._buffer("double[]", np.ascontiguousarray(array, np.float64))
+
     def _buffer(self, kind: str, array: Array) -> Any:
         return self._ffi.from_buffer(kind, array)
 
@@ -275,7 +279,7 @@ def _locate(X: Features, rows: Rows) -> tuple[Array | Shards, NDArray[np.int64]]
     They are X itself if it is of one of the kernel's types with the values of a row side by side.
     """
     if X.dtype not in _TYPES or X.strides[1] != X.dtype.itemsize:
-        copied = np.ascontiguousarray(X[rows], X.dtype if X.dtype in _TYPES else np.float32)
+        copied = np.ascontiguousarray(X[rows], feature_type([X.dtype]))
         return copied, copied.ctypes.data + np.arange(len(copied)) * copied.strides[0]
     index = np.arange(*rows.indices(len(X))) if isinstance(rows, slice) else rows
     if isinstance(X, Shards):

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
 from onelayer.model import network
-from onelayer.model.derivatives import DEFAULT_STEPS, LinearLayer, numerical_gradient
-from onelayer.model.gradient_check import draw_place
+from onelayer.model.derivatives import LinearLayer
+from onelayer.model.gradient_check import draw_place, gradient_known_to
 from onelayer.model.losses import Loss, find_loss
 from onelayer.records import COUNT, Within
 from onelayer.training.engine import MakeEngine
@@ -90,7 +90,7 @@ def check_engine(
     slope = np.linalg.norm(network.gradients(X, y, W, b, 0, kind)[0])
     l2 = min(float(slope / np.linalg.norm(W) / 2), LARGEST)
     layer = LinearLayer(X, y, W, b, l2, kind)
-    gradients = numerical_gradient(layer, "complex", DEFAULT_STEPS["complex"])
+    gradients, doubts = gradient_known_to(layer)
     largest = [float(np.abs(g).max()) or 1.0 for g in gradients]
     # A stack of two models: one takes a step that is as long as its W, the other one as its b, so
     # that little of either step is lost when it is rounded.
@@ -104,23 +104,26 @@ def check_engine(
     engine.step(engine.open(split), slice(0, len(y)), np.array(rates))
     stepped_W, stepped_b = engine.parameters()
     steps = (W - stepped_W[0]) / rates[0], (b - stepped_b[1]) / rates[1]
+    exact = scaling.precision(batch.X.dtype, np.dtype(dtype))
     errors, tolerances = [], []
-    for step, gradient, bound, size in zip(
-        steps, gradients, _bounds(layer, scaling, dtype, rates), largest, strict=True
+    for step, gradient, doubt, bound, size in zip(
+        steps, gradients, doubts, _bounds(layer, scaling, dtype, exact, rates), largest, strict=True
     ):
         errors.append(float(np.abs(step - gradient).max()) / size)
-        tolerances.append(float(bound.max()) / size)
+        tolerances.append(float((bound + doubt).max()) / size)
     return EngineCheck(type(engine).__name__, dtype, loss, l2, len(y), *errors, *tolerances)
 
 
 def _bounds(
-    layer: LinearLayer, scaling: Scaling, dtype: str, rates: list[float]
+    layer: LinearLayer, scaling: Scaling, dtype: str, exact: np.dtype[Any], rates: list[float]
 ) -> tuple[Array, Array]:
     """Return how far rounding may move each entry of (W − W') / η and of (b − b') / η."""
     u = float(np.finfo(dtype).eps) / 2
     X, y, W, b = layer.X, layer.y, layer.W, layer.b
     B, D = X.shape
-    size = np.abs(X) + np.abs(scaling.shift * scaling.factor)  # what x is the difference of
+    # What x is the difference of, if its shift was rounded.
+    rounded = scaling.shift != scaling.shift.astype(exact)
+    size = np.abs(X) + np.abs(scaling.shift * scaling.factor) * rounded
     # Scores: D + 1 additions, each wrong by u times a partial sum of independent terms.
     S = network.scores(X, W, b)
     terms = np.sqrt(size**2 @ (W**2).T) + np.abs(b)

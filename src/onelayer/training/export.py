@@ -47,8 +47,9 @@ def export_model(model: Classifier, path: Path, *, force: bool = False) -> None:
 def to_onnx(model: Classifier) -> Any:
     """Return an onnx.ModelProto: stored features (N, D) in, scores and probabilities (N, K) out.
 
-    All are of the type of the weights. A loss without probabilities gives scores alone. The
-    metadata hold class_names and image_shape as JSON, and of a table feature_names and label_name.
+    Features are of Classifier.input_type and are scaled in it, all else is of the type of the
+    weights. A loss without probabilities gives scores alone. The metadata hold class_names and
+    image_shape as JSON, and of a table feature_names and label_name.
 
     Raises
     ------
@@ -63,29 +64,31 @@ def to_onnx(model: Classifier) -> Any:
         raise InputError(
             f"{model.link.name}: no ONNX operators are known for this link; write .safetensors"
         )
-    dtype = model.weights.dtype
+    of_input, of_weights = (
+        helper.np_dtype_to_tensor_dtype(dtype) for dtype in (model.input_type, model.weights.dtype)
+    )
     K, D = model.weights.shape
     constants = {
-        "shift": model.scaling.shift.astype(dtype),
-        "factor": model.scaling.factor.astype(dtype),
+        "shift": model.scaling.shift.astype(model.input_type),
+        "factor": model.scaling.factor.astype(model.input_type),
         "weights": model.weights,
         "biases": model.biases,
     }
     nodes = [
         helper.make_node("Sub", ["features", "shift"], ["centred"]),
         helper.make_node("Mul", ["centred", "factor"], ["scaled"]),
-        helper.make_node("Gemm", ["scaled", "weights", "biases"], ["scores"], transB=1),
+        helper.make_node("Cast", ["scaled"], ["rounded"], to=of_weights),
+        helper.make_node("Gemm", ["rounded", "weights", "biases"], ["scores"], transB=1),
     ]
     outputs = ["scores"]
     if model.link is not None:
         nodes += [helper.make_node(kind, ins, [out]) for kind, ins, out in _LINKS[model.link]]
         outputs.append("probabilities")
-    kind = helper.np_dtype_to_tensor_dtype(dtype)
     graph = helper.make_graph(
         nodes,
         "onelayer",
-        [helper.make_tensor_value_info("features", kind, ["N", D])],
-        [helper.make_tensor_value_info(name, kind, ["N", K]) for name in outputs],
+        [helper.make_tensor_value_info("features", of_input, ["N", D])],
+        [helper.make_tensor_value_info(name, of_weights, ["N", K]) for name in outputs],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     proto = helper.make_model(

@@ -56,7 +56,7 @@ class NumpyEngine:
         self._steps, self._stopped = 0, np.zeros(M, np.int64)
         self._held_out: HeldOut | None = None
         self._best: tuple[Array, Array] | None = None  # of the layout of V and the biases
-        self._reader = _FeatureReader(scaling, D, self._dtype)
+        self._reader = _FeatureReader(scaling, self._dtype)
 
     def open(self, split: Split) -> Split:
         """See Engine.open."""
@@ -66,8 +66,8 @@ class NumpyEngine:
         """See Engine.step: equations (8) to (11) for all models at once."""
         M, K, _ = self._shape
         self._steps += 1
-        X, y = self._reader.read(data.X[rows]), data.y[rows]
         with np.errstate(over="ignore", invalid="ignore"):
+            X, y = self._reader.read(data.X[rows]), data.y[rows]
             S = self._scores(X).reshape(len(y), M, K)
             self._stop_unsound(S)
             G, rates = self._slopes(S, y), np.where(self._stopped == 0, rates, 0)
@@ -244,24 +244,24 @@ class _Momentum:
 
 
 class _FeatureReader:
-    """Scale stored features into a buffer that is used again and again."""
+    """Scale stored features in buffers that are used again and again."""
 
-    def __init__(self, scaling: Scaling, n_features: int, dtype: np.dtype[Any]) -> None:
-        self._shift = scaling.shift.astype(dtype) if scaling.shift.any() else None
-        same = bool((scaling.factor == scaling.factor[0]).all())
-        self._factor = scaling.factor.astype(dtype)[: 1 if same else None]
-        self._buffer = np.empty((0, n_features), dtype)
+    def __init__(self, scaling: Scaling, dtype: np.dtype[Any]) -> None:
+        self._scaling, self._dtype = scaling, dtype
+        self._buffers: dict[np.dtype[Any], Array] = {}
 
     def read(self, stored: Array) -> Array:
         """Return x (B, D) of equation (1); valid until the next call."""
-        if len(stored) > len(self._buffer):
-            self._buffer = np.empty(stored.shape, self._buffer.dtype)
-        X: Array = self._buffer[: len(stored)]
-        X[...] = stored
-        if self._shift is not None:
-            X -= self._shift
-        X *= self._factor
-        return X
+        X = self._copy(stored, self._scaling.precision(stored.dtype, self._dtype))
+        self._scaling.scale(X)
+        return X if X.dtype == self._dtype else self._copy(X, self._dtype)
+
+    def _copy(self, X: Array, dtype: np.dtype[Any]) -> Array:
+        if dtype not in self._buffers or len(X) > len(self._buffers[dtype]):
+            self._buffers[dtype] = np.empty(X.shape, dtype)
+        copy = self._buffers[dtype][: len(X)]
+        copy[...] = X
+        return copy
 
 
 def _models_of_losses(settings: Sequence[Hyperparameters]) -> list[tuple[Loss, Any]]:

@@ -13,8 +13,8 @@ int stack_threads(void);
 int stack_supports(int width);
 int stack_loss(const char *name);
 stack *stack_new(int width, long models, long classes, long features, const float *weights,
-                 const float *biases, const setting *settings, const float *shift,
-                 const float *factor);
+                 const float *biases, const setting *settings, const double *shift,
+                 const double *factor);
 void stack_free(stack *s);
 enum { WEIGHTS, VELOCITIES, BEST };
 int stack_get(const stack *s, int kind, float *weights, float *biases);

@@ -20,8 +20,14 @@
 
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 
+/* Shift and factor of each feature (D), as floats, too, for features that are bytes. */
+typedef struct {
+    double *shift_double, *factor_double;
+    float *shift_float, *factor_float;
+} scaling;
+
 typedef void convert_rows(const int64_t *X, long start, long rows, long length, long padded,
-                          const float *shift, const float *factor, float *out);
+                          const scaling *by, float *out);
 
 enum { CROSS_ENTROPY, HINGE, BINARY_CROSS_ENTROPY, LOSSES };
 enum { WEIGHTS, VELOCITIES, BEST }; /* kinds of parameters */
@@ -142,7 +148,7 @@ typedef struct {
                                             not finite, counted from 1, or 0 */
     uint8_t *unsound;                    /* (M): whether such a score was found */
     float *best_weights, *best_biases;   /* those remembered; NULL until then */
-    float *shift, *factor;               /* (D) */
+    scaling scaling;
     float *X, *scores;                   /* of a batch: by parts, and (parts, C, capacity) */
     int32_t *labels;                     /* (capacity) */
     found *held_out;                     /* of a batch: (M, registers of capacity) */
@@ -169,7 +175,9 @@ void stack_free(stack *s)
 {
     if (!s) return;
     free(s->weights), free(s->biases), free(s->velocity), free(s->bias_velocity);
-    free(s->settings), free(s->changes), free(s->stopped), free(s->unsound), free(s->shift), free(s->factor);
+    free(s->settings), free(s->changes), free(s->stopped), free(s->unsound);
+    free(s->scaling.shift_double), free(s->scaling.factor_double);
+    free(s->scaling.shift_float), free(s->scaling.factor_float);
     free(s->best_weights), free(s->best_biases);
     free(s->X), free(s->scores), free(s->labels), free(s->held_out);
     free(s);
@@ -253,11 +261,24 @@ void stack_recall(stack *s, const uint8_t *models)
     copy_models(s, models, s->best_biases, s->biases, 1);
 }
 
+/* Take over shift and factor (D). 0: no memory. */
+static int set_scaling(scaling *to, long features, const double *shift, const double *factor)
+{
+    size_t bytes = features * sizeof(double);
+    to->shift_double = malloc(bytes), to->factor_double = malloc(bytes);
+    to->shift_float = floats(features), to->factor_float = floats(features);
+    if (!to->shift_double || !to->factor_double || !to->shift_float || !to->factor_float) return 0;
+    memcpy(to->shift_double, shift, bytes), memcpy(to->factor_double, factor, bytes);
+    for (long d = 0; d < features; d++)
+        to->shift_float[d] = (float)shift[d], to->factor_float[d] = (float)factor[d];
+    return 1;
+}
+
 /* Weights (C, D), biases (C), settings (M), shift and factor (D). `width` is one that
  * stack_supports. NULL: no memory. */
 stack *stack_new(int width, long models, long classes, long features, const float *weights,
-                 const float *biases, const setting *settings, const float *shift,
-                 const float *factor)
+                 const float *biases, const setting *settings, const double *shift,
+                 const double *factor)
 {
     int momentum = 0;
     for (long m = 0; m < models; m++) momentum |= settings[m].momentum != 0;
@@ -272,9 +293,8 @@ stack *stack_new(int width, long models, long classes, long features, const floa
     s->settings = malloc(models * sizeof *settings);
     s->changes = malloc(models * sizeof *s->changes);
     s->stopped = calloc(models, sizeof *s->stopped), s->unsound = calloc(models, 1);
-    s->shift = floats(features), s->factor = floats(features);
     int enough = s->weights && s->biases && s->settings && s->changes && s->stopped && s->unsound &&
-                 s->shift && s->factor;
+                 set_scaling(&s->scaling, features, shift, factor);
     if (momentum) {
         s->velocity = floats(s->columns * s->padded), s->bias_velocity = floats(s->columns);
         enough = enough && s->velocity && s->bias_velocity;
@@ -285,8 +305,6 @@ stack *stack_new(int width, long models, long classes, long features, const floa
     }
     stack_set(s, WEIGHTS, weights, biases);
     memcpy(s->settings, settings, models * sizeof *settings);
-    memcpy(s->shift, shift, features * sizeof(float));
-    memcpy(s->factor, factor, features * sizeof(float));
     return s;
 }
 
@@ -317,8 +335,7 @@ static void convert(const stack *s, int type, const int64_t *X, long rows, long 
 {
     long start = part_start(s, part), end = part_start(s, part + 1);
     long stored = (end < s->features ? end : s->features) - start;
-    s->run->convert[type](X, start, rows, stored, end - start, s->shift + start, s->factor + start,
-                          out);
+    s->run->convert[type](X, start, rows, stored, end - start, &s->scaling, out);
 }
 
 /* The scores of model m from row r on; after `differentiate` the slopes of its loss. */

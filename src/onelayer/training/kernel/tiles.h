@@ -152,34 +152,47 @@ static float NAME(total)(const float *G, long rows)
 }
 
 /* out[r][d] = (x[d] - shift[d]) * factor[d], x from feature `start` of the row of any stored type
- * at the address X[r]; pads with zeros.
+ * at the address X[r]; pads with zeros. Computed in doubles, so that a large mean takes no digits of
+ * x; floats hold bytes and their differences well enough, and are faster.
  * A part of a row is too short for the processor to see ahead by itself, hence the prefetch. */
-#define CONVERT(type, name, LOAD) \
+#define CONVERT(type, name, real, SCALE) \
     static void NAME(name)( \
-        const int64_t *X, long start, long rows, long length, long padded, const float *shift, \
-        const float *factor, float *out) \
+        const int64_t *X, long start, long rows, long length, long padded, const scaling *by, \
+        float *out) \
     { \
+        const real *shift = by->shift_##real + start, *factor = by->factor_##real + start; \
         for (long r = 0; r < rows; r++, out += padded) { \
             const type *x = (const type *)(intptr_t)X[r] + start; \
             long ahead = r + 4 < rows ? r + 4 : rows - 1, d = 0; \
             const type *next = (const type *)(intptr_t)X[ahead] + start; \
             for (; d + WIDTH <= length; d += WIDTH) { \
                 __builtin_prefetch(next + d); \
-                *(V *)(out + d) = (LOAD(x + d) - *(const V *)(shift + d)) * \
-                                  *(const V *)(factor + d); \
+                SCALE(type, d) \
             } \
-            for (; d < length; d++) out[d] = ((float)x[d] - shift[d]) * factor[d]; \
+            for (; d < length; d++) out[d] = (float)(((real)x[d] - shift[d]) * factor[d]); \
             for (; d < padded; d++) out[d] = 0; \
         } \
     }
-typedef double NAME(doubles) __attribute__((vector_size(8 * WIDTH), aligned(8), may_alias));
-#define LOAD_FLOATS(x) (*(const V *)(x))
-#define LOAD_DOUBLES(x) __builtin_convertvector(*(const NAME(doubles) *)(x), V)
-CONVERT(uint8_t, convert_uint8, LOAD_BYTES)
-CONVERT(float, convert_float32, LOAD_FLOATS)
-CONVERT(double, convert_float64, LOAD_DOUBLES)
-#undef LOAD_FLOATS
-#undef LOAD_DOUBLES
+typedef double NAME(doubles) __attribute__((vector_size(4 * WIDTH), aligned(8), may_alias));
+typedef float NAME(half) __attribute__((vector_size(2 * WIDTH), aligned(4), may_alias));
+#define DOUBLES(x) (*(const NAME(doubles) *)(x))
+#define AS_DOUBLES_float(x) __builtin_convertvector(*(const NAME(half) *)(x), NAME(doubles))
+#define AS_DOUBLES_double(x) DOUBLES(x)
+#define SCALE_BYTES(type, d) \
+    *(V *)(out + d) = (LOAD_BYTES(x + d) - *(const V *)(shift + d)) * *(const V *)(factor + d);
+#define SCALE_HALF(type, d) \
+    *(NAME(half) *)(out + d) = __builtin_convertvector( \
+        (AS_DOUBLES_##type(x + d) - DOUBLES(shift + d)) * DOUBLES(factor + d), NAME(half));
+#define SCALE_HALVES(type, d) SCALE_HALF(type, d) SCALE_HALF(type, d + WIDTH / 2)
+CONVERT(uint8_t, convert_uint8, float, SCALE_BYTES)
+CONVERT(float, convert_float32, double, SCALE_HALVES)
+CONVERT(double, convert_float64, double, SCALE_HALVES)
+#undef DOUBLES
+#undef AS_DOUBLES_float
+#undef AS_DOUBLES_double
+#undef SCALE_BYTES
+#undef SCALE_HALF
+#undef SCALE_HALVES
 #undef CONVERT
 
 static const kernels NAME(kernels) = {

@@ -103,8 +103,9 @@ def class_weights(
         np.divide(sizes.sum(), np.count_nonzero(sizes) * sizes, out=balanced, where=sizes > 0)
         return balanced
     if isinstance(weights, Mapping):
+        known = set(class_names)
         for name in weights:
-            if name not in class_names:
+            if name not in known:
                 raise unknown_name("class", str(name), map(str, class_names))
         weights = [weights.get(name, 1.0) for name in class_names]
     values = real_numbers("class weights", weights).astype(np.float64)

@@ -32,6 +32,7 @@ from onelayer.training.naming import common_words, setting_labels
 CSV = "probe.csv"
 _CONTROL = ("control, train", "control", "selectivity")
 _CONTROLLED = ("setting", "train", "test", *_CONTROL)  # columns beside those of the control
+SHOWN = 60  # feature sets in figures and tables
 _LETTERS = 24  # of a feature set's name in a figure
 _UPRIGHT = 75  # letters of all names together that fit under an axis side by side
 
@@ -48,18 +49,29 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
     if form == "none":
         return
     with figure_folder(folder, form) as figures:
-        pictures = style.save_all(_draw(probing), figures)
+        pictures = style.save_all(_draw(_shown(probing)), figures)
         page = render_html(_compose(probing, list(pictures.values())))
     (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
 
 
+def _shown(probing: Probing) -> Probing:
+    """Return the probing with at most SHOWN of its feature sets: those of the best probes."""
+    sets = probing.feature_sets
+    ranked = sorted(range(len(sets)), key=lambda number: -sets[number].probe.test)[:SHOWN]
+    return replace(probing, feature_sets=tuple(sets[number] for number in sorted(ranked)))
+
+
 def probe_table(probing: Probing) -> Table:
     """Return the accuracies of each feature set and number of labels; the best is set off."""
+    every, probing = len(probing.feature_sets), _shown(probing)
+    note = ""
+    if every > SHOWN:
+        note = f" Shown: the {SHOWN} of {every:,} feature sets with the highest; {CSV} has all."
     labels = dict(zip(probing.grid, setting_labels(probing.grid), strict=True))
     cells = [_cells(probing, labels, *row) for row in probing.rows()]
     best = _best(probing)
     return make_table(
-        f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.",
+        f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.{note}",
         {name: [row[name] for row in cells] for name in cells[0]},
         strong=list(probing.rows()).index((best, best.by_labels[-1])),
         mark="the best with all labels",

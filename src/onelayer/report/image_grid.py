@@ -72,6 +72,8 @@ def image_grid(
     pages = [_join(images, rows, columns, gap, apart) for images in blocks]
     height, width = (pixels * pixel for pixels in pages[0].shape[:2])
     left, right, top, bottom = margins
+    spare = (slot - W * pixel) / 2  # text below a slim image is as wide as its slot
+    left, right = max(left, spare), max(right, spare)
     size = (left + width + right, top + len(blocks) * (above + height + below) + bottom)
     figure = Figure(figsize=size, dpi=_DPI)
     axes = []

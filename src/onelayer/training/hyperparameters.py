@@ -97,17 +97,17 @@ class Hyperparameters(Checked):
 OPTIONS = options_of(Hyperparameters)
 
 
-def check_settings(count: int, folds: int = 0, repeats: int = 1) -> None:
-    """Raise InputError for more settings, or models on folds, than are trained and kept together.
+def check_settings(count: int, parts: int = 1, times: int = 1) -> None:
+    """Raise InputError for more models than are trained and kept together.
 
-    `folds` is 0 where there are none.
+    Those are `count` settings on so many folds or subsets, drawn so many times.
     """
     if count > MOST_SETTINGS:
         raise InputError(f"a grid of {count:,} settings; expected at most {MOST_SETTINGS:,}")
-    if (models := count * folds * repeats) > MOST_SETTINGS:
+    if (models := count * parts * times) > MOST_SETTINGS:
         raise InputError(
-            f"{count:,} settings on {folds:,} folds, {repeats:,} times, are {models:,} models; "
-            f"expected at most {MOST_SETTINGS:,}"
+            f"{count:,} settings on {parts:,} folds or subsets, drawn {times:,} times, are "
+            f"{models:,} models; expected at most {MOST_SETTINGS:,}"
         )
 
 

@@ -18,7 +18,8 @@ from bounded import BoundedProcesses
 from made_results import make_confusion, make_results, make_run
 from onelayer.cli import run
 from onelayer.data.contents import MOST_CLASSES, MOST_LETTERS, check_class_names
-from onelayer.data.splitting import MOST_WEIGHTS, fold_weights, subset_weights
+from onelayer.data.sample_weights import MOST_WEIGHTS, bootstrap_weights
+from onelayer.data.splitting import fold_weights, subset_weights
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation import predictions
 from onelayer.evaluation.metrics import Confusions, most_confused
@@ -110,6 +111,13 @@ def test_weights_of_folds_and_subsets_are_counted():
         fold_weights(y, 1000, repeats=2000, seed=0)
     with pytest.raises(InputError, match="1,000,000,000,000 weights"):
         subset_weights(y, [0.5], draws=10**9, seed=0)
+    with pytest.raises(InputError, match="1 resamples, drawn 1,000,000,000 times"):
+        bootstrap_weights(1000, 10**9, seed=0)
+
+
+def test_a_table_has_room_for_few_classes_of_a_row(capsys):
+    assert run(["predict", "model", "a.csv", "--top", "51", "--format", "table"]) == 2
+    assert "--top is 51; expected up to 50 in a table" in capsys.readouterr().err
 
 
 def test_settings_and_the_curves_of_all_epochs_are_counted():

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onelayer.data.dataset import Split
+from onelayer.data.sample_weights import check_count
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 
 Weights = NDArray[np.uint8]
-MOST_WEIGHTS = 10**9  # of all folds or subsets together: a byte each
 
 
 def split_off(
@@ -99,7 +99,7 @@ def fold_weights(
     strata = np.unique(y, return_inverse=True)[1] if stratified else np.zeros(len(y), np.intp)
     group_of_row = None if groups is None else _numbered(groups, len(y))[1]
     _check_folds(folds, repeats, strata, group_of_row)
-    _check_weights("folds", folds, repeats, len(y))
+    check_count("folds", folds, repeats, len(y))
     generator = random_stream(seed, Stream.FOLDS)
     return np.concatenate(
         [
@@ -161,7 +161,7 @@ def subset_weights(
     for fraction in fractions:
         if not 0 < fraction <= 1:
             raise InputError(f"fraction {fraction:g}: expected a share above 0, at most 1")
-    _check_weights("fractions", len(fractions), draws, len(y))
+    check_count("fractions", len(fractions), draws, len(y))
     classes, class_of_row, sizes = np.unique(y, return_inverse=True, return_counts=True)
     kept = np.rint(np.outer(fractions, sizes)).astype(np.intp)  # (F, classes)
     rarest = sizes.argmin()
@@ -248,14 +248,6 @@ def _check_folds(
     if group_of_row is None and folds > sizes.min():
         smallest = f"of the smallest of the {len(sizes)} classes" if len(sizes) > 1 else "there are"
         raise InputError(f"folds {folds}: expected at most {sizes.min()}, the rows {smallest}")
-
-
-def _check_weights(what: str, count: int, times: int, rows: int) -> None:
-    if count * times * rows > MOST_WEIGHTS:
-        raise InputError(
-            f"{count:,} {what}, drawn {times:,} times, of {rows:,} rows each are "
-            f"{count * times * rows:,} weights; expected at most {MOST_WEIGHTS:,}"
-        )
 
 
 def _deal_rows(

@@ -14,9 +14,12 @@ from onelayer.report.mistakes import DRAWN, draw_mistakes
 WEIGHT_ROWS = 8  # settings whose weight images fit a page
 
 
-def write_figures(results: Results, folder: Path) -> dict[str, Picture]:
-    """Write every figure that `results` has numbers for into `folder`; return them by stem."""
-    return style.save_all(_draw(results), folder)
+def write_figures(results: Results, folder: Path, *, dots: bool = True) -> dict[str, Picture]:
+    """Write every figure that `results` has numbers for into `folder`; return them by stem.
+
+    They are SVG, and with `dots` PNG too.
+    """
+    return style.save_all(_draw(results), folder, dots=dots)
 
 
 def draw_checks(checks: Sequence[BatchCheck], folder: Path) -> None:

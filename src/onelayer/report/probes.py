@@ -1,5 +1,6 @@
 """Linear probes as figures, a table for other programs, and a page."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ CSV = "probe.csv"
 _CONTROL = ("control, train", "control", "selectivity")
 _CONTROLLED = ("setting", "train", "test", *_CONTROL)  # columns beside those of the control
 SHOWN = 60  # feature sets in figures and tables
+_NAMED = 25  # of them that have room for their names below an axis
 _LETTERS = 24  # of a feature set's name in a figure
 _UPRIGHT = 75  # letters of all names together that fit under an axis side by side
 
@@ -49,7 +51,7 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
     if form == "none":
         return
     with figure_folder(folder, form) as figures:
-        pictures = style.save_all(_draw(_shown(probing)), figures)
+        pictures = style.save_all(_draw(_shown(probing)), figures, dots=form == "all")
         page = render_html(_compose(probing, list(pictures.values())))
     (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
 
@@ -162,7 +164,8 @@ def draw_by_features(probing: Probing) -> style.Drawing:
     ax.axhline(
         probing.majority, color=style.MUTED, linewidth=1, linestyle=":", label="most frequent class"
     )
-    ax.set_xticks(range(len(sets)), names, parse_math=False)
+    step = math.ceil(len(sets) / _NAMED)
+    ax.set_xticks(range(0, len(sets), step), names[::step], parse_math=False)
     if sum(map(len, names)) > _UPRIGHT:
         ax.tick_params(axis="x", rotation=40)
         for label in ax.get_xticklabels():

@@ -16,6 +16,7 @@ from onelayer.report.mistakes import CLASSES, class_table, confused_table
 from onelayer.report.terminal import MANY, plain_table, show_table
 
 FORMATS = ("table", "csv", "json")
+WIDEST = 50  # classes of a row in a table
 _MATRIX = 12  # classes up to which a confusion matrix fits a terminal
 _CONFUSIONS = 10  # shown of more classes
 

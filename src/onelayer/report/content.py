@@ -101,10 +101,10 @@ def _options_table(results: Results) -> Table:
     rows = {
         **_flat({name: value for name, value in run.training.items() if value is not None}),
         "scaling of the features": scales.get(run.scaling.method, run.scaling.method),
-        "classes": f"{K}: {_shortened(run.class_names)}",
+        "classes": f"{K:,}: {_shortened(run.class_names)}",
         "features": f"{D:,}{shape}",
         "test samples": f"{results.test_samples:,}",
-        "settings": f"{M}, trained in one pass",
+        "settings": f"{M:,}, trained in one pass",
     }
     return _record("Data and training options of the main run.", rows)
 

@@ -25,9 +25,8 @@ from onelayer.evaluation import predictions
 from onelayer.evaluation.metrics import Confusions, most_confused
 from onelayer.evaluation.results import RESULTS
 from onelayer.evaluation.weight_images import smoothness, total_variation, weight_images
-from onelayer.experiments.config_file import LONGEST
 from onelayer.experiments.probe import ProbeOptions
-from onelayer.experiments.spec import ExperimentOptions, SettingSpec, Spec, load_spec
+from onelayer.experiments.spec import ExperimentOptions, SettingSpec, Spec
 from onelayer.option import options_of
 from onelayer.report.confidence import confidence_blocks
 from onelayer.report.effects import endings_table
@@ -134,14 +133,6 @@ def test_a_batch_of_more_rows_than_there_are_takes_no_more_memory():
         onelayer.train(data, settings, batch_size=size, epochs=1) for size in (14, 10**9)
     )
     assert whole.weights.tobytes() == more.weights.tobytes()
-
-
-@pytest.mark.parametrize("suffix", LONGEST)
-def test_a_spec_too_long_is_not_read(tmp_path, suffix):
-    path = tmp_path / f"a{suffix}"
-    path.write_bytes(b" " * (LONGEST[suffix] + 1))
-    with pytest.raises(InputError, match=f"expected at most {LONGEST[suffix]:,}"):
-        load_spec(str(path))
 
 
 def test_class_names_are_counted_with_their_letters():

@@ -19,7 +19,7 @@ test: $(READY)  ## all tests; those on real CIFAR-10 run when it can be had
 test-anywhere: $(READY)  ## a fast part of the tests again, as other machines would run it
 	$(BIN)/python tests/anywhere.py
 
-test-slow: $(READY)  ## training on more data than memory; needs 4 GB of disk
+test-slow: $(READY)  ## training on more data than memory, reports of many classes; needs 4 GB of disk
 	$(BIN)/pytest -m slow
 
 test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's

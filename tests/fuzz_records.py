@@ -352,7 +352,7 @@ def leave_out_pixels(drawn: bool) -> Callable[[], None]:
     Returns what puts it back.
     """
 
-    def save(drawing: style.Drawing, folder: Path) -> Picture:
+    def save(drawing: style.Drawing, folder: Path, **_: bool) -> Picture:
         png, svg = folder / f"{drawing.stem}.png", folder / f"{drawing.stem}.svg"
         drawing.figure.savefig(png, dpi=10)
         svg.touch()
@@ -366,7 +366,7 @@ def leave_out_pixels(drawn: bool) -> Callable[[], None]:
     if drawn:
         style.save = save
     else:
-        style.save_all = lambda drawings, folder: {}
+        style.save_all = lambda drawings, folder, **_: {}
         page.write_pdf = lambda report, path: path.touch()
     return put_back
 

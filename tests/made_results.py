@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from onelayer.data.scaling import Scaling
+from onelayer.evaluation.metrics import Confusions
 from onelayer.evaluation.per_class import most_confident_mistakes
 from onelayer.evaluation.predictions import Ensemble, Mistakes, Predictions, Scored
 from onelayer.evaluation.results import BatchCheck, Results
@@ -144,7 +145,7 @@ def make_results(
         published=np.full(M, np.nan) if published is None else np.array(published, dtype=float),
         run=run,
         repeats=tuple(make_run(settings, **made) for _ in repeats),
-        confusion=confusion,
+        confusion=Confusions.of(confusion),
         repeat_accuracies=np.array(repeats, dtype=float).reshape(-1, M),
         checks=(make_check(K, D),) if checks is None else checks,
         engine_checks=engine_checks,

@@ -384,7 +384,8 @@ def test_mapped_files_give_the_bits_of_memory(tmp_path, monkeypatch, engine, ord
             curve = getattr(expected.history, name)
             assert getattr(got.history, name).tobytes() == curve.tobytes(), name
         ours, theirs = confusion_matrices(got, mapped.test), confusion_matrices(got, data.test)
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(ours.cells, theirs.cells)
+        np.testing.assert_array_equal(ours.counts, theirs.counts)
 
 
 @pytest.mark.skipif(not WIDTHS, reason="no compiled engine on this machine")

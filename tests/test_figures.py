@@ -142,7 +142,7 @@ def test_nothing_is_drawn_outside_of_the_figure():
     drawings += [
         draw(draw_mistakes, results, results.predictions.mistakes),
         draw(confidence.draw_true_class, results, test),
-        draw(confidence.draw_reliability, results, test),
+        draw(confidence.draw_reliability, results),
     ]
     for drawing in drawings:
         assert_inside(drawing)
@@ -211,7 +211,7 @@ def test_histograms_of_the_true_class_are_the_counts_of_right_and_wrong():
 def test_reliability_bars_are_the_accuracies_before_and_after_the_temperature():
     results = make_results(samples=500)
     test, validation = results.predictions.test, results.predictions.validation
-    first, second, *_ = draw(confidence.draw_reliability, results, test).figure.axes
+    first, second, *_ = draw(confidence.draw_reliability, results).figure.axes
     T = fit_temperature(validation.scores, validation.y).temperature
     for panel, temperature in ((first, 1.0), (second, T)):
         bins = reliability(SOFTMAX.probabilities(test.scores / temperature), test.y)
@@ -255,7 +255,7 @@ def test_without_a_temperature_the_report_says_why(validation, sentence):
     paragraph, table = confidence.confidence_blocks(results)
     assert sentence in paragraph.text
     assert len(table.rows) == 1
-    assert len(draw(confidence.draw_reliability, results, predictions.test).figure.axes) == 2
+    assert len(draw(confidence.draw_reliability, results).figure.axes) == 2
 
 
 def test_mistakes_are_drawn_with_both_classes_and_the_probability():

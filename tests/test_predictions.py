@@ -55,8 +55,8 @@ def test_the_kept_scores_are_those_of_the_weights(run):
 def test_right_rows_add_up_to_the_confusion_matrices(run):
     right = find_right(run, DATA.test, [0, 2])
     np.testing.assert_array_equal(right, predict(run, DATA.test.X)[[0, 2]] == DATA.test.y)
-    confusion = confusion_matrices(run, DATA.test)[[0, 2]]
-    np.testing.assert_array_equal(right.mean(axis=1), accuracies(confusion))
+    shares = accuracies(confusion_matrices(run, DATA.test))
+    np.testing.assert_array_equal(right.mean(axis=1), shares[[0, 2]])
 
 
 def test_mistakes_are_wrong_and_none_that_is_left_out_is_more_confident(run):

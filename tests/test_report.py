@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pypdf
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from made_results import (
     HOSTILE,
@@ -50,6 +52,22 @@ def coarse_pictures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(style.LOOK, "savefig.dpi", 40)
         yield
+
+
+@pytest.fixture
+def blank_dots(monkeypatch):
+    """Draw figures as SVG alone: the PNG that stands in the PDF is blank, of the right size."""
+    draw = Figure.savefig
+
+    def save(figure, path, **options):
+        if path.suffix == ".png":
+            Image.new("L", tuple(int(40 * inches) for inches in figure.get_size_inches())).save(
+                path
+            )
+        else:
+            draw(figure, path, **options)
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +168,7 @@ def test_notice_stands_on_the_page_and_in_the_pdf_above_everything_else(written)
         "a thousand classes", "two classes, one without mistakes", "folds", "training split alone",
     ],
 )  # fmt: skip
-def test_unusual_results_have_a_report(results, tmp_path, monkeypatch):
+def test_unusual_results_have_a_report(results, tmp_path, monkeypatch, blank_dots):
     monkeypatch.setattr(curves, "PANELS", 3)  # drawing twelve takes seconds
     monkeypatch.setattr(figures, "WEIGHT_ROWS", 3)
     write_report(results, tmp_path)
@@ -160,7 +178,9 @@ def test_unusual_results_have_a_report(results, tmp_path, monkeypatch):
     assert squeeze(tell_winner(results)) in read_pdf(tmp_path / "report.pdf")
 
 
-def test_a_report_of_folds_tells_of_the_choice_the_mistakes_and_the_probabilities(tmp_path):
+def test_a_report_of_folds_tells_of_the_choice_the_mistakes_and_the_probabilities(
+    tmp_path, blank_dots
+):
     results = make_results(cross_validation=make_folds(3), settings=[
         Hyperparameters(l2, loss=loss) for l2, loss in
         ((0, "hinge"), (0.1, "hinge"), (0.2, "binary-cross-entropy"))

@@ -9,6 +9,8 @@ import pytest
 from sklearn.metrics import classification_report
 
 from made_results import HOSTILE, make_folds, make_results, nan_curves
+from onelayer.evaluation.metrics import Confusions
+from onelayer.evaluation.predictions import NO_PREDICTIONS
 from onelayer.report.mistakes import error_table
 from onelayer.report.tables import accuracy_table, escape_latex, final_table, table1, write_table1
 from onelayer.training.hyperparameters import Hyperparameters
@@ -174,8 +176,10 @@ def test_final_table_tells_the_cost_above_the_optimum_and_the_epoch_that_was_kep
 
 def test_class_table_holds_scikit_learns_scores_and_their_means():
     confusion = np.array([[5, 3, 0], [1, 6, 0], [2, 2, 0]])
-    results = make_results((19 / 19,) * 3, samples=19)
-    results.confusion[:] = confusion
+    counted = Confusions.of(np.tile(confusion, (3, 1, 1)))
+    results = make_results(
+        (19 / 19,) * 3, samples=19, confusion=counted, predictions=NO_PREDICTIONS
+    )
     table = error_table(results)
     true = np.repeat(range(3), confusion.sum(axis=1))
     predicted = np.concatenate([np.repeat(range(3), row) for row in confusion])
@@ -192,8 +196,14 @@ def test_class_table_holds_scikit_learns_scores_and_their_means():
 
 def test_of_many_classes_those_with_the_lowest_f1_are_tabled():
     K = 50
-    results = make_results((0.5,), classes=[f"class {k}" for k in range(K)], repeats=(), checks=())
-    results.confusion[0] = np.diag(np.arange(K)) + np.eye(K, k=1, dtype=int) * 10
+    results = make_results(
+        (0.5,),
+        classes=[f"class {k}" for k in range(K)],
+        repeats=(),
+        checks=(),
+        confusion=Confusions.of((np.diag(np.arange(K)) + np.eye(K, k=1, dtype=int) * 10)[None]),
+        predictions=NO_PREDICTIONS,
+    )
     table = error_table(results)
     assert len(table.rows) == 41
     assert [row[0] for row in table.rows[:-1]] == [f"class {k}" for k in range(40)]

@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+LISTED, COMPARED = 40, 1000  # names in a message, and those that are compared with a wrong one
+LONGEST = 60  # letters of a wrong name
+
 
 class InputError(ValueError):
     """Bad input, told in one line: which file or option, what was found, what would be right."""
@@ -25,6 +28,9 @@ def shown(value: Any) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Build the error for a name that is not one of `known`, suggesting the nearest."""
     names = sorted(known)
-    nearest = difflib.get_close_matches(name.lower(), names, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(names)}"
-    return InputError(f"unknown {kind} {name!r}; {hint}")
+    nearest = difflib.get_close_matches(name[:LONGEST].lower(), names[:COMPARED], n=1)
+    more = ", …" * (len(names) > LISTED)
+    hint = (
+        f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(names[:LISTED])}{more}"
+    )
+    return InputError(f"unknown {kind} {name!r:.60}; {hint}")

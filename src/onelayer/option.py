@@ -16,6 +16,9 @@ from onelayer.errors import InputError, shown, unknown_name
 
 LARGEST_INT = 1 << 63  # a larger one overflows wherever it is used
 
+COUNT = 1_000_000  # the most of what is counted in epochs: more would take years
+SEED = 2**53  # the largest: every program reads it back, from JSON too, as it was written
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -66,7 +69,8 @@ class Option:
         if self.below < math.inf:
             words += f", below {self.below:g}"
         elif self.most < math.inf:
-            words += f", up to {self.most:,.0f}" if self.most < 1e9 else f", up to {self.most:g}"
+            exact = self.kind is int or self.most < 1e9
+            words += f", up to {self.most:,.0f}" if exact else f", up to {self.most:g}"
         return words
 
     def read(self, value: Any) -> Any:

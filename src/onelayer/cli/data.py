@@ -61,7 +61,9 @@ def data_show(
         typer.Option(help="Show versions: any of flip, shift:2, brightness:0.2, contrast:0.2."),
     ] = "none",
     rows: Annotated[int, typer.Option(min=1, max=10, help="Rows of images for each class.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and the versions.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**53, help="Seed of the choice and the versions.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option(help="PNG file (default: NAME-images.png in this folder).")
     ] = None,

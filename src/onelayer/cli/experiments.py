@@ -62,7 +62,9 @@ def check(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures as JSON, CSV and pictures.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the spec's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**53, help="Seed, instead of the spec's.")
+    ] = None,
     source: Source = None,
     force: Force = False,
 ) -> int:

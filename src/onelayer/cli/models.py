@@ -111,14 +111,18 @@ def predict(
     number: Number = None,
 ) -> None:
     """Predict the most likely classes of pictures or rows of features, with probabilities."""
-    from onelayer.errors import unknown_name
+    from onelayer.errors import InputError, unknown_name
     from onelayer.evaluation.ranking import rank_files
     from onelayer.evaluation.run_folder import open_model
-    from onelayer.report.terminal.model import FORMATS, show_rankings, write_rankings
+    from onelayer.report.terminal.model import FORMATS, WIDEST, show_rankings, write_rankings
 
     form = form or ("table" if sys.stdout.isatty() else "csv")
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS)
+    if form == "table" and top > WIDEST:
+        raise InputError(
+            f"--top is {top}; expected up to {WIDEST} in a table, --format csv has all"
+        )
     opened = open_model(model, number)
     quantity = "score" if opened.link is None else "probability"
     rankings = rank_files(opened, files, top, tell=tell, **_labels().build(context.obj).given)

@@ -3,6 +3,7 @@
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ FRACTION = 0.15  # of all samples that validate, and that test, if the source do
 FEWEST = 4  # samples: with fewer a drawn split would be empty
 MOST_CLASSES = 100_000
 LONGEST_NAME = 100  # characters
+MOST_LETTERS = 4_000_000  # of all names together: every record of a model holds them
 SPLIT_WORDS = dict.fromkeys(("train", "training"), "train") | {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -313,9 +315,16 @@ def _encode(
 
 def check_class_names(source: str, names: Sequence[str]) -> None:
     """Raise InputError unless the class names are distinct and can be shown as they are."""
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{source}: two classes are called {twice[:40]!r}")
+    if len(names) > MOST_CLASSES:
+        raise InputError(f"{source}: {len(names):,} classes, expected at most {MOST_CLASSES:,}")
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        raise InputError(f"{source}: two classes are called {name[:40]!r}")
+    if (letters := sum(map(len, names))) > MOST_LETTERS:
+        raise InputError(
+            f"{source}: class names of {letters:,} letters in all, expected at most "
+            f"{MOST_LETTERS:,}"
+        )
     for name in names:
         hidden = [
             character

@@ -12,6 +12,7 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError, unknown_name
 
 Resampling = Literal["bootstrap", "poisson"]
+MOST_WEIGHTS = 10**9  # of all folds, subsets or resamples together: a byte each
 RESAMPLINGS: tuple[str, ...] = get_args(Resampling)
 
 
@@ -47,15 +48,25 @@ def bootstrap_weights(
     Raises
     ------
     InputError
-        If there are no rows or no resamples, or the kind is unknown.
+        If there are no rows or no resamples, far too many, or the kind is unknown.
     """
     if n_samples < 1 or resamples < 1:
         raise InputError(f"{resamples} resamples of {n_samples} rows: expected at least 1 of each")
+    check_count("resamples", 1, resamples, n_samples)
     if kind not in RESAMPLINGS:
         raise unknown_name("kind of resampling", kind, RESAMPLINGS)
     counts = _draw(n_samples, kind, random_stream(seed, Stream.RESAMPLES))
     # No count is above 255: that has a chance of some 1e-507 a row.
     return np.array([next(counts) for _ in range(resamples)], np.uint8)
+
+
+def check_count(what: str, count: int, times: int, rows: int) -> None:
+    """Raise InputError for more weights of folds, subsets or resamples than are kept together."""
+    if count * times * rows > MOST_WEIGHTS:
+        raise InputError(
+            f"{count:,} {what}, drawn {times:,} times, of {rows:,} rows each are "
+            f"{count * times * rows:,} weights; expected at most {MOST_WEIGHTS:,}"
+        )
 
 
 def _draw(
@@ -103,8 +114,9 @@ def class_weights(
         np.divide(sizes.sum(), np.count_nonzero(sizes) * sizes, out=balanced, where=sizes > 0)
         return balanced
     if isinstance(weights, Mapping):
+        known = set(class_names)
         for name in weights:
-            if name not in class_names:
+            if name not in known:
                 raise unknown_name("class", str(name), map(str, class_names))
         weights = [weights.get(name, 1.0) for name in class_names]
     values = real_numbers("class weights", weights).astype(np.float64)

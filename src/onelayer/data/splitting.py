@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onelayer.data.dataset import Split
+from onelayer.data.sample_weights import check_count
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 
@@ -98,6 +99,7 @@ def fold_weights(
     strata = np.unique(y, return_inverse=True)[1] if stratified else np.zeros(len(y), np.intp)
     group_of_row = None if groups is None else _numbered(groups, len(y))[1]
     _check_folds(folds, repeats, strata, group_of_row)
+    check_count("folds", folds, repeats, len(y))
     generator = random_stream(seed, Stream.FOLDS)
     return np.concatenate(
         [
@@ -159,6 +161,7 @@ def subset_weights(
     for fraction in fractions:
         if not 0 < fraction <= 1:
             raise InputError(f"fraction {fraction:g}: expected a share above 0, at most 1")
+    check_count("fractions", len(fractions), draws, len(y))
     classes, class_of_row, sizes = np.unique(y, return_inverse=True, return_counts=True)
     kept = np.rint(np.outer(fractions, sizes)).astype(np.intp)  # (F, classes)
     rarest = sizes.argmin()
@@ -170,8 +173,10 @@ def subset_weights(
                 f"expected more than {0.5 / sizes[rarest]:.3g}"
             )
     generator = random_stream(seed, Stream.SUBSETS)
-    rank = np.array([_rank(y, sizes, generator) for _ in range(draws)])
-    return np.asarray(rank[:, None] < kept[:, class_of_row], np.uint8)
+    weights = np.empty((draws, len(fractions), len(y)), np.uint8)
+    for drawn in weights:
+        drawn[:] = _rank(y, sizes, generator) < kept[:, class_of_row]
+    return weights
 
 
 def _rank(

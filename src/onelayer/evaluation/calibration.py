@@ -1,16 +1,22 @@
 """Calibration: reliability, expected calibration error, Brier score, temperature scaling."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onelayer.errors import InputError, unknown_name
+from onelayer.evaluation.predictions import Scored
 from onelayer.evaluation.probabilities import check_labelled, check_labels
 from onelayer.model import network
+from onelayer.model.links import SOFTMAX, Link, shifted
+from onelayer.model.losses import CROSS_ENTROPY
 
 BINNINGS = ("width", "count")
+_TOGETHER = 250_000  # scores that become probabilities at a time: they stay in cache
 
 
 @dataclass(frozen=True)
@@ -69,14 +75,23 @@ def reliability(
     if binning not in BINNINGS:
         raise unknown_name("binning", binning, BINNINGS)
     P, y = check_labelled(probabilities, y)
-    confidence = P.max(axis=1)
+    return bin_confidences(P.max(axis=1), network.predictions(P) == y, bins, binning)
+
+
+def bin_confidences(
+    confidence: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    bins: int = 15,
+    binning: str = "width",
+) -> Reliability:
+    """Group rows by confidence (N,) as `reliability` does; `right` (N,) says which are right."""
     edges = np.linspace(0, 1, bins + 1)
     if binning == "count":
         edges = np.quantile(confidence, edges)
     places = np.searchsorted(edges[1:-1], confidence)
     count = np.bincount(places, minlength=bins)
     means = np.full((2, bins), np.nan)
-    for mean, values in zip(means, (confidence, network.predictions(P) == y), strict=True):
+    for mean, values in zip(means, (confidence, right), strict=True):
         total = np.bincount(places, weights=values, minlength=bins)
         np.divide(total, count, out=mean, where=count > 0)
     return Reliability(edges, count, *means)
@@ -92,9 +107,14 @@ def brier_score(probabilities: ArrayLike, y: ArrayLike) -> float:
     InputError
         If the arrays are not probabilities and labels.
     """
-    P, y = check_labelled(probabilities, y)
-    P = P - np.eye(P.shape[1])[y]
-    return float((P * P).sum(axis=1).mean())
+    return float(_squared_distances(*check_labelled(probabilities, y)).mean())
+
+
+def _squared_distances(P: NDArray[np.float64], y: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the squared distance (N,) of each row of P (N, K) to its one-hot label."""
+    P = P.copy()
+    P[np.arange(len(y)), y] -= 1
+    return np.asarray((P * P).sum(axis=1))
 
 
 def fit_temperature(scores: ArrayLike, y: ArrayLike) -> TemperatureScaling:
@@ -112,25 +132,81 @@ def fit_temperature(scores: ArrayLike, y: ArrayLike) -> TemperatureScaling:
     """
     from scipy.optimize import brentq
 
-    S = np.asarray(scores, dtype=np.float64)
+    S = np.asarray(scores)
+    S = S if S.dtype == np.float32 else S.astype(np.float64)
     if S.ndim != 2 or S.size == 0 or not np.isfinite(S).all():
         raise InputError(f"scores of the shape {S.shape}, expected finite ones (rows, classes)")
     N, K = S.shape
     y = check_labels("y", y, (N,), K)
-    S = S - S[np.arange(N), y][:, None]  # now the loss is the mean of log Σ exp(βs)
+    rows = max(1, _TOGETHER // K)
+    parts = [slice(first, first + rows) for first in range(0, N, rows)]
 
-    def slope(beta: float) -> float:
-        return float((network.probabilities(beta * S) * S).sum(axis=1).mean())
+    def mean_of(quantity: Callable[[NDArray[Any], NDArray[np.intp]], NDArray[np.float64]]) -> float:
+        """Return the mean over the rows of a quantity of their leads over the true score, and y."""
+        values = []
+        for part in parts:
+            lead = S[part].astype(np.float64)
+            lead -= lead[np.arange(len(lead)), y[part]][:, None]
+            values.append(quantity(lead, y[part]))
+        return float(np.concatenate(values).mean())
 
-    shortfall = S.max(axis=1).mean()
+    def slope(beta: float) -> float:  # of the mean of log Σ exp(β · lead)
+        return mean_of(lambda lead, _: _softmax_mean(beta * lead, lead))
+
+    def loss(beta: float) -> float:
+        return mean_of(lambda lead, true: CROSS_ENTROPY.values(beta * lead, true))
+
+    shortfall = mean_of(lambda lead, _: lead.max(axis=1))
     if shortfall == 0:
         raise InputError("every row is classified correctly, so no temperature is the best")
     if slope(0) >= 0:
         raise InputError(
             "the true classes score no higher than the others on average: no temperature helps"
         )
-    high = (K - 1) / (math.e * float(shortfall))
+    high = (K - 1) / (math.e * shortfall)
     # xtol is the smallest number there is: β may be of any size, so only a relative error counts.
     beta = brentq(slope, 0, high, xtol=np.finfo(np.float64).tiny, rtol=1e-12)
-    before, after = (float(network.loss(S * scale, y)) for scale in (1.0, beta))
-    return TemperatureScaling(1 / beta, before, after)
+    return TemperatureScaling(1 / beta, loss(1.0), loss(beta))
+
+
+def _softmax_mean(S: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean (N,) of each row of values (N, K) by the softmax of S (N, K)."""
+    E = np.exp(shifted(S))
+    return np.asarray((E * values).sum(axis=1) / E.sum(axis=1))
+
+
+class Calibration:
+    """The test probabilities of a model, before and (if possible) after temperature scaling.
+
+    `measured` holds reliability, Brier score and loss for each of the `temperatures`.
+    `why_not` says in a sentence why there is no temperature, if there is none.
+    """
+
+    def __init__(self, link: Link, test: Scored, validation: Scored | None) -> None:
+        self.temperatures, self.why_not = [1.0], ""
+        if link is not SOFTMAX:
+            self.why_not = f"It is for the softmax; these probabilities are {link.name}."
+        elif validation is None:
+            self.why_not = "Without validation scores no temperature can be fitted."
+        else:
+            try:
+                self.temperatures.append(
+                    fit_temperature(validation.scores, validation.y).temperature
+                )
+            except InputError as error:
+                self.why_not = f"No temperature was fitted on the validation scores: {error}."
+        self.measured = [_measure(link, test, T) for T in self.temperatures]
+
+
+def _measure(link: Link, test: Scored, temperature: float) -> tuple[Reliability, float, float]:
+    """Return reliability, Brier score and loss of the probabilities of scores / temperature."""
+    confidence, right, brier, loss = [], [], [], []
+    for part in test.parts():
+        y, log_p = part.y, link.log_probabilities(part.scores.astype(np.float64) / temperature)
+        P = np.exp(log_p)
+        confidence.append(P.max(axis=1))
+        right.append(P.argmax(axis=1) == y)
+        brier.append(_squared_distances(P, y))
+        loss.append(-log_p[np.arange(len(y)), y])
+    bins = bin_confidences(np.concatenate(confidence), np.concatenate(right))
+    return bins, float(np.concatenate(brier).mean()), float(np.concatenate(loss).mean())

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import BLOCK, SPLIT_NAMES, Dataset
 from onelayer.errors import InputError, unknown_name
-from onelayer.evaluation.calibration import Reliability, reliability
-from onelayer.evaluation.metrics import accuracies
+from onelayer.evaluation.calibration import Reliability, bin_confidences
+from onelayer.evaluation.metrics import Confusions, accuracies
 from onelayer.evaluation.per_class import ClassScores, class_scores
 from onelayer.evaluation.statistics import wilson_interval
 from onelayer.model import network
@@ -17,7 +17,7 @@ from onelayer.training.classifier import Classifier
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """Counts C (K, K) of a model on a split: C[i, j] rows of class i that it calls class j.
+    """What a model calls the rows of a split, counted.
 
     `reliability` compares confidence with accuracy; None for a loss without probabilities.
     """
@@ -25,18 +25,23 @@ class ModelEvaluation:
     data: str
     split: str
     class_names: tuple[str, ...]
-    confusion: NDArray[np.intp]
+    counts: Confusions
     reliability: Reliability | None
+
+    @property
+    def confusion(self) -> NDArray[np.intp]:
+        """C (K, K): C[i, j] rows of class i that the model calls class j."""
+        return np.asarray(self.counts[0].toarray())
 
     @property
     def samples(self) -> int:
         """N, the number of rows."""
-        return int(self.confusion.sum())
+        return int(self.counts.samples[0])
 
     @property
     def accuracy(self) -> float:
         """The share of rows that are right."""
-        return float(accuracies(self.confusion[None])[0])
+        return float(accuracies(self.counts)[0])
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -46,7 +51,7 @@ class ModelEvaluation:
     @property
     def class_scores(self) -> ClassScores:
         """Precision, recall and F1 of each class."""
-        return class_scores(self.confusion)
+        return class_scores(self.counts[0])
 
 
 def evaluate_model(model: Classifier, data: Dataset, split: str = "test") -> ModelEvaluation:
@@ -65,18 +70,23 @@ def evaluate_model(model: Classifier, data: Dataset, split: str = "test") -> Mod
     places = _find_classes(model, data)
     columns = _find_columns(model, data)
     y = places[samples.y]
+    predicted, confidence, likeliest = [], [], []
     try:
-        blocks = [
-            model.scores(samples.X[rows][:, columns], rows.start) for rows in samples.blocks(BLOCK)
-        ]
+        for rows in samples.blocks(BLOCK):
+            S = model.scores(samples.X[rows][:, columns], rows.start)
+            predicted.append(network.predictions(S))
+            if model.link is not None:
+                P = model.link.probabilities(S)
+                confidence.append(P.max(axis=1))
+                likeliest.append(network.predictions(P))
     except InputError as error:
         raise InputError(f"{data.name}: {split} split: {error}") from error
-    S = np.concatenate(blocks)
-    confusion = np.bincount(y * K + network.predictions(S), minlength=K * K).reshape(K, K)
+    counts = Confusions.of_rows(y, np.concatenate(predicted), K)
     calibration = None
     if model.link is not None:
-        calibration = reliability(model.link.probabilities(S), y)
-    return ModelEvaluation(data.name, split, model.class_names, confusion, calibration)
+        right = np.concatenate(likeliest) == y
+        calibration = bin_confidences(np.concatenate(confidence), right)
+    return ModelEvaluation(data.name, split, model.class_names, counts, calibration)
 
 
 def _find_columns(model: Classifier, data: Dataset) -> slice | list[int]:
@@ -94,10 +104,11 @@ def _find_columns(model: Classifier, data: Dataset) -> slice | list[int]:
 
 def _find_classes(model: Classifier, data: Dataset) -> NDArray[np.intp]:
     """Return the model's class index of each class of `data`."""
+    places = {name: k for k, name in enumerate(model.class_names)}
     for name in data.class_names:
-        if name not in model.class_names:
+        if name not in places:
             known = ", ".join(model.class_names[:5]) + ", …" * (len(model.class_names) > 5)
             raise InputError(
                 f"{data.name}: the class {name!r} is none of those the model knows: {known}"
             )
-    return np.array([model.class_names.index(name) for name in data.class_names], np.intp)
+    return np.array([places[name] for name in data.class_names], np.intp)

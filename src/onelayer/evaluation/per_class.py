@@ -1,6 +1,7 @@
 """Where a model is wrong: by class, and row by row."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from onelayer.errors import InputError
 from onelayer.evaluation.probabilities import check_labelled, check_labels
 from onelayer.model import network
+
+if TYPE_CHECKING:
+    from scipy.sparse import coo_array
 
 
 @dataclass(frozen=True)
@@ -48,21 +52,22 @@ class TrueClassHistogram:
     wrong: NDArray[np.intp]
 
 
-def class_scores(confusion: ArrayLike) -> ClassScores:
-    """Return the scores of each class from confusion matrices (…, K, K), see confusion_matrices.
+def class_scores(confusion: "ArrayLike | coo_array") -> ClassScores:
+    """Return the scores of each class from confusion matrices (…, K, K), or a sparse one (K, K).
 
     Raises
     ------
     InputError
         If they are not square matrices of counts.
     """
-    C = np.asarray(confusion)
+    C: Any = confusion if hasattr(confusion, "nnz") else np.asarray(confusion)
     if C.ndim < 2 or C.shape[-1] != C.shape[-2] or not np.issubdtype(C.dtype, np.integer):
         raise InputError(f"confusion is {C.dtype} of the shape {C.shape}, expected counts (K, K)")
-    if (C < 0).any():
+    if C.min() < 0:
         raise InputError("confusion holds a negative count")
     C = C.astype(np.intp)  # sums of bytes would not fit in bytes
-    right, support, predicted = C.diagonal(0, -2, -1), C.sum(axis=-1), C.sum(axis=-2)
+    right = C.diagonal() if C.ndim == 2 else C.diagonal(0, -2, -1)
+    support, predicted = C.sum(axis=-1), C.sum(axis=-2)
     f1 = _ratio(2 * right, predicted + support)
     return ClassScores(_ratio(right, predicted), _ratio(right, support), f1, support)
 

@@ -1,6 +1,6 @@
 """What is kept of single rows, so that a report can be drawn without the data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onelayer.data.dataset import BLOCK, Dataset, Split
 from onelayer.errors import InputError
 from onelayer.evaluation.ensembles import majority_vote, mean_probabilities
-from onelayer.evaluation.metrics import predict
+from onelayer.evaluation.metrics import block_rows, predict
 from onelayer.evaluation.per_class import most_confident_mistakes
 from onelayer.model.links import Link
 from onelayer.model.losses import find_loss
@@ -18,6 +18,8 @@ from onelayer.records import SHARE
 from onelayer.training.run import Run
 
 MISTAKES = 24
+MOST_SCORES = 50_000_000  # of a split: those of more are not kept
+_TOGETHER = 250_000  # scores that become probabilities at a time: they stay in cache
 _LARGEST = 1e30  # a score beyond it is as good as infinite, and overflows when shifted
 _NUMBERS = 4_000_000  # probabilities of an ensemble that are looked at together
 
@@ -43,6 +45,13 @@ class Scored:
             raise InputError(f"scores of {S.dtype}, shape {S.shape}; expected finite float32 ones")
         if y.shape != S.shape[:1] or y.dtype.kind != "i" or y.min() < 0 or y.max() >= S.shape[1]:
             raise InputError(f"labels of {y.dtype}, shape {y.shape}, for {S.shape} scores")
+
+    def parts(self) -> Iterator["Scored"]:
+        """Yield the rows in parts, whose probabilities take little memory."""
+        rows = max(1, _TOGETHER // self.scores.shape[1])
+        for first in range(0, len(self.y), rows):
+            part = slice(first, first + rows)
+            yield Scored(self.scores[part], self.y[part])
 
     def certainties(self, link: Link | None) -> NDArray[np.float64]:
         """Return the probabilities (N, K) by the link of the model's loss.
@@ -115,25 +124,48 @@ NO_PREDICTIONS = Predictions(np.zeros((0, 0), dtype=bool))
 def keep_predictions(
     data: Dataset, run: Run, evaluated: Sequence[int], selected: int
 ) -> Predictions:
-    """Return what the settings `evaluated` and `selected` say of the test and validation splits."""
+    """Return what the settings `evaluated` and `selected` say of the test and validation splits.
+
+    Scores of a split are left out where they are more than MOST_SCORES.
+    """
     validation = test = mistakes = None
     right = NO_PREDICTIONS.right
     if data.validation is not None and not run.stopped[selected]:
-        validation = score(run, data.validation, selected)
+        validation = _score_if_few(run, data.validation, selected)
     if data.test is not None and len(evaluated):
         right = find_right(run, data.test, evaluated)
     if data.test is not None and selected in evaluated:
-        test = score(run, data.test, selected)
+        test = _score_if_few(run, data.test, selected)
     if data.test is not None and test is not None and run.image_shape is not None:
         link = find_loss(run.settings[selected].loss).link
-        rows = most_confident_mistakes(test.certainties(link), test.y, MISTAKES)
+        rows = _find_mistakes(test, link)
         mistakes = Mistakes(rows, np.array(data.test.X[rows]), data.full_scale)
     return Predictions(right, test, validation, mistakes)
 
 
+def _score_if_few(run: Run, split: Split, model: int) -> Scored | None:
+    few = len(split) * len(run.class_names) <= MOST_SCORES
+    return score(run, split, model) if few else None
+
+
+def _find_mistakes(test: Scored, link: Link | None) -> NDArray[np.intp]:
+    """Return the most confident mistakes of all rows: they are among those of the parts."""
+    first, found, values = 0, [], []
+    for part in test.parts():
+        certainties = part.certainties(link)
+        rows = most_confident_mistakes(certainties, part.y, MISTAKES)
+        found.append(first + rows)
+        values.append(certainties[rows].max(axis=1))
+        first += len(part.y)
+    order = np.argsort(-np.concatenate(values), kind="stable")[:MISTAKES]
+    return np.asarray(np.concatenate(found)[order])
+
+
 def score(run: Run, split: Split, model: int) -> Scored:
     """Return what one model says of a split; scores that are not finite are cut to ±1e30."""
-    blocks = [_bounded(run.scores(split.X[rows])[:, model]) for rows in split.blocks(BLOCK)]
+    blocks = [
+        _bounded(run.scores(split.X[rows])[:, model]) for rows in split.blocks(block_rows(run))
+    ]
     return Scored(np.concatenate(blocks).astype(np.float32), split.y.astype(np.intp))
 
 

@@ -4,20 +4,22 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.errors import InputError
-from onelayer.evaluation.metrics import accuracies
+from onelayer.evaluation.calibration import Calibration
+from onelayer.evaluation.metrics import Confusions, accuracies
 from onelayer.evaluation.predictions import Ensemble, Predictions
 from onelayer.evaluation.selection import Selection
 from onelayer.evaluation.statistics import Spread, spread
 from onelayer.model.gradient_check import GradientCheck
 from onelayer.model.losses import Loss, find_loss
-from onelayer.records import FINITE, SHARE, Kind, Within, check_arrays
+from onelayer.records import FINITE, SHARE, Arrays, Kind, Within, check_arrays
 from onelayer.storage import atomic_file
 from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.engine_check import EngineCheck
@@ -26,7 +28,6 @@ from onelayer.training.run import CURVES, Run
 
 CHECKS_FILE = "gradient_check.json"
 ENGINE_CHECKS_FILE = "engine_check.json"
-MOST_ROWS = 1 << 40  # of one kind: what is more is no count, and would overflow in sums
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def count_failed(checks: Sequence[BatchCheck], engine_checks: Sequence[EngineChe
 class Results:
     """An experiment after it ran: `run` (M models), R `repeats` in shuffled order, checks, test.
 
-    `published` has one accuracy a setting, NaN where there is none. `confusion` (M, K, K) counts
-    the test samples of `run` (see confusion_matrices), all zero for a model that was not evaluated;
+    `published` has one accuracy a setting, NaN where there is none. `confusion` counts the
+    test samples of `run` for each model, none for one that was not evaluated;
     `repeat_accuracies` (R, M) are the test accuracies of the repeats. `selection` says which model
     was chosen, by `cross_validation` if there is one, else on the validation split. `optimal_costs`
     (M,) are the least training costs that the λ and the loss of a model allow, NaN where unknown.
@@ -81,7 +82,7 @@ class Results:
     published: Annotated[NDArray[np.float64], "(M,)", SHARE]
     run: Run
     repeats: Annotated[tuple[Run, ...], "(R,)"]
-    confusion: Annotated[NDArray[np.intp], "(M, K, K)", Within(0, MOST_ROWS)]
+    confusion: Confusions
     repeat_accuracies: Annotated[NDArray[np.float64], "(R, M)", SHARE]
     checks: tuple[BatchCheck, ...]
     engine_checks: tuple[EngineCheck, ...]
@@ -93,7 +94,12 @@ class Results:
 
     def __post_init__(self) -> None:
         M, K = len(self.run.settings), len(self.run.class_names)
-        check_arrays(self, self.selection, M=M, K=K)
+        check_arrays(self, self.selection, self.confusion, M=M, K=K)
+        if (self.confusion.n_models, self.confusion.n_classes) != (M, K):
+            raise InputError(
+                f"confusion of {self.confusion.n_models} models and {self.confusion.n_classes} "
+                f"classes, expected {M} and {K}"
+            )
         if self.cross_validation is not None:
             check_arrays(self.cross_validation, M=M)
         self._check_predictions()
@@ -101,7 +107,7 @@ class Results:
     def _check_predictions(self) -> None:
         """Raise InputError unless they are of the models and rows that `confusion` counts."""
         right, K = self.predictions.right, len(self.run.class_names)
-        counts = self.confusion.sum(axis=(1, 2))[self.evaluated]
+        counts = self.confusion.samples[self.evaluated]
         if right.size and (len(right) != len(counts) or (counts != right.shape[1]).any()):
             raise InputError(f"right of the shape {right.shape} for confusions of {counts}")
         for scored in (self.predictions.test, self.predictions.validation):
@@ -114,7 +120,7 @@ class Results:
     @property
     def test_samples(self) -> int:
         """The number of samples in the test split."""
-        return int(self.confusion.sum(axis=(1, 2)).max())
+        return int(self.confusion.samples.max())
 
     @property
     def test_accuracies(self) -> NDArray[np.float64]:
@@ -129,7 +135,7 @@ class Results:
     @property
     def evaluated(self) -> NDArray[np.intp]:
         """The models that were evaluated on the test split."""
-        return np.flatnonzero(self.confusion.any(axis=(1, 2)))
+        return np.flatnonzero(self.confusion.samples)
 
     @property
     def selected(self) -> int:
@@ -141,14 +147,33 @@ class Results:
         """The number of checks, of gradients and of the engine, that failed."""
         return count_failed(self.checks, self.engine_checks)
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What the test probabilities of the chosen model are worth, None where there are none."""
+        link, test = self.selected_loss.link, self.predictions.test
+        if link is None or test is None:
+            return None
+        return Calibration(link, test, self.predictions.validation)
+
     @property
     def selected_loss(self) -> Loss:
         """The loss of the chosen model."""
         return find_loss(self.run.settings[self.selected].loss)
 
 
+def _keep_counts(content: Any, arrays: Arrays) -> tuple[Any, Arrays]:
+    """Turn the whole confusion matrices of format 1 into their counts above 0."""
+    record, matrices = content["record"], arrays.pop("confusion")
+    if matrices.ndim != 3 or matrices.dtype.kind != "i":
+        raise InputError(f"confusion of {matrices.dtype} and the shape {matrices.shape}")
+    kept = Confusions.of(matrices)
+    sizes = {"n_models": kept.n_models, "n_classes": kept.n_classes}
+    counts = {"confusion.cells": kept.cells, "confusion.counts": kept.counts}
+    return record | {"confusion": sizes}, arrays | counts
+
+
 # Without the runs, which are records of their own.
-RESULTS = Kind("results", Results, format=1, apart=("run", "repeats"))
+RESULTS = Kind("results", Results, format=2, apart=("run", "repeats"), upgrades={1: _keep_counts})
 
 
 def write_checks(

@@ -1,5 +1,7 @@
 """Rows of W as pictures, and how smooth they are."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,9 +10,10 @@ from onelayer.training.classifier import Classifier
 from onelayer.training.run import Run
 
 
-def weight_images(trained: Run | Classifier) -> NDArray[np.float64]:
+def weight_images(trained: Run | Classifier, chosen: Any = ...) -> NDArray[np.float64]:
     """Return each row of each W as an image (…, K, height, width, channels) in [0, 1].
 
+    `chosen` is an index of the weights: those that it picks are returned, by default all.
     Every image is scaled by its own minimum and maximum; a constant one becomes 0, and so
     does one of a stopped model that is not finite.
 
@@ -21,13 +24,19 @@ def weight_images(trained: Run | Classifier) -> NDArray[np.float64]:
     """
     if trained.image_shape is None:
         raise InputError("the samples of this run are not images, so its weights are none")
-    W = trained.weights.astype(np.float64)
+    W = trained.weights[chosen].astype(np.float64)
     W[~np.isfinite(W).all(axis=-1)] = 0
     low = W.min(axis=-1, keepdims=True)
     size = W.max(axis=-1, keepdims=True) - low
     scaled = (W - low) / np.where(size > 0, size, 1.0)
     planes = scaled.reshape(*W.shape[:-1], *trained.image_shape)
     return np.moveaxis(planes, -3, -1)
+
+
+def smoothness(run: Run) -> NDArray[np.float64]:
+    """Return the mean total variation of the weight images of each model (M,)."""
+    variations = [total_variation(weight_images(run, m)).mean() for m in range(len(run.settings))]
+    return np.array(variations)
 
 
 def total_variation(images: NDArray[np.float64]) -> NDArray[np.float64]:

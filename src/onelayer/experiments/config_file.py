@@ -8,7 +8,7 @@ from typing import Any
 from onelayer.errors import InputError, unknown_name
 from onelayer.storage import LONGEST, check_plain, parse_json, read_text
 
-LONGEST_TOML = 1 << 20  # bytes
+LONGEST_TOML = 1 << 20  # bytes, which take a second to read
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def read_table(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it holds none; names the file and, where it can, the line.
+        If it holds none or is far too large; names the file and, where it can, the line.
     """
     is_json = path.suffix == ".json"
     try:

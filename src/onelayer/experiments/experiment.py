@@ -13,7 +13,7 @@ from onelayer.data.fetching.cache import NoSourceError
 from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import fold_weights, split_off
 from onelayer.errors import InputError
-from onelayer.evaluation.metrics import accuracies, confusion_matrices
+from onelayer.evaluation.metrics import Confusions, accuracies, confusion_matrices
 from onelayer.evaluation.optimum import optima_of
 from onelayer.evaluation.predictions import Ensemble, ask_together, keep_predictions
 from onelayer.evaluation.results import BatchCheck, Results
@@ -275,17 +275,10 @@ def _optimal_costs(spec: Spec, data: Dataset, run: Run, cache: Path | None) -> N
     return optima_of(run, data.train, cache)
 
 
-def _evaluate_on_test(data: Dataset, run: Run, models: list[int]) -> NDArray[np.intp]:
-    """Return the confusion matrices (M, K, K) on the test split.
-
-    They are zero for all but `models`, and for those that were stopped.
-    """
-    K = data.n_classes
-    confusion = np.zeros((len(run.settings), K, K), dtype=np.intp)
+def _evaluate_on_test(data: Dataset, run: Run, models: list[int]) -> Confusions:
+    """Return what the sound ones of `models` make of the test split."""
     sound = [model for model in models if not run.stopped[model]]
-    if data.test is not None and sound:
-        confusion[sound] = confusion_matrices(run, data.test)[sound]
-    return confusion
+    return confusion_matrices(run, data.test, sound)
 
 
 def _ensembles(

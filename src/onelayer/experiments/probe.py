@@ -27,7 +27,7 @@ from onelayer.progress import progress_bar
 from onelayer.report.page import check_form
 from onelayer.report.probes import write_probes
 from onelayer.training.classifier import model_of
-from onelayer.training.hyperparameters import Hyperparameters, grid
+from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
 from onelayer.training.loop import train
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
@@ -87,9 +87,11 @@ def name_sources(sources: Sequence[str]) -> list[str]:
         If two are the same.
     """
     paths = [Path(source).resolve() if is_path(source) else Path(source) for source in sources]
-    for number, path in enumerate(paths):
-        if path in paths[:number]:
-            raise InputError(f"{sources[number]}: given twice; expected each feature set once")
+    seen: set[Path] = set()
+    for source, path in zip(sources, paths, strict=True):
+        if path in seen:
+            raise InputError(f"{source}: given twice; expected each feature set once")
+        seen.add(path)
     names, depth = [path.stem if path.is_file() else path.name for path in paths], 0
     while len(set(names)) < len(names):
         depth += 1
@@ -134,9 +136,11 @@ def probe(
     ['layer 1']
     """
     settings = probe_grid() if settings is None else settings
+    fractions = sorted({*fractions, 1.0})
+    check_settings(len(settings), len(fractions), asked.draws)
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
-    subsets = _draw_subsets(first, sorted({*fractions, 1.0}), asked.draws, options.seed)
+    subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
     shuffles = asked.draws if asked.control else 0
     probed = tuple(
         _probe_features(name, data, settings, subsets, shuffles, options, machine)

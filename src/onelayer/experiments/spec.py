@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +25,8 @@ from onelayer.evaluation.selection import RULES
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.config_file import read_table
 from onelayer.model import derivatives, gradient_check
-from onelayer.option import build, option, options_of
-from onelayer.training.hyperparameters import Hyperparameters, grid
+from onelayer.option import SEED, build, option, options_of
+from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
 from onelayer.training.options import TrainingOptions
 
 FOLDER = Path(__file__).parent
@@ -78,7 +79,7 @@ class DataSpec(Reading):
         parse=_read_validation,
     )
     test: Parts = option(DEFAULT, "Part, or parts, that test.", kind=tuple, parse=_read_parts)
-    split_seed: int = option(0, "Seed that draws the validation split.", least=0)
+    split_seed: int = option(0, "Seed that draws the validation split.", least=0, most=SEED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,9 +101,10 @@ class ExperimentOptions(TrainingOptions):
         0,
         "Number of repetitions of the training with other seeds, to estimate the spread.",
         least=0,
+        most=1000,
     )
-    folds: int = option(0, "Number of cross-validation folds.", least=0)
-    fold_repeats: int = option(1, "Number of repetitions of the folds.", least=1)
+    folds: int = option(0, "Number of cross-validation folds.", least=0, most=10_000)
+    fold_repeats: int = option(1, "Number of repetitions of the folds.", least=1, most=1000)
     select: str = option(
         "best",
         "Setting that is selected: best, or 1se: the simplest within one standard error of it.",
@@ -114,6 +116,14 @@ class ExperimentOptions(TrainingOptions):
     test: str = option(
         "all", "Settings that see the test split: all or selected.", choices=("all", "selected")
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seed + self.repeats > SEED:
+            raise InputError(
+                f"seed is {self.seed} and {self.repeats} repeats count on from it; "
+                f"expected a seed up to {SEED - self.repeats:,}"
+            )
 
     @property
     def options(self) -> TrainingOptions:
@@ -227,6 +237,12 @@ class Spec(_Section):
     _grid = model_validator(mode="before")(_expand_grid)
 
     @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        """All folds of all settings are models that are trained and kept together."""
+        check_settings(len(self.settings), self.training.folds, self.training.fold_repeats)
+        return self
+
+    @model_validator(mode="after")
     def _check_variants(self) -> Self:
         """Check every variant before any training."""
         names = [variant.name for variant in self.variants]
@@ -255,7 +271,7 @@ class Spec(_Section):
     def _name_checks_apart(self) -> Self:
         """Two checks of one name would overwrite each other's files."""
         names = [f"{check.name} at l2 {l2:g}" for check in self.gradient_checks for l2 in check.l2]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise ValueError(f"two gradient checks are called {twice[0]}")
         return self

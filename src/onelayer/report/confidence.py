@@ -1,6 +1,7 @@
 """Calibration: probabilities of the selected setting against its accuracy."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from onelayer.errors import InputError
-from onelayer.evaluation.calibration import (
-    Reliability,
-    brier_score,
-    fit_temperature,
-    reliability,
-)
+from onelayer.evaluation.calibration import Calibration, Reliability
 from onelayer.evaluation.per_class import true_class_histogram
-from onelayer.evaluation.predictions import Scored
+from onelayer.evaluation.predictions import MOST_SCORES, Scored
 from onelayer.evaluation.results import Results
-from onelayer.model.links import SOFTMAX, Link
 from onelayer.report.blocks import Paragraph, Table
 from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
 
@@ -30,7 +24,12 @@ def draw_true_class(results: Results, test: Scored) -> Drawing:
     """
     link = results.selected_loss.link
     assert link is not None
-    histogram = true_class_histogram(link.probabilities(test.scores), test.y)
+    parts = [true_class_histogram(link.probabilities(p.scores), p.y) for p in test.parts()]
+    histogram = replace(
+        parts[0],
+        right=np.sum([part.right for part in parts], axis=0),
+        wrong=np.sum([part.wrong for part in parts], axis=0),
+    )
     figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     outcomes = (
@@ -66,58 +65,25 @@ def _middles(edges: NDArray[np.float64], right: NDArray[np.intp], wrong: NDArray
     return f"{'; '.join(told)}.".capitalize()
 
 
-class Calibration:
-    """The reliability of the test probabilities, before and (if possible) after scaling.
-
-    `why_not` says in a sentence why there is no temperature, if there is none.
-    """
-
-    def __init__(self, link: Link, test: Scored, validation: Scored | None) -> None:
-        self.temperatures, self.why_not = [1.0], ""
-        if link is not SOFTMAX:
-            self.why_not = f"It is for the softmax; these probabilities are {link.name}."
-        elif validation is None:
-            self.why_not = "Without validation scores no temperature can be fitted."
-        else:
-            try:
-                self.temperatures.append(
-                    fit_temperature(validation.scores, validation.y).temperature
-                )
-            except InputError as error:
-                self.why_not = f"No temperature was fitted on the validation scores: {error}."
-        self._link, self._test = link, test
-
-    def reliabilities(self) -> list[Reliability]:
-        """Return one for each temperature."""
-        return [reliability(np.exp(self._logarithms(T)), self._test.y) for T in self.temperatures]
-
-    def rows(self) -> Iterator[tuple[str, ...]]:
-        """Yield the rows of the table: ECE, MCE, Brier score and loss for each temperature."""
-        y = self._test.y
-        for T, bins in zip(self.temperatures, self.reliabilities(), strict=True):
-            log_p = self._logarithms(T)
-            figures = (
-                bins.expected_calibration_error,
-                bins.maximum_calibration_error,
-                brier_score(np.exp(log_p), y),
-                -float(log_p[np.arange(len(y)), y].mean()),
-            )
-            name = "as trained" if T == 1 else "after temperature scaling"
-            yield (name, f"{T:.4g}", *(f"{figure:.4f}" for figure in figures))
-
-    def _logarithms(self, temperature: float) -> NDArray[np.float64]:
-        return self._link.log_probabilities(self._test.scores.astype(np.float64) / temperature)
-
-
 def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
     """Return the calibration of the selected setting, in words and as a table."""
-    test, validation = results.predictions.test, results.predictions.validation
+    test = results.predictions.test
     loss = results.selected_loss
     if test is None:
-        return ()
+        samples = results.confusion.samples[results.selected]
+        if not samples:
+            return ()
+        return (
+            Paragraph(
+                f"The scores of {samples:,} test samples for {len(results.run.class_names):,} "
+                f"classes are more than the {MOST_SCORES:,} that are kept, so their probabilities "
+                "are not looked at here."
+            ),
+        )
     if loss.link is None:
         return (Paragraph(f"Scores trained with the {loss.title} do not become probabilities."),)
-    calibration = Calibration(loss.link, test, validation)
+    calibration = results.calibration
+    assert calibration is not None
     text = (
         f"The probabilities are the {loss.link.name} of the scores. "
         "A model is calibrated if its accuracy equals its confidence. Temperature scaling divides "
@@ -129,20 +95,27 @@ def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
         "confidence over 15 bins of equal width; Brier score: mean squared distance to the one-hot "
         "label; loss: mean cross-entropy of these probabilities.",
         ("probabilities", "T", "ECE", "MCE", "Brier score", "loss"),
-        tuple(calibration.rows()),
+        tuple(_rows(calibration)),
     )
     return Paragraph(text.strip()), table
 
 
-def draw_reliability(results: Results, test: Scored) -> Drawing:
+def _rows(calibration: Calibration) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table: ECE, MCE, Brier score and loss for each temperature."""
+    for T, (bins, brier, loss) in zip(calibration.temperatures, calibration.measured, strict=True):
+        errors = bins.expected_calibration_error, bins.maximum_calibration_error
+        name = "as trained" if T == 1 else "after temperature scaling"
+        yield (name, f"{T:.4g}", *(f"{figure:.4f}" for figure in (*errors, brier, loss)))
+
+
+def draw_reliability(results: Results) -> Drawing:
     """Draw accuracy against confidence, before and after temperature scaling.
 
     The loss of the selected setting must have a link.
     """
-    link = results.selected_loss.link
-    assert link is not None
-    calibration = Calibration(link, test, results.predictions.validation)
-    bins = calibration.reliabilities()
+    calibration = results.calibration
+    assert calibration is not None
+    bins = [measured[0] for measured in calibration.measured]
     figure = Figure(figsize=(WIDTH if len(bins) > 1 else 0.64 * WIDTH, 3.6), layout="constrained")
     grid = figure.subplots(
         2, len(bins), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onelayer.data.dataset import Dataset
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
-from onelayer.report.image_grid import as_images, image_grid
+from onelayer.report.image_grid import as_images, fit, image_grid
 from onelayer.report.labels import shortened
 from onelayer.report.style import MUTED, look
 from onelayer.storage import atomic_file, check_output_file
@@ -22,6 +22,7 @@ _DPI = 180
 _SIDE = 96  # dots: the longer side of an image, about
 _MARGIN, _HEAD, _LETTER = 30, 114, 14  # dots: around, above the images, a letter's width
 _LETTERS = 20  # of a class name
+_WIDE = 5.0  # inches: the title has room then
 
 
 def write_contact_sheet(
@@ -46,7 +47,7 @@ def write_contact_sheet(
 
 def draw_contact_sheet(data: Dataset, augmentation: Augmentation, rows: int, seed: int) -> Figure:
     """Return the sheet of `write_contact_sheet`, drawn so that small pixels stay squares."""
-    classes = list(_choose(data, augmentation, rows, seed))
+    classes = [fit(images, 2 * _SIDE) for images in _choose(data, augmentation, rows, seed)]
     names = [shortened(name, _LETTERS) for name in data.class_names[: len(classes)]]
     _, H, W, _ = classes[0].shape
     gap, side = max(1, round(W / 12)), max(H, W)
@@ -54,12 +55,14 @@ def draw_contact_sheet(data: Dataset, augmentation: Augmentation, rows: int, see
     augmented = augmentation != Augmentation()
     dots = (_MARGIN + _LETTER * max(map(len, names)), _MARGIN, _HEAD, _MARGIN)
     left, right, top, bottom = (number / _DPI for number in dots)
+    slot = (W + gap) * zoom / _DPI
+    right = max(right, _WIDE - left - COLUMNS * slot)
     grid = image_grid(
         classes,
         COLUMNS,
         rows=rows,
         pixel=zoom / _DPI,
-        slot=(W + gap) * zoom / _DPI,
+        slot=slot,
         below=(3 if rows > 1 else 1) * gap * zoom / _DPI,
         margins=(left, right, top, bottom),
         apart=augmented,

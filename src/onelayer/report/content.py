@@ -12,9 +12,9 @@ from onelayer.report.choice import choice_table
 from onelayer.report.confidence import confidence_blocks
 from onelayer.report.effects import effect_blocks, endings_table, rises_table, tell_smoothness
 from onelayer.report.gradient_checks import check_blocks
-from onelayer.report.labels import count_of, one_line
+from onelayer.report.labels import LISTED, count_of, one_line
 from onelayer.report.method import describe_method
-from onelayer.report.mistakes import error_table
+from onelayer.report.mistakes import error_table, frequent_confusions
 from onelayer.report.outcome import summarise, tell_outcome
 from onelayer.report.significance import comparison_table, ensemble_table
 from onelayer.report.tables import accuracy_table, final_table
@@ -61,7 +61,11 @@ def compose(
         _section("Ablation", ablation_table(ablation)),
         _section("Weight images", picture("weights"), _paragraph(tell_smoothness(run))),
         _section(
-            "Errors by class", picture("confusion"), error_table(results), picture("mistakes")
+            "Errors by class",
+            picture("confusion"),
+            frequent_confusions(results),
+            error_table(results),
+            picture("mistakes"),
         ),
         _section(
             "Calibration",
@@ -97,10 +101,10 @@ def _options_table(results: Results) -> Table:
     rows = {
         **_flat({name: value for name, value in run.training.items() if value is not None}),
         "scaling of the features": scales.get(run.scaling.method, run.scaling.method),
-        "classes": f"{K}: {_shortened(run.class_names)}",
+        "classes": f"{K:,}: {_shortened(run.class_names)}",
         "features": f"{D:,}{shape}",
         "test samples": f"{results.test_samples:,}",
-        "settings": f"{M}, trained in one pass",
+        "settings": f"{M:,}, trained in one pass",
     }
     return _record("Data and training options of the main run.", rows)
 
@@ -114,24 +118,26 @@ def _flat(record: Mapping[str, Any]) -> dict[str, str]:
     """Return a nested record as names and words; numbers of seconds are rounded."""
     flat: dict[str, str] = {}
     for name, value in record.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and len(value) > LISTED:
+            flat[name] = _shortened([f"{inner}: {one}" for inner, one in value.items()])
+        elif isinstance(value, Mapping):
             flat |= {f"{name}: {inner}": words for inner, words in _flat(value).items()}
         elif isinstance(value, list | tuple):
-            flat[name] = ", ".join(map(str, value))
+            flat[name] = _shortened([str(one) for one in value])
         else:
             flat[name] = f"{value:.1f}" if isinstance(value, float) else one_line(str(value))
     return flat
 
 
-def _shortened(names: Sequence[str], limit: int = 12) -> str:
-    shown = ", ".join(one_line(name) for name in names[:limit])
-    return f"{shown}, …" if len(names) > limit else shown
+def _shortened(names: Sequence[str]) -> str:
+    shown = ", ".join(one_line(name) for name in names[:LISTED])
+    return f"{shown}, …" if len(names) > LISTED else shown
 
 
 def _repeats(results: Results) -> str:
     if not results.repeats:
         return ""
-    seeds = ", ".join(str(repeat.training.get("seed", "?")) for repeat in results.repeats)
+    seeds = _shortened([str(repeat.training.get("seed", "?")) for repeat in results.repeats])
     orders = sorted({str(repeat.training.get("order", "?")) for repeat in results.repeats})
     return (
         f"{count_of(len(results.repeats), 'repeat')} with the same options, batches in "

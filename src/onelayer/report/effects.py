@@ -1,5 +1,6 @@
 """What happened in training, and what λ and η changed: tables over the settings of one run."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -7,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.evaluation.results import Results
-from onelayer.evaluation.weight_images import total_variation, weight_images
+from onelayer.evaluation.weight_images import smoothness
 from onelayer.report.blocks import Block, Paragraph, Table, make_table
 from onelayer.report.choice import ROWS, show_settings
 from onelayer.report.labels import MISSING, count_of, decimals, listing, signed
-from onelayer.training.naming import setting_words
 from onelayer.training.run import Run
 
 PAIRS = 24  # rows of the table of effects
@@ -37,7 +37,7 @@ def rises_table(results: Results) -> Table | None:
 
 def _rises(loss: NDArray[np.float64], epochs: NDArray[np.intp]) -> dict[str, str]:
     rises = np.diff(loss[1:])
-    count, known = int((rises > 0).sum()), int(np.isfinite(rises).sum())
+    count, known = _count_rises(loss), int(np.isfinite(rises).sum())
     cells = {"rises": f"{count} of {known}", "largest": MISSING, "epochs": MISSING, "loss": MISSING}
     if count:
         at = int(np.nanargmax(rises)) + 1
@@ -56,12 +56,14 @@ def _change(before: float, after: float, digits: int = 4) -> str:
 def endings_table(results: Results) -> Table | None:
     """Return where models diverged, in the main run and the repeats, or ended early."""
     run, R, rows = results.run, len(results.repeats), []
+    stopped = Counter(
+        setting
+        for repeat in results.repeats
+        for setting, place in dict(zip(repeat.settings, repeat.stopped, strict=True)).items()
+        if place
+    )
     for model, (name, setting) in enumerate(zip(run.labels, run.settings, strict=True)):
-        diverged = sum(
-            bool(repeat.stopped[repeat.settings.index(setting)])
-            for repeat in results.repeats
-            if setting in repeat.settings
-        )
+        diverged = stopped[setting]
         what = run.ended[model] or MISSING
         if run.stopped[model]:
             what = f"diverged in {run.stopped[model]}"
@@ -86,10 +88,11 @@ def effect_blocks(results: Results) -> Iterator[Block]:
     pairs = {name: list(_neighbours(results.run, name)) for name in _SYMBOLS}
     if not any(pairs.values()):
         return
+    variation = _variation(results.run)
     yield Paragraph(" ".join(_count(results, name, pairs[name]) for name in pairs if pairs[name]))
     steps = [(name, *pair) for name, found in pairs.items() for pair in found]
     left_out = f" {len(steps) - PAIRS} more are left out." if len(steps) > PAIRS else ""
-    rows = [_effect(results, *step) for step in steps[:PAIRS]]
+    rows = [_effect(results, variation, *step) for step in steps[:PAIRS]]
     yield make_table(
         "Settings that differ in η or λ alone, neighbours by its value. change: of the test "
         "accuracy in the main run; paired change: the same over the repeats, mean ± standard "
@@ -109,9 +112,11 @@ def _count(results: Results, name: str, pairs: Sequence[tuple[int, int]]) -> str
     )
 
 
-def _effect(results: Results, name: str, low: int, high: int) -> dict[str, str]:
+def _effect(
+    results: Results, variation: NDArray[np.float64] | None, name: str, low: int, high: int
+) -> dict[str, str]:
     run, accuracy = results.run, results.test_accuracies
-    rose = (np.diff(run.history.train_loss[:, 1:], axis=1) > 0).sum(axis=1)
+    before, after = (_count_rises(run.history.train_loss[model]) for model in (low, high))
     cells = {"step": _step(run, name, low, high)}
     cells |= dict.fromkeys(("test accuracy", "change", "paired change"), MISSING)
     if not np.isnan(accuracy[high] - accuracy[low]):
@@ -122,17 +127,20 @@ def _effect(results: Results, name: str, low: int, high: int) -> dict[str, str]:
         cells["paired change"] = signed(float(difference.mean()))
         if difference.size > 1:
             cells["paired change"] += f" ± {difference.std(ddof=1):.4f}"
-    cells["rises"] = f"{rose[low]} to {rose[high]}"
-    variation = _variation(run)
+    cells["rises"] = f"{before} to {after}"
     smooth = MISSING if variation is None else _change(variation[low], variation[high], 3)
     return cells | {"total variation": smooth}
+
+
+def _count_rises(loss: NDArray[np.float64]) -> int:
+    return int((np.diff(loss[1:]) > 0).sum())
 
 
 def _variation(run: Run) -> NDArray[np.float64] | None:
     """Return the total variation of the weight images (M,), if there are any with neighbours."""
     if run.image_shape is None or min(run.image_shape[1:]) < 2:
         return None
-    return np.asarray(total_variation(weight_images(run)).mean(axis=1))
+    return smoothness(run)
 
 
 def tell_smoothness(run: Run) -> str:
@@ -172,7 +180,7 @@ def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
 
 def _step(run: Run, name: str, low: int, high: int) -> str:
     """Return "λ 0 to 0.1 at η=0.01", with all else that names the setting."""
-    words, symbol = setting_words(run.settings)[low], _SYMBOLS[name]
+    words, symbol = run.words[low], _SYMBOLS[name]
     fixed = ", ".join(word for word in words if not word.startswith(f"{symbol}="))
     before, after = (vars(run.settings[model])[name] for model in (low, high))
     return f"{symbol} {before:g} to {after:g} at {fixed}"

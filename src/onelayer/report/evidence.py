@@ -77,7 +77,7 @@ def draw_evidence(model: Classifier, picture: Array, top: int) -> Figure:
     seen = as_images(X, (C, H, W), model.full_scale)
     coloured = np.asarray(colours.cmap(colours.norm(maps)))[..., :3]
     above = [*in_colour(seen), *coloured]
-    below = [np.ones((H, W, 3)), *in_colour(weight_images(model)[classes])]
+    below = [np.ones((H, W, 3)), *in_colour(weight_images(model, classes))]
     grid = image_grid(
         [np.stack(above), np.stack(below)],
         1 + len(classes),
@@ -85,8 +85,8 @@ def draw_evidence(model: Classifier, picture: Array, top: int) -> Figure:
         below=_BELOW,
         margins=_MARGINS,
     )
-    _outline(grid, 0, range(1 + len(classes)), H)
-    _outline(grid, 1, range(1, 1 + len(classes)), H)
+    _outline(grid, 0, range(1 + len(classes)))
+    _outline(grid, 1, range(1, 1 + len(classes)))
     grid.write(0, 0, "what the model sees", 17, fontsize=9.5)
     grid.write(0, 0, f"{W} × {H}", 4, color=MUTED)
     for column, k in enumerate(classes, 1):
@@ -109,11 +109,11 @@ def class_evidence(model: Classifier, x: Array) -> NDArray[np.float64]:
     return evidence
 
 
-def _outline(grid: ImageGrid, block: int, columns: range, height: int) -> None:
+def _outline(grid: ImageGrid, block: int, columns: range) -> None:
     for column in columns:
         corner = (grid.starts[column] - 0.5, -0.5)
         frame: dict[str, Any] = {"fill": False, "edgecolor": MUTED, "linewidth": 0.5}
-        patch = Rectangle(corner, grid.width, height, clip_on=False, **frame)
+        patch = Rectangle(corner, grid.width, grid.height, clip_on=False, **frame)
         grid.blocks[block].add_patch(patch)
 
 

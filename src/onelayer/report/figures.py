@@ -9,14 +9,17 @@ from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.report import confidence, curves, matrices, style
 from onelayer.report.blocks import Picture
 from onelayer.report.choice import show_settings
-from onelayer.report.mistakes import draw_mistakes
+from onelayer.report.mistakes import DRAWN, draw_mistakes
 
 WEIGHT_ROWS = 8  # settings whose weight images fit a page
 
 
-def write_figures(results: Results, folder: Path) -> dict[str, Picture]:
-    """Write every figure that `results` has numbers for into `folder`; return them by stem."""
-    return style.save_all(_draw(results), folder)
+def write_figures(results: Results, folder: Path, *, dots: bool = True) -> dict[str, Picture]:
+    """Write every figure that `results` has numbers for into `folder`; return them by stem.
+
+    They are SVG, and with `dots` PNG too.
+    """
+    return style.save_all(_draw(results), folder, dots=dots)
 
 
 def draw_checks(checks: Sequence[BatchCheck], folder: Path) -> None:
@@ -36,10 +39,10 @@ def _draw(results: Results) -> Iterator[style.Drawing]:
         yield curves.draw_excess(run, results.optimal_costs, *panels)
     if run.image_shape is not None:
         yield matrices.draw_weights(run, *show_settings(results, WEIGHT_ROWS))
-    if results.confusion[results.selected].any():
+    if results.confusion[results.selected].nnz and len(run.class_names) <= DRAWN:
         yield matrices.draw_confusion(results)
     if predictions.mistakes is not None and predictions.mistakes.rows.size:
         yield draw_mistakes(results, predictions.mistakes)
     if predictions.test is not None and results.selected_loss.link is not None:
         yield confidence.draw_true_class(results, predictions.test)
-        yield confidence.draw_reliability(results, predictions.test)
+        yield confidence.draw_reliability(results)

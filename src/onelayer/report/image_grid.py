@@ -1,5 +1,6 @@
 """Images in rows on a figure: weights, mistakes, evidence and training images are drawn by it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ _DPI = 180
 _WHITE = 255
 _SPACE = 0.1  # between images, as a share of their width
 _TALLEST = 1.5  # height over width, from which on an image is made smaller
+_FINE = 2  # pixels a dot, beyond which nobody sees more
+_SLIMMEST = 8  # times as long as wide, from which on an image is stretched
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class ImageGrid:
     figure: Figure
     blocks: tuple[Axes, ...]
     starts: NDArray[np.intp]  # first pixel of each column
-    width: int  # pixels of an image
+    height: int  # pixels of an image
+    width: int
 
     def write(
         self, block: int, column: int, text: str, points: float, *, ha: str = "center", **look: Any
@@ -56,8 +60,11 @@ def image_grid(
 
     Lengths are inches: `slot` from one image to the next, `above` and `below` a block for its
     text, `margins` (left, right, top, bottom) around. A `pixel` is as large as the slot allows
-    unless given. `apart` sets the first column off. What is missing stays white.
+    unless given: larger images are fitted into it. `apart` sets the first column off. What is
+    missing stays white.
     """
+    if pixel is None:
+        blocks = [fit(images, math.ceil(_FINE * _TALLEST * slot * _DPI)) for images in blocks]
     _, H, W, _ = blocks[0].shape
     side = max(W, H / _TALLEST)
     pixel = pixel or slot / (side + max(1.0, _SPACE * side))
@@ -65,6 +72,8 @@ def image_grid(
     pages = [_join(images, rows, columns, gap, apart) for images in blocks]
     height, width = (pixels * pixel for pixels in pages[0].shape[:2])
     left, right, top, bottom = margins
+    spare = (slot - W * pixel) / 2  # text below a slim image is as wide as its slot
+    left, right = max(left, spare), max(right, spare)
     size = (left + width + right, top + len(blocks) * (above + height + below) + bottom)
     figure = Figure(figsize=size, dpi=_DPI)
     axes = []
@@ -81,7 +90,31 @@ def image_grid(
     starts = np.arange(columns) * (W + gap)
     if apart:
         starts[1:] += gap
-    return ImageGrid(figure, tuple(axes), starts, W)
+    return ImageGrid(figure, tuple(axes), starts, H, W)
+
+
+def fit(images: Array, side: int) -> Array:
+    """Return images (n, H, W, C) with sides of at most `side` pixels: the means of several.
+
+    Where one side is more than 8 times the other, the pixels of the other are repeated.
+    """
+    for axis in (1, 2):
+        if (length := images.shape[axis]) > side:
+            ends = np.arange(side + 1) * length // side
+            sums = np.add.reduceat(images, ends[:-1], axis=axis)
+            images = sums / np.expand_dims(np.diff(ends), [i for i in range(4) if i != axis])
+    _, H, W, _ = images.shape
+    tall, wide = (max(1, round(this / (_SLIMMEST * other))) for this, other in ((W, H), (H, W)))
+    fitted: Array = images.repeat(tall, axis=1).repeat(wide, axis=2)
+    return fitted
+
+
+def stretched(shape: tuple[int, int, int]) -> str:
+    """Say that images (C, H, W) are drawn stretched, if they are."""
+    _, H, W = shape
+    if max(H, W) <= _SLIMMEST * min(H, W):
+        return ""
+    return f" Images of {H:,} × {W:,} pixels are drawn broader than they are."
 
 
 def as_images(X: Array, shape: tuple[int, int, int], full_scale: float) -> NDArray[np.float64]:

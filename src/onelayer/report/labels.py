@@ -9,6 +9,7 @@ import numpy as np
 from onelayer.training.run import Run
 
 MISSING = "–"
+LISTED = 12  # items in a sentence
 PER_CENT = "\N{NO-BREAK SPACE}%"
 
 
@@ -44,7 +45,9 @@ def count_of(number: int, noun: str) -> str:
 
 
 def listing(items: Sequence[str], last: str = "and") -> str:
-    """Join items to be read; semicolons, since the name of a setting holds a comma."""
+    """Join items to be read, at most LISTED; semicolons, as the name of a setting holds a comma."""
+    if len(items) > LISTED:
+        items = [*items[: LISTED - 1], f"{len(items) - LISTED + 1:,} more"]
     if len(items) < 2:
         return "".join(items)
     return f"{'; '.join(items[:-1])} {last} {items[-1]}"

@@ -17,7 +17,7 @@ from onelayer.evaluation.weight_images import weight_images
 from onelayer.model.gradient_check import GradientCheck
 from onelayer.report.choice import chosen_words
 from onelayer.report.gradient_checks import EXCERPT, check_label
-from onelayer.report.image_grid import image_grid
+from onelayer.report.image_grid import image_grid, stretched
 from onelayer.report.labels import count_of, scientific, shortened
 from onelayer.report.style import MARK, WIDTH, Drawing
 from onelayer.training.run import Run
@@ -102,8 +102,9 @@ def _circle(ax: Axes, check: GradientCheck) -> None:
 
 def draw_weights(run: Run, models: Sequence[int], note: str) -> Drawing:
     """Draw the first rows of W of each of `models` as images, a row a setting."""
-    images, names = weight_images(run)[:, :IMAGES], run.labels
-    grid = image_grid([images[model] for model in models], IMAGES, slot=_SLOT, above=0.42)
+    assert run.image_shape is not None
+    images, names = weight_images(run, (list(models), slice(IMAGES))), run.labels
+    grid = image_grid(list(images), IMAGES, slot=_SLOT, above=0.42)
     shown = run.class_names[:IMAGES]
     for number, model in enumerate(models):
         grid.write(number, 0, names[model], 15, ha="left", fontweight="bold", fontsize=8.5)
@@ -113,7 +114,7 @@ def draw_weights(run: Run, models: Sequence[int], note: str) -> Drawing:
         note = f" The first {len(shown)} of {len(run.class_names)} classes.{note}"
     caption = (
         "Rows of W as images, a row of pictures for each setting; every image is scaled by its own "
-        f"minimum and maximum.{note}"
+        f"minimum and maximum.{stretched(run.image_shape)}{note}"
     )
     alt = (
         f"Weight images of {len(models)} settings ({'; '.join(names[model] for model in models)}) "
@@ -124,7 +125,7 @@ def draw_weights(run: Run, models: Sequence[int], note: str) -> Drawing:
 
 def draw_confusion(results: Results) -> Drawing:
     """Draw the confusion matrix of the selected setting on the test split."""
-    counts = results.confusion[results.selected]
+    counts = results.confusion[results.selected].toarray()
     K = len(counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 3.2 if K <= 4 else 4.3

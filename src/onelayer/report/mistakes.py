@@ -1,19 +1,25 @@
 """Errors by class: precision, recall and F1, and the most confident mistakes."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onelayer.evaluation.metrics import most_confused
 from onelayer.evaluation.per_class import class_scores
 from onelayer.evaluation.predictions import Mistakes, Scored
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table, make_table
-from onelayer.report.image_grid import as_images, image_grid
+from onelayer.report.image_grid import as_images, image_grid, stretched
 from onelayer.report.labels import decimals, one_line, shortened
 from onelayer.report.style import WIDTH, Drawing
 
+if TYPE_CHECKING:
+    from scipy.sparse import coo_array
+
 CLASSES = 40  # rows of the table
+PAIRS = 50  # of classes that are confused
+DRAWN = 300  # classes up to which a confusion matrix is drawn
 _COLUMNS = 8
 _LETTERS = 13  # of a class name below an image
 
@@ -21,7 +27,7 @@ _LETTERS = 13  # of a class name below an image
 def error_table(results: Results) -> Table | None:
     """Return the scores of each class for the selected setting, if it was tested."""
     confusion, run = results.confusion[results.selected], results.run
-    if not confusion.any():
+    if not confusion.nnz:
         return None
     name = run.labels[results.selected]
     table = f"Precision, recall and F1 of each class on the test set, of {name}."
@@ -29,13 +35,13 @@ def error_table(results: Results) -> Table | None:
 
 
 def class_table(
-    caption: str, confusion: NDArray[np.intp], class_names: Sequence[str], limit: int | None = None
+    caption: str, confusion: "coo_array", class_names: Sequence[str], limit: int
 ) -> Table:
     """Return precision, recall, F1 and support of each class, at most `limit`, and their means."""
     scores, K = class_scores(confusion), len(class_names)
     shown = np.arange(K)
     note = " support: samples of the class. A dash: 0/0, left out of the mean of all classes."
-    if limit is not None and limit < K:
+    if limit < K:
         worst = np.argsort(np.where(np.isnan(scores.f1), 2, scores.f1), kind="stable")
         shown = np.sort(worst[:limit])
         note += f" Shown: the {limit} of {K:,} classes with the lowest F1."
@@ -52,6 +58,34 @@ def class_table(
         | {"support": [f"{count:,}" for count in support]},
         strong=len(shown),
     )
+
+
+def confused_table(
+    caption: str, confusion: "coo_array", class_names: Sequence[str], limit: int
+) -> Table | None:
+    """Return the most frequent mistakes, at most `limit` pairs of classes, None without any."""
+    pairs = most_confused(confusion, limit)
+    if not pairs:
+        return None
+    columns = {
+        "true class": [one_line(class_names[i]) for i, _, _ in pairs],
+        "predicted": [one_line(class_names[j]) for _, j, _ in pairs],
+        "samples": [f"{count:,}" for _, _, count in pairs],
+    }
+    return make_table(caption, columns, text_columns=2)
+
+
+def frequent_confusions(results: Results) -> Table | None:
+    """Return the most confused pairs in place of a confusion matrix that would not be legible."""
+    confusion, K = results.confusion[results.selected], len(results.run.class_names)
+    if K <= DRAWN:
+        return None
+    setting = results.run.labels[results.selected]
+    caption = (
+        f"The {PAIRS} most frequent confusions of {setting} on the test set. A matrix of "
+        f"{K:,} × {K:,} classes would not be legible and is left out."
+    )
+    return confused_table(caption, confusion, results.run.class_names, PAIRS)
 
 
 def draw_mistakes(results: Results, mistakes: Mistakes) -> Drawing:
@@ -76,7 +110,7 @@ def draw_mistakes(results: Results, mistakes: Mistakes) -> Drawing:
     setting = results.run.labels[results.selected]
     caption = (
         f"The {len(images)} test images that {setting} is most confidently wrong about: true "
-        f"class, ↳ predicted class, and {measure}."
+        f"class, ↳ predicted class, and {measure}.{stretched(results.run.image_shape)}"
     )
     first = f"{one_line(names[true[0]])} predicted as {one_line(names[predicted[0]])}"
     alt = (

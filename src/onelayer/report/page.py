@@ -41,7 +41,8 @@ def write_report(
     if form == "none":
         return
     with figure_folder(folder, form) as figures:
-        report = compose(results, write_figures(results, figures), ablation, looks)
+        pictures = write_figures(results, figures, dots=form == "all")
+        report = compose(results, pictures, ablation, looks)
         (folder / REPORT_PAGE).write_text(render_html(report), "utf-8", newline="\n")
         if form == "all":
             write_pdf(report, folder / "report.pdf")

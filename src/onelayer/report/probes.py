@@ -1,5 +1,6 @@
 """Linear probes as figures, a table for other programs, and a page."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,8 @@ from onelayer.training.naming import common_words, setting_labels
 CSV = "probe.csv"
 _CONTROL = ("control, train", "control", "selectivity")
 _CONTROLLED = ("setting", "train", "test", *_CONTROL)  # columns beside those of the control
+SHOWN = 60  # feature sets in figures and tables
+_NAMED = 25  # of them that have room for their names below an axis
 _LETTERS = 24  # of a feature set's name in a figure
 _UPRIGHT = 75  # letters of all names together that fit under an axis side by side
 
@@ -48,18 +51,29 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
     if form == "none":
         return
     with figure_folder(folder, form) as figures:
-        pictures = style.save_all(_draw(probing), figures)
+        pictures = style.save_all(_draw(_shown(probing)), figures, dots=form == "all")
         page = render_html(_compose(probing, list(pictures.values())))
     (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
 
 
+def _shown(probing: Probing) -> Probing:
+    """Return the probing with at most SHOWN of its feature sets: those of the best probes."""
+    sets = probing.feature_sets
+    ranked = sorted(range(len(sets)), key=lambda number: -sets[number].probe.test)[:SHOWN]
+    return replace(probing, feature_sets=tuple(sets[number] for number in sorted(ranked)))
+
+
 def probe_table(probing: Probing) -> Table:
     """Return the accuracies of each feature set and number of labels; the best is set off."""
+    every, probing = len(probing.feature_sets), _shown(probing)
+    note = ""
+    if every > SHOWN:
+        note = f" Shown: the {SHOWN} of {every:,} feature sets with the highest; {CSV} has all."
     labels = dict(zip(probing.grid, setting_labels(probing.grid), strict=True))
     cells = [_cells(probing, labels, *row) for row in probing.rows()]
     best = _best(probing)
     return make_table(
-        f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.",
+        f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.{note}",
         {name: [row[name] for row in cells] for name in cells[0]},
         strong=list(probing.rows()).index((best, best.by_labels[-1])),
         mark="the best with all labels",
@@ -150,7 +164,8 @@ def draw_by_features(probing: Probing) -> style.Drawing:
     ax.axhline(
         probing.majority, color=style.MUTED, linewidth=1, linestyle=":", label="most frequent class"
     )
-    ax.set_xticks(range(len(sets)), names, parse_math=False)
+    step = math.ceil(len(sets) / _NAMED)
+    ax.set_xticks(range(0, len(sets), step), names[::step], parse_math=False)
     if sum(map(len, names)) > _UPRIGHT:
         ax.tick_params(axis="x", rotation=40)
         for label in ax.get_xticklabels():

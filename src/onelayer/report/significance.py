@@ -33,11 +33,12 @@ class Comparison:
 
 def compare_models(results: Results) -> Comparison | None:
     """Compare the evaluated models on the test set, at most 12: the best without looking at it."""
-    right, evaluated = results.predictions.right, results.evaluated.tolist()
+    right = results.predictions.right
     if len(right) < 2:
         return None
-    models = sorted([model for model in rank_settings(results) if model in evaluated][:COMPARED])
-    test = mcnemar_test(right[[evaluated.index(model) for model in models]].T)
+    rows = {model: row for row, model in enumerate(results.evaluated.tolist())}
+    models = sorted([model for model in rank_settings(results) if model in rows][:COMPARED])
+    test = mcnemar_test(right[[rows[model] for model in models]].T)
     return Comparison(models, test.only_first, holm_pairs(test.p))
 
 

@@ -64,15 +64,18 @@ def look() -> Iterator[None]:
         yield
 
 
-def save_all(drawings: Iterable[Drawing], folder: Path) -> dict[str, Picture]:
+def save_all(drawings: Iterable[Drawing], folder: Path, *, dots: bool = True) -> dict[str, Picture]:
     """Write drawings, made one by one in the report's look, into `folder`; return them by stem."""
     folder.mkdir(parents=True, exist_ok=True)
     with look():
-        return {drawing.stem: save(drawing, folder) for drawing in drawings}
+        return {drawing.stem: save(drawing, folder, dots=dots) for drawing in drawings}
 
 
-def save(drawing: Drawing, folder: Path) -> Picture:
-    """Write the drawing into `folder` as PNG and SVG and return it as a block of the report."""
+def save(drawing: Drawing, folder: Path, *, dots: bool = True) -> Picture:
+    """Write the drawing into `folder` as SVG and return it as a block of the report.
+
+    With `dots` also as PNG, which the page alone does not need.
+    """
     figure = drawing.figure
     png, svg = (folder / f"{drawing.stem}.{extension}" for extension in ("png", "svg"))
     engine = figure.get_layout_engine()
@@ -80,7 +83,8 @@ def save(drawing: Drawing, folder: Path) -> Picture:
         engine.execute(figure)
         # Any engine, a placeholder too, makes savefig draw the figure twice; None does not.
         figure.set_layout_engine(None)
-    figure.savefig(png)
+    if dots:
+        figure.savefig(png)
     figure.savefig(svg, metadata={"Date": None})
     width = figure.get_figwidth() * _MILLIMETRES
     return Picture(png, svg, drawing.caption, drawing.alt, width)

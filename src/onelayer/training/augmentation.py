@@ -61,7 +61,7 @@ class Augmentation:
             if name not in _PARTS:
                 raise unknown_name("augmentation", name, _PARTS)
             if name in values:
-                raise InputError(f"augmentation {text!r}: {name} comes twice")
+                raise InputError(f"augmentation {text!r:.60}: {name} comes twice")
             values[name] = _FLIP if (name, colon) == ("flip", "") else _number(name, value)
         return cls(**values)
 
@@ -86,7 +86,7 @@ def _number(name: str, text: str) -> float:
         right = (
             "a whole number, as in shift:2" if name == "shift" else f"a number, as in {name}:0.2"
         )
-        raise InputError(f"augmentation: {name} is {text!r}; expected {right}") from error
+        raise InputError(f"augmentation: {name} is {text!r:.60}; expected {right}") from error
 
 
 def check_augmentation(augmentation: Augmentation, image_shape: ImageShape | None) -> None:

@@ -15,7 +15,7 @@ from onelayer.option import takes
 from onelayer.records import SHARE, Within, check_arrays
 from onelayer.training.engine import Engine, PerModel
 from onelayer.training.epochs import OnEpoch, Trained
-from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.hyperparameters import Hyperparameters, check_settings
 from onelayer.training.job import Job
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
@@ -115,6 +115,7 @@ def resampled(
             "cross-validation would choose the best epoch on the rows that judge the models; "
             'leave out patience and keep="best"'
         )
+    check_settings(len(settings), len(np.atleast_2d(weights)))
     values = _weighed_by_class(data, _checked(weights, len(data.train)), options)
     R, M = len(values), len(settings)
     own = SampleWeights(values, np.repeat(np.arange(R), M))

@@ -8,10 +8,10 @@ from typing import Any
 
 from onelayer.errors import InputError, shown, unknown_name
 from onelayer.model.losses import CROSS_ENTROPY, LOSSES
-from onelayer.option import Checked, option, options_of
+from onelayer.option import COUNT, SEED, Checked, option, options_of
 from onelayer.training.schedules import Schedule
 
-MOST_SETTINGS = 1_000_000
+MOST_SETTINGS = 100_000  # the names of more have no room in a record
 LARGEST = 1e30  # whatever is larger overflows in float32 before it diverges
 
 
@@ -56,14 +56,20 @@ class Hyperparameters(Checked):
         parse=Schedule.parse,
     )
     warmup: int = option(
-        0, "Number of epochs over which the learning rate rises.", label="warm-up {}", least=0
+        0,
+        "Number of epochs over which the learning rate rises.",
+        label="warm-up {}",
+        least=0,
+        most=COUNT,
     )
     momentum: float = option(0.0, "Momentum.", symbol="μ", label="μ={:g}", least=0, below=1)
     nesterov: bool = option(False, "Nesterov momentum.", label="Nesterov")
     init: str = option(
         "normal", "Initial weights: normal, xavier or zeros.", choices=("normal", "xavier", "zeros")
     )
-    init_seed: int = option(0, "Number of the draw of initial weights.", label="draw {}", least=0)
+    init_seed: int = option(
+        0, "Number of the draw of initial weights.", label="draw {}", least=0, most=SEED
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,6 +97,20 @@ class Hyperparameters(Checked):
 OPTIONS = options_of(Hyperparameters)
 
 
+def check_settings(count: int, parts: int = 1, times: int = 1) -> None:
+    """Raise InputError for more models than are trained and kept together.
+
+    Those are `count` settings on so many folds or subsets, drawn so many times.
+    """
+    if count > MOST_SETTINGS:
+        raise InputError(f"a grid of {count:,} settings; expected at most {MOST_SETTINGS:,}")
+    if (models := count * parts * times) > MOST_SETTINGS:
+        raise InputError(
+            f"{count:,} settings on {parts:,} folds or subsets, drawn {times:,} times, are "
+            f"{models:,} models; expected at most {MOST_SETTINGS:,}"
+        )
+
+
 def grid(**values: Sequence[Any]) -> list[Hyperparameters]:
     """Return every combination of the values of Hyperparameters, the last name varying fastest.
 
@@ -99,7 +119,7 @@ def grid(**values: Sequence[Any]) -> list[Hyperparameters]:
     Raises
     ------
     InputError
-        If there are more than a million combinations, a name is unknown or a value out of range.
+        If there are more than 100,000 combinations, a name is unknown or a value out of range.
 
     Examples
     --------
@@ -115,8 +135,7 @@ def grid(**values: Sequence[Any]) -> list[Hyperparameters]:
         count = math.prod(map(len, values.values()))
     except TypeError as error:
         raise InputError(f"a grid of {shown(values)}; expected a list for each name") from error
-    if count > MOST_SETTINGS:
-        raise InputError(f"a grid of {count:,} settings; expected at most {MOST_SETTINGS:,}")
+    check_settings(count)
     names = [name for name in OPTIONS if name in values]
     combinations = itertools.product(*(values[name] for name in names))
     return [

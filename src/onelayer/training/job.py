@@ -23,10 +23,11 @@ from onelayer.errors import InputError
 from onelayer.training.augmentation import Augmentation, check_augmentation
 from onelayer.training.engine import Engine, MakeEngine
 from onelayer.training.epochs import Measure, OnEpoch, Trained, run_epochs
-from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.hyperparameters import Hyperparameters, check_settings
 from onelayer.training.lockstep import Lockstep
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
+from onelayer.training.run import CURVES
 from onelayer.training.schedules import LearningRates
 from onelayer.training.stacks import cut_into_stacks
 
@@ -58,6 +59,7 @@ class Job:
     def __post_init__(self) -> None:
         if not self.settings:
             raise InputError("no settings to train; give at least one")
+        check_settings(len(self.settings))
         if self.data.allow_missing:
             self.data.check_finite()
         check_augmentation(Augmentation.parse(self.options.augmentation), self.data.image_shape)
@@ -85,12 +87,14 @@ class Job:
     def model_bytes(self) -> int:
         """The memory that one model takes while it trains, in bytes, at most."""
         data, options = self.data, self.options
-        return self.make_engine.model_bytes(data.n_classes, data.n_features, options.batch_size)
+        rows = min(options.batch_size, len(data.train))
+        return self.make_engine.model_bytes(data.n_classes, data.n_features, rows)
 
     @cached_property
     def stacks(self) -> list[range]:
         """The models of each stack: together they fit into the memory."""
-        kept = self.data.n_classes * self.data.n_features * 4
+        curves = 8 * len(CURVES) * (self.options.epochs + 1)
+        kept = self.data.n_classes * self.data.n_features * 4 + curves
         return cut_into_stacks(
             len(self.settings), self.model_bytes, kept, self.machine.memory_bytes
         )

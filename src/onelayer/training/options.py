@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onelayer.data.batches import ORDERS
 from onelayer.data.scaling import METHODS
-from onelayer.option import Checked, option
+from onelayer.option import COUNT, SEED, Checked, option
 from onelayer.training.augmentation import Augmentation
 
 ClassWeight = str | Mapping[str, float] | Sequence[float] | None
@@ -32,8 +32,8 @@ class TrainingOptions(Checked):
     100
     """
 
-    batch_size: int = option(100, "Number of samples in a mini-batch.", least=1)
-    epochs: int = option(40, "Number of passes over the training samples.", least=0, most=1_000_000)
+    batch_size: int = option(100, "Number of samples in a mini-batch.", least=1, most=10**9)
+    epochs: int = option(40, "Number of passes over the training samples.", least=0, most=COUNT)
     order: str = option(
         "shuffled",
         "Order of the training samples: shuffled, file or windowed.",
@@ -57,7 +57,10 @@ class TrainingOptions(Checked):
         kind=object,
     )
     evaluate_every: int = option(
-        1, "Number of epochs between evaluations; 0: only after the last epoch.", least=0
+        1,
+        "Number of epochs between evaluations; 0: only after the last epoch.",
+        least=0,
+        most=COUNT,
     )
     keep: str = option(
         "last",
@@ -69,6 +72,7 @@ class TrainingOptions(Checked):
         "Stop a model after this many evaluations without improvement (early stopping).",
         kind=int,
         least=1,
+        most=COUNT,
     )
     time_limit: float | None = option(
         None, "Seconds after which training stops.", kind=float, above=0
@@ -76,7 +80,7 @@ class TrainingOptions(Checked):
     dtype: str = option(
         "float32", "Precision of the models: float32 or float64.", choices=("float32", "float64")
     )
-    seed: int = option(0, "Seed of everything random.", least=0)
+    seed: int = option(0, "Seed of everything random.", least=0, most=SEED)
 
     @property
     def keeps_best(self) -> bool:

@@ -19,7 +19,7 @@ from onelayer.errors import InputError, unknown_name
 from onelayer.option import build, option
 from onelayer.records import COUNT, SHARE, Arrays, Kind, check_arrays
 from onelayer.training.hyperparameters import LARGEST, Hyperparameters
-from onelayer.training.naming import setting_labels
+from onelayer.training.naming import setting_labels, setting_words
 from onelayer.training.options import TrainingOptions
 
 RUN_FILE = "run.safetensors"
@@ -115,6 +115,11 @@ class Run:
             raise InputError(f"image_shape {shape}, expected (channels, height, width) of {D}")
         if not np.isin(self.kept, self.history.measured).all():
             raise InputError("parameters kept from an epoch that was not measured")
+
+    @cached_property
+    def words(self) -> list[list[str]]:
+        """What names each setting: λ, η, and all else that some settings differ in."""
+        return setting_words(self.settings)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

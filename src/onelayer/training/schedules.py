@@ -54,10 +54,10 @@ class Schedule:
                 for name, value in zip(names, values, strict=True)
             ]
         except ValueError as error:
-            raise InputError(f"schedule {text!r}: expected {form}") from error
+            raise InputError(f"schedule {text!r:.60}: expected {form}") from error
         schedule = cls(kind, **dict(zip(map(str.lower, names), numbers, strict=True)))
         if not 0 < schedule.factor <= 1 or (names[:1] == ["EPOCHS"] and schedule.epochs < 1):
-            raise InputError(f"schedule {text!r}: expected {form}, EPOCHS ≥ 1, 0 < FACTOR ≤ 1")
+            raise InputError(f"schedule {text!r:.60}: expected {form}, EPOCHS ≥ 1, 0 < FACTOR ≤ 1")
         return schedule
 
     def share(self, epoch: int, epochs: int) -> float:

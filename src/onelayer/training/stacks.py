@@ -8,14 +8,14 @@ from onelayer.errors import InputError
 def cut_into_stacks(n_models: int, one: int, kept: int, memory: int) -> list[range]:
     """Return the models of each stack: as few stacks as `memory` bytes allow, of even sizes.
 
-    `one` is the memory that a model takes while it trains, `kept` that of its weights afterwards,
-    in bytes. A larger stack is never slower per model (measured up to M = 200), so memory alone
-    cuts.
+    `one` is the memory that a model takes while it trains, `kept` that of its weights and curves
+    afterwards, in bytes. A larger stack is never slower per model (measured up to M = 200), so
+    memory alone cuts.
 
     Raises
     ------
     InputError
-        If one model needs more than `memory`, or the weights of all together more than a hundred
+        If one model needs more than `memory`, or what all together leave is more than a hundred
         times as much.
 
     Examples
@@ -27,7 +27,7 @@ def cut_into_stacks(n_models: int, one: int, kept: int, memory: int) -> list[ran
         raise InputError(f"memory of {_size(memory)}: one model needs {_size(one)}")
     if n_models * kept > 100 * memory:
         raise InputError(
-            f"{n_models:,} models would leave {_size(n_models * kept)} of weights, "
+            f"{n_models:,} models would leave {_size(n_models * kept)} of weights and curves, "
             f"expected at most {_size(100 * memory)}; train fewer, or allow more memory"
         )
     stacks = -(-n_models // (memory // one))

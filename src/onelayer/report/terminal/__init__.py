@@ -9,6 +9,8 @@ from rich.text import Text
 from onelayer.report.blocks import Table
 from onelayer.report.labels import MISSING
 
+MANY = 1000  # rows up to which all are printed
+
 
 def show_table(table: Table) -> None:
     """Print a table of the report below its caption."""

@@ -1,25 +1,37 @@
 """What a data set holds, for a terminal."""
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.description import describe
+from onelayer.report.terminal import MANY
+
+RAREST = 40  # classes that are listed where not all are
 
 
 def show_dataset(data: Dataset) -> None:
     """Print samples of each class, ranges, duplicates within and between splits, and digests."""
     found = describe(data.splits, len(data.class_names))
     table = Table("", *data.splits, title=Text(f"{data.name}: samples"))
-    counts = zip(*(split.class_counts for split in found.splits.values()), strict=True)
-    for class_name, row in zip(data.class_names, counts, strict=True):
-        table.add_row(Text(class_name), *map(str, row))
+    counts = np.array([split.class_counts for split in found.splits.values()])  # (splits, K)
+    shown = np.arange(data.n_classes)
+    if len(shown) > MANY:
+        shown = np.sort(np.argsort(counts[0], kind="stable")[:RAREST])
+    for k in shown:
+        table.add_row(Text(data.class_names[k]), *map(str, counts[:, k]))
     table.add_section()
     for field in ("samples", "duplicates", "missing", "infinite", "minimum", "maximum"):
         figures = (f"{getattr(split, field):.9g}" for split in found.splits.values())
         table.add_row(field, *figures)
     Console().print(table)
+    if len(shown) < data.n_classes:
+        print(
+            f"shown: the {RAREST} of {data.n_classes:,} classes with the fewest training samples; "
+            f"{np.count_nonzero(counts[0] == 0):,} have none"
+        )
     shape = ", images of {} × {} × {}".format(*data.image_shape) if data.image_shape else ""
     X = data.splits["train"].X
     print(f"{X.shape[1]} features, {X.dtype}, full scale {data.full_scale:g}{shape}")

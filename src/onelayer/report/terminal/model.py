@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterable
 from typing import TextIO
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,10 +12,11 @@ from rich.text import Text
 from onelayer.evaluation.model_evaluation import ModelEvaluation
 from onelayer.evaluation.ranking import Ranking
 from onelayer.report.labels import count_of, decimals
-from onelayer.report.mistakes import class_table
-from onelayer.report.terminal import plain_table, show_table
+from onelayer.report.mistakes import CLASSES, class_table, confused_table
+from onelayer.report.terminal import MANY, plain_table, show_table
 
 FORMATS = ("table", "csv", "json")
+WIDEST = 50  # classes of a row in a table
 _MATRIX = 12  # classes up to which a confusion matrix fits a terminal
 _CONFUSIONS = 10  # shown of more classes
 
@@ -38,14 +38,15 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
         bins = len(evaluation.reliability.count)
         error = evaluation.reliability.expected_calibration_error
         console.print(f"expected calibration error {error:.4f} ({bins} bins)")
-    scores = class_table("Each class.", evaluation.confusion, evaluation.class_names)
-    show_table(scores)
+    confusion, names = evaluation.counts[0], evaluation.class_names
+    show_table(class_table("Each class.", confusion, names, CLASSES if len(names) > MANY else MANY))
     if len(evaluation.class_names) <= _MATRIX:
         console.print("\nconfusion: rows are true classes, columns predicted ones")
         console.print(_confusion_table(evaluation))
     else:
-        console.print("\nmost frequent confusions")
-        console.print(_worst_confusions(evaluation))
+        table = confused_table("most frequent confusions", confusion, names, _CONFUSIONS)
+        if table is not None:
+            show_table(table)
 
 
 def _confusion_table(evaluation: ModelEvaluation) -> Table:
@@ -58,19 +59,6 @@ def _confusion_table(evaluation: ModelEvaluation) -> Table:
     ):
         cells = (Text(f"{n}", "bold" if j == k else "") for j, n in enumerate(counts))
         table.add_row(Text(f"{k} {name}", overflow="ellipsis", no_wrap=True), *cells)
-    return table
-
-
-def _worst_confusions(evaluation: ModelEvaluation) -> Table:
-    C = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
-    places = np.argsort(-C, axis=None, kind="stable")[:_CONFUSIONS]
-    table = plain_table()
-    for column in ("true class", "predicted", "samples"):
-        table.add_column(column, justify="right" if column == "samples" else "left")
-    for i, j in zip(*np.unravel_index(places, C.shape), strict=True):
-        if C[i, j]:
-            names = (Text(evaluation.class_names[k]) for k in (i, j))
-            table.add_row(*names, f"{C[i, j]}")
     return table
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from onelayer.evaluation.ablation import AblationRow
 from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.report.ablation import ablation_table
+from onelayer.report.choice import ROWS
 from onelayer.report.gradient_checks import excerpt_table
 from onelayer.report.tables import accuracy_table
 from onelayer.report.terminal import show_table
@@ -22,12 +23,13 @@ def show_results(results: Results, rows: Sequence[AblationRow]) -> None:
         print(f"{batch.name}, {batch.loss}, λ={batch.l2:g}: {batch.check}")
     for check in results.engine_checks:
         print(check)
-    run = results.run
+    run, lines = results.run, []
     for name, stopped, ended in zip(run.labels, run.stopped, run.ended, strict=True):
-        if stopped:
-            print(f"{name} diverged in {stopped}")
-        if ended:
-            print(f"{name} ended early: {ended}")
+        lines += [f"{name} diverged in {stopped}"] if stopped else []
+        lines += [f"{name} ended early: {ended}"] if ended else []
+    print(*lines[:ROWS], sep="\n", end="\n" if lines else "")
+    if len(lines) > ROWS:
+        print(f"{len(lines) - ROWS:,} more settings diverged or ended early: grid.csv")
 
 
 def show_check(batch: BatchCheck) -> None:

@@ -6,6 +6,7 @@ replaced. Each command runs in a fork, so that no time goes into imports.
 """
 
 import argparse
+import io
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # threads do not survive a fork
@@ -78,6 +80,8 @@ def main() -> int:
         (spec := Path(name, "small.toml")).write_text(SPEC, "utf-8")
         for command in (TRAIN, ["reproduce", str(spec), "--report", "none"]):
             (place := Path(name, command[0])).mkdir()
+            with redirect_stdout(io.StringIO()):  # what it imports the forks have, too
+                assert run_command([*command, "--out", str(place / "run")]) == 0
             found = Counter(kills(command, place, chance, asked.kills))
             good += found["the earlier run"] + found["the new run"]
             told = ", ".join(f"{what} {count} times" for what, count in sorted(found.items()))

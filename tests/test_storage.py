@@ -31,9 +31,12 @@ def test_a_file_appears_whole(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_told_of_by_the_name_of_the_output(tmp_path):
-    with pytest.raises(OSError, match="No space left") as caught, output_folder(tmp_path / "run"):
-        with open("/dev/full", "w") as full:
-            full.write("x")
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        output_folder(tmp_path / "run"),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("x")
     assert caught.value.filename == str(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 

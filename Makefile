@@ -7,8 +7,9 @@ MODELS ?= 1 4 20 100
 ROUNDS ?= 9
 CASES ?= 100000
 SEED ?= 0
+KILLS ?= 60
 
-.PHONY: run test test-anywhere test-slow test-torch fuzz check docs example bench bench-compare clean
+.PHONY: run test test-anywhere test-slow test-kill test-torch fuzz check docs example bench bench-compare clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -21,6 +22,9 @@ test-anywhere: $(READY)  ## a fast part of the tests again, as other machines wo
 
 test-slow: $(READY)  ## training on more data than memory, reports of many classes; needs 4 GB of disk
 	$(BIN)/pytest -m slow
+
+test-kill: $(READY)  ## 60 kills of train --force and of reproduce --force: the earlier run or the new, whole
+	$(BIN)/python tests/killed_runs.py --kills $(KILLS) --seed $(SEED)
 
 test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's
 	$(BIN)/pytest -m torch

@@ -1,9 +1,10 @@
 """Interrupts the writing of a folder at each of its steps in turn, and says what is there then.
 
 A step is whatever Python tells its audit hooks of: opening, linking, renaming, removing, … The n-th
-try dies, or gets Ctrl-C, at step n; the last one is not interrupted. Each runs in a fork.
+try dies, gets Ctrl-C, or as a command gets signals at step n and all later ones; the last one is
+not interrupted. Each runs in a fork.
 
-    interrupted.py {kill,ctrl-c} {exchange,rename}     prints a JSON list of the tries
+    interrupted.py {kill,ctrl-c,signals} {exchange,rename}     prints a JSON list of the tries
 """
 
 import json
@@ -11,9 +12,11 @@ import os
 import signal
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 import onelayer.storage as storage
+from onelayer.process import run_process
 
 OLD = {"a": "old", "b": "old", "figures/c": "old"}
 NEW = {"a": "new", "d": "new", "figures/e": "new"}
@@ -49,12 +52,17 @@ def look(path):
 
 
 def interrupt_at(step, kind):
-    """Let this process die, or be told Ctrl-C, at its step number `step` from now on."""
-    steps = iter(range(step + 1))
+    """Let this process die, or be told Ctrl-C or signals, at its step number `step` from now on."""
+    steps = count()
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     parts = ("open", "os.", "shutil.", "ctypes.", "tempfile.", "fcntl.")
 
     def hook(event, _):
-        if event.startswith(parts) and next(steps, None) == step:
+        if not event.startswith(parts) or (now := next(steps)) < step:
+            return
+        if kind == "signals":
+            signal.raise_signal(signals[now % 3])
+        elif now == step:
             if kind == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise KeyboardInterrupt
@@ -70,8 +78,10 @@ def try_once(folder, step, kind):
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        interrupt_at(step, kind)
         try:
+            if kind == "signals":
+                os._exit(run_process(lambda: interrupt_at(step, kind) or write_run(path, NEW) or 0))
+            interrupt_at(step, kind)
             write_run(path, NEW)
         except KeyboardInterrupt:
             os._exit(1)

@@ -266,3 +266,9 @@ def test_a_killed_process_does_not_lock_out_the_next(copy, small_cifar, tmp_path
     process.communicate()
     fetch_cifar10(copy)
     assert_whole(small_cifar)
+
+
+def test_a_cache_in_the_home_of_nobody_is_one_clear_line(monkeypatch):
+    monkeypatch.setenv("ONELAYER_CACHE", "~no-such-user/cache")
+    with pytest.raises(InputError, match="no such home folder; ONELAYER_CACHE names another"):
+        cache.cache_folder()

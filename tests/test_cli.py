@@ -1,11 +1,6 @@
 """The command line as a user meets it: exit status, one line for bad input, quiet in a pipe."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +8,6 @@ import pytest
 import onelayer
 from onelayer.cli import run
 
-COMMAND = [sys.executable, "-m", "onelayer"]
 SHORT = ["train", "digits", "--epochs", "1", "--report", "none"]
 
 
@@ -216,36 +210,3 @@ def test_no_command_shows_the_help(capsys, command):
     status, out, err = call(capsys, *command)
     assert (status, err) == (2, "")
     assert "Usage" in out
-
-
-def test_a_pipe_gets_no_progress_bar(tmp_path):
-    done = subprocess.run(
-        [*COMMAND, *SHORT, "--out", tmp_path / "out"], capture_output=True, text=True, check=True
-    )
-    assert done.stderr == ""
-    assert "\x1b" not in done.stdout
-
-
-def test_what_a_terminal_cannot_show_comes_as_its_escape():
-    there = {"env": os.environ | {"PYTHONIOENCODING": "ascii"}, "capture_output": True}
-    done = subprocess.run([*COMMAND, "data", "info", "digits"], check=True, **there)
-    assert rb"images of 1 \xd7 8 \xd7 8" in done.stdout
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_nothing_behind(tmp_path, number, status):
-    with subprocess.Popen(
-        [*COMMAND, "train", "digits", "--epochs", "1000000", "--out", tmp_path / "runs" / "out"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    ) as process:
-        while not (tmp_path / "runs").exists():
-            time.sleep(0.05)
-        time.sleep(3)  # past the imports, into the training
-        process.send_signal(number)
-        _, err = process.communicate(timeout=20)
-    # Python dies of SIGINT itself if it comes while a module is imported: 130 to a shell, too.
-    assert process.returncode in (status, -number), err
-    assert "Traceback" not in err
-    assert list((tmp_path / "runs").iterdir()) == []

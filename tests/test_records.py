@@ -338,3 +338,9 @@ def test_letters_mean_the_same_number_in_all_that_is_checked():
         check_arrays(W, b)
     with pytest.raises(InputError, match=r"values of the shape \(2, 3\), expected \(2, 4\)"):
         check_arrays(W, K=4)
+
+
+def test_a_name_of_bytes_that_are_no_text_comes_back(tmp_path):
+    checkpoint = make_checkpoint(names=("caf\udce9", "λ", "c"))
+    CHECKPOINT.save(checkpoint, tmp_path / "a.safetensors")
+    assert CHECKPOINT.load(tmp_path / "a.safetensors").names == checkpoint.names

@@ -36,7 +36,7 @@ def is_whole(found):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kind", ["kill", "ctrl-c"])
+@pytest.mark.parametrize("kind", ["kill", "ctrl-c", "signals"])
 @pytest.mark.parametrize("way", ["exchange", "rename"])
 def test_whenever_force_is_interrupted_the_folder_is_one_whole_run(kind, way):
     done = subprocess.run(
@@ -46,6 +46,7 @@ def test_whenever_force_is_interrupted_the_folder_is_one_whole_run(kind, way):
     tries = json.loads(done.stdout)
     assert len(tries) > 30
     assert {one["tidy"]["run"] for one in tries} == {"old", "new"}
+    statuses = {"kill": [-signal.SIGKILL], "ctrl-c": [1], "signals": [129, 130, 143]}[kind]
     assert any(one["left"] is None for one in tries) == ((way, kind) == ("rename", "kill"))
     for step, one in enumerate(tries):
         # Without an exchange a kill may hit the moment between two renames: the next run mends it.
@@ -53,7 +54,7 @@ def test_whenever_force_is_interrupted_the_folder_is_one_whole_run(kind, way):
         assert between or is_whole(one["left"]), (step, one)
         assert is_whole(one["tidy"]), (step, one)
         assert one["litter"] == [], (step, one)
-        assert one["status"] in (0, {"kill": -signal.SIGKILL, "ctrl-c": 1}[kind]), (step, one)
+        assert one["status"] in (0, *statuses), (step, one)
 
 
 def test_what_a_killed_training_leaves_goes_with_the_next_but_never_a_living_ones(tmp_path):

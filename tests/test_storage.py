@@ -29,6 +29,24 @@ def test_a_file_appears_whole(tmp_path):
     assert contents(tmp_path) == {"new/file.txt": "content"}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_of_by_the_name_of_the_output(tmp_path):
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        output_folder(tmp_path / "run"),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("x")
+    assert caught.value.filename == str(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_inside_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is not a folder; choose another --out"):
+        write_run(tmp_path / "file/new/run", a="1")
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
 def test_a_file_is_as_it_was_after_an_exception(error, tmp_path):
     (tmp_path / "file").write_text("old")

@@ -1,9 +1,11 @@
 """Every linear baseline in one pass, with gradients you can trust and a report you can hand in."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing is slow to import, and __main__ first looks after sys.path
 if TYPE_CHECKING:
+    from typing import Any
+
     from onelayer.data.catalog import load_dataset
     from onelayer.data.dataset import Dataset, Split
     from onelayer.data.in_memory import dataset_from
@@ -67,7 +69,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import a public name when it is first asked for, so that `import onelayer` is quick."""
     if name not in _HOMES:
         raise AttributeError(f"module 'onelayer' has no attribute {name!r}")

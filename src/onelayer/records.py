@@ -10,6 +10,7 @@ A new kind of record is its dataclass and one line:
 """
 
 import dataclasses
+import errno
 import json
 import math
 import re
@@ -110,16 +111,20 @@ class Kind(Generic[T]):
         if readable and arrays:
             raise TypeError(f"{path}: a .json record cannot hold the array {next(iter(arrays))}")
         check_plain(header)
-        text = json.dumps(header, ensure_ascii=False, indent=1 if readable else None)
+        text = to_json(header, 1 if readable else None)
         if len(text.encode()) > LONGEST:
             raise InputError(f"{path}: the {self.name} has too many settings or names to be stored")
         with atomic_file(path) as temporary:
             if readable:
                 temporary.write_text(text + "\n", "utf-8")
             else:
+                from safetensors import SafetensorError
                 from safetensors.numpy import save_file
 
-                save_file(arrays, temporary, {_KEY: text})
+                try:
+                    save_file(arrays, temporary, {_KEY: text})
+                except SafetensorError as error:  # a full disk
+                    raise OSError(errno.EIO, str(error)) from error
 
     def load(self, path: str | Path, run_id: str = "", **apart: Any) -> T:
         """Return the record in the file; `apart` are the values of the fields stored elsewhere.
@@ -176,6 +181,12 @@ class Kind(Generic[T]):
                 raise InputError(f"its format is {number}, expected {self.format}")
             content, arrays = self.upgrades[old](content, arrays)
         return content, arrays
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON as text that UTF-8 can hold, whatever bytes the name of a file is made of."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return text.encode("utf-8", "backslashreplace").decode()  # JSON has the same escapes
 
 
 def check_arrays(*records: Any, **sizes: int) -> None:

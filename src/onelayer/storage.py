@@ -10,9 +10,10 @@ import glob
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,18 +39,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
     On any exception, Ctrl-C included, the temporary file is removed and `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    temporary = _beside(path)
+    with _afterwards(lambda: temporary.unlink(missing_ok=True)), _told_of(path, temporary):
+        temporary.touch(0o600, exist_ok=False)
         yield temporary
         with temporary.open("r+b") as file:  # some systems sync only what is open for writing
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_text(path: Path, longest: int = LONGEST) -> str:
@@ -96,7 +94,8 @@ def check_plain(value: Any, levels: int = _DEEPEST) -> None:
             raise InputError(
                 f"a text of {len(value):,} letters, expected at most {_LONGEST_TEXT:,}"
             )
-        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        # From dc80 to dcff they are bytes of a file's name that are no text.
+        if re.search("[\ud800-\udc7f\udd00-\udfff]", value):
             raise InputError(f"the text {value[:40]!a} holds half of a character")
     elif isinstance(value, dict | list):
         if levels == 0:
@@ -158,6 +157,9 @@ def check_output_folder(path: Path, *, force: bool) -> None:
     """Raise InputError unless `path` can take output: absent, empty, or a folder and `force`."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise InputError(f"{path}: exists and is not a folder; choose another --out")
+    above = next(one for one in Path(os.path.abspath(path)).parents if os.path.lexists(one))
+    if not above.is_dir():
+        raise InputError(f"{path}: {above} is not a folder; choose another --out")
     if not path.is_dir():
         return
     if any(path.iterdir()) and not force:
@@ -244,32 +246,64 @@ def added_files(path: Path) -> Iterator[Path]:
 @contextmanager
 def _workshop(path: Path) -> Iterator[Path]:
     """Yield a folder beside `path` that is held while the block runs, and removed afterwards."""
-    workshop, lock = _claim_workshop(path)
-    try:
-        yield workshop
-    finally:
+    from filelock import FileLock
+
+    workshop = _beside(path, ".onelayer")
+    lock = FileLock(workshop / _LOCK)
+
+    def remove() -> None:
         _clear(workshop, path)
         lock.release()
         shutil.rmtree(workshop, ignore_errors=True)
 
+    with _afterwards(remove), _told_of(path, workshop):
+        while not _claim(workshop, lock):
+            pass
+        yield workshop
 
-def _claim_workshop(path: Path) -> tuple[Path, "BaseFileLock"]:
-    from filelock import FileLock, Timeout
 
-    while True:
-        workshop = Path(
-            tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".onelayer")
-        )
-        lock = FileLock(workshop / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:  # another process has just taken the empty folder for litter
-            continue
-        except NotImplementedError:  # a file system without locks: never taken for litter
-            return workshop, lock
-        if (workshop / _LOCK).exists():
-            return workshop, lock
-        lock.release()
+def _claim(workshop: Path, lock: "BaseFileLock") -> bool:
+    """Make the folder and hold its lock; False if another process took it for litter before."""
+    from filelock import Timeout
+
+    workshop.mkdir(0o700, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    except NotImplementedError:  # a file system without locks: never taken for litter
+        return True
+    if (workshop / _LOCK).exists():
+        return True
+    lock.release()
+    return False
+
+
+def _beside(path: Path, suffix: str = "") -> Path:
+    """Return a hidden path beside `path` that nobody else uses."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+
+
+@contextmanager
+def _afterwards(remove: Callable[[], None]) -> Iterator[None]:
+    """Call `remove` when the block ends, and once more if a signal interrupts even that."""
+    try:
+        yield
+        remove()
+    except BaseException:
+        remove()
+        raise
+
+
+@contextmanager
+def _told_of(path: Path, temporary: Path) -> Iterator[None]:
+    """Let an error of the system name `path` if it comes from `temporary`, or names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(temporary):
+            error.filename = str(path)
+        raise
 
 
 def _remove_litter(path: Path) -> None:

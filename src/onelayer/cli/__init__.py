@@ -1,7 +1,5 @@
 """The command line: parse, then call. What is slow to import is imported by the command."""
 
-import io
-import signal
 import sys
 from typing import Annotated, Any
 
@@ -9,20 +7,13 @@ import typer
 
 from onelayer.cli import data, experiments, models, probes, training
 from onelayer.errors import InputError, printable
+from onelayer.process import check_signals
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def main() -> None:
-    """Run the command line of this process and exit with its status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if isinstance(sys.stdout, io.TextIOWrapper):  # λ and × where they cannot be shown
-        sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -33,23 +24,27 @@ def run(arguments: list[str]) -> int:
     """
     try:
         status: Any = app(arguments, standalone_mode=False)
-    except InputError as error:
-        return _fail(str(error))
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}")
-    except KeyboardInterrupt:
-        status = 130
-    except MemoryError:
-        return _fail("not enough memory; try fewer settings, a smaller batch or --memory")
     except Exception as error:
-        # typer brings its own copy of click and exports no common base of its usage errors.
-        if hasattr(error, "format_message"):
-            return _fail(error.format_message())
-        return _fail(f"this is a bug, please report it: {error!r}")
+        check_signals()
+        return _fail(_line_of(error))
     if status == 130:
         return _fail("interrupted", status)
     return status or 0
+
+
+def _line_of(error: Exception) -> str:
+    """Return what a user is told of an error."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "not enough memory; try fewer settings, a smaller batch or --memory"
+    # typer brings its own copy of click and exports no common base of its usage errors.
+    if hasattr(error, "format_message"):
+        return str(error.format_message())
+    return f"this is a bug, please report it: {error!r}"
 
 
 def _fail(message: str, status: int = 2) -> int:
@@ -63,7 +58,7 @@ def _say_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"onelayer {version('onelayer')}")
+        print(f"onelayer {version('onelayer')}")
         raise typer.Exit
 
 

@@ -20,7 +20,7 @@ def data_fetch(
     """Download a data set into the cache and verify it; files that are already there stay."""
     from onelayer.data.catalog import fetch_dataset
 
-    typer.echo(f"{name}: {fetch_dataset(name, source)}")
+    print(f"{name}: {fetch_dataset(name, source)}")
 
 
 def _reading() -> Group:
@@ -79,4 +79,4 @@ def data_show(
     path = out or Path(f"{Path(name).resolve().name}-images.png")
     data = load_dataset(name, source=source, **_pictures().build(context.obj).given)
     write_contact_sheet(data, path, augmentation, rows=rows, seed=seed, force=force)
-    typer.echo(f"images: {path}")
+    print(f"images: {path}")

@@ -80,12 +80,11 @@ def check(
         preset=preset,
         force=force,
         source=source,
-        announce=typer.echo,
     )
     for batch in checks:
         show_check(batch)
     for check in engine_checks:
-        typer.echo(check)
+        print(check)
     return 1 if count_failed(checks, engine_checks) else 0
 
 
@@ -100,7 +99,7 @@ def report(
     """Redraw the tables, the figures and the report of stored runs, without training."""
     from onelayer.experiments.reproduce import redraw
 
-    typer.echo(f"report: {redraw(folder, out, force=force)}")
+    print(f"report: {redraw(folder, out, force=force)}")
 
 
 def data_options() -> Group:
@@ -132,7 +131,6 @@ def run_spec(
         folder,
         force=force,
         source=source,
-        announce=typer.echo,
         machine=machine,
         track=track,
         report=report,
@@ -147,4 +145,4 @@ def show_page(folder: Path) -> None:
     from onelayer.evaluation.run_folder import RunFolder
 
     page = RunFolder.open(folder).page
-    typer.echo(f"report: {page}" if page.is_file() else f"results: {folder}")
+    print(f"report: {page}" if page.is_file() else f"results: {folder}")

@@ -1,6 +1,5 @@
 """One trained model: export, evaluate, predict, explain."""
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +33,7 @@ def export(
     from onelayer.training.export import export_model
 
     export_model(open_model(model, number), out, force=force)
-    typer.echo(f"model: {out}")
+    print(f"model: {out}")
 
 
 def _reading() -> Group:
@@ -76,9 +75,9 @@ def evaluate(
     evaluation = evaluate_model(opened, data, split)
     show_evaluation(evaluation)
     if data.notice:
-        typer.echo(f"\n{data.notice}")
+        print(f"\n{data.notice}")
     if data.full_scale != opened.full_scale:
-        typer.echo(
+        print(
             f"\nnote: the model learned that {opened.full_scale:g} stands for 1, here it is "
             f"{data.full_scale:g}; values were taken as they are stored"
         )
@@ -87,7 +86,7 @@ def evaluate(
         and data.name == opened.dataset
         and (warning := count_look(model, evaluation.accuracy))
     ):
-        typer.echo(f"\n{warning}")
+        print(f"\n{warning}")
 
 
 @app.command(
@@ -129,11 +128,7 @@ def predict(
     if form == "table":
         show_rankings(rankings, quantity)
         return
-    try:
-        write_rankings(rankings, quantity, sys.stdout, as_json=form == "json")
-        sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough; what is still in the buffer is let go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    write_rankings(rankings, quantity, sys.stdout, as_json=form == "json")
 
 
 @app.command(epilog="Example: onelayer explain model.safetensors cat.png --out why.png")
@@ -150,4 +145,4 @@ def explain(
     from onelayer.report.evidence import write_explanation
 
     write_explanation(open_model(model, number), image, out, top=top, force=force)
-    typer.echo(f"explanation: {out}")
+    print(f"explanation: {out}")

@@ -63,7 +63,6 @@ def probe(
         data=data.values(context.obj),
         force=force,
         report=report,
-        announce=typer.echo,
         fractions=_read_fractions(fractions or ()),
         asked=asked.build(context.obj),
         options=training.build(context.obj),

@@ -109,6 +109,6 @@ def _show_plan(spec: "Spec", machine: "Machine", source: Path | None) -> None:
 
     plan = forecast_spec(spec, machine, source)
     sizes = ", ".join(f"{plan.stacks.count(n)} of {n} models" for n in sorted(set(plan.stacks)))
-    typer.echo(f"stacks: {sizes}")
-    typer.echo(f"memory: {plan.bytes / 1e9:.3g} GB at most for the largest stack")
-    typer.echo(f"time: {plan.seconds:.3g} s of training")
+    print(f"stacks: {sizes}")
+    print(f"memory: {plan.bytes / 1e9:.3g} GB at most for the largest stack")
+    print(f"time: {plan.seconds:.3g} s of training")

@@ -19,6 +19,7 @@ from onelayer.experiments.experiment import (
 )
 from onelayer.experiments.spec import Spec
 from onelayer.progress import progress_bar
+from onelayer.records import to_json
 from onelayer.report.figures import draw_checks
 from onelayer.report.page import check_form, write_report
 from onelayer.report.probes import write_probes
@@ -93,7 +94,7 @@ def _run(
     folder.save_results(results)
     folder.save_model(results.run, results.selected)
     with atomic_file(folder.spec_file) as path:
-        path.write_text(spec.model_dump_json(indent=1) + "\n", "utf-8")
+        path.write_text(to_json(spec.model_dump(), 1) + "\n", "utf-8")
     return results
 
 

@@ -63,5 +63,5 @@ def _write_parquet(columns: Columns, path: Path) -> None:
             for name, values in columns.items()
         }
     )
-    with atomic_file(path) as temporary:
-        parquet.write_table(table, temporary)
+    with atomic_file(path) as temporary, temporary.open("wb") as file:  # of any name
+        parquet.write_table(table, file)

@@ -30,7 +30,7 @@ def provenance() -> dict[str, Any]:
 def _cpu_name() -> str:
     """Return the processor's name; Linux tells it in /proc/cpuinfo alone."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

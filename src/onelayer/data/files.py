@@ -3,10 +3,17 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import BinaryIO
 
 from onelayer.errors import InputError, printable
 
+_BLOCK = 1 << 18  # bytes read together
+_LITTER = {  # beside what is hidden: what systems and zip tools leave in any folder
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
+    *("$recycle.bin", "system volume information"),
+}
 _MOST_DIGESTS = 16  # beyond, they say less than one of all
 
 
@@ -28,6 +35,17 @@ def read_file(path: Path, limit: int) -> bytes:
             return file.read(size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_blocks(stream: BinaryIO, size: int) -> bytearray:
+    """Return the next `size` bytes of a stream, or those that there are, with no second copy."""
+    content, filled = bytearray(size), 0
+    with memoryview(content) as view:
+        while block := stream.read(min(_BLOCK, size - filled)):
+            view[filled : filled + len(block)] = block
+            filled += len(block)
+    del content[filled:]
+    return content
 
 
 def sha256(path: Path) -> str:
@@ -62,6 +80,25 @@ def digests_of(files: Sequence[Path], source: Path) -> dict[str, str]:
         return {printable(str(name)): digest for name, digest in digests.items()}
     lines = sorted(b"%s  %s\n" % (digests[name].encode(), os.fsencode(name)) for name in digests)
     return {f"{len(lines):,} files": hashlib.sha256(b"".join(lines)).hexdigest()}
+
+
+def entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what a person put into a folder, by name, not what is hidden or systems leave there.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be read.
+    """
+    try:
+        found = [path for path in folder.iterdir() if fnmatchcase(path.name, pattern)]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
+    return sorted(path for path in found if not _is_litter(path.name.lower()))
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name in _LITTER or name.endswith(":zone.identifier")
 
 
 def unpacked_limit(packed: int) -> int:

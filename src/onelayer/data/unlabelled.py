@@ -13,7 +13,7 @@ from onelayer.data.columns import Columns, Tell, ignore
 from onelayer.data.contents import unlabelled_rows
 from onelayer.data.dataset import BLOCK, ImageShape
 from onelayer.data.formats.delimited import stream_features
-from onelayer.data.formats.images import read_picture
+from onelayer.data.formats.images import Encoded, read_picture
 from onelayer.data.formats.registry import find_format
 from onelayer.errors import InputError
 
@@ -51,15 +51,18 @@ def read_unlabelled(
         return
     path = Path(source)
     form = find_format(path, options)
-    if form.pictures is None:
+    pictures = form.pictures(path) if form.pictures else []
+    if not pictures:
         samples = form.read_features(path, columns, tell, **options)
         yield from _blocks(source, samples, n_features, image_shape)
         return
-    for picture in form.pictures(path):
+    for picture in pictures:
         yield stored_picture(picture, image_shape, full_scale).reshape(1, -1)
 
 
-def stored_picture(path: Path, image_shape: ImageShape | None, full_scale: float) -> NDArray[Any]:
+def stored_picture(
+    path: Path | Encoded, image_shape: ImageShape | None, full_scale: float
+) -> NDArray[Any]:
     """Return a PNG or JPEG as it would be stored in the training data, (C, H, W).
 
     Raises

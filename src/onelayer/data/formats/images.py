@@ -2,8 +2,9 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 _SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
 _GREY, _COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA", "CMYK", "YCbCr")
 _LARGEST_FILE = 1 << 28  # bytes
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture that lies within another file: how it is called in messages, and its bytes."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def find_classes(folder: Path) -> dict[str, list[Path]]:
@@ -86,7 +98,18 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
     return Contents(parts, tuple(names), shape, paths)
 
 
-def read_picture(path: Path, image_shape: ImageShape) -> NDArray[np.uint8]:
+def stack_pictures(
+    pictures: Sequence[Path | Encoded], resize: tuple[int, int] | None
+) -> NDArray[np.uint8]:
+    """Return pictures as (N, C, H, W), resized if asked, as read_images does; errors as there."""
+    shape = _measure(pictures, resize)
+    X = np.empty((len(pictures), *shape), np.uint8)
+    for row, picture in zip(X, pictures, strict=True):
+        row[:] = _decode(picture, shape, resize)
+    return X
+
+
+def read_picture(path: Path | Encoded, image_shape: ImageShape) -> NDArray[np.uint8]:
     """Return one PNG or JPEG as (C, H, W), converted to so many channels and scaled bilinearly.
 
     Raises
@@ -115,11 +138,11 @@ def _pictures(folder: Path) -> list[Path]:
     return entries
 
 
-def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
+def _measure(paths: Sequence[Path | Encoded], resize: tuple[int, int] | None) -> ImageShape:
     """Return (C, H, W) from the headers of all pictures, before any is decoded."""
     grey, size, extents = True, 0, set[tuple[int, int]]()
     for path in paths:
-        size += check_file(path)
+        size += check_file(path) if isinstance(path, Path) else len(path.content)
         with open_picture(path) as picture:
             grey &= picture.mode in _GREY
             extents.add((picture.height, picture.width))
@@ -139,7 +162,7 @@ def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
     return C, H, W
 
 
-def _decode(path: Path, shape: ImageShape, resize: tuple[int, int] | None) -> Any:
+def _decode(path: Path | Encoded, shape: ImageShape, resize: tuple[int, int] | None) -> Any:
     """Return the picture as (C, H, W)."""
     from PIL import Image
 
@@ -154,7 +177,7 @@ def _decode(path: Path, shape: ImageShape, resize: tuple[int, int] | None) -> An
 
 @contextmanager
 def open_picture(
-    path: Path, largest: int = _LARGEST_FILE, formats: tuple[str, ...] = ("PNG", "JPEG")
+    path: Path | Encoded, largest: int = _LARGEST_FILE, formats: tuple[str, ...] = ("PNG", "JPEG")
 ) -> Iterator[Any]:
     """Open a PNG or JPEG, whatever its name; an error while it is open names the file.
 
@@ -165,7 +188,8 @@ def open_picture(
     """
     from PIL import Image, UnidentifiedImageError
 
-    content, kind = io.BytesIO(read_file(path, largest)), " or ".join(formats)
+    encoded = path.content if isinstance(path, Encoded) else read_file(path, largest)
+    content, kind = io.BytesIO(encoded), " or ".join(formats)
     try:
         # Pillow only warns of a picture that is too large: here that is an error like the others.
         with warnings.catch_warnings():

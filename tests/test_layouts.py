@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import scipy.sparse
 
 import format_writers
 import onelayer
@@ -93,6 +94,24 @@ def test_arrays_that_are_not_used_are_named(tmp_path, capsys):
 def test_arrays_that_are_not_understood_are_listed(arrays, message):
     with pytest.raises(InputError, match=message):
         onelayer.dataset_from(arrays)
+
+
+def test_two_arrays_without_names_are_features_and_labels(tmp_path):
+    np.savez(tmp_path / "a.npz", FLAT, Y)
+    data = onelayer.load_dataset(tmp_path / "a.npz")
+    check_all(data)
+    assert "without names are taken for features and labels" in data.notes[0]
+    rows = np.concatenate([*read_unlabelled(str(tmp_path / "a.npz"), 16, None, 1.0)])
+    np.testing.assert_array_equal(rows, FLAT)
+
+
+def test_sound_files_of_other_kinds_are_not_called_damaged(tmp_path):
+    scipy.sparse.save_npz(tmp_path / "a.npz", scipy.sparse.csr_array(FLAT))
+    with pytest.raises(InputError, match=r"a sparse matrix of SciPy.*toarray\(\)"):
+        onelayer.load_dataset(tmp_path / "a.npz")
+    (tmp_path / "a.feather").write_bytes(b"FEA1" + bytes(64) + b"FEA1")
+    with pytest.raises(InputError, match="Feather of version 1, expected 2"):
+        onelayer.load_dataset(tmp_path / "a.feather")
 
 
 def save(folder, **arrays):

@@ -22,6 +22,7 @@ _FEATURES = (
 )
 _LABELS = ("y", "label", "labels", "target", "targets")
 _CLASSES = ("class", "classes", "category", "categories")  # or what the classes are called
+_UNNAMED = ("arr_0", "arr_1")  # as numpy.savez(path, X, y) calls them
 _ROLE_WORDS = dict.fromkeys(_FEATURES, "X") | dict.fromkeys((*_LABELS, *_CLASSES), "y")
 
 Read = Callable[[Sequence[str]], Mapping[str, Any]]  # arrays, by name
@@ -73,6 +74,9 @@ def find_arrays(source: str, names: Iterable[str]) -> Found:
     """
     names = list(names)
     seen = f"arrays: {listed(names) or 'none'}"
+    if sorted(names) == [*_UNNAMED]:
+        note = f"{source}: arrays without names are taken for features and labels, in their order"
+        return Found({"train": _UNNAMED}, None, (note,))
     roles = _find_roles(source, names)
     unlabelled = []
     if "X" in roles.get("test", ()) and "y" not in roles["test"] and len(roles) > 1:
@@ -109,6 +113,8 @@ def find_features(source: str, names: Iterable[str]) -> list[str]:
     names = list(names)
     meanings = {name: _meaning(name) for name in names}
     found = {name: split for name, (role, split) in meanings.items() if role == "X"}
+    if sorted(names) == [*_UNNAMED]:
+        found = {_UNNAMED[0]: "train"}
     if not found:
         found = {name: split_of(name) or "train" for name in names if meanings[name][0] != "y"}
     if not found or len(set(found.values())) < len(found):

@@ -22,9 +22,21 @@ _LARGEST_TEXT = 1 << 28  # bytes
 _CLASSES = "classes"
 
 
+def _read_npy(path: Path) -> Any:
+    size = check_file(path)
+    try:
+        with path.open("rb") as file:
+            return read_npy(str(path), file, size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+_ARRAYS = {".npy": _read_npy, ".pt": read_tensor}
+
+
 def holds_array_files(folder: Path) -> bool:
     """Return whether a file of an array in `folder` is called like features."""
-    return any(means_features(p.stem) for p in entries(folder) if p.suffix in (".npy", ".pt"))
+    return any(means_features(p.stem) for p in entries(folder) if p.suffix.lower() in _ARRAYS)
 
 
 def read_array_files(folder: Path) -> Contents:
@@ -53,8 +65,9 @@ def _find_files(folder: Path) -> dict[str, Path]:
     """Return the files of arrays, by their names without suffix; of labels also those of text."""
     found: dict[str, Path] = {}
     for path in entries(folder):
-        array = path.suffix in (".npy", ".pt")
-        if not array and not (path.suffix in (".txt", ".csv") and means_labels(path.stem)):
+        suffix = path.suffix.lower()
+        array = suffix in _ARRAYS
+        if not array and not (suffix in (".txt", ".csv") and means_labels(path.stem)):
             continue
         name = "class_names" if path.stem == _CLASSES and not array else path.stem
         if name in found:
@@ -70,18 +83,9 @@ def _labels(texts: list[str]) -> Any:
 
 
 def _read(files: dict[str, Path], wanted: Sequence[str]) -> dict[str, Any]:
-    readers = {".npy": _read_npy, ".pt": read_tensor, ".txt": _read_lines, ".csv": _read_column}
-    read = {name: readers[files[name].suffix](files[name]) for name in wanted}
+    readers = _ARRAYS | {".txt": _read_lines, ".csv": _read_column}
+    read = {name: readers[files[name].suffix.lower()](files[name]) for name in wanted}
     return {name: _labels(a) if isinstance(a, list) else a for name, a in read.items()}
-
-
-def _read_npy(path: Path) -> Any:
-    size = check_file(path)
-    try:
-        with path.open("rb") as file:
-            return read_npy(str(path), file, size)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -30,6 +30,7 @@ _ROWS = 1024  # decoded together
 _BUFFER = 4096  # bytes of each column; without it all columns of a row group lie in memory
 _LONGEST_TEXT, _MOST_ITEMS = 1 << 22, 1 << 20  # in the header of a Parquet file
 _FILE = b"ARROW1"  # the first bytes of an Arrow file; a stream has none of its own
+_FEATHER_1 = b"FEA1"  # no library writes it any more
 _DAMAGE = (OSError, EOFError, ValueError, LookupError, NotImplementedError)
 
 
@@ -163,8 +164,13 @@ def open_arrow(path: Path) -> Iterator[_Table]:
     pyarrow = _pyarrow()
     from pyarrow import ipc
 
-    with path.open("rb") as head:
-        is_file = head.read(len(_FILE)) == _FILE
+    with path.open("rb") as file:
+        head = file.read(len(_FILE))
+    if head.startswith(_FEATHER_1):
+        raise InputError(
+            f"{path}: Feather of version 1, expected 2: pandas.read_feather(path).to_feather(path)"
+        )
+    is_file = head == _FILE
 
     def opened(columns: list[int] | None = None) -> Any:
         source = stack.enter_context(pyarrow.memory_map(str(path)))

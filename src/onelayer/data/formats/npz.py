@@ -44,6 +44,11 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         if not name.isprintable() or {"/", "\\"} & {*name} or name in members:
             raise InputError(f"{path}: a member called {name[:40]!r}, expected names of arrays")
         members[name] = member
+    if {"indices", "indptr", "shape"} <= {*members}:
+        raise InputError(
+            f"{path}: a sparse matrix of SciPy, without labels; numpy.savez(path, "
+            "X=scipy.sparse.load_npz(path).toarray(), y=y) writes what is read"
+        )
     return members
 
 

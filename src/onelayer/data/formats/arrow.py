@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class _Table:
     schema: Any
     batches: Callable[[Choice], tuple[int, Iterator[Any]]]
 
-    @property
+    @cached_property
     def class_names(self) -> Mapping[str, tuple[str, ...]]:
         """The names of the classes of each column for which Hugging Face's datasets keep some."""
         try:
@@ -137,13 +138,15 @@ def open_parquet(path: Path) -> Iterator[_Table]:
 
     def batches(choice: Choice) -> tuple[int, Iterator[Any]]:
         # As a dictionary a long text or picture takes its place once, not in every row.
-        long = [] if choice.label is None else [schema.names[choice.label]]
-        for name, kind in ((schema.names[c], schema.types[c]) for c in choice.features):
-            if _is_picture(kind):
-                long.append(f"{name}.bytes" if types.is_struct(kind) else name)
+        names, kinds = schema.names, schema.types
+        long = [] if choice.label is None else [names[choice.label]]
+        for column in choice.features:
+            if _is_picture(kinds[column]):
+                inner = ".bytes" if types.is_struct(kinds[column]) else ""
+                long.append(names[column] + inner)
         file = stack.enter_context(parquet.ParquetFile(path, read_dictionary=long, **options))
         return file.metadata.num_rows, file.iter_batches(
-            _ROWS, columns=[schema.names[c] for c in _places(choice)], use_threads=False
+            _ROWS, columns=[names[c] for c in _places(choice)], use_threads=False
         )
 
     try:
@@ -255,7 +258,7 @@ def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled:
         several = listed([names[column] for column in vectors])
         raise InputError(f"{source}: several columns of lists or pictures: {several}; expected one")
     chosen = vectors or [c for c in choice.features if _number_type(kinds[c]) is not None]
-    others = [column for column in choice.features if column not in chosen]
+    others = sorted({*choice.features}.difference(chosen))
     if not chosen:
         found = "".join(
             f"the column {names[c][:40]!r} holds {kinds[c]!s:.40}, " for c in others[:1]
@@ -275,8 +278,9 @@ def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled:
 
 def _class_column(table: _Table, labelled: bool) -> str | None:
     """Return the only column of which class names are known, if none is called like labels."""
-    named = [name for name in table.schema.names if name in table.class_names]
-    if not named or any(name.strip().lower() in LABEL_COLUMNS for name in table.schema.names):
+    names = table.schema.names
+    named = [name for name in names if name in table.class_names]
+    if not named or any(name.strip().lower() in LABEL_COLUMNS for name in names):
         return None
     if len(named) > 1 and labelled:
         raise InputError(
@@ -298,8 +302,9 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any]:
         promised.
     """
     path, names, label = table.path, table.schema.names, choice.label
+    types = table.schema.types
     chosen = [names[column] for column in choice.features]
-    kinds = [table.schema.types[column] for column in choice.features]
+    kinds = [types[column] for column in choice.features]
     n, batches = table.batches(choice)
     features = (_Pictures if _is_picture(kinds[0]) else _Numbers)(path, chosen, kinds, n)
     labels, done = list[Any](), 0

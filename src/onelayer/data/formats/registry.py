@@ -247,27 +247,16 @@ FILES = (
 
 
 _SAVEZ = "numpy.savez(path, X=X, y=y) writes what is read"
-FOREIGN = {
-    (".h5", ".hdf5"): f"HDF5, which is not read; h5py reads its arrays, {_SAVEZ}",
-    (".mat",): f"MATLAB, of which only CIFAR is read; scipy.io.loadmat (h5py for v7.3), {_SAVEZ}",
-    (".pkl", ".pickle", ".joblib"): f"a pickle, which could run code; if you trust it, {_SAVEZ}",
-    (".xlsx", ".xls", ".ods"): "a spreadsheet, which is not read; save its sheet as .csv",
-    (
-        ".tfrecord",
-        ".tfrecords",
-    ): f"TFRecord, which is not read; tensorflow_datasets.as_numpy, {_SAVEZ}",
-    (".arff",): "ARFF, which is not read; pandas writes .csv of scipy.io.arff.loadarff(path)[0]",
-    (
-        ".json",
-        ".jsonl",
-        ".ndjson",
-    ): "JSON, which is not read; pandas.read_json(…).to_csv(…, index=False)",
-    (
-        ".svm",
-        ".libsvm",
-        ".svmlight",
-    ): f"sparse; sklearn.datasets.load_svmlight_file, X.toarray(), {_SAVEZ}",
-    (".zip", ".tar", ".7z", ".rar"): "an archive; unpack it first",
+_FOREIGN = {  # what is not read, by the ends of its names, and how to convert it
+    ".h5 .hdf5": f"HDF5, which is not read; h5py reads its arrays, {_SAVEZ}",
+    ".mat": f"MATLAB, of which only CIFAR is read; scipy.io.loadmat (h5py for v7.3), {_SAVEZ}",
+    ".pkl .pickle .joblib": f"a pickle, which could run code; if you trust it, {_SAVEZ}",
+    ".xlsx .xls .ods": "a spreadsheet, which is not read; save its sheet as .csv",
+    ".tfrecord .tfrecords": f"TFRecord, which is not read; tensorflow_datasets.as_numpy, {_SAVEZ}",
+    ".arff": "ARFF, which is not read; pandas writes .csv of scipy.io.arff.loadarff(path)[0]",
+    ".json .jsonl .ndjson": "JSON, which is not read; pandas.read_json(…).to_csv(…, index=False)",
+    ".svm .libsvm": f"sparse; sklearn.datasets.load_svmlight_file, X.toarray(), {_SAVEZ}",
+    ".zip .tar .7z .rar": "an archive; unpack it first",
 }
 
 
@@ -331,8 +320,8 @@ def _suiting(path: Path) -> Format:
             )
         return suited[0]
     check_file(path)
-    for suffixes, what in FOREIGN.items():
-        if named(*suffixes)(path):
+    for suffixes, what in _FOREIGN.items():
+        if named(*suffixes.split())(path):
             raise InputError(f"{path}: {what}")
     for form in FILES:
         if form.suits(path):

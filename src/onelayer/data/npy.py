@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from onelayer.data.files import read_blocks
+from onelayer.data.files import check_file, read_blocks
 from onelayer.errors import InputError
 
 
@@ -124,6 +124,27 @@ def read_npy(where: str, stream: BinaryIO, size: int) -> NDArray[Any]:
     if dtype.kind == "U" and (values.view(dtype.byteorder + "u4") > sys.maxunicode).any():
         raise InputError(f"{where}: holds invalid Unicode")
     return values.reshape(shape[::-1]).T if in_fortran_order else values.reshape(shape)
+
+
+def load_npy(path: Path) -> NDArray[Any]:
+    """Return the numbers or texts of a .npy file, in memory; errors as read_npy."""
+    size = check_file(path)
+    try:
+        with path.open("rb") as file:
+            return read_npy(str(path), file, size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """Map the numbers of a .npy file, or read those in Fortran order; errors as map_npy."""
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            _, _, in_fortran_order = read_header(str(path), file)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return load_npy(path) if in_fortran_order else map_npy(path).array
 
 
 def _read_mappable_header(

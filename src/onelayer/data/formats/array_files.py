@@ -13,25 +13,14 @@ import numpy as np
 from onelayer.data.arrays import means_features, means_labels, read_features, read_labelled
 from onelayer.data.columns import LABEL_COLUMNS
 from onelayer.data.contents import Contents
-from onelayer.data.files import check_file, entries, read_file
+from onelayer.data.files import entries, read_file
 from onelayer.data.formats.torch_file import read_tensor
-from onelayer.data.npy import read_npy
+from onelayer.data.npy import load_npy
 from onelayer.errors import InputError
 
 _LARGEST_TEXT = 1 << 28  # bytes
 _CLASSES = "classes"
-
-
-def _read_npy(path: Path) -> Any:
-    size = check_file(path)
-    try:
-        with path.open("rb") as file:
-            return read_npy(str(path), file, size)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-_ARRAYS = {".npy": _read_npy, ".pt": read_tensor}
+_ARRAYS = {".npy": load_npy, ".pt": read_tensor}
 
 
 def holds_array_files(folder: Path) -> bool:

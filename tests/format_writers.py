@@ -5,8 +5,10 @@ Every writer takes a folder, X (N, H, W) uint8 and y (N,), and returns the path 
 
 import csv
 import gzip
+import io
 import json
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -161,20 +163,169 @@ def write_split_images(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
     return folder
 
 
+def split_rows(N: int) -> dict[str, slice]:
+    """Return the first three quarters of N rows to train, and the rest to test."""
+    return {"train": slice(N * 3 // 4), "test": slice(N * 3 // 4, None)}
+
+
+def write_arrow_stream(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write lists of lists beside a column of texts, as Hugging Face's datasets keep them."""
+    flat = pa.array(X.reshape(-1))
+    for size in X.shape[:0:-1]:
+        flat = pa.FixedSizeListArray.from_arrays(flat, size)
+    texts = pa.array([f"row {row}" for row in range(len(X))])
+    table = pa.table({"id": texts, "image": flat, "label": pa.array(named(y))})
+    with pa.ipc.new_stream(folder / "a.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=max(16, len(X) // 10))
+    return folder / "a.arrow"
+
+
+def with_class_names(table: pa.Table, label: str = "label") -> pa.Table:
+    """Return a table with the names of its classes as Hugging Face's datasets note them."""
+    kind = {"names": list(NAMES), "_type": "ClassLabel"}
+    about = {"info": {"features": {label: kind}}}
+    return table.replace_schema_metadata({b"huggingface": json.dumps(about).encode()})
+
+
+def write_saved_dataset(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write what DatasetDict.save_to_disk leaves: a folder a split, of shards."""
+    (folder / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    for split, rows in split_rows(len(X)).items():
+        (folder / split).mkdir()
+        (folder / split / "state.json").write_text("{}")
+        table = with_class_names(
+            pa.table({"vector": list(X[rows].reshape(-1, X[0].size)), "label": y[rows]})
+        )
+        half = len(table) // 2
+        for shard, part in enumerate((table[:half], table[half:])):
+            path = folder / split / f"data-{shard:05}-of-00002.arrow"
+            with pa.ipc.new_stream(path, table.schema) as writer:
+                writer.write_table(part, max_chunksize=max(16, len(X) // 10))
+    return folder
+
+
+def png(picture: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    return content.getvalue()
+
+
+def write_hub_pictures(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write pictures in shards of Parquet, as a repository of the Hub holds them."""
+    (folder / "README.md").write_text("# ants, bees and cats")
+    (folder / "data").mkdir()
+    for split, rows in split_rows(len(X)).items():
+        cells = [{"bytes": png(picture), "path": None} for picture in X[rows]]
+        kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        table = with_class_names(pa.table({"img": pa.array(cells, kind), "fine": y[rows]}), "fine")
+        half = len(table) // 2
+        for shard, part in enumerate((table[:half], table[half:])):
+            pa.parquet.write_table(part, folder / "data" / f"{split}-{shard:05}-of-00002.parquet")
+    return folder
+
+
+def unicode_of(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text.encode())) + text.encode()
+
+
+def numbers_of(numbers: tuple[int, ...]) -> bytes:
+    return b"(" + b"".join(b"J" + struct.pack("<i", number) for number in numbers) + b"t"
+
+
+TORCH_TYPES = {"u1": "Byte", "f4": "Float", "i8": "Long"}
+
+
+def torch_tensor(
+    key: int, stored: np.ndarray, shape: tuple = (), offset=0, strides: tuple = ()
+) -> bytes:
+    """Return the opcodes by which torch.save tells of a tensor; shape and strides are in values."""
+    shape = shape or stored.shape
+    strides = strides or tuple(s // stored.itemsize for s in stored.strides)
+    kind = TORCH_TYPES.get(stored.dtype.str[1:], "BFloat16")
+    storage = unicode_of("storage") + b"ctorch\n" + kind.encode() + b"Storage\n"
+    storage += unicode_of(str(key)) + unicode_of("cpu") + b"J" + struct.pack("<i", stored.size)
+    return (
+        b"ctorch._utils\n_rebuild_tensor_v2\n((" + storage + b"tQ"
+        + b"J" + struct.pack("<i", offset) + numbers_of(shape) + numbers_of(strides)
+        + b"\x89ccollections\nOrderedDict\n)RtR"
+    )  # fmt: skip
+
+
+def torch_file(path: Path, program: bytes, storages: list[np.ndarray]) -> Path:
+    """Write the archive of torch.save: a pickle, and the values."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + program + b".")
+        archive.writestr("a/byteorder", "little")
+        for key, values in enumerate(storages):
+            archive.writestr(f"a/data/{key}", values.tobytes("A"))
+        archive.writestr("a/version", "3\n")
+    return path
+
+
+def write_torch(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write features as a view that skips the first row of what is stored, and strings."""
+    stored = np.concatenate([X[:1], X])
+    strides = tuple(X.strides)
+    program = b"}(" + unicode_of("train_features")
+    program += torch_tensor(0, stored, X.shape, X[0].size, strides)
+    program += unicode_of("train_labels") + torch_tensor(1, y.astype("i8"))
+    program += unicode_of("class_names") + b"](" + b"".join(map(unicode_of, NAMES)) + b"eu"
+    return torch_file(folder / "a.pt", program, [stored, y.astype("i8")])
+
+
+def write_array_files(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    np.save(folder / "features.npy", np.asfortranarray(X))
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in named(y)))
+    return folder
+
+
+def write_split_array_files(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write a folder a split, of files that hold a tensor, and names in another case."""
+    for split, rows in split_rows(len(X)).items():
+        (folder / split.upper()).mkdir()
+        X_here, y_here = X[rows], y[rows].astype("i8")
+        torch_file(folder / split.upper() / "X.pt", torch_tensor(0, X_here), [X_here])
+        torch_file(folder / split.upper() / "y.pt", torch_tensor(0, y_here), [y_here])
+    return folder
+
+
+def write_split_csvs(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    for split, rows in split_rows(len(X)).items():
+        write_csv(folder, X[rows], y[rows]).rename(folder / f"ants_{split}.csv")
+    return folder
+
+
 WRITERS = {
     writer.__name__.removeprefix("write_"): writer
     for writer in (
         write_npz, write_npz_compressed, write_pair, write_npy_folder, write_safetensors, write_csv,
         write_tsv, write_parquet, write_parquet_list, write_feather, write_arrow, write_idx,
-        write_idx_gz, write_images, write_split_images,
+        write_idx_gz, write_images, write_split_images, write_arrow_stream, write_saved_dataset,
+        write_hub_pictures, write_torch, write_array_files, write_split_array_files,
+        write_split_csvs,
     )
 }  # fmt: skip
-UNNAMED = {"pair", "tsv", "parquet_list", "idx", "idx_gz"}  # classes are called by their numbers
-PICTURES = {"npz", "npz_compressed", "safetensors", "idx", "idx_gz", "images", "split_images"}
+TEXT = {"csv", "tsv", "split_csvs"}  # numbers become float64
+UNNAMED = {
+    "pair",
+    "tsv",
+    "parquet_list",
+    "idx",
+    "idx_gz",
+    "split_array_files",
+}  # classes are called by their numbers
+PICTURES = {
+    "npz", "npz_compressed", "safetensors", "idx", "idx_gz", "images", "split_images",
+    "arrow_stream", "hub_pictures", "torch", "array_files", "split_array_files",
+}  # fmt: skip
 OWN_SPLITS = {
     "npy_folder": ("train", "validation", "test"),
     "npz_compressed": ("train", "test"),
     "idx": ("train", "test"),
     "idx_gz": ("train", "test"),
     "split_images": ("train", "validation"),
+    "saved_dataset": ("train", "test"),
+    "hub_pictures": ("train", "test"),
+    "split_array_files": ("train", "test"),
+    "split_csvs": ("train", "test"),
 }

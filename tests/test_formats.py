@@ -18,7 +18,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 import format_writers
 import onelayer
 from cifar_versions import array, batch, label_list, short_string
-from format_writers import NAMES, OWN_SPLITS, PICTURES, UNNAMED, WRITERS, make_images
+from format_writers import NAMES, OWN_SPLITS, PICTURES, TEXT, UNNAMED, WRITERS, make_images
 from onelayer.cli import run as run_cli
 from onelayer.data.catalog import load_dataset
 from onelayer.data.formats import cifar100
@@ -44,7 +44,7 @@ def test_every_format_gives_back_what_another_library_wrote(form, tmp_path):
     assert data.class_names == (("0", "1", "2") if form in UNNAMED else NAMES)
     assert data.image_shape == ((1, 4, 3) if form in PICTURES else None)
     assert (data.train.X.dtype, data.full_scale) == (
-        (np.float64, 1) if form in ("csv", "tsv") else (np.uint8, 255)
+        (np.float64, 1) if form in TEXT else (np.uint8, 255)
     )
 
 

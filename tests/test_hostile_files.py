@@ -24,7 +24,16 @@ from safetensors.numpy import save
 import format_writers
 from bounded import ALLOWANCE, BoundedProcesses
 from cifar_versions import array, batch, label_list, short_string
-from format_writers import NAMES, WRITERS, idx, make_images
+from format_writers import (
+    NAMES,
+    TEXT,
+    WRITERS,
+    idx,
+    make_images,
+    torch_file,
+    torch_tensor,
+    unicode_of,
+)
 
 X, Y = make_images()
 FLAT = X.reshape(len(X), -1)
@@ -148,6 +157,47 @@ def tensors(header, content=b""):
 
 def tensor(shape, offsets, kind="F32"):
     return {"dtype": kind, "shape": shape, "data_offsets": offsets}
+
+
+def torch_program(program, *storages):
+    return lambda folder: torch_file(folder / "a.pt", program, list(storages))
+
+
+def torch_pair(X, y):
+    return b"}(" + unicode_of("X") + X + unicode_of("y") + y + b"u"
+
+
+LABELS = np.arange(40)
+FEW = np.ones(4, np.float32)
+TORCH_Y = torch_tensor(1, LABELS)
+
+
+def packed_torch(folder):
+    """Let the features unpack to 32 MiB."""
+    program = torch_pair(torch_tensor(0, FEW, (1 << 23, 1), 0, (1, 1)).replace(*SIXTEEN), TORCH_Y)
+    path = torch_file(folder / "a.pt", program, [])
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data/0", bytes(1 << 25))
+    return path
+
+
+SIXTEEN = b"J" + struct.pack("<i", 4) + b"tQ", b"J" + struct.pack("<i", 1 << 23) + b"tQ"
+
+
+def stream(change):
+    def write(folder):
+        path = format_writers.write_arrow_stream(folder, X, Y)
+        path.write_bytes(change(path.read_bytes()))
+        return path
+
+    return write
+
+
+def picture_in_every_row(folder):
+    """Write one picture of 100 KB 1,000 times, which a dictionary of Parquet holds once."""
+    noise = np.random.default_rng(0).integers(0, 256, (180, 180, 3), dtype=np.uint8)
+    cells = pa.array([{"bytes": format_writers.png(noise)}] * 1000)
+    return parquet(image=cells, label=np.arange(1000) % 2)(folder)
 
 
 def parquet(**columns):
@@ -283,6 +333,12 @@ def csv_of(*lines):
     return named("a.csv", "\n".join(lines).encode())
 
 
+def write_shards(folder):
+    for shard in range(3):
+        (folder / f"train-0000{shard}-of-00003.csv").write_text("\n".join(["x,y", *GOOD_CSV]))
+    return folder
+
+
 GOOD_CSV = [f"{n},{n % 2}" for n in range(9)]
 
 CASES = {
@@ -382,8 +438,8 @@ CASES = {
     ),
     "safetensors in deep brackets": (tensors(b"[" * 50_000), "not a safetensors file"),
     "safetensors of a type that NumPy lacks": (
-        tensors({"X": tensor([4, 1], [0, 8], "BF16"), "y": tensor([4], [8, 24])}, bytes(24)),
-        "not a safetensors file",
+        tensors({"X": tensor([4, 2], [0, 8], "F8_E5M2"), "y": tensor([4], [8, 24])}, bytes(24)),
+        "X is of F8_E5M2, expected BF16 or BOOL",
     ),
     "safetensors with names that are none": (
         named("a.safetensors", save({"X": X, "y": Y}, {"class_names": "[" * 100_000})),
@@ -410,6 +466,45 @@ CASES = {
     ),
     "Arrow with a text that every row shows": (shared_text, "a label of 10,000,000 bytes"),
     "Parquet of 2^26 equal rows": (parquet_of_runs, "67,108,864 rows of 1 values take"),
+    "a picture of 100 KB in every row": (picture_in_every_row, "pictures take more than a file of"),
+    "Parquet of what are no pictures": (
+        parquet(image=[b"x", b"y", b"x", b"y"], label=[0, 1, 0, 1]), "row 0: not a PNG or JPEG"
+    ),
+    "Parquet of paths to pictures": (
+        parquet(image=[{"bytes": None, "path": "/etc/hostname"}] * 4, label=[0, 1, 0, 1]),
+        "row 0 holds no picture|holds struct",
+    ),
+    "a stream cut short": (stream(lambda raw: raw[:-300]), "not an Arrow file"),
+    "a stream with a header of 2 GB": (
+        stream(lambda raw: raw[:4] + b"\xff\xff\xff\x7f" + raw[8:]), "not an Arrow file"
+    ),
+    "a tensor file that calls os.system": (
+        torch_program(b"cos\nsystem\n(" + unicode_of("touch canary") + b"tR"), "holds 'os system'"
+    ),
+    "a tensor of 2^62 equal values": (
+        torch_program(torch_pair(torch_tensor(0, FEW, (1 << 30, 1 << 30), 0, (0, 0)), TORCH_Y),
+                      FEW, LABELS),
+        "bytes, expected at most",
+    ),
+    "a tensor beyond what is stored": (
+        torch_program(torch_pair(torch_tensor(0, FEW, (40, 4), 0, (4, 1)), TORCH_Y), FEW, LABELS),
+        "more than is stored",
+    ),
+    "a tensor whose values are missing": (
+        torch_program(torch_pair(torch_tensor(7, FEW), TORCH_Y), FEW, LABELS), "no 'data/7' in it"
+    ),
+    "a tensor file that unpacks to 32 MB": (packed_torch, "X: takes 33,554,432 bytes"),
+    "tensors nested through the memo": (torch_program(MEMO_BOMB), "byte"),
+    "a shard is missing": (
+        lambda folder: (write_shards(folder) / "train-00001-of-00003.csv").unlink() or folder,
+        "of the 3 shards of train number 1 is missing",
+    ),
+    "labels.txt with a gap": (
+        lambda folder: (np.save(folder / "X.npy", FLAT),
+                        (folder / "y.txt").write_text("a\n\nb\n"), folder)[2],
+        "y.txt: line 2 is empty",
+    ),
+    "a .zip": (named("a.zip", b"PK\x03\x04"), "an archive; unpack it first"),
     "Parquet without its end": (
         named("a.parquet", lambda f: format_writers.write_parquet(f, X, Y).read_bytes()[:-9]),
         "not a Parquet file",
@@ -506,9 +601,9 @@ def test_missing_values_end_a_training_in_one_line(bounded, tmp_path):
 
 SIZES = {  # (N, H, W): 16 MB as they are read
     **dict.fromkeys(WRITERS, (8_000, 40, 50)),
-    **dict.fromkeys(("csv", "tsv"), (4_000, 25, 20)),  # numbers of 8 bytes
+    **dict.fromkeys(TEXT, (4_000, 25, 20)),  # numbers of 8 bytes
     **dict.fromkeys(("parquet", "feather"), (160_000, 10, 10)),
-    **dict.fromkeys(("images", "split_images"), (200, 280, 286)),
+    **dict.fromkeys(("images", "split_images", "hub_pictures"), (200, 280, 286)),
 }
 
 
@@ -518,6 +613,6 @@ def test_memory_is_at_most_twice_what_the_samples_take_and_64_mb(bounded, tmp_pa
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (N, H, W), dtype=np.uint8)
     path = WRITERS[form](tmp_path, images, np.arange(N) % 3)
-    size = N * H * W * (8 if form in ("csv", "tsv") else 1)
+    size = N * H * W * (8 if form in TEXT else 1)
     outcome = bounded.run("data", "info", path, allowance=2 * size + ALLOWANCE)
     assert outcome.status == 0, outcome

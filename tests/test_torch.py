@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from made import make_data
+from onelayer.data.catalog import load_dataset
+from onelayer.errors import InputError
 from onelayer.model import network
 from onelayer.model.losses import LOSSES
 from onelayer.training.hyperparameters import Hyperparameters
@@ -109,3 +111,53 @@ def test_class_weights_weigh_as_in_cross_entropy():
     W, _, _ = torch_run(data, setting, class_weights=torch.tensor(own).double(), **protocol)
     run = train(data, [setting], dtype="float64", order="file", class_weight=own, **protocol)
     np.testing.assert_allclose(run.weights[0], W, rtol=0, atol=1e-12)
+
+
+def test_what_torch_saves_is_read_without_it(tmp_path):
+    X = torch.arange(960.0).reshape(40, 24)
+    y = torch.arange(40) % 3
+    views = {
+        "a view": torch.cat([X[:1], X])[1:], "transposed": X.T.contiguous().T,
+        "every second": torch.repeat_interleave(X, 2, dim=1)[:, ::2], "learned": X.requires_grad_(),
+        "a parameter": torch.nn.Parameter(X),
+    }  # fmt: skip
+    for held in [
+        *({"features": view, "labels": y, "lr": 0.1, "big": 2**40} for view in views.values()),
+        *({"X": X.detach().to(kind), "y": y.int()} for kind in (torch.float64, torch.int16)),
+        (X, y), [X, y.tolist()],
+        {"train": {"X": X[:30], "y": y[:30]}, "test": {"X": X[30:], "y": y[30:]}},
+    ]:  # fmt: skip
+        torch.save(held, tmp_path / "a.pt")
+        if isinstance(held, list):
+            with pytest.raises(InputError, match=r'a sequence of 2 items; torch.save\({"X": X'):
+                load_dataset(tmp_path / "a.pt")
+            continue
+        data = load_dataset(tmp_path / "a.pt")
+        rows = np.concatenate([split.X for split in data.splits.values()])
+        np.testing.assert_array_equal(rows[np.argsort(rows[:, 0])], X.detach())
+
+
+def test_bfloat16_and_half_precision_are_widened_as_torch_does(tmp_path):
+    X = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    for kind in (torch.bfloat16, torch.float16):
+        torch.save({"X": X.to(kind), "y": torch.arange(40) % 2}, tmp_path / "a.pt")
+        data = load_dataset(tmp_path / "a.pt")
+        rows = np.concatenate([split.X for split in data.splits.values()])
+        expected = X.to(kind).float().numpy()
+        np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(expected, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (torch.nn.Linear(2, 2), "holds 'torch.nn.modules.linear Linear', expected tensors alone"),
+        (torch.nn.Linear(2, 2).state_dict(), "arrays: weight, bias; expected X and y"),
+        (torch.ones(4, 2), "one tensor, without labels"),
+        ({"X": torch.eye(4).to_sparse(), "y": torch.ones(4)}, "_rebuild_sparse_tensor"),
+        ({"X": torch.ones(4, 2).to(torch.float8_e5m2), "y": torch.ones(4)}, "_rebuild_tensor_v3"),
+    ],
+)
+def test_what_is_no_data_in_a_file_of_torch_is_told(held, message, tmp_path):
+    torch.save(held, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=message):
+        load_dataset(tmp_path / "a.pt")

@@ -14,7 +14,7 @@ from onelayer.arguments import checked
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, ImageShape, Split
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
-from onelayer.data.formats.registry import read_dataset
+from onelayer.data.formats.registry import place_of, read_dataset
 from onelayer.data.npy import Mapped, stamp
 from onelayer.errors import InputError, unknown_name
 
@@ -76,8 +76,8 @@ def load_dataset(
     (64, 10)
     """
     source = None if source is None else Path(source)
-    if is_path(name) and is_cifar10(Path(name)):
-        name, source = "cifar10", Path(name)
+    if is_path(name) and (copy := _copy_of_cifar10(Path(name))):
+        name, source = "cifar10", copy
     if is_path(name):
         given = (train, validation or DEFAULT, test or DEFAULT, source)
         if given != (DEFAULT, DEFAULT, DEFAULT, None):
@@ -123,9 +123,15 @@ def _without_validation(data: Dataset) -> Dataset:
 
 def open_dataset(name: str, source: Path | None = None, **options: Any) -> Dataset:
     """Return what `load_dataset` would, even if values are missing or infinite."""
-    if is_path(name) and not is_cifar10(Path(name)):
+    if is_path(name) and not _copy_of_cifar10(Path(name)):
         return read_dataset(Path(name), allow_missing=True, **options)
     return load_dataset(name, source=source, **options)
+
+
+def _copy_of_cifar10(path: Path) -> Path | None:
+    """Return the folder of a copy of CIFAR-10, if `path` is one or a folder around one alone."""
+    place = place_of(path)
+    return place if cifar.holds_cifar10(place) else None
 
 
 def is_path(name: str | Path) -> bool:
@@ -133,11 +139,6 @@ def is_path(name: str | Path) -> bool:
     path = Path(name)
     known = str(name) in _ENTRIES
     return not known and (os.sep in str(name) or bool(path.suffix) or os.path.lexists(path))
-
-
-def is_cifar10(path: Path) -> bool:
-    """Return whether the folder `path` looks like a copy of CIFAR-10, of any version."""
-    return any((path / version.files(cifar.PARTS[0])[0]).is_file() for version in cifar.VERSIONS)
 
 
 def fetch_dataset(name: str, source: Path | None = None) -> Path:
@@ -234,7 +235,7 @@ def _read_digits(
 _ENTRIES = {
     "cifar10": _Entry(
         parts=cifar.PARTS,
-        defaults={"train": "data_batch_1", "validation": "data_batch_2", "test": "test_batch"},
+        defaults=cifar.DEFAULTS,
         read=_read_cifar10,
         class_names=cifar.CLASS_NAMES,
         image_shape=cifar.IMAGE_SHAPE,

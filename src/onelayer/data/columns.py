@@ -13,6 +13,10 @@ _WIDTH = 40  # letters of a name in a message
 Tell = Callable[[str], None]  # is given each sentence on what was understood
 
 
+class NoLabelsError(InputError):
+    """Samples are there, but no labels."""
+
+
 def ignore(note: str) -> None:
     """Tell nobody."""
 
@@ -136,7 +140,7 @@ def _find_label(
 ) -> int | None:
     if label is not None:
         if label.strip() not in names:
-            raise InputError(f"{source}: no column {label!r}, only {listed(names)}")
+            raise NoLabelsError(f"{source}: no column {label!r}, only {listed(names)}")
         return names.index(label.strip())
     features = set() if like is None else set(like.features)
     if like is not None and like.label in names:
@@ -147,5 +151,5 @@ def _find_label(
         return known
     last = len(names) - 1
     if last >= 0 and names[last] in features:
-        raise InputError(f"{source}: has no column of labels; --label names it")
+        raise NoLabelsError(f"{source}: has no column of labels; --label names it")
     return last if last >= 0 else None

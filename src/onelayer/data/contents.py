@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.columns import Columns
-from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, ImageShape, Split
+from onelayer.data.dataset import Dataset, Features, ImageShape, Split
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
 from onelayer.data.streams import Stream, random_stream
@@ -24,13 +25,12 @@ FEWEST = 4  # samples: with fewer a drawn split would be empty
 MOST_CLASSES = 100_000
 LONGEST_NAME = 100  # characters
 MOST_LETTERS = 4_000_000  # of all names together: every record of a model holds them
-SPLIT_WORDS = dict.fromkeys(("train", "training"), "train") | {
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-_ROLE_WORDS = dict.fromkeys(("x", "data", "features", "images"), "X") | dict.fromkeys(
-    ("y", "label", "labels", "target", "targets"), "y"
-)
+_PIXEL = re.compile(r"(?:(?:pixel|pix|px)[-_ ]?|(?=[0-9]+x))([0-9]{1,4})(?:[x_-]([0-9]{1,4}))?")
 _JOINERS = "\u200c\u200d"  # invisible, but part of how some scripts are written
 
 
@@ -53,7 +53,8 @@ class Contents:
 
     If there are class names, each label is a place among them or one of the names. `files` are the
     files that were read, if the source is not itself the only one; `columns` are the names of a
-    table's columns, and `notes` are sentences on what was understood.
+    table's columns, each of one feature or a single one of all, and `notes` are sentences on what
+    was understood.
     """
 
     parts: Mapping[str, Part]
@@ -95,7 +96,14 @@ def make_dataset(
             raise InputError(
                 f"{source}: features of the shape {part.X.shape}, labels of {len(labels[split]):,}"
             )
-    image_shape = contents.image_shape or _image_shape(source, contents.parts["train"].X)
+    train = contents.parts["train"].X
+    image_shape = contents.image_shape or _image_shape(source, train)
+    notes = contents.notes
+    if image_shape is None and (pixels := _pixels_of(contents, train.shape[1])):
+        image_shape = 1, *pixels
+        full_scale = full_scale or (255.0 if train.min() >= 0 and train.max() == 255 else None)
+        white = ", in which 255 stands for 1" if full_scale == 255 else ""
+        notes += (f"{source}: columns of pixels: images of {pixels[0]} × {pixels[1]}{white}",)
     indices, class_names = _encode(source, labels, contents.class_names)
     splits: dict[str, Split] = {}
     for split, part in contents.parts.items():
@@ -108,71 +116,43 @@ def make_dataset(
             splits[split] = Split(_as_features(source, X), y, part.files)
     if np.ptp(splits["train"].y) == 0:
         raise InputError(f"{source}: all training samples are of one class, expected several")
-    pixels = splits["train"].X.dtype == np.uint8
+    bytes_ = splits["train"].X.dtype == np.uint8
     return Dataset(
         name,
         splits["train"],
         splits.get("validation"),
         splits.get("test") if test else None,
         class_names,
-        full_scale or (255.0 if pixels else 1.0),
+        full_scale or (255.0 if bytes_ else 1.0),
         image_shape,
-        columns=contents.columns,
-        notes=contents.notes,
+        columns=_columns_of(contents, splits["train"].X.shape[1]),
+        notes=notes,
         **fields,
     )
 
 
-def find_arrays(source: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the names of the features "X" and labels "y" of each split, in "train" if none.
+def _columns_of(contents: Contents, n_features: int) -> Columns | None:
+    """Return the names of the columns if there is one for each feature, not one of lists."""
+    columns = contents.columns
+    return columns if columns and len(columns.features) == n_features else None
 
-    X, y, data, labels and the like count, alone or beside a split: X_train, val_labels.
 
-    Raises
-    ------
-    InputError
-        If two names mean the same, or a split lacks one of the two.
+def _pixels_of(contents: Contents, n_features: int) -> tuple[int, int] | None:
+    """Return height and width of images if all columns are called like their pixels, in order.
+
+    pixel0, pixel1 and so on are of a square; 1x1, 1x2 or pixel_0_0 have the row and the column.
     """
-    found: dict[str, dict[str, str]] = {}
-    for name in names:
-        words = name.lower().split("_")
-        roles = [_ROLE_WORDS[word] for word in words if word in _ROLE_WORDS]
-        splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
-        if len(roles) != 1 or len(splits) > 1 or len(words) != len(roles) + len(splits):
-            continue
-        pair = found.setdefault(splits[0] if splits else "train", {})
-        if roles[0] in pair:
-            raise InputError(f"{source}: both {pair[roles[0]]!r} and {name!r} mean the same")
-        pair[roles[0]] = name
-    for split, pair in found.items():
-        if len(pair) < 2:
-            missing = "labels" if "X" in pair else "features"
-            raise InputError(
-                f"{source}: {split} has no {missing} beside {next(iter(pair.values()))!r}"
-            )
-    if "train" not in found:
-        raise InputError(f"{source}: no arrays X and y, nor X_train and y_train and so on, in it")
-    return found
-
-
-def find_features(source: str, names: Iterable[str]) -> list[str]:
-    """Return the names of the features: X, or X_train and so on in the order of the splits.
-
-    Labels may be missing. If no name means features, a single array is taken for them.
-
-    Raises
-    ------
-    InputError
-        If two names mean the same, or there are several arrays and none is called like features.
-    """
-    names = list(names)
-    words = {name: name.lower().split("_") for name in names}
-    found = [name for name in names if "X" in map(_ROLE_WORDS.get, words[name])] or names
-    splits = [next(filter(None, map(SPLIT_WORDS.get, words[name])), "train") for name in found]
-    if not found or len(set(splits)) < len(found):
-        listed = ", ".join(names)[:80] or "none"
-        raise InputError(f"{source}: arrays: {listed}; expected X, or X_train, X_test and so on")
-    return sorted(found, key=lambda name: SPLIT_NAMES.index(splits[found.index(name)]))
+    columns = _columns_of(contents, n_features)
+    found = [_PIXEL.fullmatch(name) for name in columns.features] if columns else []
+    places = [tuple(map(int, match.groups(default=0))) for match in found if match]
+    if not places or len(places) < len(found):
+        return None
+    side = math.isqrt(n_features)
+    (top, left), (bottom, right) = places[0], places[-1]
+    in_rows = list(product(range(top, bottom + 1), range(left, right + 1)))
+    if left == right == 0 and side**2 == n_features:
+        return (side, side) if places == in_rows else None
+    return (bottom - top + 1, right - left + 1) if places == in_rows and right > left else None
 
 
 def _draw(

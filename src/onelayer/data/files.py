@@ -5,9 +5,11 @@ import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import BinaryIO
 
 from onelayer.errors import InputError, printable
 
+_BLOCK = 1 << 18  # bytes read together
 _LITTER = {  # beside what is hidden: what systems and zip tools leave in any folder
     *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
     *("$recycle.bin", "system volume information"),
@@ -33,6 +35,17 @@ def read_file(path: Path, limit: int) -> bytes:
             return file.read(size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_blocks(stream: BinaryIO, size: int) -> bytearray:
+    """Return the next `size` bytes of a stream, or those that there are, with no second copy."""
+    content, filled = bytearray(size), 0
+    with memoryview(content) as view:
+        while block := stream.read(min(_BLOCK, size - filled)):
+            view[filled : filled + len(block)] = block
+            filled += len(block)
+    del content[filled:]
+    return content
 
 
 def sha256(path: Path) -> str:

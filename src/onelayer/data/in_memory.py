@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.arguments import checked, real_numbers
+from onelayer.data.arrays import read_labelled
 from onelayer.data.columns import Columns, choose_columns, columns_called
-from onelayer.data.contents import Contents, Part, feature_type, find_arrays, make_dataset
+from onelayer.data.contents import Contents, Part, feature_type, make_dataset
 from onelayer.data.dataset import Dataset, ImageShape
 from onelayer.errors import InputError, shown
 
@@ -53,7 +54,7 @@ def dataset_from(
 
 
 def _contents(name: str, data: Any, labels: Any) -> Contents:
-    if isinstance(data, Mapping) and "target" in data:  # a scikit-learn bunch
+    if isinstance(data, Mapping) and {"data", "target"} <= {*data}:  # a scikit-learn bunch
         X, targets = data["data"], data["target"]
         names = np.asarray(data.get("target_names", ()))
         known = names.ndim == 1 and names.size and np.asarray(targets).dtype.kind in "iu"
@@ -62,12 +63,8 @@ def _contents(name: str, data: Any, labels: Any) -> Contents:
             contents = replace(contents, columns=columns_called(name, columns))
         return replace(contents, class_names=tuple(map(str, names)) if known else None)
     if isinstance(data, Mapping):
-        found = find_arrays(name, data)
-        return Contents(
-            {
-                split: Part(_array(name, data[pair["X"]]), _array(name, data[pair["y"]]))
-                for split, pair in found.items()
-            }
+        return read_labelled(
+            name, data, lambda wanted: {key: _array(name, data[key]) for key in wanted}
         )
     if is_frame(data):
         return _frame(name, data, labels)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from onelayer.data.files import check_file, read_blocks
 from onelayer.errors import InputError
 
 
@@ -101,6 +103,48 @@ def read_header(
     if not shape or min(shape) < 1:
         raise InputError(f"{where}: an array of the shape {shape}, expected at least one row")
     return shape, dtype, in_fortran_order
+
+
+def read_npy(where: str, stream: BinaryIO, size: int) -> NDArray[Any]:
+    """Return the numbers or texts of a .npy file of `size` bytes, block by block.
+
+    Raises
+    ------
+    InputError
+        If it is not of that format, or of another size than its header promises.
+    """
+    shape, dtype, in_fortran_order = read_header(where, stream, "biufU")
+    promised = stream.tell() + math.prod(shape) * dtype.itemsize
+    if promised != size:
+        raise InputError(f"{where}: holds {size:,} bytes, its header promises {promised:,}")
+    content = read_blocks(stream, math.prod(shape) * dtype.itemsize)
+    if stream.read(1):  # at the end of what is packed its checksum is compared
+        raise InputError(f"{where}: holds more than its header promises")
+    values: NDArray[Any] = np.frombuffer(content, dtype)
+    if dtype.kind == "U" and (values.view(dtype.byteorder + "u4") > sys.maxunicode).any():
+        raise InputError(f"{where}: holds invalid Unicode")
+    return values.reshape(shape[::-1]).T if in_fortran_order else values.reshape(shape)
+
+
+def load_npy(path: Path) -> NDArray[Any]:
+    """Return the numbers or texts of a .npy file, in memory; errors as read_npy."""
+    size = check_file(path)
+    try:
+        with path.open("rb") as file:
+            return read_npy(str(path), file, size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """Map the numbers of a .npy file, or read those in Fortran order; errors as map_npy."""
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            _, _, in_fortran_order = read_header(str(path), file)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return load_npy(path) if in_fortran_order else map_npy(path).array
 
 
 def _read_mappable_header(

@@ -28,7 +28,7 @@ class Reading(Checked):
     """The options of load_dataset that belong to formats; a format refuses those of others."""
 
     resize: tuple[int, int] | None = option(
-        None, "Resize all pictures of a folder to HEIGHT,WIDTH.", kind=tuple, parse=_size
+        None, "Resize all pictures of a folder or table to HEIGHT,WIDTH.", kind=tuple, parse=_size
     )
     coarse: bool = option(False, "CIFAR-100's 20 groups as classes.")
     label: str | None = option(

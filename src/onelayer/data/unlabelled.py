@@ -14,6 +14,7 @@ from onelayer.data.contents import unlabelled_rows
 from onelayer.data.dataset import BLOCK, ImageShape
 from onelayer.data.formats.delimited import stream_features
 from onelayer.data.formats.images import read_picture
+from onelayer.data.formats.picture import Encoded
 from onelayer.data.formats.registry import find_format
 from onelayer.errors import InputError
 
@@ -51,11 +52,12 @@ def read_unlabelled(
         return
     path = Path(source)
     form = find_format(path, options)
-    if form.pictures is None:
+    pictures = form.pictures(path) if form.pictures else []
+    if not pictures:
         samples = form.read_features(path, columns, tell, **options)
         yield from _blocks(source, samples, n_features, image_shape)
         return
-    for picture in form.pictures(path):
+    for picture in pictures:
         yield stored_picture(picture, image_shape, full_scale).reshape(1, -1)
 
 
@@ -68,11 +70,15 @@ def expand_pictures(source: str) -> list[str]:
         If it is a folder with no data set in it.
     """
     path = Path(source)
-    pictures = find_format(path).pictures if path.is_dir() else None
-    return [source] if pictures is None else list(map(str, pictures(path)))
+    listed = find_format(path).pictures if path.is_dir() else None
+    pictures = listed(path) if listed else []
+    files = [str(picture) for picture in pictures if isinstance(picture, Path)]
+    return files if files and len(files) == len(pictures) else [source]
 
 
-def stored_picture(path: Path, image_shape: ImageShape | None, full_scale: float) -> NDArray[Any]:
+def stored_picture(
+    path: Path | Encoded, image_shape: ImageShape | None, full_scale: float
+) -> NDArray[Any]:
     """Return a picture as it would be stored in the training data, (C, H, W).
 
     Raises

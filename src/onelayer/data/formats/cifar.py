@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import check_labels
 from onelayer.data.files import read_file
 from onelayer.data.formats import matlab, pickled
@@ -36,6 +37,7 @@ DIGESTS = {  # sha256 of the official binary version's files
     "test_batch": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
 }
 PARTS = tuple(DIGESTS)
+DEFAULTS = {"train": "data_batch_1", "validation": "data_batch_2", "test": "test_batch"}
 LARGEST_FILE = 40_000_000  # bytes; those of every version stay below 31.1 million
 
 Records = NDArray[np.uint8]
@@ -134,6 +136,27 @@ def find_version(folder: Path) -> tuple[Version, Path]:
         raise InputError(f"{folder}: holds no complete CIFAR-10: {nearest[1]}")
     firsts = ", ".join(f"{v.files(PARTS[0])[0]} ({v.name} version)" for v in VERSIONS)
     raise InputError(f"{folder}: holds no CIFAR-10; expected {firsts} and so on")
+
+
+def holds_cifar10(folder: Path) -> bool:
+    """Return whether a folder looks like a copy of CIFAR-10, of any version."""
+    return any((folder / version.files(PARTS[0])[0]).is_file() for version in VERSIONS)
+
+
+def read_cifar10(folder: Path) -> Contents:
+    """Read the parts that train, validate and test by default, of a copy that is not verified.
+
+    Raises
+    ------
+    InputError
+        If no version is complete, or a file is damaged.
+    """
+    version, place = find_version(folder)
+    parts = {}
+    for split, part in DEFAULTS.items():
+        records = version.read(place, part, RECORDS)
+        parts[split] = Part(records[:, 1:], records[:, 0])
+    return Contents(parts, CLASS_NAMES, IMAGE_SHAPE)
 
 
 def _join(path: Path, pixels: NDArray[np.uint8], labels: Sequence[int]) -> Records:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, Split
 from onelayer.data.files import entries, read_file
-from onelayer.data.npy import Mapped, map_npy
+from onelayer.data.npy import Mapped, map_npy, open_npy
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError
 
@@ -59,8 +59,8 @@ def read_pair(path: Path) -> Contents:
 
 
 def npy_features(path: Path) -> list[NDArray[np.generic]]:
-    """Map the features of a .npy file."""
-    return [map_npy(path).array]
+    """Map the features of a .npy file, or read them, if they are in Fortran order."""
+    return [open_npy(path)]
 
 
 def _find_features(folder: Path, split: str) -> list[Path]:

@@ -6,42 +6,44 @@ length as a big-endian 32-bit number, then the values.
 
 import gzip
 import math
+import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.columns import listed
 from onelayer.data.contents import Contents, Part
-from onelayer.data.files import check_file, unpacked_limit
+from onelayer.data.files import check_file, entries, read_blocks, unpacked_limit
 from onelayer.errors import InputError
 
-_PREFIXES = {"train": "train", "test": "t10k"}
+_NAME = re.compile(r"(.*?)-?(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
 _UNSIGNED_BYTES = 8
-_BLOCK = 1 << 20
+
+Pair = tuple[Path, Path]  # the files of images and of labels
 
 
-def find_idx(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Return the files of images and of labels of each split that `folder` has, whole or not."""
-    found = {}
-    for split, prefix in _PREFIXES.items():
-        images, labels = (
-            [path for path in _spellings(folder, prefix, kind) if path.exists()]
-            for kind in ("images{}idx3-ubyte", "labels{}idx1-ubyte")
-        )
-        if images or labels:
-            plain = folder / f"{prefix}-images-idx3-ubyte", folder / f"{prefix}-labels-idx1-ubyte"
-            found[split] = (images or plain[:1])[0], (labels or plain[1:])[0]
-    return found
+def find_idx(folder: Path) -> dict[str, dict[str, Pair]]:
+    """Return the files of each split of each set that `folder` has, whole or not.
 
-
-def _spellings(folder: Path, prefix: str, kind: str) -> Iterator[Path]:
-    for dash in "-.":
-        for packing in ("", ".gz"):
-            yield folder / f"{prefix}-{kind.format(dash)}{packing}"
+    The set of train-images-idx3-ubyte is "", that of emnist-digits-train-images-idx3-ubyte is
+    emnist-digits.
+    """
+    found: dict[str, dict[str, Pair]] = {}
+    for path in reversed(entries(folder, "*-ubyte*")):  # of two spellings the first one counts
+        if match := _NAME.fullmatch(path.name):
+            whole, part, kind, _ = match.groups()
+            stem = f"{whole}-{part}".removeprefix("-")
+            missing = folder / f"{stem}-images-idx3-ubyte", folder / f"{stem}-labels-idx1-ubyte"
+            splits = found.setdefault(whole, {})
+            split = "train" if part == "train" else "test"
+            images, labels = splits.get(split, missing)
+            splits[split] = (path, labels) if kind == "images" else (images, path)
+    return dict(sorted(found.items()))
 
 
 def read_idx_folder(folder: Path) -> Contents:
@@ -50,15 +52,43 @@ def read_idx_folder(folder: Path) -> Contents:
     Raises
     ------
     InputError
-        If one of the files of training is missing, or a file is not of the format or cut short.
+        If there are several sets, one of the files of training is missing, or a file is not of the
+        format or cut short.
     """
-    found = find_idx(folder)
-    if "train" not in found:
+    sets = find_idx(folder)
+    if len(sets) > 1:
+        raise InputError(
+            f"{folder}: holds several sets: {listed([*sets])}; name the images of one: "
+            f"{next(iter(sets.values()))['train'][0]}"
+        )
+    ((whole, splits),) = sets.items()
+    return _read_set(whole, splits, folder)
+
+
+def read_idx_set(images: Path) -> Contents:
+    """Read the set that a file of images belongs to, both splits; errors as read_idx_folder."""
+    for whole, splits in find_idx(images.parent).items():
+        if images in [pair[0] for pair in splits.values()]:
+            return _read_set(whole, splits, images.parent)
+    raise InputError(f"{images}: expected a name like train-images-idx3-ubyte")
+
+
+def idx_features(images: Path) -> list[NDArray[np.uint8]]:
+    """Read a single file of images."""
+    return [read_idx(images, 3)]
+
+
+def _read_set(whole: str, splits: Mapping[str, Pair], folder: Path) -> Contents:
+    if "train" not in splits:
         raise InputError(f"{folder / 'train-images-idx3-ubyte'}: no such file")
-    parts = {}
-    for split, (images, labels) in found.items():
-        parts[split] = Part(read_idx(images, 3), read_idx(labels, 1))
-    return Contents(parts, files=[path for pair in found.values() for path in pair])
+    parts = {
+        split: Part(read_idx(images, 3), read_idx(labels, 1))
+        for split, (images, labels) in splits.items()
+    }
+    files = [path for pair in splits.values() for path in pair]
+    on_their_side = f"{folder}: EMNIST's pictures lie on their side, and are taken as they are"
+    notes = (on_their_side,) if "emnist" in whole.lower() else ()
+    return Contents(parts, files=files, notes=notes)
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
@@ -91,12 +121,8 @@ def _read(path: Path, file: BinaryIO, dimensions: int, limit: int) -> NDArray[np
             f"{path}: its header promises {promised:,} bytes, expected at most {limit:,} from a "
             "file of this size"
         )
-    content = bytearray(promised)
-    view, filled = memoryview(content), 0
-    while block := file.read(min(_BLOCK, promised - filled)):
-        view[filled : filled + len(block)] = block
-        filled += len(block)
-    if filled < promised or file.read(1):
-        found = "more" if filled == promised else f"{filled:,}"
+    content = read_blocks(file, promised)
+    if len(content) < promised or file.read(1):
+        found = "more" if len(content) == promised else f"{len(content):,}"
         raise InputError(f"{path}: its header promises {promised:,} bytes, but {found} follow")
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -1,6 +1,6 @@
 """A folder of pictures: one folder a class, in splits or in none, all of one size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onelayer.data.contents import SPLIT_WORDS, Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, ImageShape
 from onelayer.data.files import check_file, entries, unpacked_limit
-from onelayer.data.formats.picture import SUFFIXES, Picture, open_picture
+from onelayer.data.formats.picture import SUFFIXES, Encoded, Picture, open_picture
 from onelayer.errors import InputError, printable
 
 
@@ -97,8 +97,6 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
     InputError
         If a file is no picture, is damaged, or is of another size than the first; names it.
     """
-    if resize and (len(resize) != 2 or not all(1 <= side <= 10_000 for side in resize)):
-        raise InputError(f"resize is {resize}, expected (height, width), from 1 to 10,000")
     layout = find_layout(folder)
     _check_training(folder, layout)
     names = sorted({place.name for places in layout.classes.values() for place in places})
@@ -113,18 +111,22 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
     shape = _measure(paths, resize)
     parts, transparent = {}, 0
     for split, listed in pictures.items():
-        X = np.empty((len(listed), *shape), np.uint8)
-        for row, (path, _) in zip(X, listed, strict=True):
-            with open_picture(path) as picture:
-                row[:] = _pixels(picture, shape, resize)
-                transparent += picture.is_transparent
+        X, see_through = _stack([path for path, _ in listed], shape, resize)
+        transparent += see_through
         if listed:
             parts[split] = Part(X, np.array([label for _, label in listed], np.intp))
     notes = tuple(map(printable, _notes(folder, layout, transparent)))
     return Contents(parts, tuple(names), shape, paths, notes=notes)
 
 
-def read_picture(path: Path, image_shape: ImageShape) -> NDArray[np.uint8]:
+def stack_pictures(
+    pictures: Sequence[Path | Encoded], resize: tuple[int, int] | None
+) -> NDArray[np.uint8]:
+    """Return pictures as (N, C, H, W), resized if asked, as read_images does; errors as there."""
+    return _stack(pictures, _measure(pictures, resize), resize)[0]
+
+
+def read_picture(path: Path | Encoded, image_shape: ImageShape) -> NDArray[np.uint8]:
     """Return one picture as (C, H, W), converted to so many channels and scaled bilinearly.
 
     Raises
@@ -178,11 +180,11 @@ def _notes(folder: Path, layout: Layout, transparent: int) -> Iterator[str]:
         yield f"pictures of which parts are transparent, read as the colour there: {transparent:,}"
 
 
-def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
+def _measure(paths: Sequence[Path | Encoded], resize: tuple[int, int] | None) -> ImageShape:
     """Return (C, H, W) from the headers of all pictures, before any is decoded."""
     grey, size, extents = True, 0, set[tuple[int, int]]()
     for path in paths:
-        size += check_file(path)
+        size += check_file(path) if isinstance(path, Path) else len(path.content)
         with open_picture(path) as picture:
             grey &= picture.is_grey
             extents.add(picture.extent)
@@ -200,6 +202,18 @@ def _measure(paths: list[Path], resize: tuple[int, int] | None) -> ImageShape:
             f"{unpacked_limit(size):,} bytes, which is all that files of their size can hold"
         )
     return C, H, W
+
+
+def _stack(
+    pictures: Sequence[Path | Encoded], shape: ImageShape, resize: tuple[int, int] | None
+) -> tuple[NDArray[np.uint8], int]:
+    """Return pictures as (N, C, H, W), and how many have transparent parts."""
+    X, transparent = np.empty((len(pictures), *shape), np.uint8), 0
+    for row, path in zip(X, pictures, strict=True):
+        with open_picture(path) as picture:
+            row[:] = _pixels(picture, shape, resize)
+            transparent += picture.is_transparent
+    return X, transparent
 
 
 def _pixels(picture: Picture, shape: ImageShape, resize: tuple[int, int] | None) -> Any:

@@ -77,6 +77,17 @@ _TURNS = {  # how a picture of each orientation is shown
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """A picture that lies within another file: how it is called in messages, and its bytes."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
 class Picture:
     """An open picture: Pillow's image as it is stored, and its orientation in EXIF, 1 to 8."""
 
@@ -124,7 +135,7 @@ def is_picture(head: bytes, name: str) -> bool:
 
 @contextmanager
 def open_picture(
-    path: Path, largest: int = _LARGEST_FILE, kinds: tuple[str, ...] = tuple(_READ)
+    path: Path | Encoded, largest: int = _LARGEST_FILE, kinds: tuple[str, ...] = tuple(_READ)
 ) -> Iterator[Picture]:
     """Open a picture, whatever its name; an error while it is open names the file.
 
@@ -136,7 +147,7 @@ def open_picture(
     """
     from PIL import Image, UnidentifiedImageError
 
-    content = read_file(path, largest)
+    content = path.content if isinstance(path, Encoded) else read_file(path, largest)
     kind = next((kind for kind in kinds if _begins(content, _READ[kind])), None)
     if kind is None:
         raise InputError(f"{path}: {_describe(content)}; expected {_listed(kinds)}")

@@ -1,25 +1,34 @@
 """The formats that are read, to train on or to predict, and which of them a path is."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from onelayer.arguments import checked
-from onelayer.data.columns import Columns, Tell
+from onelayer.data.columns import Columns, NoLabelsError, Tell, listed
 from onelayer.data.contents import Contents, make_dataset
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.files import check_file, digests_of, entries
-from onelayer.data.formats.arrow import (
-    feather_features,
-    parquet_features,
-    read_feather,
-    read_parquet,
+from onelayer.data.formats.array_files import (
+    array_file_features,
+    holds_array_files,
+    read_array_files,
 )
+from onelayer.data.formats.arrow import (
+    Open,
+    open_arrow,
+    open_parquet,
+    read_table,
+    table_features,
+    table_pictures,
+)
+from onelayer.data.formats.cifar import holds_cifar10, read_cifar10
 from onelayer.data.formats.cifar100 import find_cifar100, read_cifar100
 from onelayer.data.formats.delimited import csv_features, read_csv
 from onelayer.data.formats.folder import npy_features, read_folder, read_pair, suits_folder
-from onelayer.data.formats.idx import find_idx, read_idx_folder
+from onelayer.data.formats.idx import find_idx, idx_features, read_idx_folder, read_idx_set
 from onelayer.data.formats.images import (
     find_pictures,
     holds_loose_pictures,
@@ -27,14 +36,17 @@ from onelayer.data.formats.images import (
     list_pictures,
     read_images,
 )
+from onelayer.data.formats.layouts import WHOLE, find_members, join_contents
 from onelayer.data.formats.npz import npz_features, read_npz
-from onelayer.data.formats.picture import is_picture
+from onelayer.data.formats.picture import Encoded, is_picture
 from onelayer.data.formats.tensors import read_safetensors, safetensors_features
+from onelayer.data.formats.torch_file import read_torch, torch_features
 from onelayer.data.reading import Reading
 from onelayer.errors import InputError, printable
 from onelayer.option import build
 
 _MAGIC_BYTES = 16
+_DEPTH, _MOST_FOLDERS = 4, 50  # how far a folder is searched: levels, and folders in each
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ class Format:
     `features(path, **options)` gives the samples without labels, in one array (n, …) or several;
     without it they are those of `read`. If it is a `table`, both also take the Columns of a model,
     `like`, by whose names they read, and `features` takes what is to `tell`. `pictures(path)` lists
-    the files instead, if samples are pictures: a model says to which size they are converted.
+    the pictures instead, if samples are such: a model says to which size they are converted.
     """
 
     looks: str
@@ -54,7 +66,7 @@ class Format:
     read: Callable[..., Contents] | None
     options: tuple[str, ...] = ()
     features: Callable[..., Iterable[Any]] | None = None
-    pictures: Callable[[Path], list[Path]] | None = None
+    pictures: Callable[[Path], Sequence[Path | Encoded]] | None = None
     table: bool = False
 
     def read_features(
@@ -79,15 +91,65 @@ class Format:
         return self.read(path, **options)
 
 
+def _members(folder: Path) -> list[tuple[str, Path]]:
+    """Return the files and folders of a folder's splits, in order, or the one data set in it."""
+    members = find_members(folder)
+    if not members:
+        return [(WHOLE, place_of(folder))]
+    return [(split, path) for split, paths in members.items() for path in paths]
+
+
+def _read_members(folder: Path, like: Columns | None, **options: Any) -> Contents:
+    """Read the splits of a folder, or the one data set in it; without labels no test split."""
+    read: list[tuple[str, Contents]] = []
+    notes = []
+    for split, path in _members(folder):
+        form = find_format(path, options)
+        if read and form.table:  # columns go by name in all files
+            like = like or read[0][1].columns
+            options |= {"label": like.label} if like and like.label else {}
+        try:
+            contents = form.read_labelled(path, like, **options)
+        except NoLabelsError:
+            if split != "test":
+                raise
+            notes.append(f"{path}: has no labels and is left out")
+            continue
+        read.append((split, replace(contents, files=contents.files or [path])))
+    if read[0][0] != WHOLE:
+        return join_contents(folder, read, notes)
+    ((_, contents),) = read
+    where = (f"{folder}: read from {path}",) if path.is_dir() else ()
+    return replace(contents, notes=(*where, *contents.notes))
+
+
+def _member_features(
+    folder: Path, like: Columns | None, tell: Tell, **options: Any
+) -> Iterator[Any]:
+    for _, path in _members(folder):
+        yield from find_format(path, options).read_features(path, like, tell, **options)
+
+
+def _member_pictures(folder: Path) -> list[Path | Encoded]:
+    pictures: list[Path | Encoded] = []
+    for _, path in _members(folder):
+        form = find_format(path)
+        pictures += form.pictures(path) if form.pictures else []
+    return pictures
+
+
+_ALL = ("label", "resize", "coarse")
 FOLDERS = (
     Format("train.X.npy or train/*.X.npy", suits_folder, read_folder),
     Format("train-images-idx3-ubyte (MNIST)", find_idx, read_idx_folder),
+    Format("data_batch_1, data_batch_1.bin and so on (CIFAR-10)", holds_cifar10, read_cifar10),
     Format(
         "train.bin, train or train.mat (CIFAR-100)",
         lambda folder: find_cifar100(folder) is not None,
         read_cifar100,
         ("coarse",),
     ),
+    Format("X.npy beside y.npy", holds_array_files, read_array_files, features=array_file_features),
     Format(
         "a folder of pictures for each class",
         holds_pictures,
@@ -96,7 +158,42 @@ FOLDERS = (
         pictures=find_pictures,
     ),
     Format("a folder of pictures", holds_loose_pictures, read=None, pictures=list_pictures),
+    *(
+        Format(looks, suits, _read_members, _ALL, _member_features, _member_pictures, table=True)
+        for looks, suits in (
+            ("train and test of any format, as train.csv beside test.csv", find_members),
+            ("one such folder within it", lambda folder: _inner(folder)),
+        )
+    ),
 )
+
+
+def place_of(path: Path) -> Path:
+    """Return a path itself if a format suits it, or else the one folder in it that one suits.
+
+    Raises
+    ------
+    InputError
+        If there are several.
+    """
+    if not path.is_dir() or any(form.suits(path) for form in FOLDERS[:-1]):
+        return path
+    found = _inner(path)
+    if len(found) > 1:
+        names = listed([str(place.relative_to(path)) for place in found])
+        raise InputError(f"{path}: holds several data sets: {names}; expected the path of one")
+    return found[0] if found else path
+
+
+def _inner(folder: Path) -> list[Path]:
+    """Return the folders within a folder, not too many and not too deep, which a format suits."""
+    found, level = list[Path](), [folder]
+    for _ in range(_DEPTH):
+        inner = [path for outer in level for path in entries(outer) if path.is_dir()]
+        suited = {p: any(form.suits(p) for form in FOLDERS[:-1]) for p in inner[:_MOST_FOLDERS]}
+        found += [place for place, suits in suited.items() if suits]
+        level = [place for place, suits in suited.items() if not suits]
+    return found
 
 
 def named(*suffixes: str) -> Callable[[Path], bool]:
@@ -113,23 +210,57 @@ def _is_picture(path: Path) -> bool:
     return is_picture(_first_bytes(path), path.name)
 
 
-FILES = (
-    Format(".npz", begins(b"PK\x03\x04"), read_npz, features=npz_features),
-    Format(".parquet", begins(b"PAR1"), read_parquet, ("label",), parquet_features, table=True),
-    Format(
-        ".feather or .arrow",
-        begins(b"ARROW1"),
-        read_feather,
-        ("label",),
-        feather_features,
+def _table(looks: str, suits: Callable[[Path], object], opening: Open) -> Format:
+    return Format(
+        looks,
+        suits,
+        partial(read_table, opening),
+        ("label", "resize"),
+        partial(table_features, opening),
+        partial(table_pictures, opening),
         table=True,
-    ),
+    )
+
+
+def _is_npz(path: Path) -> bool:
+    return begins(b"PK\x03\x04")(path) and not named(".pt", ".pth")(path)
+
+
+def _is_arrow(path: Path) -> bool:
+    return begins(b"ARROW1")(path) or named(".arrow", ".feather", ".ipc")(path)
+
+
+FILES = (
+    Format(".npz", _is_npz, read_npz, features=npz_features),
+    _table(".parquet", begins(b"PAR1"), open_parquet),
+    _table(".feather or .arrow", _is_arrow, open_arrow),
     Format(".X.npy beside .y.npy", named(".x.npy"), read_pair, features=npy_features),
     Format(".npy", begins(b"\x93NUMPY"), read=None, features=npy_features),
     Format("a picture", _is_picture, read=None, pictures=lambda path: [path]),
     Format(".safetensors", named(".safetensors"), read_safetensors, features=safetensors_features),
+    Format(".pt or .pth", named(".pt", ".pth"), read_torch, features=torch_features),
+    Format(
+        "train-images-idx3-ubyte",
+        named("-idx3-ubyte", ".idx3-ubyte", "-idx3-ubyte.gz", ".idx3-ubyte.gz"),
+        read_idx_set,
+        features=idx_features,
+    ),
     Format(".csv or .tsv", named(".csv", ".tsv"), read_csv, ("label",), csv_features, table=True),
 )
+
+
+_SAVEZ = "numpy.savez(path, X=X, y=y) writes what is read"
+_FOREIGN = {  # what is not read, by the ends of its names, and how to convert it
+    ".h5 .hdf5": f"HDF5, which is not read; h5py reads its arrays, {_SAVEZ}",
+    ".mat": f"MATLAB, of which only CIFAR is read; scipy.io.loadmat (h5py for v7.3), {_SAVEZ}",
+    ".pkl .pickle .joblib": f"a pickle, which could run code; if you trust it, {_SAVEZ}",
+    ".xlsx .xls .ods": "a spreadsheet, which is not read; save its sheet as .csv",
+    ".tfrecord .tfrecords": f"TFRecord, which is not read; tensorflow_datasets.as_numpy, {_SAVEZ}",
+    ".arff": "ARFF, which is not read; pandas writes .csv of scipy.io.arff.loadarff(path)[0]",
+    ".json .jsonl .ndjson": "JSON, which is not read; pandas.read_json(…).to_csv(…, index=False)",
+    ".svm .libsvm": f"sparse; sklearn.datasets.load_svmlight_file, X.toarray(), {_SAVEZ}",
+    ".zip .tar .7z .rar": "an archive; unpack it first",
+}
 
 
 @checked
@@ -183,8 +314,18 @@ def find_format(path: Path, options: Iterable[str] = ()) -> Format:
 
 def _suiting(path: Path) -> Format:
     if path.is_dir():
-        return _suiting_folder(path)
+        suited = [form for form in FOLDERS if form.suits(path)]
+        if not suited:
+            looks = "; ".join(form.looks for form in FOLDERS)
+            seen = listed([entry.name for entry in entries(path)]) or "nothing"
+            raise InputError(
+                f"{path}: a folder with no data set in it; expected {looks}; it holds {seen}"
+            )
+        return suited[0]
     check_file(path)
+    for suffixes, what in _FOREIGN.items():
+        if named(*suffixes.split())(path):
+            raise InputError(f"{path}: {what}")
     for form in FILES:
         if form.suits(path):
             return form
@@ -195,17 +336,6 @@ def _suiting(path: Path) -> Format:
         )
     looks = ", ".join(form.looks for form in FILES)
     raise InputError(f"{path}: of no known format; expected {looks}, or a folder")
-
-
-def _suiting_folder(folder: Path) -> Format:
-    for form in FOLDERS:
-        if form.suits(folder):
-            return form
-    inner = filter(Path.is_dir, entries(folder))
-    meant = next((place for place in inner if any(form.suits(place) for form in FOLDERS)), None)
-    looks = "; ".join(form.looks for form in FOLDERS if form.read)
-    hint = f"; did you mean {meant}?" if meant else ""
-    raise InputError(f"{folder}: a folder with no data set in it; expected {looks}{hint}")
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -1,18 +1,25 @@
 """safetensors: named tensors after a JSON header whose offsets the library checks."""
 
 import json
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.contents import Contents, Part, find_arrays, find_features
+from onelayer.data.arrays import read_features, read_labelled
+from onelayer.data.contents import Contents
 from onelayer.data.files import check_file
 from onelayer.errors import InputError
 
 NAMES = "class_names"
+_TYPES = ("BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64", "F16", "F32", "F64")
+_BFLOAT16 = "BF16"
 
 
 def read_safetensors(path: Path) -> Contents:
@@ -23,26 +30,29 @@ def read_safetensors(path: Path) -> Contents:
     Raises
     ------
     InputError
-        If the file is damaged or a tensor is of a type that NumPy does not have.
+        If the file is damaged or a tensor is of a type that is not read.
     """
     with _open(path) as file:
-        found = find_arrays(str(path), file.keys())
-        parts = {
-            split: Part(file.get_tensor(pair["X"]), file.get_tensor(pair["y"]))
-            for split, pair in found.items()
-        }
+        contents = read_labelled(str(path), file.keys(), partial(_read, path, file))
         names = json.loads((file.metadata() or {}).get(NAMES, "null"))
     if names is None:
-        return Contents(parts)
+        return contents
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: {NAMES} in the metadata, expected a list of strings as JSON")
-    return Contents(parts, tuple(names))
+    return replace(contents, class_names=tuple(names))
 
 
 def safetensors_features(path: Path) -> list[NDArray[Any]]:
     """Read the tensors that find_features finds; InputError as read_safetensors."""
     with _open(path) as file:
-        return [file.get_tensor(name) for name in find_features(str(path), file.keys())]
+        return read_features(str(path), file.keys(), partial(_read, path, file))
+
+
+def widen(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return the values of bfloat16, which is the upper half of a float32."""
+    values = halves.astype(np.uint32)
+    values <<= 16
+    return values.view(np.float32)
 
 
 @contextmanager
@@ -57,3 +67,30 @@ def _open(path: Path) -> Iterator[Any]:
         raise
     except Exception as error:  # the library raises its own, and what NumPy and JSON do
         raise InputError(f"{path}: not a safetensors file, or damaged: {error}") from error
+
+
+def _read(path: Path, file: Any, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+    arrays = {}
+    for name in wanted:
+        kind = file.get_slice(name).get_dtype()
+        if kind == _BFLOAT16:
+            arrays[name] = _read_bfloat16(path, name)
+        elif kind in _TYPES:
+            arrays[name] = file.get_tensor(name)
+        else:
+            raise InputError(
+                f"{path}: {name} is of {kind}, expected {_BFLOAT16} or {', '.join(_TYPES)}; "
+                "in PyTorch tensor.float() makes it F32"
+            )
+    return arrays
+
+
+def _read_bfloat16(path: Path, name: str) -> NDArray[np.float32]:
+    """Return a tensor of the type that NumPy lacks, where the header, which was checked, says."""
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        tensor = json.loads(file.read(size))[name]
+        start, end = tensor["data_offsets"]
+        file.seek(8 + size + start)
+        halves = np.fromfile(file, "<u2", (end - start) // 2)
+    return widen(halves.astype(np.uint16, copy=False)).reshape(tensor["shape"])

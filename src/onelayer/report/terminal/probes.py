@@ -9,5 +9,7 @@ _PAGE_ONLY = ("D", "setting", "train", "validation", "control, train")  # a line
 
 def show_probes(probing: Probing) -> None:
     """Print the test accuracy of every feature set and number of labels."""
-    show_table(probe_table(probing).without(_PAGE_ONLY))
+    every = {row.labels for _, row in probing.rows()}
+    alike = ("labels",) if len(every) == 1 else ()  # the same number in every row
+    show_table(probe_table(probing).without((*_PAGE_ONLY, *alike)))
     print(f"the most frequent training class: {probing.majority:.4f}")

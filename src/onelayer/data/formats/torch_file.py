@@ -1,0 +1,240 @@
+"""PyTorch's .pt and .pth: tensors in a zip archive, read without PyTorch and without unpickling.
+
+The archive holds one pickle, which says of each tensor its type, shape, strides and storage, and
+the storages as plain bytes. Format: torch.serialization.
+"""
+
+import math
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from onelayer.data.arrays import read_features, read_labelled
+from onelayer.data.columns import NoLabelsError, listed
+from onelayer.data.contents import Contents
+from onelayer.data.files import check_file, read_blocks, unpacked_limit
+from onelayer.data.formats.pickle_machine import Global, RefusedError, Vocabulary, read_pickle
+from onelayer.data.formats.tensors import widen
+from onelayer.data.formats.zipped import is_plain, open_zip
+from onelayer.errors import InputError
+
+_STORAGES = {
+    **{"Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": "u2", "Byte": "u1", "Char": "i1"},
+    **{"Short": "i2", "Int": "i4", "Long": "i8", "Bool": "?"},
+}
+_TYPES = {f"torch {name}Storage": np.dtype(kind) for name, kind in _STORAGES.items()}
+_BFLOAT16 = "torch BFloat16Storage"
+_TENSOR = Global("torch._utils _rebuild_tensor_v2")
+_PARAMETER = Global("torch._utils _rebuild_parameter")
+_ORDERED = Global("collections OrderedDict")
+_LARGEST_PICKLE, _MOST_OPCODES = 1 << 22, 500_000
+_SAVE = 'torch.save({"X": X, "y": y}, path) writes what is read'
+_PLAIN = _SAVE.replace("{", "{{").replace("}", "}}")  # in a format string
+
+
+@dataclass(frozen=True, eq=False)
+class _Storage:
+    kind: str
+    key: str
+    numel: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Tensor:
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def read_torch(path: Path) -> Contents:
+    """Read a dictionary of tensors X and y, or X_train, y_train and so on, or a pair X, y.
+
+    Labels and class_names may also be lists of strings or of whole numbers.
+
+    Raises
+    ------
+    InputError
+        If the file holds something else, or is damaged.
+    """
+    with _open(path) as (held, read):
+        if isinstance(held, _Tensor):
+            raise NoLabelsError(f"{path}: one tensor, without labels; {_SAVE}")
+        return read_labelled(str(path), held, read)
+
+
+def torch_features(path: Path) -> list[NDArray[Any]]:
+    """Read the tensors that find_features finds, or a single one; InputError as read_torch."""
+    with _open(path) as (held, read):
+        return read_features(str(path), ["X"] if isinstance(held, _Tensor) else held, read)
+
+
+def read_tensor(path: Path) -> NDArray[Any]:
+    """Read a file that holds one tensor; InputError as read_torch."""
+    with _open(path) as (held, read):
+        if not isinstance(held, _Tensor):
+            raise InputError(f"{path}: holds {listed([*held])}, expected one tensor")
+        tensor: NDArray[Any] = read(["X"])["X"]
+    return tensor
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[Any, Callable[[Sequence[str]], dict[str, Any]]]]:
+    """Yield a tensor, or a dictionary of what the file holds, with what reads parts of that."""
+    check_file(path)
+    if not zipfile.is_zipfile(path):
+        raise InputError(
+            f"{path}: not a PyTorch file as torch.save writes it since version 1.6, or damaged"
+        )
+    with open_zip(path, "PyTorch") as archive:
+        members = {_key(member.filename): member for member in archive.infolist()}
+        if "constants.pkl" in members:
+            raise InputError(f"{path}: a TorchScript program, not data; {_SAVE}")
+        content = _read_member(path, archive, members, "data.pkl", _LARGEST_PICKLE)
+        held = read_pickle(str(path), bytes(content), _WORDS, _MOST_OPCODES, _arrays)
+        named = {"X": held} if isinstance(held, _Tensor) else held
+        yield held, partial(_read, path, archive, members, named)
+
+
+def _key(name: str) -> str:
+    """Return the name of a member without the folder in which all of them are."""
+    return name.partition("/")[2]
+
+
+def _arrays(value: Any) -> _Tensor | dict[str, Any]:
+    """Return a value as a tensor, or as a dictionary of tensors and lists, by name."""
+    if isinstance(value, _Tensor):
+        return value
+    if isinstance(value, list | tuple):
+        if len(value) != 2 or not all(isinstance(item, _Tensor) for item in value):
+            raise RefusedError(f"a sequence of {len(value):,} items; {_SAVE}")
+        return dict(zip("Xy", value, strict=True))
+    if not isinstance(value, dict):
+        raise RefusedError(f"holds a value of type {type(value).__name__}; {_SAVE}")
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        inner = item if isinstance(item, dict) else {"": item}
+        flat |= {f"{name}_{key}" if key else name: held for key, held in inner.items()}
+    return flat
+
+
+def _read(
+    path: Path,
+    archive: zipfile.ZipFile,
+    members: Mapping[str, zipfile.ZipInfo],
+    held: Mapping[str, Any],
+    wanted: Sequence[str],
+) -> dict[str, NDArray[Any]]:
+    limit = unpacked_limit(check_file(path))
+    arrays = {}
+    for name in wanted:
+        where, value = f"{path}: {name}", held[name]
+        if isinstance(value, _Tensor):
+            arrays[name] = _read_tensor(path, where, archive, members, value, limit)
+        elif isinstance(value, list) and {str} == set(map(type, value)):
+            arrays[name] = np.array(value)
+        elif isinstance(value, list) and {int} == set(map(type, value)):
+            arrays[name] = np.array(value, np.int64)
+        else:
+            raise InputError(f"{where} is a {type(value).__name__}, expected a tensor")
+    return arrays
+
+
+def _read_tensor(
+    path: Path,
+    where: str,
+    archive: zipfile.ZipFile,
+    members: Mapping[str, zipfile.ZipInfo],
+    tensor: _Tensor,
+    limit: int,
+) -> NDArray[Any]:
+    dtype, storage = _TYPES[tensor.storage.kind], tensor.storage
+    size, values = storage.numel * dtype.itemsize, math.prod(tensor.shape)
+    last = tensor.offset + sum(
+        (side - 1) * stride for side, stride in zip(tensor.shape, tensor.strides, strict=True)
+    )
+    if not values or last >= storage.numel:
+        raise InputError(f"{where}: a tensor of the shape {tensor.shape}, more than is stored")
+    if values * dtype.itemsize > limit:
+        raise InputError(
+            f"{where}: takes {values * dtype.itemsize:,} bytes, expected at most {limit:,} from a "
+            "file of this size"
+        )
+    content = _read_member(path, archive, members, f"data/{storage.key}", limit)
+    if len(content) != size:
+        raise InputError(f"{where}: {len(content):,} bytes are stored, expected {size:,}")
+    if "byteorder" in members and _read_member(path, archive, members, "byteorder", 16) == b"big":
+        dtype = dtype.newbyteorder(">")
+    stored = np.frombuffer(content, dtype, offset=tensor.offset * dtype.itemsize)
+    strides = [stride * dtype.itemsize for stride in tensor.strides]
+    array = np.ascontiguousarray(as_strided(stored, tensor.shape, strides, writeable=False))
+    return widen(array) if storage.kind == _BFLOAT16 else array
+
+
+def _read_member(
+    path: Path,
+    archive: zipfile.ZipFile,
+    members: Mapping[str, zipfile.ZipInfo],
+    name: str,
+    limit: int,
+) -> bytearray:
+    if name not in members:
+        raise InputError(f"{path}: not a PyTorch file: no {name[:40]!r} in it")
+    member = members[name]
+    if member.file_size > limit or not is_plain(member):
+        raise InputError(
+            f"{path}: {name[:40]!r} unpacks to {member.file_size:,} bytes, expected at most "
+            f"{limit:,}, and packed as torch.save does"
+        )
+    with archive.open(member) as stream:
+        content = read_blocks(cast(BinaryIO, stream), member.file_size)
+        stream.read(1)  # at its end the checksum is compared
+    return content
+
+
+def _reduce(function: Any, arguments: Any) -> Any:
+    match arguments:
+        case () if function == _ORDERED:
+            return {}
+        case (_Tensor() as tensor, _, _) if function == _PARAMETER:
+            return tensor
+        case (_Storage() as storage, int(offset), tuple(shape), tuple(strides), _, _) if (
+            function == _TENSOR
+            and len(shape) == len(strides) <= 4
+            and all(type(number) is int and number >= 0 for number in (offset, *shape, *strides))
+        ):
+            return _Tensor(storage, offset, shape, strides)
+    name = function.name if isinstance(function, Global) else type(function).__name__
+    raise RefusedError(f"refuses a call of {name}")
+
+
+def _build(target: Any, state: Any) -> None:
+    if not isinstance(target, dict):  # a module's state has its versions in an OrderedDict's
+        raise RefusedError(f"refuses to build a {type(target).__name__}")
+
+
+def _persistent(key: Any) -> _Storage:
+    match key:
+        case ("storage", Global(kind), str(name), str(), int(numel)) if (
+            kind in _TYPES and 0 <= numel < 1 << 48
+        ):
+            return _Storage(kind, name, numel)
+    raise RefusedError("refuses what is not the storage of a plain tensor")
+
+
+_WORDS = Vocabulary(
+    {known.name: known for known in (_TENSOR, _PARAMETER, _ORDERED, *map(Global, _TYPES))},
+    _reduce,
+    _build,
+    persistent=_persistent,
+    numbers=("LONG1", "BINFLOAT"),
+    unknown=f"holds {{!r}}, expected tensors alone; {_PLAIN}",
+)

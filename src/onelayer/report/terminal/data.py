@@ -1,25 +1,26 @@
 """What a data set holds, for a terminal."""
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.description import describe
+from onelayer.report.terminal import add_column, plain_console
 
 
 def show_dataset(data: Dataset) -> None:
     """Print samples of each class, ranges, duplicates within and between splits, and digests."""
     found = describe(data.splits, len(data.class_names))
-    table = Table("", *data.splits, title=Text(f"{data.name}: samples"))
+    table = Table(title=f"{data.name}: samples")
+    for place, name in enumerate(["", *data.splits]):
+        add_column(table, name, number=place > 0)
     counts = zip(*(split.class_counts for split in found.splits.values()), strict=True)
     for class_name, row in zip(data.class_names, counts, strict=True):
-        table.add_row(Text(class_name), *map(str, row))
+        table.add_row(class_name, *map(str, row))
     table.add_section()
     for field in ("samples", "duplicates", "missing", "infinite", "minimum", "maximum"):
         figures = (f"{getattr(split, field):.9g}" for split in found.splits.values())
         table.add_row(field, *figures)
-    Console().print(table)
+    plain_console().print(table)
     shape = ", images of {} × {} × {}".format(*data.image_shape) if data.image_shape else ""
     X = data.splits["train"].X
     print(f"{X.shape[1]} features, {X.dtype}, full scale {data.full_scale:g}{shape}")

@@ -1,20 +1,20 @@
 """The evaluation and the predictions of one model, for a terminal or a pipe."""
 
-import csv
 import json
-from collections.abc import Iterable
-from typing import TextIO
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from onelayer.errors import printable
+from onelayer.evaluation.csv_export import write_rows
 from onelayer.evaluation.model_evaluation import ModelEvaluation
 from onelayer.evaluation.ranking import Ranking
 from onelayer.report.labels import count_of, decimals
 from onelayer.report.mistakes import class_table
-from onelayer.report.terminal import plain_table, show_table
+from onelayer.report.terminal import add_column, plain_console, plain_table, show_table
 
 FORMATS = ("table", "csv", "json")
 _MATRIX = 12  # classes up to which a confusion matrix fits a terminal
@@ -25,11 +25,10 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
     """Print accuracy, calibration, the scores of each class and the confusion matrix."""
     low, high = evaluation.interval
     samples = count_of(evaluation.samples, f"{evaluation.split} sample")
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(
         f"accuracy {evaluation.accuracy:.4f} (95 % Wilson interval {low:.4f} to {high:.4f}) on "
         f"{samples} of {evaluation.data}",
-        markup=False,
         soft_wrap=True,
     )
     if evaluation.reliability is None:
@@ -52,7 +51,7 @@ def _confusion_table(evaluation: ModelEvaluation) -> Table:
     table = plain_table()
     table.add_column("")
     for k in range(len(evaluation.class_names)):
-        table.add_column(f"{k}", justify="right")
+        add_column(table, f"{k}", number=True)
     for k, (name, counts) in enumerate(
         zip(evaluation.class_names, evaluation.confusion, strict=True)
     ):
@@ -66,10 +65,10 @@ def _worst_confusions(evaluation: ModelEvaluation) -> Table:
     places = np.argsort(-C, axis=None, kind="stable")[:_CONFUSIONS]
     table = plain_table()
     for column in ("true class", "predicted", "samples"):
-        table.add_column(column, justify="right" if column == "samples" else "left")
+        add_column(table, column, number=column == "samples")
     for i, j in zip(*np.unravel_index(places, C.shape), strict=True):
         if C[i, j]:
-            names = (Text(evaluation.class_names[k]) for k in (i, j))
+            names = (evaluation.class_names[k] for k in (i, j))
             table.add_row(*names, f"{C[i, j]}")
     return table
 
@@ -79,33 +78,38 @@ def show_rankings(rankings: Iterable[Ranking], quantity: str) -> None:
     shown = list(rankings)
     several = any(ranking.row for ranking in shown)
     table = plain_table()
-    table.add_column("file", overflow="fold")
+    add_column(table, "file", number=False)
     if several:
-        table.add_column("row", justify="right")
+        add_column(table, "row", number=True)
     for _ in shown[0].classes if shown else ():
-        table.add_column("class", overflow="fold")
-        table.add_column(quantity, justify="right")
+        add_column(table, "class", number=False)
+        add_column(table, quantity, number=True)
     for ranking in shown:
-        cells = [Text(ranking.file), *([Text(f"{ranking.row}")] if several else [])]
+        cells = [printable(ranking.file), *([f"{ranking.row}"] if several else [])]
         for name, value in zip(ranking.classes, ranking.values, strict=True):
-            cells += [Text(name), Text(decimals(value))]
+            cells += [name, decimals(value)]
         table.add_row(*cells)
-    Console(highlight=False).print(table)
+    plain_console().print(table)
 
 
 def write_rankings(
     rankings: Iterable[Ranking], quantity: str, file: TextIO, *, as_json: bool
 ) -> None:
     """Write CSV, a line a rank, or JSON, a line a row; `quantity` names the values."""
-    writer = csv.writer(file, lineterminator="\n")
+    if not as_json:
+        write_rows(_ranking_rows(rankings, quantity), file)
+        return
+    for ranking in rankings:
+        ranked = zip(ranking.classes, ranking.values, strict=True)
+        classes = [{"class": name, quantity: value} for name, value in ranked]
+        record = {"file": ranking.file, "row": ranking.row, "classes": classes}
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _ranking_rows(rankings: Iterable[Ranking], quantity: str) -> Iterator[tuple[Any, ...]]:
     for number, ranking in enumerate(rankings):
-        if number == 0 and not as_json:  # not before: the first file may be no data
-            writer.writerow(("file", "row", "rank", "class", quantity))
-        ranked = list(zip(ranking.classes, ranking.values, strict=True))
-        if as_json:
-            classes = [{"class": name, quantity: value} for name, value in ranked]
-            record = {"file": ranking.file, "row": ranking.row, "classes": classes}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        else:
-            for rank, (name, value) in enumerate(ranked, 1):
-                writer.writerow((ranking.file, ranking.row, rank, name, f"{value:.6g}"))
+        if number == 0:  # not before: the first file may be no data
+            yield "file", "row", "rank", "class", quantity
+        ranked = zip(ranking.classes, ranking.values, strict=True)
+        for rank, (name, value) in enumerate(ranked, 1):
+            yield ranking.file, ranking.row, rank, name, float(f"{value:.6g}")

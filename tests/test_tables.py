@@ -1,6 +1,7 @@
 """Table 1 as files, and the tables of the report."""
 
 import csv
+import re
 import shutil
 import subprocess
 
@@ -10,7 +11,14 @@ from sklearn.metrics import classification_report
 
 from made_results import HOSTILE, make_folds, make_results, nan_curves
 from onelayer.report.mistakes import error_table
-from onelayer.report.tables import accuracy_table, escape_latex, final_table, table1, write_table1
+from onelayer.report.tables import (
+    accuracy_table,
+    escape_latex,
+    escape_markdown,
+    final_table,
+    table1,
+    write_table1,
+)
 from onelayer.training.hyperparameters import Hyperparameters
 
 PUBLISHED = (0.2461, np.nan, 0.3317)
@@ -110,6 +118,16 @@ def test_every_table_carries_the_notice(tmp_path):
     assert texts["md"].startswith(r"> **Notice:** STAND-IN DATA: 100 % \<digits\> \& a\_b \| λ")
     notice = r"STAND-IN DATA: 100 \% \textless{}digits\textgreater{} \& a\_b \textbar{} $\lambda$"
     assert rf"\textbf{{Notice: {notice}}}" in texts["tex"]
+
+
+def test_markdown_specials_are_escaped():
+    for link in ("https://a.b", "www.a.b", "a@b.c", "![x](y)", "<x>", "[x]: y"):
+        escaped = escape_markdown(f"a | {link}")
+        assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", escaped) == f"a | {link}"
+        assert not re.search(r"(?<!\\)([|<>\[\]@!]|://)|www\.", escaped)
+    assert escape_markdown("0.5, 1e-05 or binary-cross-entropy") == (
+        "0.5, 1e-05 or binary-cross-entropy"
+    )
 
 
 def test_latex_specials_are_escaped():

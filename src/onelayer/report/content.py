@@ -20,7 +20,6 @@ from onelayer.report.significance import comparison_table, ensemble_table
 from onelayer.report.tables import accuracy_table, final_table
 from onelayer.training.run import Run
 
-NAMES = 100  # rows of the table of names
 _COMMANDS = """onelayer reproduce spec.json --out again
 onelayer report ."""
 
@@ -30,12 +29,12 @@ def compose(
     pictures: Mapping[str, Picture],
     ablation: Sequence[AblationRow] = (),
     looks: Sequence[TestEvaluation] = (),
-    legend: Mapping[str, str] | None = None,
+    legend: Table | None = None,
 ) -> Report:
     """Return the report of `results` with the figures that were drawn, by stem.
 
     `ablation` are the rows of its variants, `looks` all that were taken at the test split, `legend`
-    says which class a name in the figures stands for, where it is not the name itself.
+    says which class a name in the figures stands for.
     """
     run, picture = results.run, pictures.get
     sections = (
@@ -47,7 +46,7 @@ def compose(
         _section(
             "Data and training options",
             _options_table(results),
-            _names_table(legend or {}),
+            legend,
             _paragraph(_repeats(results)),
         ),
         _section("Method", *describe_method(run)),
@@ -109,20 +108,6 @@ def _options_table(results: Results) -> Table:
         "settings": f"{M}, trained in one pass",
     }
     return _record("Data and training options of the main run.", rows)
-
-
-def _names_table(legend: Mapping[str, str]) -> Table | None:
-    """Return which class each name of the figures stands for, if there are such names."""
-    if not legend:
-        return None
-    left_out = f" {len(legend) - NAMES:,} more are left out." if len(legend) > NAMES else ""
-    return Table(
-        "Names of classes as the figures and report.pdf write them, whose fonts lack letters of "
-        f"other scripts; report.pdf tells the names themselves by code points.{left_out}",
-        ("in figures", "name"),
-        tuple(legend.items())[:NAMES],
-        text_columns=2,
-    )
 
 
 def _record(caption: str, rows: Mapping[str, str]) -> Table:

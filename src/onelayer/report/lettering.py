@@ -1,6 +1,5 @@
 """Names in letters that figures and PDF can set: all else is transliterated, names stay apart."""
 
-import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -10,6 +9,8 @@ import matplotlib
 from anyascii import anyascii
 from matplotlib.ft2font import FT2Font
 
+from onelayer.data.contents import LONGEST_NAME
+from onelayer.report.blocks import Table
 from onelayer.report.labels import one_line, shortened
 
 # They come with matplotlib: a report looks the same on every machine.
@@ -17,6 +18,8 @@ REGULAR, BOLD, MONO = (
     Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVuSans{style}.ttf")
     for style in ("", "-Bold", "Mono")
 )
+
+NAMES = 100  # rows of a legend
 
 
 def legible(text: str, can_set: Callable[[str], bool] | None = None) -> str:
@@ -38,7 +41,7 @@ def legible(text: str, can_set: Callable[[str], bool] | None = None) -> str:
     return written if written.strip() else "".join(map(_escape, text))
 
 
-def told_apart(names: Sequence[str], letters: int = sys.maxsize) -> tuple[str, ...]:
+def told_apart(names: Sequence[str], letters: int = LONGEST_NAME) -> tuple[str, ...]:
     """Return names that are legible, on one line and cut to so many letters, no two of them equal.
 
     They are cut at the end or, if two would then be equal, in the middle. If that does not help
@@ -59,6 +62,28 @@ def told_apart(names: Sequence[str], letters: int = sys.maxsize) -> tuple[str, .
         if len(set(short)) == len(short):
             return short
     return tuple(shortened(f"{k}: {name}", letters) for k, name in enumerate(written))
+
+
+def legend(names: Sequence[str], *, codes: bool = False) -> Table | None:
+    """Return which name each of `told_apart` stands for, if any is not the name itself.
+
+    With `codes` names are written with their code points, for readers whose fonts lack them.
+    """
+    rows = [
+        (written, ascii(name)[1:-1] if codes else name)
+        for written, name in zip(told_apart(names), names, strict=True)
+        if written != one_line(unicodedata.normalize("NFC", name))
+    ]
+    if not rows:
+        return None
+    left_out = f" {len(rows) - NAMES:,} more are left out." if len(rows) > NAMES else ""
+    return Table(
+        "Names as figures and PDF write them, whose fonts lack the letters of these scripts, and "
+        f"{'the code points of ' if codes else ''}the names themselves.{left_out}",
+        ("in figures", "name"),
+        tuple(rows[:NAMES]),
+        text_columns=2,
+    )
 
 
 def _cut_in_the_middle(name: str, letters: int) -> str:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import tempfile
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from onelayer.data.contents import LONGEST_NAME
 from onelayer.errors import unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow
 from onelayer.evaluation.results import Results
@@ -22,8 +20,7 @@ from onelayer.report.blocks import Report
 from onelayer.report.content import compose
 from onelayer.report.figures import write_figures
 from onelayer.report.grid_export import write_grid
-from onelayer.report.labels import one_line
-from onelayer.report.lettering import told_apart
+from onelayer.report.lettering import legend, told_apart
 from onelayer.report.pdf import write_pdf
 from onelayer.report.tables import write_table1
 
@@ -48,19 +45,14 @@ def write_report(
     if form == "none":
         return
     names = results.run.class_names
-    drawn = replace(results, run=replace(results.run, class_names=told_apart(names, LONGEST_NAME)))
-    legend = {
-        written: name
-        for written, name in zip(drawn.run.class_names, names, strict=True)
-        if written != one_line(unicodedata.normalize("NFC", name))
-    }
+    drawn = replace(results, run=replace(results.run, class_names=told_apart(names)))
     with figure_folder(folder, form) as figures:
         pictures = write_figures(drawn, figures)
-        page = compose(results, pictures, ablation, looks, legend)
+        page = compose(results, pictures, ablation, looks, legend(names))
         (folder / REPORT_PAGE).write_text(render_html(page), "utf-8", newline="\n")
         if form == "all":
-            codes = {written: ascii(name)[1:-1] for written, name in legend.items()}
-            paper = compose(drawn, pictures, ablation, looks, codes) if legend else page
+            codes = legend(names, codes=True)
+            paper = compose(drawn, pictures, ablation, looks, codes) if codes else page
             write_pdf(paper, folder / "report.pdf")
 
 

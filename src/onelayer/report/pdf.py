@@ -7,6 +7,7 @@ from typing import Any
 from fpdf import FPDF
 from fpdf.fonts import FontFace
 
+from onelayer.errors import visible
 from onelayer.report.blocks import (
     Block,
     Bullets,
@@ -49,7 +50,7 @@ class _Document(FPDF):
         self.add_font("Mono", "", MONO)
         # The time of drawing is not part of the results.
         self.set_creation_date(datetime(2000, 1, 1, tzinfo=UTC))
-        self.set_title(report.title)
+        self.set_title(visible(report.title))
         self.set_lang("en")
         self.set_margins(_MARGIN, 18, _MARGIN)
         self.set_auto_page_break(True, _FOOT)

@@ -24,7 +24,7 @@ from onelayer.report.labels import (
     listing,
     signed,
 )
-from onelayer.report.lettering import told_apart
+from onelayer.report.lettering import legend, told_apart
 from onelayer.report.page import figure_folder, render_html
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.naming import common_words, setting_labels
@@ -240,7 +240,8 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         f"{count_of(len(sets), 'feature set')}. To always predict the most frequent training class "
         f"would be right on {100 * probing.majority:.2f}{PER_CENT}."
     )
-    tables = [table.without(("train", *_CONTROL))]
+    names = legend([features.name for features in sets])
+    tables = [*filter(None, [names]), table.without(("train", *_CONTROL))]
     if sets[0].control:
         every = len(sets[0].by_labels)
         others = [name for name in table.header if name not in ("features", *_CONTROLLED)]

@@ -21,13 +21,8 @@ def show_table(table: Table) -> None:
             cells[0] += " *"
         lines.add_row(*cells)
     mark = f" *: {table.mark}." if table.mark else ""
-    console = plain_console()
-    console.print(f"\n{table.caption}{mark}")
-    columns = list(zip(table.header, *table.rows, strict=True))[words:]
-    width = _NAME * words + sum(max(map(len, column)) + 2 for column in columns)
-    # A line that the terminal has to break is better than one without a name or a number.
-    console.width = max(console.width, width)
-    console.print(lines)
+    plain_console().print(f"\n{table.caption}{mark}")
+    print_table(lines)
 
 
 def add_column(table: rich.table.Table, name: str, *, number: bool) -> None:
@@ -36,6 +31,20 @@ def add_column(table: rich.table.Table, name: str, *, number: bool) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     else:
         table.add_column(name, overflow="fold")
+
+
+def print_table(table: rich.table.Table) -> None:
+    """Print a table whose columns were added by `add_column`, names and numbers in full.
+
+    Where the terminal is too narrow it has to break lines, which is better than to leave them out.
+    """
+    room = [
+        max(map(len, (str(column.header), *map(str, column.cells)))) if column.no_wrap else _NAME
+        for column in table.columns
+    ]
+    console = plain_console()
+    console.width = max(console.width, sum(room) + 3 * len(room) + 1)  # with lines between
+    console.print(table)
 
 
 def plain_console() -> Console:

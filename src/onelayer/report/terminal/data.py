@@ -4,7 +4,7 @@ from rich.table import Table
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.description import describe
-from onelayer.report.terminal import add_column, plain_console
+from onelayer.report.terminal import add_column, print_table
 
 
 def show_dataset(data: Dataset) -> None:
@@ -20,7 +20,7 @@ def show_dataset(data: Dataset) -> None:
     for field in ("samples", "duplicates", "missing", "infinite", "minimum", "maximum"):
         figures = (f"{getattr(split, field):.9g}" for split in found.splits.values())
         table.add_row(field, *figures)
-    plain_console().print(table)
+    print_table(table)
     shape = ", images of {} × {} × {}".format(*data.image_shape) if data.image_shape else ""
     X = data.splits["train"].X
     print(f"{X.shape[1]} features, {X.dtype}, full scale {data.full_scale:g}{shape}")

@@ -8,13 +8,13 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from onelayer.errors import printable
+from onelayer.errors import is_hidden, printable
 from onelayer.evaluation.csv_export import write_rows
 from onelayer.evaluation.model_evaluation import ModelEvaluation
 from onelayer.evaluation.ranking import Ranking
 from onelayer.report.labels import count_of, decimals
 from onelayer.report.mistakes import class_table
-from onelayer.report.terminal import add_column, plain_console, plain_table, show_table
+from onelayer.report.terminal import add_column, plain_console, plain_table, print_table, show_table
 
 FORMATS = ("table", "csv", "json")
 _MATRIX = 12  # classes up to which a confusion matrix fits a terminal
@@ -41,10 +41,10 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
     show_table(scores)
     if len(evaluation.class_names) <= _MATRIX:
         console.print("\nconfusion: rows are true classes, columns predicted ones")
-        console.print(_confusion_table(evaluation))
+        print_table(_confusion_table(evaluation))
     else:
         console.print("\nmost frequent confusions")
-        console.print(_worst_confusions(evaluation))
+        print_table(_worst_confusions(evaluation))
 
 
 def _confusion_table(evaluation: ModelEvaluation) -> Table:
@@ -89,7 +89,7 @@ def show_rankings(rankings: Iterable[Ranking], quantity: str) -> None:
         for name, value in zip(ranking.classes, ranking.values, strict=True):
             cells += [name, decimals(value)]
         table.add_row(*cells)
-    plain_console().print(table)
+    print_table(table)
 
 
 def write_rankings(
@@ -103,7 +103,8 @@ def write_rankings(
         ranked = zip(ranking.classes, ranking.values, strict=True)
         classes = [{"class": name, quantity: value} for name, value in ranked]
         record = {"file": ranking.file, "row": ranking.row, "classes": classes}
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        line = json.dumps(record, ensure_ascii=False)
+        file.write("".join(json.dumps(c)[1:-1] if is_hidden(c) else c for c in line) + "\n")
 
 
 def _ranking_rows(rankings: Iterable[Ranking], quantity: str) -> Iterator[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ import matplotlib
 from anyascii import anyascii
 from matplotlib.ft2font import FT2Font
 
-from onelayer.data.contents import LONGEST_NAME
+from onelayer.data.contents import LONGEST_NAME, as_seen
 from onelayer.report.blocks import Table
 from onelayer.report.labels import one_line, shortened
 
@@ -59,7 +59,7 @@ def told_apart(names: Sequence[str], letters: int = LONGEST_NAME) -> tuple[str, 
     written = [one_line(legible(name)) for name in names]
     for cut in (shortened, _cut_in_the_middle):
         short = tuple(cut(name, letters) for name in written)
-        if len(set(short)) == len(short):
+        if len(set(map(as_seen, short))) == len(short):
             return short
     return tuple(shortened(f"{k}: {name}", letters) for k, name in enumerate(written))
 

@@ -16,6 +16,10 @@ from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import CURVES, History, Run
 
+SCRIPTS = (
+    "猫", "毛", "犬", "ねこ", "고양이", "قطة", "حصان", "חתול", "बिल्ली", "แมว",
+    "👩‍🔬", "🇸🇪", "👍🏽", "👍🏿",
+)  # fmt: skip
 HOSTILE = ("<script>alert(1)</script>", "$x_{&%#\\}^~", "猫 | ``", "a\nb" * 20)
 
 

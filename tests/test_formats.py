@@ -48,6 +48,14 @@ def test_every_format_gives_back_what_another_library_wrote(form, tmp_path):
     )
 
 
+@pytest.mark.parametrize("form", [form for form in WRITERS if form not in UNNAMED])
+def test_names_that_look_the_same_are_refused_in_every_format(form, tmp_path, monkeypatch):
+    monkeypatch.setattr(format_writers, "NAMES", ("cafe\u0301", "caf\xe9", "cat"))
+    path = WRITERS[form](tmp_path, *make_images())
+    with pytest.raises(InputError, match=r"'cafe\\u0301' and 'caf\\xe9' look the same"):
+        load_dataset(path)
+
+
 @pytest.mark.parametrize("form", WRITERS)
 def test_a_format_without_splits_gets_the_same_ones_from_the_same_seed(form, tmp_path):
     path = WRITERS[form](tmp_path, *make_images())

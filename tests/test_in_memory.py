@@ -142,11 +142,26 @@ def test_what_are_no_labelled_samples_is_told_in_one_line(make, message):
         (("a", "b"), "has the label 2, expected 0 to 1"),
         (("a", "b", "a"), "two classes are called 'a'"),
         (("a", "b", ""), "the class name '' has 0 characters"),
+        (("a", "b", "\u3164\u2800"), "has 2 characters, expected 1 to 100 that can be seen"),
     ],
 )
 def test_class_names_that_do_not_fit_are_told(names, message):
     with pytest.raises(InputError, match=message):
         onelayer.dataset_from(FLAT, Y, class_names=names)
+
+
+@pytest.mark.parametrize(
+    "other", ["cat ", " cat", "cat\xa0", "cat\u3000", "c\u200dat", "cat\ufe0f", "\u3164cat"]
+)
+def test_names_that_differ_by_what_is_not_seen_are_refused_with_the_difference(other):
+    with pytest.raises(InputError, match="look the same") as caught:
+        onelayer.dataset_from(FLAT, Y, class_names=("cat", other, "dog"))
+    assert f"'cat' and {other!a}" in str(caught.value)
+
+
+def test_names_that_can_be_told_apart_by_eye_stay():
+    for names in (("é", "e", "è"), ("x²", "x2", "ｘ2"), ("a b", "ab", "A B"), ("ﬁ", "fi", "ﬂ")):
+        assert onelayer.dataset_from(FLAT, Y, class_names=names).class_names == names
 
 
 def test_joiners_that_scripts_are_written_with_are_no_hidden_characters():

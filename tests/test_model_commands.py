@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -18,9 +19,11 @@ import onelayer
 from made import make_data
 from onelayer.cli import run as run_command
 from onelayer.errors import InputError
-from onelayer.evaluation.model_evaluation import evaluate_model
+from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.report.evidence import COLOURS, class_evidence, draw_evidence
+from onelayer.report.mistakes import class_table
+from onelayer.report.terminal.model import show_evaluation
 from onelayer.training.classifier import load_model, model_of
 from onelayer.training.hyperparameters import grid
 
@@ -266,6 +269,47 @@ def test_predict_tells_scores_where_there_are_no_probabilities(tmp_path, capsys)
     rows = read_csv(out)
     np.testing.assert_allclose([float(row["score"]) for row in rows], S.max(axis=1), rtol=1e-4)
     assert [row["class"] for row in rows] == [f"class {k}" for k in S.argmax(axis=1)]
+
+
+def test_names_are_no_formulas_in_csv_exact_in_json_and_no_markup_in_a_table(tmp_path, capsys):
+    names = ("=1+1", "[red]x[/red]", ":cat:", "-1")
+    model = replace(load_model(write_model(tmp_path)), class_names=names)
+    path, table = tmp_path / "m.safetensors", str(tmp_path / "a\x1b[31m.csv")
+    model.save(path)
+    np.savetxt(table, make_data().test.X, delimiter=",")
+    arguments = ["predict", path, table, "--top", "4", "--format"]
+    rows = read_csv(call(capsys, *arguments, "csv")[1])
+    assert {row["class"] for row in rows} == {"'=1+1", "[red]x[/red]", ":cat:", "-1"}
+    assert rows[0]["file"] == table.replace("\x1b", r"\x1b")
+    told = json.loads(call(capsys, *arguments, "json")[1].splitlines()[0])
+    assert {each["class"] for each in told["classes"]} == set(names)
+    assert told["file"] == table
+    shown = call(capsys, *arguments, "table")[1]
+    assert all(name in "".join(shown.split()) for name in names)
+    assert "\x1b" not in shown
+
+
+def test_a_class_is_known_by_how_its_name_looks(tmp_path):
+    data = make_data()
+    stored, typed = ("cafe\u0301", "the  cat", "x", "y"), ("caf\xe9", "the cat", "x", "y")
+    model = replace(load_model(write_model(tmp_path)), class_names=stored)
+    told = evaluate_model(model, replace(data, class_names=typed, digests={}))
+    assert told.confusion.sum() == len(data.test)
+
+
+def test_long_names_are_folded_and_numbers_never_cut(monkeypatch, capsys):
+    names = (*(f"{'long' * 24}{k:04d}" for k in range(12)), "–")
+    counts = np.random.default_rng(0).integers(100_000, 999_999, (13, 13))
+    evaluation = ModelEvaluation("made", "test", names, counts, None)
+    monkeypatch.setenv("COLUMNS", "50")
+    show_evaluation(evaluation)
+    table = capsys.readouterr().out.split("confusion")[0]
+    for cell in [cell for row in class_table("", counts, names).rows for cell in row[1:]]:
+        assert f" {cell}" in table
+    lines = table.splitlines()
+    width = next(line for line in lines if line.startswith("class")).index("precision")
+    folded = "".join(line[:width].strip() for line in lines)
+    assert all(name in folded for name in names)
 
 
 def test_predict_reads_a_pipe_and_one_that_is_closed_early_is_fine(tmp_path):

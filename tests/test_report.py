@@ -1,5 +1,7 @@
 """Whole reports of results made by hand: the page, the PDF and the files beside them."""
 
+import base64
+import hashlib
 import html
 import re
 import subprocess
@@ -13,16 +15,19 @@ from PIL import Image
 
 from made_results import (
     HOSTILE,
+    SCRIPTS,
     make_check,
     make_folds,
     make_results,
     nan_curves,
     nan_validation,
 )
+from onelayer.errors import is_hidden
 from onelayer.evaluation.predictions import NO_PREDICTIONS
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.report import curves, figures, style
 from onelayer.report.content import compose
+from onelayer.report.lettering import told_apart
 from onelayer.report.outcome import tell_outcome, tell_winner
 from onelayer.report.page import write_report
 from onelayer.training.hyperparameters import Hyperparameters
@@ -104,18 +109,43 @@ def test_same_results_give_the_same_bytes_though_they_were_stored_between(writte
 
 def test_names_cannot_break_out_of_the_page(tmp_path):
     results = make_results(
-        classes=HOSTILE, title=HOSTILE[0], notice=" ".join(HOSTILE), image_shape=(3, 2, 2)
+        classes=HOSTILE[:3],
+        title=HOSTILE[0] + "\x1b[2J \u202e{nb}",
+        notice=" ".join(HOSTILE),
+        image_shape=(3, 2, 2),
     )
     write_report(results, tmp_path)
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "<script" not in page
+    assert not any(map(is_hidden, page.replace("\n", "")))
     assert HOSTILE[0] in read_html(tmp_path / "report.html")
-    assert HOSTILE[0] in read_pdf(tmp_path / "report.pdf")
+    assert f"{HOSTILE[0]}\\x1b[2J {{nb}}" in read_pdf(tmp_path / "report.pdf")
+    paper = pypdf.PdfReader(tmp_path / "report.pdf")
+    assert not any("/Annots" in page for page in paper.pages)
+    assert not {"/Names", "/AA", "/AcroForm"} & paper.trailer["/Root"].keys()
     assert all("<script" not in path.read_text("utf-8") for path in tmp_path.rglob("*.svg"))
+
+
+def test_classes_of_every_script_are_told_apart_on_the_page_in_the_pdf_and_in_figures(tmp_path):
+    results = make_results((0.5,), classes=SCRIPTS, repeats=(), checks=(), image_shape=(1, 2, 2))
+    write_report(results, tmp_path)
+    page, paper = read_html(tmp_path / "report.html"), read_pdf(tmp_path / "report.pdf")
+    for name, written in zip(SCRIPTS, told_apart(SCRIPTS), strict=True):
+        assert f" {name} " in page
+        assert f"{written} " in paper
+        assert f"{written} {ascii(name)[1:-1]} " in paper
+    assert "�" not in paper
 
 
 def test_page_needs_no_other_file_and_runs_nothing(written):
     page = (written / "report.html").read_text("utf-8")
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    (look,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(look.encode()).digest()).decode()
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert (rules["default-src"], rules["img-src"]) == ("'none'", "data:")
+    assert rules["style-src"] == f"'sha256-{digest}'"
+    assert not re.search(r"<[^>]* (?:style|on\w+)=|<script|<base|<form", page)
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert len(addresses) == 8
     assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)

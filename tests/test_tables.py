@@ -1,6 +1,7 @@
 """Table 1 as files, and the tables of the report."""
 
 import csv
+import re
 import shutil
 import subprocess
 
@@ -12,7 +13,14 @@ from made_results import HOSTILE, make_folds, make_results, nan_curves
 from onelayer.evaluation.metrics import Confusions
 from onelayer.evaluation.predictions import NO_PREDICTIONS
 from onelayer.report.mistakes import error_table
-from onelayer.report.tables import accuracy_table, escape_latex, final_table, table1, write_table1
+from onelayer.report.tables import (
+    accuracy_table,
+    escape_latex,
+    escape_markdown,
+    final_table,
+    table1,
+    write_table1,
+)
 from onelayer.training.hyperparameters import Hyperparameters
 
 PUBLISHED = (0.2461, np.nan, 0.3317)
@@ -114,11 +122,21 @@ def test_every_table_carries_the_notice(tmp_path):
     assert rf"\textbf{{Notice: {notice}}}" in texts["tex"]
 
 
+def test_markdown_specials_are_escaped():
+    for link in ("https://a.b", "www.a.b", "a@b.c", "![x](y)", "<x>", "[x]: y"):
+        escaped = escape_markdown(f"a | {link}")
+        assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", escaped) == f"a | {link}"
+        assert not re.search(r"(?<!\\)([|<>\[\]@!]|://)|www\.", escaped)
+    assert escape_markdown("0.5, 1e-05 or binary-cross-entropy") == (
+        "0.5, 1e-05 or binary-cross-entropy"
+    )
+
+
 def test_latex_specials_are_escaped():
     assert escape_latex(r"\x{$%#&~^_}") == (
         r"\textbackslash{}x\{\$\%\#\&\textasciitilde{}\textasciicircum{}\_\}"
     )
-    assert escape_latex("é ß – 猫\x07") == "é ß – ?"
+    assert escape_latex("é ß – 猫 ð --") == "é ß – Mao d -{}-"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

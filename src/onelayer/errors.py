@@ -1,6 +1,7 @@
 """The one kind of error that bad input raises."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +24,24 @@ def shown(value: Any) -> str:
         return f"an array of {value.dtype}, shape {value.shape}"
     words = " ".join(repr(value).split())
     return words if len(words) <= 60 else f"{words[:60]}…"
+
+
+def is_hidden(character: str) -> bool:
+    """Whether a character shows nothing of itself: a control, a direction, a line break.
+
+    Two joiners are none of them: they are part of how some scripts and emoji are written.
+    """
+    unseen = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return unseen and character not in "\u200c\u200d"
+
+
+def visible(text: str) -> str:
+    """Return the text with escapes for all that is hidden, but for line feeds."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode() if is_hidden(c) and c != "\n" else c for c in text
+    )
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from onelayer.errors import InputError
+from onelayer.errors import InputError, printable
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "targets", "y")
 _SHOWN = 5  # names in a message
@@ -127,7 +127,7 @@ def choose_columns(
             f"{source}: {len(unused):,} columns that the model does not know are not used: "
             f"{listed(unused)}"
         )
-    return Choice(places, place, Columns(like.features, found), tuple(notes))
+    return Choice(places, place, Columns(like.features, found), tuple(map(printable, notes)))
 
 
 def listed(names: Sequence[str]) -> str:

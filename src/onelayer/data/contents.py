@@ -3,7 +3,6 @@
 import math
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -18,7 +17,7 @@ from onelayer.data.dataset import Dataset, Features, ImageShape, Split
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
 from onelayer.data.streams import Stream, random_stream
-from onelayer.errors import InputError
+from onelayer.errors import InputError, is_hidden
 
 FRACTION = 0.15  # of all samples that validate, and that test, if the source does not say which
 FEWEST = 4  # samples: with fewer a drawn split would be empty
@@ -31,7 +30,8 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 _PIXEL = re.compile(r"(?:(?:pixel|pix|px)[-_ ]?|(?=[0-9]+x))([0-9]{1,4})(?:[x_-]([0-9]{1,4}))?")
-_JOINERS = "\u200c\u200d"  # invisible, but part of how some scripts are written
+# Joiners, variation selectors, fillers and a blank: part of a name, but nothing to tell it by.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]")
 
 
 @dataclass(frozen=True)
@@ -294,31 +294,48 @@ def _encode(
 
 
 def check_class_names(source: str, names: Sequence[str]) -> None:
-    """Raise InputError unless the class names are distinct and can be shown as they are."""
+    """Raise InputError unless the class names can be shown as they are, and told apart by eye."""
     if len(names) > MOST_CLASSES:
         raise InputError(f"{source}: {len(names):,} classes, expected at most {MOST_CLASSES:,}")
-    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
-    if times > 1:
-        raise InputError(f"{source}: two classes are called {name[:40]!r}")
     if (letters := sum(map(len, names))) > MOST_LETTERS:
         raise InputError(
             f"{source}: class names of {letters:,} letters in all, expected at most "
             f"{MOST_LETTERS:,}"
         )
+    known: dict[str, str] = {}
     for name in names:
-        hidden = [
-            character
-            for character in name
-            if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-            and character not in _JOINERS
-        ]
+        hidden = next(filter(is_hidden, name), None)
         if hidden:
             raise InputError(
                 f"{source}: the class name {name[:40]!a} holds a character that cannot be "
-                f"seen, U+{ord(hidden[0]):04X}"
+                f"seen, U+{ord(hidden):04X}"
             )
-        if not name.strip() or len(name) > LONGEST_NAME:
+        seen = as_seen(name)
+        if not seen or len(name) > LONGEST_NAME:
             raise InputError(
                 f"{source}: the class name {name[:40]!r} has {len(name):,} characters, "
                 f"expected 1 to {LONGEST_NAME} that can be seen"
             )
+        other = known.get(seen)
+        if other == name:
+            raise InputError(f"{source}: two classes are called {name[:40]!r}")
+        if other is not None:
+            raise InputError(
+                f"{source}: the classes {other!a} and {name!a} look the same: they differ only in "
+                "blanks, invisible characters or how accents are stored (Unicode NFC or NFD); "
+                "call one class by one name"
+            )
+        known[seen] = name
+
+
+def as_seen(name: str) -> str:
+    """Return the name without what two names must not differ in alone: equal ones look the same.
+
+    Examples
+    --------
+    >>> as_seen("the \N{NO-BREAK SPACE}cafe\N{COMBINING ACUTE ACCENT} ")
+    'the café'
+    """
+    if name.isascii():
+        return " ".join(name.split())
+    return " ".join(_UNSEEN.sub("", unicodedata.normalize("NFC", name)).split())

@@ -1,16 +1,15 @@
 """What each change of an experiment is worth: its variants side by side."""
 
-import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
+from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.results import Results
 from onelayer.records import COUNT, SHARE, Kind, Within
-from onelayer.storage import atomic_file
 
 BASE = "base"
 
@@ -71,7 +70,5 @@ ABLATION = Kind("ablation", tuple[AblationRow, ...], format=1)
 
 def write_ablation(rows: Sequence[AblationRow], path: Path) -> None:
     """Write the rows as CSV, for other programs."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(field.name for field in fields(AblationRow))
-        writer.writerows(map(astuple, rows))
+    names = [field.name for field in fields(AblationRow)]
+    write_csv({name: [getattr(row, name) for row in rows] for name in names}, path)

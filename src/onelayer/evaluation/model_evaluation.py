@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.contents import as_seen
 from onelayer.data.dataset import BLOCK, SPLIT_NAMES, Dataset
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.calibration import Reliability, bin_confidences
@@ -104,11 +105,11 @@ def _find_columns(model: Classifier, data: Dataset) -> slice | list[int]:
 
 def _find_classes(model: Classifier, data: Dataset) -> NDArray[np.intp]:
     """Return the model's class index of each class of `data`."""
-    places = {name: k for k, name in enumerate(model.class_names)}
+    places = {as_seen(name): k for k, name in enumerate(model.class_names)}
     for name in data.class_names:
-        if name not in places:
+        if as_seen(name) not in places:
             known = ", ".join(model.class_names[:5]) + ", …" * (len(model.class_names) > 5)
             raise InputError(
                 f"{data.name}: the class {name!r} is none of those the model knows: {known}"
             )
-    return np.array([places[name] for name in data.class_names], np.intp)
+    return np.array([places[as_seen(name)] for name in data.class_names], np.intp)

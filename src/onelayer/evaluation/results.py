@@ -1,6 +1,5 @@
 """What an experiment leaves behind: everything that its report is drawn from."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from onelayer.errors import InputError
 from onelayer.evaluation.calibration import Calibration
+from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.metrics import Confusions, accuracies
 from onelayer.evaluation.predictions import Ensemble, Predictions
 from onelayer.evaluation.selection import Selection
@@ -231,10 +231,7 @@ def _write_matrix(path: Path, matrix: NDArray[np.float64]) -> None:
 
 def write_history(run: Run, path: Path) -> None:
     """Write the curves, a row for each model and epoch; epoch 0 is before training."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["model", "epoch", *CURVES])
-        for model in range(len(run.settings)):
-            for column, epoch in enumerate(run.history.measured):
-                values = [getattr(run.history, name)[model, column] for name in CURVES]
-                writer.writerow([model, epoch, *(f"{value:.9g}" for value in values)])
+    M, epochs = len(run.settings), run.history.measured
+    columns = {"model": np.arange(M).repeat(len(epochs)), "epoch": np.tile(epochs, M)}
+    columns |= {name: getattr(run.history, name).ravel() for name in CURVES}
+    write_csv({name: column.tolist() for name, column in columns.items()}, path)

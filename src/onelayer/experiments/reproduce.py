@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onelayer.errors import InputError, unknown_name
+from onelayer.errors import InputError, unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow, ablation_rows
 from onelayer.evaluation.results import BatchCheck, Results, write_checks
 from onelayer.evaluation.run_folder import RunFolder
@@ -109,7 +109,7 @@ def _run_variants(
     """Run every variant into a folder of its own; return their table, which is written, too."""
     variants = []
     for variant, own in zip(spec.variants, spec.of_variants(), strict=True):
-        announce(f"variant {variant.name}: {variant.title}")
+        announce(f"variant {variant.name}: {visible(variant.title)}")
         results = _run(own, folder.variant(variant.name), source, lambda _: None, machine)
         variants.append((variant.name, variant.title, results))
     rows = ablation_rows(base, variants) if variants else []

@@ -11,7 +11,7 @@ from onelayer.data.dataset import Dataset
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.report.image_grid import as_images, fit, image_grid
-from onelayer.report.labels import shortened
+from onelayer.report.lettering import legible, told_apart
 from onelayer.report.style import MUTED, look
 from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.augmentation import Augmentation, augment, check_augmentation
@@ -48,7 +48,7 @@ def write_contact_sheet(
 def draw_contact_sheet(data: Dataset, augmentation: Augmentation, rows: int, seed: int) -> Figure:
     """Return the sheet of `write_contact_sheet`, drawn so that small pixels stay squares."""
     classes = [fit(images, 2 * _SIDE) for images in _choose(data, augmentation, rows, seed)]
-    names = [shortened(name, _LETTERS) for name in data.class_names[: len(classes)]]
+    names = told_apart(data.class_names, _LETTERS)[: len(classes)]
     _, H, W, _ = classes[0].shape
     gap, side = max(1, round(W / 12)), max(H, W)
     zoom = _SIDE // side if side <= _SIDE else _SIDE / side
@@ -99,7 +99,7 @@ def _choose(
 
 
 def _title(data: Dataset) -> str:
-    title = f"{data.name}: training images"
+    title = f"{legible(data.name)}: training images"
     if data.n_classes > CLASSES:
         return f"{title}, the first {CLASSES} of {data.n_classes} classes"
     return title

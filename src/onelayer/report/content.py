@@ -29,10 +29,12 @@ def compose(
     pictures: Mapping[str, Picture],
     ablation: Sequence[AblationRow] = (),
     looks: Sequence[TestEvaluation] = (),
+    legend: Table | None = None,
 ) -> Report:
     """Return the report of `results` with the figures that were drawn, by stem.
 
-    `ablation` are the rows of its variants, `looks` all that were taken at the test split.
+    `ablation` are the rows of its variants, `looks` all that were taken at the test split, `legend`
+    says which class a name in the figures stands for.
     """
     run, picture = results.run, pictures.get
     sections = (
@@ -42,7 +44,10 @@ def compose(
             _paragraph(warn_of_second_look(looks)),
         ),
         _section(
-            "Data and training options", _options_table(results), _paragraph(_repeats(results))
+            "Data and training options",
+            _options_table(results),
+            legend,
+            _paragraph(_repeats(results)),
         ),
         _section("Method", *describe_method(run)),
         _section("Gradient check", *check_blocks(results), picture("gradient_check")),

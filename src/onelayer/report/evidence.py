@@ -15,7 +15,7 @@ from onelayer.data.unlabelled import stored_picture
 from onelayer.errors import InputError
 from onelayer.evaluation.weight_images import weight_images
 from onelayer.report.image_grid import ImageGrid, as_images, image_grid, in_colour
-from onelayer.report.labels import shortened
+from onelayer.report.lettering import told_apart
 from onelayer.report.style import MUTED, look
 from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.classifier import Classifier
@@ -89,9 +89,9 @@ def draw_evidence(model: Classifier, picture: Array, top: int) -> Figure:
     _outline(grid, 1, range(1, 1 + len(classes)))
     grid.write(0, 0, "what the model sees", 17, fontsize=9.5)
     grid.write(0, 0, f"{W} × {H}", 4, color=MUTED)
+    names = told_apart(model.class_names, _LETTERS)
     for column, k in enumerate(classes, 1):
-        grid.write(0, column, shortened(model.class_names[k], _LETTERS), 17,
-                   fontsize=9.5, fontweight="bold")  # fmt: skip
+        grid.write(0, column, names[k], 17, fontsize=9.5, fontweight="bold")
         likely = "no probability" if P is None else f"probability {P[k]:.3f}"
         grid.write(0, column, likely, 4, color=MUTED)
         total, bias = float(evidence[column - 1].sum()), float(model.biases[k])

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from onelayer.evaluation.csv_export import Columns, write_csv
 from onelayer.evaluation.results import Results
-from onelayer.report.csv_export import Columns, write_csv
 from onelayer.storage import atomic_file
 from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
 from onelayer.training.run import CURVES

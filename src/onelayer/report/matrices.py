@@ -18,7 +18,8 @@ from onelayer.model.gradient_check import GradientCheck
 from onelayer.report.choice import chosen_words
 from onelayer.report.gradient_checks import EXCERPT, check_label
 from onelayer.report.image_grid import image_grid, stretched
-from onelayer.report.labels import count_of, scientific, shortened
+from onelayer.report.labels import count_of, scientific
+from onelayer.report.lettering import told_apart
 from onelayer.report.style import MARK, WIDTH, Drawing
 from onelayer.training.run import Run
 
@@ -106,10 +107,11 @@ def draw_weights(run: Run, models: Sequence[int], note: str) -> Drawing:
     images, names = weight_images(run, (list(models), slice(IMAGES))), run.labels
     grid = image_grid(list(images), IMAGES, slot=_SLOT, above=0.42)
     shown = run.class_names[:IMAGES]
+    above = told_apart(run.class_names, _LETTERS_ABOVE)[:IMAGES]
     for number, model in enumerate(models):
         grid.write(number, 0, names[model], 15, ha="left", fontweight="bold", fontsize=8.5)
-        for column, name in enumerate(shown):
-            grid.write(number, column, shortened(name, _LETTERS_ABOVE), 3, fontsize=7.5)
+        for column, name in enumerate(above):
+            grid.write(number, column, name, 3, fontsize=7.5)
     if len(shown) < len(run.class_names):
         note = f" The first {len(shown)} of {len(run.class_names)} classes.{note}"
     caption = (
@@ -163,7 +165,7 @@ def _name_classes(ax: Axes, class_names: Sequence[str]) -> None:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True, nbins=10))
         return
-    labels, size = [shortened(name, _LETTERS) for name in class_names], 8 if K <= 20 else 6
+    labels, size = told_apart(class_names, _LETTERS), 8 if K <= 20 else 6
     ax.set_xticks(range(K), labels, rotation=45, ha="right", parse_math=False, fontsize=size)
     ax.set_yticks(range(K), labels, parse_math=False, fontsize=size)
 

@@ -11,7 +11,8 @@ from onelayer.evaluation.predictions import Mistakes, Scored
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table, make_table
 from onelayer.report.image_grid import as_images, image_grid, stretched
-from onelayer.report.labels import decimals, one_line, shortened
+from onelayer.report.labels import decimals, one_line
+from onelayer.report.lettering import told_apart
 from onelayer.report.style import WIDTH, Drawing
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ CLASSES = 40  # rows of the table
 PAIRS = 50  # of classes that are confused
 DRAWN = 300  # classes up to which a confusion matrix is drawn
 _COLUMNS = 8
-_LETTERS = 13  # of a class name below an image
+_LETTERS = 11  # of a class name below an image
 
 
 def error_table(results: Results) -> Table | None:
@@ -104,8 +105,9 @@ def draw_mistakes(results: Results, mistakes: Mistakes) -> Drawing:
         [images[i : i + _COLUMNS] for i in starts], _COLUMNS, slot=WIDTH / _COLUMNS - 0.01,
         below=0.45, margins=(0.05, 0.03, 0.05, 0.0),
     )  # fmt: skip
+    below = told_apart(names, _LETTERS)
     for i, (k, j, p) in enumerate(zip(true, predicted, certainties, strict=True)):
-        words = f"{shortened(names[k], _LETTERS)}\n↳ {shortened(names[j], _LETTERS - 2)}\n{p:.3f}"
+        words = f"{below[k]}\n↳ {below[j]}\n{p:.3f}"
         grid.write(*divmod(i, _COLUMNS), words, -3, fontsize=6.5, linespacing=1.15)
     setting = results.run.labels[results.selected]
     caption = (

@@ -1,14 +1,17 @@
 """The report stage: stored results to tables, figures, a page and a PDF."""
 
 import base64
+import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from onelayer.errors import unknown_name
+from onelayer.errors import unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.run_folder import REPORT_PAGE
@@ -17,6 +20,7 @@ from onelayer.report.blocks import Report
 from onelayer.report.content import compose
 from onelayer.report.figures import write_figures
 from onelayer.report.grid_export import write_grid
+from onelayer.report.lettering import legend, told_apart
 from onelayer.report.pdf import write_pdf
 from onelayer.report.tables import write_table1
 
@@ -40,12 +44,16 @@ def write_report(
     write_grid(results, folder)
     if form == "none":
         return
+    names = results.run.class_names
+    drawn = replace(results, run=replace(results.run, class_names=told_apart(names)))
     with figure_folder(folder, form) as figures:
-        pictures = write_figures(results, figures, dots=form == "all")
-        report = compose(results, pictures, ablation, looks)
-        (folder / REPORT_PAGE).write_text(render_html(report), "utf-8", newline="\n")
+        pictures = write_figures(drawn, figures, dots=form == "all")
+        page = compose(results, pictures, ablation, looks, legend(names))
+        (folder / REPORT_PAGE).write_text(render_html(page), "utf-8", newline="\n")
         if form == "all":
-            write_pdf(report, folder / "report.pdf")
+            codes = legend(names, codes=True)
+            paper = compose(drawn, pictures, ablation, looks, codes) if codes else page
+            write_pdf(paper, folder / "report.pdf")
 
 
 def check_form(form: str) -> None:
@@ -66,16 +74,27 @@ def figure_folder(folder: Path, form: str) -> Iterator[Path]:
 
 
 def render_html(report: Report) -> str:
-    """Return the report as one file that needs no other: figures and style are inside."""
+    """Return the report as one file that needs no other: figures and style are inside.
+
+    Its policy lets a browser use that style and pictures in the page, and nothing else.
+    """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalize,
     )
     environment.filters["data_uri"] = _data_uri
-    return environment.get_template("report.html").render(report=report)
+    style = environment.get_template("report.css").render()
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    page = environment.get_template("report.html")
+    return page.render(report=report, style_digest=digest)
+
+
+def _finalize(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) else value
 
 
 def _data_uri(svg: Path) -> str:

@@ -1,14 +1,13 @@
 """The report as a PDF, drawn in pure Python."""
 
-import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from fpdf import FPDF
 from fpdf.fonts import FontFace
 
+from onelayer.errors import visible
 from onelayer.report.blocks import (
     Block,
     Bullets,
@@ -20,11 +19,11 @@ from onelayer.report.blocks import (
     Subheading,
     Table,
 )
+from onelayer.report.lettering import BOLD, MONO, REGULAR, legible
 
 _MARGIN, _FOOT = 20.0, 20.0  # millimetres
 _LINE = 5.0
 _FAMILY = "DejaVu"
-_STYLES = {"": "", "B": "-Bold"}
 _INK, _GREY, _RULE = (26, 26, 26), (80, 80, 80), (200, 200, 200)
 # Tone: (bar, background).
 _TONES = {
@@ -37,15 +36,7 @@ _TONES = {
 
 def write_pdf(report: Report, path: Path) -> None:
     """Write the report as an A4 PDF; the same report gives the same bytes."""
-    missing = logging.getLogger("fpdf")
-    level = missing.level
-    # A character that the font lacks is drawn as a box; the page shows it in full.
-    missing.setLevel(logging.ERROR)
-    try:
-        document = _Document(report)
-        document.output(str(path))
-    finally:
-        missing.setLevel(level)
+    _Document(report).output(str(path))
 
 
 class _Document(FPDF):
@@ -54,13 +45,12 @@ class _Document(FPDF):
     def __init__(self, report: Report) -> None:
         super().__init__(format="A4")
         self._title = report.title
-        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-        for style, suffix in _STYLES.items():
-            self.add_font(_FAMILY, style, fonts / f"DejaVuSans{suffix}.ttf")
-        self.add_font("Mono", "", fonts / "DejaVuSansMono.ttf")
+        self.add_font(_FAMILY, "", REGULAR)
+        self.add_font(_FAMILY, "B", BOLD)
+        self.add_font("Mono", "", MONO)
         # The time of drawing is not part of the results.
         self.set_creation_date(datetime(2000, 1, 1, tzinfo=UTC))
-        self.set_title(report.title)
+        self.set_title(visible(report.title))
         self.set_lang("en")
         self.set_margins(_MARGIN, 18, _MARGIN)
         self.set_auto_page_break(True, _FOOT)
@@ -73,8 +63,17 @@ class _Document(FPDF):
             for block, following in zip(section.blocks, [*section.blocks[1:], None], strict=True):
                 self._draw(block, following)
 
+    def normalize_text(self, text: str) -> str:
+        """Return the text as it is set."""
+        return legible(text)
+
+    def header(self) -> None:
+        """Let a name that holds {nb} stay as it is."""
+        self.alias_nb_pages("")
+
     def footer(self) -> None:
-        """Draw the number of the page."""
+        """Draw the number of the page, and {nb} as that of all pages."""
+        self.alias_nb_pages()
         self.set_y(-14)
         self._font(8, colour=_GREY)
         self.cell(0, 5, f"{self.page_no()} / {{nb}}", align="C")
@@ -271,13 +270,14 @@ class _Document(FPDF):
         return 7.5 if block.text_columns == len(block.header) else 6.5
 
     def _column_widths(self, block: Table, size: float) -> list[float]:
-        """Return widths that fill at most the page; the widest column gives way."""
+        """Return widths that fill at most the page; the widest columns give way."""
         widths = self._natural_widths(block, size)
         if sum(widths) > self.epw:
             widths = self._natural_widths(block, size, broken=True)
-        excess = sum(widths) - self.epw
-        if excess > 0:
-            widest = widths.index(max(widths))
-            widths[widest] = max(widths[widest] - excess, 20.0)
-        scale = min(1.0, self.epw / sum(widths))
-        return [width * scale for width in widths]
+        room = self.epw
+        for columns, width in zip(range(len(widths), 0, -1), sorted(widths), strict=True):
+            share = room / columns
+            if width > share:
+                return [min(width, share) for width in widths]
+            room -= width
+        return widths

@@ -12,20 +12,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
+from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.report import style
 from onelayer.report.blocks import Bullets, Paragraph, Picture, Report, Section, Table, make_table
-from onelayer.report.csv_export import write_csv
 from onelayer.report.labels import (
     MISSING,
     PER_CENT,
     count_of,
     decimals,
     listing,
-    shortened,
     signed,
 )
+from onelayer.report.lettering import legend, told_apart
 from onelayer.report.page import figure_folder, render_html
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.naming import common_words, setting_labels
@@ -151,7 +151,7 @@ def _draw(probing: Probing) -> Iterator[style.Drawing]:
 def draw_by_features(probing: Probing) -> style.Drawing:
     """Draw the test accuracy of every feature set, in their order, and that of its control."""
     sets = probing.feature_sets
-    names = [shortened(features.name, _LETTERS) for features in sets]
+    names = told_apart([features.name for features in sets], _LETTERS)
     figure = Figure(figsize=(style.WIDTH, 3.4), layout="constrained")
     ax = figure.subplots()
     tests = [features.probe.test for features in sets]
@@ -213,6 +213,7 @@ def draw_by_labels(probing: Probing) -> style.Drawing:
     sets = probing.feature_sets
     figure = Figure(figsize=(style.WIDTH, max(3.4, 0.8 + 0.19 * len(sets))), layout="constrained")
     ax = figure.subplots()
+    names = told_apart([features.name for features in sets], _LETTERS)
     for number, features in enumerate(sets):
         colour, line = style.line_look(number)
         labels = [labelled.labels for labelled in features.by_labels]
@@ -220,7 +221,7 @@ def draw_by_labels(probing: Probing) -> style.Drawing:
         sd = np.nan_to_num([labelled.test.sd[0] for labelled in features.by_labels])
         ax.plot(labels, mean, line, color=colour, marker="o", markersize=3.5)
         ax.fill_between(labels, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
-        ax.lines[-1].set_label(shortened(features.name, _LETTERS))
+        ax.lines[-1].set_label(names[number])
     ax.set_xscale("log")
     ax.set_xticks(labels, [f"{count:,}" for count in labels])
     ax.xaxis.set_minor_locator(NullLocator())
@@ -254,7 +255,8 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         f"{count_of(len(sets), 'feature set')}. To always predict the most frequent training class "
         f"would be right on {100 * probing.majority:.2f}{PER_CENT}."
     )
-    tables = [table.without(("train", *_CONTROL))]
+    names = legend([features.name for features in sets])
+    tables = [*filter(None, [names]), table.without(("train", *_CONTROL))]
     if sets[0].control:
         every = len(sets[0].by_labels)
         others = [name for name in table.header if name not in ("features", *_CONTROLLED)]

@@ -1,6 +1,5 @@
 """How figures look and how they are saved: the same results give the same bytes."""
 
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,9 +57,7 @@ def line_look(number: int) -> tuple[str, str]:
 @contextmanager
 def look() -> Iterator[None]:
     """Draw and save with the report's settings, whatever the reader's matplotlibrc says."""
-    with matplotlib.style.context(["default", LOOK]), warnings.catch_warnings():
-        # A class name in a script that the font lacks is drawn as boxes; the page shows it in full.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with matplotlib.style.context(["default", LOOK]):
         yield
 
 

@@ -2,17 +2,20 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from onelayer.errors import visible
+from onelayer.evaluation.csv_export import Columns, exact, write_csv
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table, make_table
 from onelayer.report.choice import ROWS, chosen_words, show_settings
-from onelayer.report.csv_export import Columns, exact, write_csv
 from onelayer.report.labels import MISSING, count_of, decimals, one_line, split_words, validated
+from onelayer.report.lettering import legible
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import Run
 
@@ -31,6 +34,7 @@ _CAPTION = (
 _TEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
+    "`": "{}`",  # ?` would be another sign
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -43,7 +47,8 @@ _TEX = {
     "±": r"$\pm$",
     "−": "$-$",
 }
-_TEX_KNOWS = "–—‘’“”…"  # beyond Latin letters, what LaTeX sets without a package
+_TEX_KNOWS = "–—‘’“”…ßæÆœŒøØłŁı"  # beyond accents, what LaTeX sets without a package
+_TEX_ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
 
 
 def table1(results: Results) -> Columns:
@@ -91,15 +96,20 @@ def _round(name: str, value: Any) -> str:
 
 
 def _markdown(names: Sequence[str], rows: Sequence[Sequence[str]], notice: str) -> str:
-    lines = [_row(names), _row(["---:"] * len(names)), *map(_row, rows)]
+    cells = ([escape_markdown(cell) for cell in row] for row in rows)
+    lines = [_row(names), _row(["---:"] * len(names)), *map(_row, cells)]
     if notice:
-        escaped = re.sub(r"([\\`*_{}\[\]<>#|!&])", r"\\\1", notice)
-        lines = [f"> **Notice:** {escaped}", "", *lines]
+        lines = [f"> **Notice:** {escape_markdown(notice)}", "", *lines]
     return "\n".join(lines) + "\n"
 
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def escape_markdown(text: str) -> str:
+    """Return the text so that Markdown shows it as it is: no markup, link, mathematics or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!&$~^@]|:(?=//)|(?<=[Ww]{3})\.)", r"\\\1", visible(text))
 
 
 def _latex(names: Sequence[str], rows: Sequence[Sequence[str]], notice: str) -> str:
@@ -129,20 +139,16 @@ def _latex(names: Sequence[str], rows: Sequence[Sequence[str]], notice: str) -> 
 
 
 def escape_latex(text: str) -> str:
-    """Return the text so that LaTeX sets it as it is; what its fonts lack becomes a question mark.
-
-    Control characters are dropped.
-    """
-    return "".join(map(_tex_character, text))
+    """Return the text so that LaTeX sets it as it is; what its fonts lack is transliterated."""
+    written = legible(one_line(text), lambda character: character in _TEX or _tex_sets(character))
+    return "".join(_TEX.get(character, character) for character in written).replace("--", "-{}-")
 
 
-def _tex_character(character: str) -> str:
-    if character in _TEX:
-        return _TEX[character]
-    if character < " ":
-        return ""
-    latin = character <= "~" or (character.isalpha() and character < "\u0180")
-    return character if latin or character in _TEX_KNOWS else "?"
+def _tex_sets(character: str) -> bool:
+    """Whether LaTeX sets the character without a package: ASCII, and letters with its accents."""
+    parts = unicodedata.normalize("NFD", character)
+    letter = parts[0].isascii() and parts[0].isprintable() and set(parts[1:]) <= _TEX_ACCENTS
+    return character in _TEX_KNOWS or (letter and character < "\u0180")
 
 
 def accuracy_table(results: Results) -> Table:

@@ -1,35 +1,58 @@
 """What is printed on a terminal, or into a pipe."""
 
-from typing import Any
-
 import rich.table
 from rich.console import Console
-from rich.text import Text
 
 from onelayer.report.blocks import Table
 from onelayer.report.labels import MISSING
 
 MANY = 1000  # rows up to which all are printed
+_NAME = 14  # letters that a column of names keeps
 
 
 def show_table(table: Table) -> None:
     """Print a table of the report below its caption."""
     lines = plain_table()
+    words = table.text_columns
     for place, name in enumerate(table.header):
-        lines.add_column(
-            name, justify="left" if place < table.text_columns else "right", no_wrap=True
-        )
+        add_column(lines, name, number=place >= words)
     for number, row in enumerate(table.rows):
-        cells = ["" if cell == MISSING else cell for cell in row]
+        cells = [*row[:words], *("" if cell == MISSING else cell for cell in row[words:])]
         if number == table.strong and table.mark:
             cells[0] += " *"
-        lines.add_row(*map(Text, cells))
+        lines.add_row(*cells)
     mark = f" *: {table.mark}." if table.mark else ""
-    console = Console(highlight=False)
-    console.print(f"\n{table.caption}{mark}", markup=False)
-    console.print(lines)
+    plain_console().print(f"\n{table.caption}{mark}")
+    print_table(lines)
 
 
-def plain_table(*columns: str, **options: Any) -> rich.table.Table:
-    """Return a table without lines; `options` are those of rich's Table."""
-    return rich.table.Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False, **options)
+def add_column(table: rich.table.Table, name: str, *, number: bool) -> None:
+    """Add a column of numbers, or one of words, which are folded into lines where room is short."""
+    if number:
+        table.add_column(name, justify="right", no_wrap=True)
+    else:
+        table.add_column(name, overflow="fold")
+
+
+def print_table(table: rich.table.Table) -> None:
+    """Print a table whose columns were added by `add_column`, names and numbers in full.
+
+    Where the terminal is too narrow it has to break lines, which is better than to leave them out.
+    """
+    room = [
+        max(map(len, (str(column.header), *map(str, column.cells)))) if column.no_wrap else _NAME
+        for column in table.columns
+    ]
+    console = plain_console()
+    console.width = max(console.width, sum(room) + 3 * len(room) + 1)  # with lines between
+    console.print(table)
+
+
+def plain_console() -> Console:
+    """Return a console on which texts are what they are: no markup, no emoji codes."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def plain_table() -> rich.table.Table:
+    """Return a table without lines."""
+    return rich.table.Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)

@@ -1,13 +1,11 @@
 """What a data set holds, for a terminal."""
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.description import describe
-from onelayer.report.terminal import MANY
+from onelayer.report.terminal import MANY, add_column, print_table
 
 RAREST = 40  # classes that are listed where not all are
 
@@ -15,18 +13,20 @@ RAREST = 40  # classes that are listed where not all are
 def show_dataset(data: Dataset) -> None:
     """Print samples of each class, ranges, duplicates within and between splits, and digests."""
     found = describe(data.splits, len(data.class_names))
-    table = Table("", *data.splits, title=Text(f"{data.name}: samples"))
+    table = Table(title=f"{data.name}: samples")
+    for place, name in enumerate(["", *data.splits]):
+        add_column(table, name, number=place > 0)
     counts = np.array([split.class_counts for split in found.splits.values()])  # (splits, K)
     shown = np.arange(data.n_classes)
     if len(shown) > MANY:
         shown = np.sort(np.argsort(counts[0], kind="stable")[:RAREST])
     for k in shown:
-        table.add_row(Text(data.class_names[k]), *map(str, counts[:, k]))
+        table.add_row(data.class_names[k], *map(str, counts[:, k]))
     table.add_section()
     for field in ("samples", "duplicates", "missing", "infinite", "minimum", "maximum"):
         figures = (f"{getattr(split, field):.9g}" for split in found.splits.values())
         table.add_row(field, *figures)
-    Console().print(table)
+    print_table(table)
     if len(shown) < data.n_classes:
         print(
             f"shown: the {RAREST} of {data.n_classes:,} classes with the fewest training samples; "

@@ -1,19 +1,26 @@
 """The evaluation and the predictions of one model, for a terminal or a pipe."""
 
-import csv
 import json
-from collections.abc import Iterable
-from typing import TextIO
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from onelayer.errors import is_hidden, printable
+from onelayer.evaluation.csv_export import write_rows
 from onelayer.evaluation.model_evaluation import ModelEvaluation
 from onelayer.evaluation.ranking import Ranking
 from onelayer.report.labels import count_of, decimals
 from onelayer.report.mistakes import CLASSES, class_table, confused_table
-from onelayer.report.terminal import MANY, plain_table, show_table
+from onelayer.report.terminal import (
+    MANY,
+    add_column,
+    plain_console,
+    plain_table,
+    print_table,
+    show_table,
+)
 
 FORMATS = ("table", "csv", "json")
 WIDEST = 50  # classes of a row in a table
@@ -25,11 +32,10 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
     """Print accuracy, calibration, the scores of each class and the confusion matrix."""
     low, high = evaluation.interval
     samples = count_of(evaluation.samples, f"{evaluation.split} sample")
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(
         f"accuracy {evaluation.accuracy:.4f} (95 % Wilson interval {low:.4f} to {high:.4f}) on "
         f"{samples} of {evaluation.data}",
-        markup=False,
         soft_wrap=True,
     )
     if evaluation.reliability is None:
@@ -42,7 +48,7 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
     show_table(class_table("Each class.", confusion, names, CLASSES if len(names) > MANY else MANY))
     if len(evaluation.class_names) <= _MATRIX:
         console.print("\nconfusion: rows are true classes, columns predicted ones")
-        console.print(_confusion_table(evaluation))
+        print_table(_confusion_table(evaluation))
     else:
         table = confused_table("most frequent confusions", confusion, names, _CONFUSIONS)
         if table is not None:
@@ -53,7 +59,7 @@ def _confusion_table(evaluation: ModelEvaluation) -> Table:
     table = plain_table()
     table.add_column("")
     for k in range(len(evaluation.class_names)):
-        table.add_column(f"{k}", justify="right")
+        add_column(table, f"{k}", number=True)
     for k, (name, counts) in enumerate(
         zip(evaluation.class_names, evaluation.confusion, strict=True)
     ):
@@ -67,33 +73,39 @@ def show_rankings(rankings: Iterable[Ranking], quantity: str) -> None:
     shown = list(rankings)
     several = any(ranking.row for ranking in shown)
     table = plain_table()
-    table.add_column("file", overflow="fold")
+    add_column(table, "file", number=False)
     if several:
-        table.add_column("row", justify="right")
+        add_column(table, "row", number=True)
     for _ in shown[0].classes if shown else ():
-        table.add_column("class", overflow="fold")
-        table.add_column(quantity, justify="right")
+        add_column(table, "class", number=False)
+        add_column(table, quantity, number=True)
     for ranking in shown:
-        cells = [Text(ranking.file), *([Text(f"{ranking.row}")] if several else [])]
+        cells = [printable(ranking.file), *([f"{ranking.row}"] if several else [])]
         for name, value in zip(ranking.classes, ranking.values, strict=True):
-            cells += [Text(name), Text(decimals(value))]
+            cells += [name, decimals(value)]
         table.add_row(*cells)
-    Console(highlight=False).print(table)
+    print_table(table)
 
 
 def write_rankings(
     rankings: Iterable[Ranking], quantity: str, file: TextIO, *, as_json: bool
 ) -> None:
     """Write CSV, a line a rank, or JSON, a line a row; `quantity` names the values."""
-    writer = csv.writer(file, lineterminator="\n")
+    if not as_json:
+        write_rows(_ranking_rows(rankings, quantity), file)
+        return
+    for ranking in rankings:
+        ranked = zip(ranking.classes, ranking.values, strict=True)
+        classes = [{"class": name, quantity: value} for name, value in ranked]
+        record = {"file": ranking.file, "row": ranking.row, "classes": classes}
+        line = json.dumps(record, ensure_ascii=False)
+        file.write("".join(json.dumps(c)[1:-1] if is_hidden(c) else c for c in line) + "\n")
+
+
+def _ranking_rows(rankings: Iterable[Ranking], quantity: str) -> Iterator[tuple[Any, ...]]:
     for number, ranking in enumerate(rankings):
-        if number == 0 and not as_json:  # not before: the first file may be no data
-            writer.writerow(("file", "row", "rank", "class", quantity))
-        ranked = list(zip(ranking.classes, ranking.values, strict=True))
-        if as_json:
-            classes = [{"class": name, quantity: value} for name, value in ranked]
-            record = {"file": ranking.file, "row": ranking.row, "classes": classes}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        else:
-            for rank, (name, value) in enumerate(ranked, 1):
-                writer.writerow((ranking.file, ranking.row, rank, name, f"{value:.6g}"))
+        if number == 0:  # not before: the first file may be no data
+            yield "file", "row", "rank", "class", quantity
+        ranked = zip(ranking.classes, ranking.values, strict=True)
+        for rank, (name, value) in enumerate(ranked, 1):
+            yield ranking.file, ranking.row, rank, name, float(f"{value:.6g}")

@@ -1,0 +1,120 @@
+"""Names in letters that figures and PDF can set: all else is transliterated, names stay apart."""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+from anyascii import anyascii
+from matplotlib.ft2font import FT2Font
+
+from onelayer.data.contents import LONGEST_NAME, as_seen
+from onelayer.report.blocks import Table
+from onelayer.report.labels import one_line, shortened
+
+# They come with matplotlib: a report looks the same on every machine.
+REGULAR, BOLD, MONO = (
+    Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVuSans{style}.ttf")
+    for style in ("", "-Bold", "Mono")
+)
+
+NAMES = 100  # rows of a legend
+
+
+def legible(text: str, can_set: Callable[[str], bool] | None = None) -> str:
+    """Return the text with each character that `can_set` refuses in ASCII letters.
+
+    That is its transliteration, or else its escape. By default it is what DejaVu Sans can set
+    alone: neither figures nor PDF shape letters, place marks or turn to the left.
+
+    Examples
+    --------
+    >>> legible("\N{CJK UNIFIED IDEOGRAPH-732B} = caf\N{LATIN SMALL LETTER E WITH ACUTE}")
+    'Mao = café'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    sets = _dejavu_sets if can_set is None else can_set
+    composed = unicodedata.normalize("NFC", text)
+    written = "".join(c if sets(c) else _in_ascii(c) for c in composed)
+    return written if written.strip() else "".join(map(_escape, text))
+
+
+def told_apart(names: Sequence[str], letters: int = LONGEST_NAME) -> tuple[str, ...]:
+    """Return names that are legible, on one line and cut to so many letters, no two of them equal.
+
+    They are cut at the end or, if two would then be equal, in the middle. If that does not help
+    either, each begins with its number from 0, which is that of the class.
+
+    Examples
+    --------
+    >>> told_apart(["layer.1.weights", "layer.2.weights"], 9)
+    ('layer.1.…', 'layer.2.…')
+    >>> told_apart(["weights of layer 1", "weights of layer 2"], 9)
+    ('weig…er 1', 'weig…er 2')
+    >>> told_apart(["\N{CJK UNIFIED IDEOGRAPH-732B}", "\N{CJK UNIFIED IDEOGRAPH-6BDB}"])
+    ('0: Mao', '1: Mao')
+    """
+    written = [one_line(legible(name)) for name in names]
+    for cut in (shortened, _cut_in_the_middle):
+        short = tuple(cut(name, letters) for name in written)
+        if len(set(map(as_seen, short))) == len(short):
+            return short
+    return tuple(shortened(f"{k}: {name}", letters) for k, name in enumerate(written))
+
+
+def legend(names: Sequence[str], *, codes: bool = False) -> Table | None:
+    """Return which name each of `told_apart` stands for, if any is not the name itself.
+
+    With `codes` names are written with their code points, for readers whose fonts lack them.
+    """
+    rows = [
+        (written, ascii(name)[1:-1] if codes else name)
+        for written, name in zip(told_apart(names), names, strict=True)
+        if written != one_line(unicodedata.normalize("NFC", name))
+    ]
+    if not rows:
+        return None
+    left_out = f" {len(rows) - NAMES:,} more are left out." if len(rows) > NAMES else ""
+    return Table(
+        "Names as figures and PDF write them, whose fonts lack the letters of these scripts, and "
+        f"{'the code points of ' if codes else ''}the names themselves.{left_out}",
+        ("in figures", "name"),
+        tuple(rows[:NAMES]),
+        text_columns=2,
+    )
+
+
+def _cut_in_the_middle(name: str, letters: int) -> str:
+    end = (letters - 1) // 2
+    return name if len(name) <= letters else f"{name[: letters - 1 - end]}…{name[-end:]}"
+
+
+def _in_ascii(character: str) -> str:
+    kind = unicodedata.category(character)
+    if kind == "Cc":
+        return _escape(character)
+    # A mark, a joiner or a colour of the skin that has no letters of its own is left out.
+    unspoken = kind.startswith("M") or kind in ("Cf", "Sk")
+    return anyascii(character) or ("" if unspoken else _escape(character))
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _dejavu_sets(character: str) -> bool:
+    return character == "\n" or character in _alone()
+
+
+@cache
+def _alone() -> frozenset[str]:
+    """Return what both weights of DejaVu Sans have and what needs no other character beside it."""
+    regular, bold = (FT2Font(str(font)).get_charmap() for font in (REGULAR, BOLD))
+    return frozenset(
+        character
+        for character in map(chr, regular.keys() & bold.keys())
+        if unicodedata.category(character)[0] not in "CM"
+        and unicodedata.bidirectional(character) not in ("R", "AL")
+    )

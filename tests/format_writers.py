@@ -96,6 +96,30 @@ def write_tsv(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
     return folder / "a.tsv"
 
 
+def write_semicolons(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """Write what Excel calls Unicode text where decimals have commas, labels as 0,0 and 1,0."""
+    table = np.column_stack([X.reshape(len(X), -1), y])
+    lines = [";".join(columns_of(X, y))]
+    lines += [";".join(f"{value:.1f}".replace(".", ",") for value in row) for row in table]
+    (folder / "a.txt").write_bytes("\r\n".join(["sep=;", *lines]).encode("utf-16"))
+    return folder / "a.txt"
+
+
+def write_csv_gz(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    content = write_csv(folder, X, y).read_bytes()
+    (folder / "a.csv").unlink()
+    (folder / "a.csv.gz").write_bytes(gzip.compress(content))
+    return folder / "a.csv.gz"
+
+
+def write_tsv_zip(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    path = write_tsv(folder, X, y)
+    with zipfile.ZipFile(folder / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, "data/a.tsv")
+    path.unlink()
+    return folder / "archive.zip"
+
+
 def write_parquet(folder: Path, X: np.ndarray, y: np.ndarray) -> Path:
     pa.parquet.write_table(pa.table(columns_of(X, named(y))), folder / "a.parquet")
     return folder / "a.parquet"
@@ -299,16 +323,19 @@ WRITERS = {
     writer.__name__.removeprefix("write_"): writer
     for writer in (
         write_npz, write_npz_compressed, write_pair, write_npy_folder, write_safetensors, write_csv,
-        write_tsv, write_parquet, write_parquet_list, write_feather, write_arrow, write_idx,
+        write_tsv, write_semicolons, write_csv_gz, write_tsv_zip, write_parquet,
+        write_parquet_list, write_feather, write_arrow, write_idx,
         write_idx_gz, write_images, write_split_images, write_arrow_stream, write_saved_dataset,
         write_hub_pictures, write_torch, write_array_files, write_split_array_files,
         write_split_csvs,
     )
 }  # fmt: skip
-TEXT = {"csv", "tsv", "split_csvs"}  # numbers become float64
+TEXT = {"csv", "tsv", "semicolons", "csv_gz", "tsv_zip", "split_csvs"}  # numbers become float64
 UNNAMED = {
     "pair",
     "tsv",
+    "semicolons",
+    "tsv_zip",
     "parquet_list",
     "idx",
     "idx_gz",

@@ -209,7 +209,7 @@ def damage(name: str, content: bytes, generator: np.random.Generator) -> bytes:
     if generator.integers(3):
         if name.endswith(".gz"):
             return gzip.compress(mutate(gzip.decompress(content), generator), 1)
-        if name.endswith((".npz", ".pt")):
+        if name.endswith((".npz", ".pt", ".zip")):
             return _damage_members(content, generator)
         if name.endswith(".png"):
             return _damage_chunks(content, generator)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -158,6 +159,91 @@ def test_a_table_is_never_taken_for_a_single_sample(trained, tmp_path, capsys):
     for name in ("t.csv", "t.npy"):
         assert run_command(["predict", str(trained[0]), str(tmp_path / name)]) == 2
         assert "2 features, expected 4" in capsys.readouterr().err
+
+
+NOISE = np.random.default_rng(0).normal(size=(30, 2))
+IDS = np.random.default_rng(1).permutation(900)[:30]
+
+
+def numbered(name, ids):
+    table = {name: ids, "a": NOISE[:, 0], "b": NOISE[:, 1], "label": np.arange(30) % 2}
+    return pd.DataFrame(table)
+
+
+@pytest.mark.parametrize("form", [*WRITERS, "pandas", "polars"])
+@pytest.mark.parametrize("name", ["Unnamed: 0", "index", "Id", "sample_id", "PassengerId", "row"])
+def test_row_numbers_are_left_out_with_a_note(form, name, tmp_path):
+    frame = numbered(name, IDS)
+    if form in WRITERS:
+        WRITERS[form](frame, tmp_path / f"t.{form}")
+        data = onelayer.load_dataset(tmp_path / f"t.{form}")
+    else:
+        data = onelayer.dataset_from(frame if form == "pandas" else pl.from_pandas(frame))
+    assert data.columns == Columns(("a", "b"), "label")
+    assert any(name in note and "left out" in note for note in data.notes)
+    rows = np.concatenate([split.X for split in data.splits.values()])
+    np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(NOISE, axis=0))
+
+
+def test_a_model_knows_no_row_numbers(tmp_path, capsys):
+    """It predicts tables with them and without."""
+    numbered("id", IDS).to_csv(tmp_path / "t.csv", index=False)
+    words = ["--report", "none", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert run_command(["train", str(tmp_path / "t.csv"), *words]) == 0
+    assert "number the rows: id" in capsys.readouterr().out
+    numbered("x", IDS)[["b", "a"]].to_csv(tmp_path / "u.csv", index=False)
+    found = [classes(capsys, tmp_path / "run", tmp_path / name)[0] for name in ("t.csv", "u.csv")]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("id", np.arange(30) // 2), ("humid", IDS), ("row", NOISE[:, 0]), ("index", [*IDS[1:], None])],
+    ids=range(4),
+)
+def test_what_may_be_a_feature_is_kept(name, values):
+    data = onelayer.dataset_from(numbered(name, values).fillna(0.5))
+    assert (data.columns.features, data.notes) == ((name, "a", "b"), ())
+
+
+def test_columns_that_tell_nothing_are_noted(tmp_path, capsys):
+    frame = numbered("year", range(1990, 2020)).assign(one=1, none=np.nan)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert run_command(["data", "info", str(tmp_path / "t.csv")]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "note:" in line]
+    for name, words in (("year", "rising by one"), ("one", "of one value"), ("none", "no value")):
+        assert any(note.endswith(f": {name}") and words in note for note in notes), name
+    assert "Unnamed" in onelayer.dataset_from(numbered("Unnamed: 0", "abc" * 10)).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "words"),
+    [
+        (["a", "b", "kind"], "kind", "the last, 'kind', holds them"),
+        (["Species", "a", "b"], "Species", None),
+        (["a", " Target ", "class"], "class", "taken for features: Target"),
+        (["kind", "a", ""], "a", "left out: ''"),
+    ],
+    ids=range(4),
+)
+def test_the_column_of_labels_is_said_where_it_is_not_plain(names, label, words):
+    choice = choose_columns("t", names)
+    assert choice.columns.label == label
+    assert words is None or any(words in note for note in choice.notes)
+    assert bool(choice.notes) == (words is not None)
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "pandas", "polars"])
+@pytest.mark.parametrize("text", ["red", "2024-02-29"])
+def test_a_column_of_texts_is_named_with_what_to_do(form, text, tmp_path):
+    frame, path = numbered("tint", [text] * 30), tmp_path / f"t.{form}"
+    if form in WRITERS:
+        WRITERS[form](frame, path)
+        read = partial(onelayer.load_dataset, path)
+    else:
+        read = partial(onelayer.dataset_from, frame if form == "pandas" else pl.from_pandas(frame))
+    with pytest.raises(InputError, match=r"column 'tint'.* holds .*leave out .*or encode it"):
+        read()
 
 
 @given(st.permutations(range(6)), st.sampled_from(["label", "Class", "kind"]))

@@ -9,6 +9,7 @@ import tarfile
 import numpy as np
 import pandas
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 from PIL import Image
@@ -21,6 +22,7 @@ from cifar_versions import array, batch, label_list, short_string
 from format_writers import NAMES, OWN_SPLITS, PICTURES, TEXT, UNNAMED, WRITERS, make_images
 from onelayer.cli import run as run_cli
 from onelayer.data.catalog import load_dataset
+from onelayer.data.columns import Columns
 from onelayer.data.formats import cifar100
 from onelayer.data.splitting import draw_stratified
 from onelayer.errors import InputError
@@ -274,7 +276,7 @@ def test_missing_values_are_reported_by_info_and_refused_in_training(tmp_path, c
         + "\n".join(f"{'' if v is None else v},{k}" for v, k in zip(values, labels, strict=True))
     )
     for file in (path, path.with_suffix(".csv")):
-        with pytest.raises(InputError, match="row 0 holds a value that is not finite"):
+        with pytest.raises(InputError, match="row 0, column 'x', holds a value that is not finite"):
             load_dataset(file)
         assert run_cli(["data", "info", str(file)]) == 0
         assert re.search(
@@ -297,15 +299,28 @@ def test_labels_are_in_the_column_that_is_named(suffix, tmp_path):
         load_dataset(path, label="sort")
 
 
-@pytest.mark.parametrize("name", ["__index_level_0__", "id"])
-def test_the_index_of_a_frame_is_no_column_of_labels(name, tmp_path):
-    frame = pandas.DataFrame({"x": range(40), "kind": ["a", "b"] * 20}).sample(frac=1)
-    frame.index.name = None if name.startswith("__") else name
+@pytest.mark.parametrize("name", [None, "id", "kind"])
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+def test_the_index_of_a_frame_is_no_feature(name, suffix, tmp_path):
+    """It is left out, with a note, unless it is called like the labels that are asked for."""
+    frame = pandas.DataFrame({"x": np.arange(40) ** 2, "label": ["a", "b"] * 20})
+    frame.index = pandas.Index(np.random.default_rng(0).permutation(40), name=name)
+    path, table = tmp_path / f"a.{suffix}", pa.Table.from_pandas(frame)
+    pa.parquet.write_table(table, path) if suffix == "parquet" else pa.feather.write_feather(
+        table, path
+    )
+    data = load_dataset(path)
+    assert data.columns == Columns(("x",), "label")
+    assert any((name or "__index_level_0__") in note for note in data.notes)
+    model = onelayer.model_of(onelayer.train(data, onelayer.grid(), epochs=0))
+    assert load_dataset(path, like=model.columns).n_features == 1
+
+
+def test_an_index_may_hold_the_labels(tmp_path):
+    frame = pandas.DataFrame({"x": np.arange(40.0) ** 2, "z": 1.5}).set_index(
+        pandas.Index(["a", "b"] * 20, name="label")
+    )
     frame.to_parquet(tmp_path / "a.parquet")
-    message = rf"column '{name}' is the index .* frame\.reset_index\(drop=True\) leaves it out"
-    with pytest.raises(InputError, match=message):
-        load_dataset(tmp_path / "a.parquet")
-    frame.reset_index(drop=True).to_parquet(tmp_path / "a.parquet")
     assert load_dataset(tmp_path / "a.parquet").class_names == ("a", "b")
 
 

@@ -138,6 +138,17 @@ def with_idx(name, change):
 ZEROS = gzip.compress(bytes(1 << 24), 1)
 
 
+DIGITS = gzip.compress(b"0" * (1 << 24))
+LINES = gzip.compress((b"0" * 4093 + b",2\n") * (1 << 12))
+
+
+def two_tables(folder):
+    with zipfile.ZipFile(folder / "a.csv.zip", "w") as archive:
+        archive.writestr("a.csv", "x,label")
+        archive.writestr("b.csv", "x,label")
+    return folder / "a.csv.zip"
+
+
 def gzip_bomb(header):
     """Let the images unpack to 1 GiB of zeros, whatever the header says."""
 
@@ -446,7 +457,8 @@ CASES = {
         "not a safetensors file",
     ),
     "Parquet with missing labels": (
-        parquet(x=[1.0, 2.0, 3.0, 4.0], label=[0, 1, None, 1]), "has missing values"
+        parquet(x=[1.0, 2.0, 3.0, 4.0], label=[0, 1, None, 1]),
+        "row 2, column 'label', has no label",
     ),
     "Parquet with missing numbers of a byte": (
         parquet(x=pa.array([1, None, 3, 4], pa.uint8()), label=[0, 1, 0, 1]), "a missing value"
@@ -518,8 +530,27 @@ CASES = {
         csv_of("x,label", "1,0", "one,1"), "row 1, column 'x', holds 'one', expected a number"
     ),
     "CSV without names": (csv_of(*GOOD_CSV), "column 1 is called '0'; the first line must name"),
-    "CSV with an index": (csv_of(",x,label", "0,1,1"), "column 1 is called ''"),
-    "CSV without a label": (csv_of("x,label", "1,"), "row 0 has no label"),
+    "CSV of a text index": (csv_of("names,x,label", "a,1,1"), "column 'names', holds 'a'"),
+    "CSV without a label": (csv_of("x,label", "1,"), "row 0, column 'label', has no label"),
+    "a .csv.gz that unpacks to 1 GiB": (
+        named("a.csv.gz", lambda _: gzip.compress(b"x,label\n") + DIGITS * 64),
+        "unpacks to more than|a line has more than",
+    ),
+    "a .csv.gz of short lines that unpacks to 1 GiB": (
+        named("a.csv.gz", lambda _: gzip.compress(b"x,label\n") + LINES * 64),
+        "unpacks to more than",
+    ),
+    "a .csv.zip of two tables": (two_tables, "the archive holds 2 files, expected one table"),
+    "CSV in UTF-16 cut within a letter": (
+        named("a.csv", "x,label\n1,a".encode("utf-16")[:-1]), "cannot be read as CSV"
+    ),
+    "CSV in Latin-1": (
+        named("a.csv", "x,label\n1,caf\xe9".encode("latin-1")), "line 2 holds the byte 0xE9"
+    ),
+    "CSV with a class of two lines": (
+        csv_of("x,label", '1,"a\nb"', "2,c", "3,c", "4,c"), "cannot be seen, U+000A"
+    ),
+    "a workbook": (named("a.xlsx", b"PK\x03\x04"), "a spreadsheet, which is not read"),
     "CSV that is no text": (named("a.csv", bytes(range(256)) * 9), "cannot be read as CSV"),
     "CSV of one line without end": (sparse_file("a.csv", b"x,label\n"), "CSV|characters"),
     "an open quote": (csv_of("x,label", '"1,0' + "\n" * 200_000), "cannot be read as CSV"),
@@ -596,7 +627,7 @@ def test_missing_values_end_a_training_in_one_line(bounded, tmp_path):
     path = parquet(x=values, label=labels)(tmp_path)
     outcome = bounded.run("train", path, "--plan", allowance=1 << 29)
     assert (outcome.status, outcome.error.count("\n")) == (2, 1), outcome
-    assert "row 0 holds a value that is not finite" in outcome.error
+    assert "row 0, column 'x', holds a value that is not finite" in outcome.error
 
 
 SIZES = {  # (N, H, W): 16 MB as they are read

@@ -92,7 +92,9 @@ def test_the_data_set_trains():
 def test_nulls_in_a_frame_are_missing_values(library):
     frames = pytest.importorskip(library)
     frame = frames.DataFrame({"x": [1, None, *range(8)], "label": [0, 1] * 5})
-    with pytest.raises(InputError, match=r"data, \w+: row \d+ holds a value that is not finite"):
+    with pytest.raises(
+        InputError, match="data: row 1, column 'x', holds a value that is not finite"
+    ):
         onelayer.dataset_from(frame)
     if library == "pandas":
         with pytest.raises(InputError, match="not finite"):
@@ -106,15 +108,18 @@ REFUSED = {
     ),
     "no labels": (lambda: (FLAT,), r"labels are missing: dataset_from\(X, y\)"),
     "labels of another length": (lambda: (FLAT, Y[1:]), r"shape \(40, 12\), labels of 39"),
-    "a continuous target": (lambda: (FLAT, Y + 0.5), "labels of float64, expected whole numbers"),
+    "a continuous target": (
+        lambda: (FLAT, Y + 0.5),
+        "row 0 has the label 0.5: classes are whole numbers or strings",
+    ),
     "strings as features": (lambda: (FLAT.astype(str), Y), "features of <U3, expected real"),
     "objects as features": (lambda: (FLAT.astype(object), Y), "features of object"),
     "one class": (lambda: (FLAT, Y * 0), "all training samples are of one class"),
     "three samples": (lambda: (FLAT[:3], Y[:3]), "3 samples are too few to split, expected 4"),
     "a cube of cubes": (lambda: (X.reshape(40, 2, 2, 3, 1), Y), r"features of the shape \(40, 2"),
-    "labels of two kinds": (
-        lambda: (FLAT, np.array(["a", 1] * 20, object)),
-        "a label that is not a string among",
+    "labels that are lists": (
+        lambda: (FLAT, np.array([["a"], "a"] * 20, object)),
+        "a label of the type list, expected whole numbers or strings",
     ),
     "no rows": (lambda: (FLAT[:0], Y[:0]), r"features of the shape \(0, 12\)"),
     "no features": (lambda: (FLAT[:, :0], Y), r"features of the shape \(40, 0\)"),
@@ -124,7 +129,10 @@ REFUSED = {
         r"the class name 'a\\u202e0' holds a character that cannot be seen, U\+202E",
     ),
     "an escape": (lambda: (FLAT, [f"\x1b[2J{k}" for k in Y]), r"cannot be seen, U\+001B"),
-    "a blank name": (lambda: (FLAT, [" " * (k + 1) for k in Y]), "the class name ' ' has 1 char"),
+    "a blank name": (
+        lambda: (FLAT, [" " * (k + 1) for k in Y]),
+        "row 0 has no label: '' is a missing",
+    ),
     "a long name": (lambda: (FLAT, ["x" * (100 + k) for k in Y]), "has 101 characters, expected"),
 }
 

@@ -203,7 +203,7 @@ def test_numbers_written_as_csv_come_back_as_they_were(tmp_path_factory, rows):
         ("a.csv", b"a,b\n1,cat\n", "row 0, column 'b', holds 'cat', expected a number"),
         ("a.csv", b"\xff\xfe\n", "cannot be read as CSV"),
         ("a.csv", b'"1\n', "cannot be read as CSV"),
-        ("a.txt", b"1,2\n", "of no known format; expected .npz"),
+        ("a.data", b"1,2\n", "of no known format; expected .npz"),
         ("a.png", b"", "a.png: an empty file; expected PNG, JPEG, GIF, BMP or WebP"),
         ("a.png", b"1,2\n", "a.png: a text; expected PNG"),
         ("a", b"\x89PNG\r\n\x1a\n", "a damaged PNG"),

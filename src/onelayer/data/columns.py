@@ -1,12 +1,22 @@
-"""Columns of tables: which hold features and which the labels, found by their names."""
+"""Columns of tables: which hold features, which the labels, and which only number the rows."""
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from onelayer.errors import InputError, printable
+import numpy as np
 
-LABEL_COLUMNS = ("label", "labels", "class", "target", "targets", "y")
+from onelayer.errors import InputError
+
+LABEL_COLUMNS = (
+    "label", "labels", "class", "classes", "target", "targets", "y", "category", "species",
+)  # fmt: skip
+ENCODE = "leave out a column of words or dates, or encode it: for each word a column of 0 and 1"
+_INDEX = re.compile(r"|Unnamed: [0-9]+|__index_level_[0-9]+__")  # nobody gave these names
+_ROW_NAME = re.compile(  # id, sample_id, PassengerId, row, index, …
+    r"(?i:(?:.*[\W_])?(?:id|idx)|index|#|rows?|row[\W_]?(?:index|name|no|num|number))|.*[a-z]I[dD]"
+)
 _SHOWN = 5  # names in a message
 _WIDTH = 40  # letters of a name in a message
 
@@ -96,38 +106,119 @@ def choose_columns(
     *,
     like: Columns | None = None,
     labelled: bool = True,
+    index: Collection[str] = (),
 ) -> Choice:
     """Return which of a table's columns hold features, and which one the labels.
 
     The labels are in the column `label`; else in that of `like`, the columns of a model; else in
-    the first of LABEL_COLUMNS; else, if there must be labels (`labelled`), in the last. Features
-    are the columns of `like`, by name, or else all others.
+    the first of LABEL_COLUMNS, in any case; else, if there must be labels (`labelled`), in the
+    last. Features are the columns of `like`, by name, or else all others but the index of a frame:
+    those in `index` and those without a name of their own, as pandas writes it.
 
     Raises
     ------
     InputError
         If there is no such column, or two have one name; names `source`.
+
+    Examples
+    --------
+    >>> choice = choose_columns("t.csv", ["Unnamed: 0", "width", "height", "kind"])
+    >>> choice.columns
+    Columns(features=('width', 'height'), label='kind')
     """
-    names = columns_called(source, names).features
-    place = _find_label(source, names, label, like, labelled)
+    names = [str(name).strip() for name in names]
+    known = set() if like is None else {*like.features}
+    unnamed = [
+        column
+        for column, name in enumerate(names)
+        if name not in known and (name in index or _INDEX.fullmatch(name))
+    ]
+    place = _find_label(source, names, unnamed, label, like, labelled)
+    unnamed = [column for column in unnamed if column != place]
+    columns_called(source, (name for c, name in enumerate(names) if c not in unnamed))
     found = None if place is None else names[place]
-    if like is None:
-        places = [column for column in range(len(names)) if column != place]
-        return Choice(places, place, Columns(tuple(names[c] for c in places), found))
+    if like is not None:
+        return _choose_like(source, names, place, found, like, labelled)
+    places = [c for c in range(len(names)) if c != place and c not in unnamed]
+    columns = Columns(tuple(names[c] for c in places), found)
+    notes = _notes_on_labels(source, columns) if labelled and label is None else []
+    if unnamed:
+        notes.append(
+            f"{source}: columns that have no name, or are the index of a frame, are left out: "
+            f"{listed([repr(names[c]) for c in unnamed])}"
+        )
+    return Choice(places, place, columns, tuple(notes))
+
+
+def _choose_like(
+    source: str,
+    names: Sequence[str],
+    label: int | None,
+    found: str | None,
+    like: Columns,
+    labelled: bool,
+) -> Choice:
+    """Return the columns of a model, by name, and the column `label`, called `found`."""
     places = like.places_in(source, names)
-    used = {place, *places}
-    if place in places:
+    if label in places:
         raise InputError(f"{source}: {found!r} is a feature of the model, not its labels")
-    notes = []
-    if place is not None and not labelled:
+    notes, used = [], {label, *places}
+    if label is not None and not labelled:
         notes.append(f"{source}: the column {found!r} holds labels, which are not used")
-    unused = [name for column, name in enumerate(names) if column not in used]
+    unused = [name for column, name in enumerate(names) if name and column not in used]
     if unused:
         notes.append(
             f"{source}: {len(unused):,} columns that the model does not know are not used: "
             f"{listed(unused)}"
         )
-    return Choice(places, place, Columns(like.features, found), tuple(map(printable, notes)))
+    return Choice(places, label, Columns(like.features, found), tuple(notes))
+
+
+def judge_features(
+    source: str, X: Any, columns: Columns
+) -> tuple[list[int] | None, Columns, tuple[str, ...]]:
+    """Return which columns of features X (N, D) to keep (None: all), their names, and notes.
+
+    Left out are those that number the rows: by their name, and with another whole number in each
+    row. Noted are others that rise by one from row to row, and those of one value or none.
+    """
+    names = columns.features
+    if X.dtype.kind not in "biuf" or X.shape[1:] != (len(names),):
+        return None, columns, ()
+    low, high = np.fmin.reduce(X), np.fmax.reduce(X)
+    numbering = [
+        c
+        for c, name in enumerate(names)
+        if _INDEX.fullmatch(name) or (_ROW_NAME.fullmatch(name) and _tells_rows_apart(X[:, c]))
+    ]
+    counting = [c for c in range(len(names)) if c not in numbering and _counts(X[:, c])]
+    said: dict[str, Sequence[int]] = {
+        "left out, as they only number the rows": numbering,
+        "kept, but rising by one from row to row; leave them out if they number the rows": counting,
+        "of no value": np.flatnonzero(np.isnan(low)).tolist(),
+        "of one value in all rows": np.flatnonzero(low == high).tolist(),
+    }
+    notes = tuple(
+        f"{source}: columns {what}: {listed([names[c] for c in places])}"
+        for what, places in said.items()
+        if places
+    )
+    kept = [c for c in range(len(names)) if c not in numbering]
+    if not numbering:
+        return None, columns, notes
+    return kept, Columns(tuple(names[c] for c in kept), columns.label), notes
+
+
+def _tells_rows_apart(column: Any) -> bool:
+    return len(np.unique(column)) == len(column) and bool((column == np.rint(column)).all())
+
+
+def _counts(column: Any) -> bool:
+    """Return whether each number is one more than that before it."""
+    first, last = float(column[0]), float(column[-1])
+    if len(column) < 3 or last - first != len(column) - 1 or not first.is_integer():
+        return False
+    return bool((column == np.arange(first, last + 1)).all())
 
 
 def listed(names: Sequence[str]) -> str:
@@ -135,8 +226,23 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(name[:_WIDTH] for name in names[:_SHOWN]) + ", …" * (len(names) > _SHOWN)
 
 
+def _notes_on_labels(source: str, columns: Columns) -> list[str]:
+    """Return what must be said of a column of labels that nobody named."""
+    also = [name for name in columns.features if name.lower() in LABEL_COLUMNS]
+    if str(columns.label).lower() not in LABEL_COLUMNS:
+        return [f"{source}: no column is called label, so the last, {columns.label!r}, holds them"]
+    if also:
+        return [f"{source}: {columns.label!r} holds the labels; taken for features: {listed(also)}"]
+    return []
+
+
 def _find_label(
-    source: str, names: Sequence[str], label: str | None, like: Columns | None, labelled: bool
+    source: str,
+    names: Sequence[str],
+    unnamed: Sequence[int],
+    label: str | None,
+    like: Columns | None,
+    labelled: bool,
 ) -> int | None:
     if label is not None:
         if label.strip() not in names:
@@ -149,7 +255,7 @@ def _find_label(
     known = next((lowered.index(name) for name in LABEL_COLUMNS if name in lowered), None)
     if known is not None or not labelled:
         return known
-    last = len(names) - 1
-    if last >= 0 and names[last] in features:
+    last = max(set(range(len(names))).difference(unnamed), default=None)
+    if last is None or names[last] in features:
         raise NoLabelsError(f"{source}: has no column of labels; --label names it")
-    return last if last >= 0 else None
+    return last

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.columns import Columns
-from onelayer.data.dataset import Dataset, Features, ImageShape, Split
+from onelayer.data.columns import Columns, judge_features
+from onelayer.data.dataset import Dataset, Features, ImageShape, Split, check_finite
+from onelayer.data.labels import MOST_CLASSES, encode_labels, notes_on_classes
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
 from onelayer.data.streams import Stream, random_stream
@@ -21,7 +22,6 @@ from onelayer.errors import InputError, is_hidden
 
 FRACTION = 0.15  # of all samples that validate, and that test, if the source does not say which
 FEWEST = 4  # samples: with fewer a drawn split would be empty
-MOST_CLASSES = 100_000
 LONGEST_NAME = 100  # characters
 MOST_LETTERS = 4_000_000  # of all names together: every record of a model holds them
 SPLIT_WORDS = {
@@ -38,8 +38,8 @@ _UNSEEN = re.compile("[\u034f\u115f\u1160\u200c\u200d\u2800\u3164\ufe00-\ufe0f\u
 class Part:
     """Samples as they are stored: X (N, D), or images, and labels (N,).
 
-    Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels. Labels are whole
-    numbers or strings. `files` are those that X is mapped from.
+    Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels. Labels are as they
+    came: an array or a list. `files` are those that X is mapped from.
     """
 
     X: Any
@@ -73,49 +73,71 @@ def make_dataset(
     seed: int = 0,
     test: bool = True,
     full_scale: float | None = None,
+    keep: bool = False,
+    allow_missing: bool = False,
     **fields: Any,
 ) -> Dataset:
     """Return the samples of `contents` as splits, their labels as class indices.
 
-    Without class names, the classes are the labels that occur, sorted. If there is only a training
+    Labels are judged by encode_labels. If there is only a training
     part, 15% of all samples become the test split; if none validates, 15% of all become the
     validation split, in both cases in the proportions of the classes, drawn from `seed`. uint8,
     float32 and float64 stay as they are; other numbers become float32 or, where that could round
     them, float64. The full scale of uint8 is 255, of all else 1. Without `test` the test split is
-    left out. Other `fields` are those of Dataset.
+    left out. Columns that number the rows of a table are left out, too, unless `keep`: see
+    judge_features. Other `fields` are those of Dataset.
 
     Raises
     ------
     InputError
         If shapes, types, labels or class names cannot be those of labelled samples; names `source`.
     """
-    labels = {}
+    columns, notes = contents.columns, contents.notes
+    labels = {split: part.labels for split, part in contents.parts.items()}
+    column = None if columns is None else columns.label
+    indices, class_names = encode_labels(source, labels, contents.class_names, column)
+    check_class_names(source, class_names)
+    if contents.class_names is None and len(class_names) == len(indices["train"]) >= FEWEST:
+        raise InputError(
+            f"{source}: each of the {len(class_names):,} samples has a label of its own, like a "
+            "row number or a number to predict; expected several samples of a class"
+        )
     for split, part in contents.parts.items():
-        labels[split] = _labels(source, part.labels)
-        if 0 in part.X.shape or len(part.X) != len(labels[split]):
+        if 0 in part.X.shape or len(part.X) != len(indices[split]):
             raise InputError(
-                f"{source}: features of the shape {part.X.shape}, labels of {len(labels[split]):,}"
+                f"{source}: features of the shape {part.X.shape}, labels of {len(indices[split]):,}"
             )
     train = contents.parts["train"].X
     image_shape = contents.image_shape or _image_shape(source, train)
-    notes = contents.notes
-    if image_shape is None and (pixels := _pixels_of(contents, train.shape[1])):
+    kept: list[int] | None = None
+    if columns is not None and not keep:
+        kept, columns, said = judge_features(source, train, columns)
+        notes += said
+    if image_shape is None and (
+        pixels := _pixels_of(columns, len(kept) if kept else train.shape[1])
+    ):
         image_shape = 1, *pixels
-        full_scale = full_scale or (255.0 if train.min() >= 0 and train.max() == 255 else None)
+        values = train if kept is None else np.asarray(train)[:, kept]
+        full_scale = full_scale or (255.0 if values.min() >= 0 and values.max() == 255 else None)
         white = ", in which 255 stands for 1" if full_scale == 255 else ""
         notes += (f"{source}: columns of pixels: images of {pixels[0]} × {pixels[1]}{white}",)
-    indices, class_names = _encode(source, labels, contents.class_names)
     splits: dict[str, Split] = {}
     for split, part in contents.parts.items():
         _image_shape(source, part.X)
         X, y = _flatten(part.X), indices[split]
         if split == "train" and "validation" not in contents.parts:
+            if not allow_missing:  # here rows are still those of the source
+                used = X if kept is None else np.asarray(X)[:, kept]
+                check_finite(name, Split(used, y), _fitting(columns, used.shape[1]))
             for drawn, rows in _draw(source, y, "test" not in contents.parts, seed).items():
-                splits[drawn] = Split(_as_features(source, X[rows]), y[rows])
+                taken = X[rows] if kept is None else np.asarray(X)[np.ix_(rows, np.array(kept))]
+                splits[drawn] = Split(_as_features(source, taken), y[rows])
         else:
+            X = X if kept is None else np.asarray(X)[:, kept]
             splits[split] = Split(_as_features(source, X), y, part.files)
     if np.ptp(splits["train"].y) == 0:
         raise InputError(f"{source}: all training samples are of one class, expected several")
+    notes += notes_on_classes(source, splits, class_names)
     bytes_ = splits["train"].X.dtype == np.uint8
     return Dataset(
         name,
@@ -125,24 +147,24 @@ def make_dataset(
         class_names,
         full_scale or (255.0 if bytes_ else 1.0),
         image_shape,
-        columns=_columns_of(contents, splits["train"].X.shape[1]),
+        columns=_fitting(columns, splits["train"].X.shape[1]),
         notes=notes,
+        allow_missing=allow_missing,
         **fields,
     )
 
 
-def _columns_of(contents: Contents, n_features: int) -> Columns | None:
+def _fitting(columns: Columns | None, n_features: int) -> Columns | None:
     """Return the names of the columns if there is one for each feature, not one of lists."""
-    columns = contents.columns
     return columns if columns and len(columns.features) == n_features else None
 
 
-def _pixels_of(contents: Contents, n_features: int) -> tuple[int, int] | None:
+def _pixels_of(columns: Columns | None, n_features: int) -> tuple[int, int] | None:
     """Return height and width of images if all columns are called like their pixels, in order.
 
     pixel0, pixel1 and so on are of a square; 1x1, 1x2 or pixel_0_0 have the row and the column.
     """
-    columns = _columns_of(contents, n_features)
+    columns = _fitting(columns, n_features)
     found = [_PIXEL.fullmatch(name) for name in columns.features] if columns else []
     places = [tuple(map(int, match.groups(default=0))) for match in found if match]
     if not places or len(places) < len(found):
@@ -162,10 +184,15 @@ def _draw(
     if len(y) < FEWEST:
         raise InputError(f"{source}: {len(y)} samples are too few to split, expected {FEWEST}")
     generator = random_stream(seed, Stream.DEFAULT_SPLITS)
-    rest, drawn = np.arange(len(y)), {}
+    rest, drawn, count = np.arange(len(y)), {}, round(FRACTION * len(y))
     for split in ("test", "validation") if with_test else ("validation",):
-        mask = draw_stratified(y[rest], round(FRACTION * len(y)), generator)
-        drawn[split], rest = rest[mask], rest[~mask]
+        _, places, sizes = np.unique(y[rest], return_inverse=True, return_counts=True)
+        others = sizes[places] > 1  # the last sample of a class trains
+        if others.sum() < 2 * count:
+            others[:] = True
+        taken = np.zeros(len(rest), bool)
+        taken[others] = draw_stratified(y[rest[others]], count, generator)
+        drawn[split], rest = rest[taken], rest[~taken]
     return {"train": rest, **drawn}
 
 
@@ -235,62 +262,6 @@ def feature_type(types: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
         return np.dtype(np.uint8)
     exact = all(kind.itemsize <= 2 or kind.newbyteorder("=") == np.float32 for kind in kinds)
     return np.dtype(np.float32 if exact else np.float64)
-
-
-def _labels(source: str, labels: Any) -> NDArray[np.integer[Any]] | list[str]:
-    """Return labels as whole numbers (N,) or a list of strings."""
-    if not isinstance(labels, list):
-        y: NDArray[Any] = np.asarray(labels)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        if y.ndim != 1:
-            raise InputError(f"{source}: labels of the shape {y.shape}, expected (N,)")
-        whole = y.dtype.kind == "f" and np.array_equal(y, np.rint(y)) and (abs(y) < 2**53).all()
-        if y.dtype.kind == "b" or whole:
-            y = y.astype(np.int64)
-        if y.dtype.kind in "iu":
-            return y
-        if y.dtype.kind not in "OUT":
-            raise InputError(
-                f"{source}: labels of {str(y.dtype)[:40]}, expected whole numbers or strings"
-            )
-        labels = y.tolist()
-    texts: list[str] = labels
-    if not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{source}: a label that is not a string among strings")
-    return texts
-
-
-def _encode(
-    source: str,
-    labels: Mapping[str, NDArray[np.integer[Any]] | list[str]],
-    class_names: tuple[str, ...] | None,
-) -> tuple[dict[str, NDArray[np.intp]], tuple[str, ...]]:
-    """Return the class indices of each split, and the class names."""
-    texts = isinstance(next(iter(labels.values())), list)
-    if any(isinstance(some, list) != texts for some in labels.values()):
-        raise InputError(f"{source}: strings are labels in one split and numbers in another")
-    if class_names is not None and not texts:
-        check_class_names(source, class_names)
-        return {split: np.asarray(y).astype(np.intp) for split, y in labels.items()}, class_names
-    distinct: set[Any] = set()
-    for some in labels.values():
-        distinct |= set(some if isinstance(some, list) else np.unique(some).tolist())
-    if len(distinct) > MOST_CLASSES:
-        raise InputError(f"{source}: {len(distinct):,} classes, expected at most {MOST_CLASSES:,}")
-    if class_names is not None and (strangers := sorted(distinct - set(class_names))):
-        raise InputError(f"{source}: the label {strangers[0][:40]!r} is not one of the classes")
-    whole = texts and all(re.fullmatch(r"-?[0-9]{1,18}", text) for text in distinct)
-    ordered: Sequence[Any] = class_names or sorted(distinct, key=int if whole else None)
-    names = tuple(map(str, ordered))
-    check_class_names(source, names)
-    places = {label: place for place, label in enumerate(ordered)}
-    return {
-        split: np.fromiter(map(places.__getitem__, some), np.intp, len(some))
-        if isinstance(some, list)
-        else np.searchsorted(np.array(ordered), some)
-        for split, some in labels.items()
-    }, names
 
 
 def check_class_names(source: str, names: Sequence[str]) -> None:

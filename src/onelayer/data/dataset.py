@@ -100,6 +100,9 @@ class Dataset:
         check_fields(self)
         if not 0 < self.full_scale < float("inf"):
             raise InputError(f"{self.name}: full scale {self.full_scale}, expected a positive one")
+        if self.columns is not None and len(self.columns.features) != self.n_features:
+            named = len(self.columns.features)
+            raise InputError(f"{self.name}: {named} names of columns, {self.n_features} features")
         for split_name, split in self.splits.items():
             where = f"{self.name}, {split_name}"
             check_split(where, split, self.n_features, self.n_classes)
@@ -109,15 +112,11 @@ class Dataset:
             raise InputError(
                 f"{self.name}: image shape {self.image_shape}, but {self.n_features} features"
             )
-        if self.columns is not None and len(self.columns.features) != self.n_features:
-            named = len(self.columns.features)
-            raise InputError(f"{self.name}: {named} names of columns, {self.n_features} features")
 
     def check_finite(self) -> None:
-        """Raise InputError if a value of X is missing or infinite; names the split and the row."""
+        """Raise InputError if a value of X is missing or infinite; names split, row and column."""
         for split_name, split in self.splits.items():
-            if split.X.dtype.kind == "f":
-                _check_finite(f"{self.name}, {split_name}", split)
+            check_finite(f"{self.name}, {split_name}", split, self.columns)
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -167,9 +166,12 @@ def check_labels(
         )
 
 
-def _check_finite(where: str, split: Split) -> None:
-    for rows in split.blocks(BLOCK):
-        broken = np.flatnonzero(~np.isfinite(split.X[rows]).all(axis=1))
-        if broken.size:
-            place = split.place(rows.start + int(broken[0]))
+def check_finite(where: str, split: Split, columns: Columns | None = None) -> None:
+    """Raise InputError if a value of X is missing or infinite; names the row, and its column."""
+    for rows in split.blocks(BLOCK) if split.X.dtype.kind == "f" else ():
+        finite = np.isfinite(split.X[rows])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            name = "" if columns is None else f", column {columns.features[column][:40]!r},"
+            place = f"{split.place(rows.start + int(row))}{name}"
             raise InputError(f"{where}: {place} holds a value that is not finite")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from onelayer.arguments import checked, real_numbers
 from onelayer.data.arrays import read_labelled
-from onelayer.data.columns import Columns, choose_columns, columns_called
+from onelayer.data.columns import ENCODE, Columns, choose_columns, columns_called
 from onelayer.data.contents import Contents, Part, feature_type, make_dataset
 from onelayer.data.dataset import Dataset, ImageShape
 from onelayer.errors import InputError, shown
@@ -123,7 +123,9 @@ def _numbers(name: str, column: Any, label: Any) -> NDArray[Any]:
     if values.dtype.kind == "O" and str(column.dtype).startswith(("Int", "UInt", "Float", "bool")):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)  # pandas' nullable numbers
     if values.dtype.kind not in "biuf":
-        raise InputError(f"{name}: the column {label!r} holds {column.dtype}, expected numbers")
+        raise InputError(
+            f"{name}: the column {label!r} holds {column.dtype}, expected numbers; {ENCODE}"
+        )
     return values
 
 

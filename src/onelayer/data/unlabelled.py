@@ -1,6 +1,5 @@
 """Samples without labels, to be classified: a picture, or rows of a table or an array."""
 
-import io
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -46,9 +45,10 @@ def read_unlabelled(
         If a file has no known format, is damaged, or holds something else; names it.
     """
     if source == STANDARD_INPUT:
-        with io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", newline="") as file:
-            rows = stream_features("standard input", file, **options, like=columns, tell=tell)
-            yield from _blocks("standard input", rows, n_features, None)
+        rows = stream_features(
+            "standard input", sys.stdin.buffer, **options, like=columns, tell=tell
+        )
+        yield from _blocks("standard input", rows, n_features, None)
         return
     path = Path(source)
     form = find_format(path, options)

@@ -174,9 +174,9 @@ def probe_sources(
     """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
 
     `data` says how all of them are read (see load_feature_sets), `options` are those of probe.
-    `report` selects the files drawn: "all", "html" (the page alone) or "none". `out` gets all
-    of it or, on any error, nothing. A further look at the test split in the same folder is told to
-    `announce`.
+    `report` selects the files drawn: "all", "html" (the page alone) or "none". `out` gets all of it
+    or, on any error, nothing. `announce` is told what was understood of the data, and of a further
+    look at the test split in the same folder.
 
     Raises
     ------
@@ -186,7 +186,10 @@ def probe_sources(
     """
     check_form(report)
     with RunFolder.create(out, force=force) as folder:
-        probing = probe(load_feature_sets(sources, **data or {}), settings, **options)
+        feature_sets = load_feature_sets(sources, **data or {})
+        for note in (note for some in feature_sets.values() for note in some.notes):
+            announce(f"note: {note}")
+        probing = probe(feature_sets, settings, **options)
         folder.save_probes(probing)
         tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
         if warning := folder.add_look(len(tested), max(tested)):

@@ -144,8 +144,9 @@ def check_gradients(
     chosen = tuple(check for check in spec.gradient_checks if preset in (None, check.name))
     with output_folder(out, force=force) if out else nullcontext() as staging:
         data = load_data(spec.data, source)
-        if data.notice:
-            announce(data.notice)
+        for words in (data.notice, *(f"note: {note}" for note in data.notes)):
+            if words:
+                announce(words)
         asked = spec.model_copy(update={"gradient_checks": chosen})
         checks = tuple(run_checks(asked, data))
         engine_checks = tuple(run_engine_checks(asked, data))

@@ -153,7 +153,6 @@ def open_parquet(path: Path) -> Iterator[_Table]:
     try:
         with ExitStack() as stack:
             schema = stack.enter_context(parquet.ParquetFile(path, **options)).schema_arrow
-            _refuse_index(path, schema)
             yield _Table(path, schema, batches)
     except InputError:
         raise
@@ -195,7 +194,6 @@ def open_arrow(path: Path) -> Iterator[_Table]:
     try:
         with ExitStack() as stack:
             schema = opened().schema
-            _refuse_index(path, schema)
             yield _Table(path, schema, batches)
     except InputError:
         raise
@@ -222,18 +220,13 @@ def _first(error: BaseException) -> str:
     return str(error).partition("\n")[0][:200]
 
 
-def _refuse_index(path: Path, schema: Any) -> None:
-    """Raise InputError if pandas wrote the index of its frame as a column: that is no feature."""
+def _index_of(schema: Any) -> list[str]:
+    """Return the columns that pandas wrote of the index of its frame."""
     try:
         index = json.loads(schema.metadata[b"pandas"])["index_columns"]
-        names = [name for name in index if isinstance(name, str)]
+        return [name for name in index if isinstance(name, str)]
     except (LookupError, RecursionError, TypeError, ValueError):  # not of pandas, or not sound
-        return
-    if names:
-        raise InputError(
-            f"{path}: the column {names[0][:40]!r} is the index of a pandas frame; "
-            "frame.reset_index(drop=True) leaves it out"
-        )
+        return []
 
 
 def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled: bool) -> Choice:
@@ -247,7 +240,8 @@ def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled:
         like = None
     if label is None and like is None:
         label = _class_column(table, labelled)
-    choice = choose_columns(source, names, label, like=like, labelled=labelled)
+    index = _index_of(table.schema)
+    choice = choose_columns(source, names, label, like=like, labelled=labelled, index=index)
     if like is not None:
         return choice
     if choice.label is not None and _is_vector(kinds[choice.label]):
@@ -478,23 +472,23 @@ def _plain(column: Any) -> Any:
     return getattr(column, "storage", column)
 
 
-def _labels(path: Path, column: Any, name: str) -> NDArray[Any] | list[str]:
-    """Return labels as numbers, or as texts of which equal ones are one object."""
+def _labels(path: Path, column: Any, name: str) -> NDArray[Any] | list[str | None]:
+    """Return labels as numbers, or as texts of which equal ones are one object, or None."""
     from pyarrow import large_string, types
 
-    where = f"{path}: the label column {name[:40]!r}"
     coded = types.is_dictionary(column.type)
     values = column.dictionary if coded else column
-    if column.null_count or values.null_count:
-        raise InputError(f"{where} has missing values")
     kind = values.type
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         if not coded:
             column = column.cast(large_string()).dictionary_encode()
         texts = column.dictionary.cast(large_string()).to_pylist()
-        return list(map(texts.__getitem__, column.indices.to_pylist()))
+        return [None if place is None else texts[place] for place in column.indices.to_pylist()]
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-        raise InputError(f"{where} holds {str(column.type)[:40]}, expected numbers or strings")
+        raise InputError(
+            f"{path}: the label column {name[:40]!r} holds {str(column.type)[:40]}, expected "
+            "numbers or strings"
+        )
     plain = column.dictionary_decode() if coded else column
     numbers: NDArray[Any] = plain.to_numpy(zero_copy_only=False)
     return numbers

@@ -1,31 +1,28 @@
-"""CSV and TSV: a line of column names, then a line for each sample."""
+"""CSV and its dialects: a line of column names, then a line for each sample."""
 
-import csv
+import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.columns import LABEL_COLUMNS, Choice, Columns, Tell, choose_columns
+from onelayer.data.cells import is_missing, is_number, read_number, with_point
+from onelayer.data.columns import ENCODE, LABEL_COLUMNS, Choice, Columns, Tell, choose_columns
 from onelayer.data.contents import LONGEST_NAME, Contents, Part
 from onelayer.data.dataset import BLOCK
-from onelayer.data.files import check_file
+from onelayer.data.formats.text import Text, is_odd, naming, open_text, read_text
 from onelayer.errors import InputError
-
-_LONGEST_LINE = 1 << 24  # characters
-_MISSING = frozenset(("", "?", "NA", "N/A", "null"))
 
 
 def read_csv(path: Path, label: str | None = None, like: Columns | None = None) -> Contents:
     """Read columns of numbers as features and one column of labels: see choose_columns.
 
-    Empty cells, ?, NA, N/A and null are missing values (NaN).
+    Missing values (see data.cells) are NaN.
 
     Raises
     ------
@@ -33,130 +30,171 @@ def read_csv(path: Path, label: str | None = None, like: Columns | None = None) 
         If there is no such column, a line has more or fewer cells than the first, or a feature is
         not a number; names the row and the column.
     """
-    with _open(path) as file:
-        rows = _split(str(path), file, _delimiter(path))
-        names = next(rows, [])
-        choice = _choose(path, names, label, like)
+    notes = list[str]()
+    with open_text(path) as text:
+        rows = iter(text)
+        names = _names(next(rows, []))
+        choice = _choose(path, names, label, like, text.separator != ",")
+        numbers = _Numbers(str(path), text, choice, notes.append)
         values, labels, known = array("d"), list[str](), dict[str, str]()
-        for X, texts in _blocks(str(path), rows, names, choice):
-            for text in texts:
-                if text in _MISSING or len(text) > LONGEST_NAME:
-                    raise InputError(
-                        f"{path}: row {len(labels)} has no label, or one longer than "
-                        f"{LONGEST_NAME} characters, in the column {choice.columns.label!r:.42}"
-                    )
-                labels.append(known.setdefault(text, text))  # equal labels are one object
+        for X, cells in _blocks(str(path), rows, names, choice, numbers):
+            for cell in cells:
+                if cell not in known:
+                    known[cell] = numbers.read_label(cell, len(labels))
+                labels.append(known[cell])  # equal labels are one object
             values.frombytes(X.data.cast("B"))
     X = np.frombuffer(values, np.float64) if labels else np.empty(0)
     part = Part(X.reshape(len(labels), len(choice.features)), labels)
-    return Contents({"train": part}, columns=choice.columns, notes=choice.notes)
+    return Contents({"train": part}, columns=choice.columns, notes=(*choice.notes, *notes))
 
 
 def csv_features(
     path: Path, label: str | None = None, *, like: Columns | None, tell: Tell
 ) -> Iterator[NDArray[np.float64]]:
     """Yield blocks of rows (n, D) of the features of a file: see stream_features."""
-    with _open(path) as file:
-        yield from stream_features(str(path), file, _delimiter(path), label, like=like, tell=tell)
+    with open_text(path) as text:
+        yield from _features(str(path), text, label, like, tell)
 
 
 def stream_features(
-    source: str,
-    file: TextIO,
-    delimiter: str = ",",
-    label: str | None = None,
-    *,
-    like: Columns | None,
-    tell: Tell,
+    source: str, stream: Any, label: str | None = None, *, like: Columns | None, tell: Tell
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield blocks of rows (n, D) of numbers, n at most 1000.
+    """Yield blocks of rows (n, D) of numbers from a stream of bytes, n at most 1000.
 
     The first line names the columns, of which choose_columns says what they hold, unless it is
-    itself of numbers; then all columns are features. Missing values, as in read_csv, are NaN.
+    itself of numbers; then all columns are features. Missing values are NaN.
 
     Raises
     ------
     InputError
         If a line has more or fewer cells than the first, or a cell is not a number; names it.
     """
-    with _naming(source):
-        rows = _split(source, file, delimiter)
-        names = [name.strip() for name in next(rows, [])]
-        if _names_columns(names, like):
-            choice = choose_columns(source, names, label, like=like, labelled=False)
-        else:
-            rows = chain([names] if names else [], rows)
-            names = [str(column) for column in range(1, len(names) + 1)]
-            choice = Choice(range(len(names)), None, Columns(tuple(names)))
-            if like is not None:
-                tell(f"{source}: has no names of columns, so they were taken in their order")
-        for note in choice.notes:
-            tell(note)
-        empty = True
-        for X, _ in _blocks(source, rows, names, choice):
-            yield X
-            empty = False
+    with naming(source), read_text(stream) as text:
+        yield from _features(source, text, label, like, tell)
+
+
+def _features(
+    source: str, text: Text, label: str | None, like: Columns | None, tell: Tell
+) -> Iterator[NDArray[np.float64]]:
+    rows = iter(text)
+    cells = next(rows, [])
+    names = _names(cells)
+    if _names_columns(names, like, text.separator != ","):
+        choice = choose_columns(source, names, label, like=like, labelled=False)
+    else:
+        rows = chain([cells] if cells else [], rows)
+        names = [str(column) for column in range(1, len(names) + 1)]
+        choice = Choice(range(len(names)), None, Columns(tuple(names)))
+        if like is not None:
+            tell(f"{source}: has no names of columns, so they were taken in their order")
+    for note in choice.notes:
+        tell(note)
+    empty = True
+    for X, _ in _blocks(source, rows, names, choice, _Numbers(source, text, choice, tell)):
+        yield X
+        empty = False
     if empty:
         raise InputError(f"{source}: has no rows")
 
 
-def _names_columns(cells: Sequence[str], like: Columns | None) -> bool:
+def _names(cells: Sequence[str]) -> list[str]:
+    """Return the names in the first line; some programs begin it like a comment."""
+    names = [name.strip() for name in cells]
+    return [names[0].removeprefix("#").strip(), *names[1:]] if names else []
+
+
+def _names_columns(cells: Sequence[str], like: Columns | None, comma: bool) -> bool:
     """Return whether the first line of a table has names: they may be numbers that are known."""
     known = set() if like is None else {*like.features, like.label}
-    return not all(_is_number(cell) or cell in _MISSING for cell in cells) or (
+    return not all(is_number(cell, comma) for cell in cells) or (
         bool(known) and known.issuperset(cells)
     )
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[TextIO]:
-    check_file(path)
-    with _naming(str(path)), path.open(encoding="utf-8-sig", newline="") as file:
-        yield file
-
-
-@contextmanager
-def _naming(source: str) -> Iterator[None]:
-    """Turn what the csv module and the decoder raise into an InputError that names the source."""
-    try:
-        yield
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{source}: cannot be read as CSV: {error}") from error
-
-
-def _delimiter(path: Path) -> str:
-    return "\t" if path.suffix.lower() == ".tsv" else ","
-
-
-def _split(source: str, file: TextIO, delimiter: str) -> Iterator[list[str]]:
-    """Yield the cells of each line that is not empty."""
-    return filter(None, csv.reader(_lines(source, file), delimiter=delimiter, strict=True))
-
-
-def _lines(source: str, file: TextIO) -> Iterator[str]:
-    while line := file.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE:
-            raise InputError(f"{source}: a line has more than {_LONGEST_LINE:,} characters")
-        yield line
-
-
-def _choose(path: Path, names: Sequence[str], label: str | None, like: Columns | None) -> Choice:
+def _choose(
+    path: Path, names: Sequence[str], label: str | None, like: Columns | None, comma: bool
+) -> Choice:
     """Return what the columns hold, after a look at their names."""
     if len(names) < 2:
-        raise InputError(f"{path}: expected a first line with the names of at least two columns")
-    choice = choose_columns(str(path), names, label, like=like)
-    named = label is not None or str(choice.columns.label).lower() in LABEL_COLUMNS
-    for column, name in enumerate(names, 1):
-        if not name.strip() or (_is_number(name) and not named):
+        raise InputError(
+            f"{path}: expected a first line with the names of at least two columns, between "
+            f"commas, semicolons, tabs or |; found {(names or [''])[0][:40]!r}"
+        )
+    if label is None and not any(name.lower() in LABEL_COLUMNS for name in names):
+        for column, name in enumerate(names, 1):
+            if is_number(name, comma) and not is_missing(name):
+                raise InputError(
+                    f"{path}: column {column} is called {name[:40]!r}; the first line must name "
+                    "the columns, one of them label"
+                )
+    return choose_columns(str(path), names, label, like=like)
+
+
+class _Numbers:
+    """Reads the numbers in rows of cells: with decimal points or, in all rows, decimal commas.
+
+    Commas are taken for decimal ones only where they separate no cells.
+    """
+
+    def __init__(self, source: str, text: Text, choice: Choice, tell: Tell) -> None:
+        self._source, self._text, self._tell = source, text, tell
+        self._columns = choice.columns
+        self._mark = "." if text.separator == "," else ""  # not known before the first one
+
+    def read(self, cells: Sequence[str], row: int) -> list[float]:
+        """Return the features of a row, missing ones as NaN."""
+        plain = cells
+        if self._mark != ".":
+            self._find_mark("".join(cells))
+            plain = list(map(with_point, cells)) if self._mark == "," else cells
+        odd, self._text.odd = self._text.odd and is_odd("".join(cells)), False
+        try:
+            numbers = list(map(float, plain))
+            if not odd and math.isfinite(sum(numbers)):
+                return numbers
+        except ValueError:
+            pass
+        named = zip(self._columns.features, cells, plain, strict=True)
+        return [self._number(row, *cell, odd) for cell in named]
+
+    def read_label(self, cell: str, row: int) -> str:
+        """Return a label, with a decimal point if it is a number with a decimal comma."""
+        if len(cell) > LONGEST_NAME:
             raise InputError(
-                f"{path}: column {column} is called {name[:40]!r}; the first line must name the "
-                "columns, one of them label, and none may be an index"
+                f"{self._source}: row {row}, column {self._columns.label!r:.42}, has a label of "
+                f"{len(cell):,} characters, expected at most {LONGEST_NAME}"
             )
-    return choice
+        number = self._mark != "." and read_number(with_point(cell)) is not None
+        return with_point(cell) if number else cell
+
+    def _find_mark(self, cells: str) -> None:
+        if not self._mark and ("." in cells or "," in cells):
+            self._mark = "." if "." in cells else ","
+            if self._mark == ",":
+                self._tell(f"{self._source}: numbers are read with decimal commas: 1,234 is 1.234")
+
+    def _number(self, row: int, name: str, cell: str, plain: str, odd: bool) -> float:
+        try:
+            if not odd and math.isfinite(number := float(plain)):
+                return number
+        except ValueError:
+            pass
+        found = read_number(plain)
+        where = f"{self._source}: row {row}, column {name[:40]!r}, holds {cell[:40]!r}"
+        if found is None:
+            example = "-1234,5" if self._mark == "," else "-1234.5"
+            raise InputError(f"{where}, expected a number like {example} or 1e-3; {ENCODE}")
+        if math.isinf(found) and "inf" not in plain.lower():
+            raise InputError(f"{where}, which is too large for a number of 64 bits")
+        return found
 
 
 def _blocks(
-    source: str, rows: Iterator[list[str]], names: Sequence[str], choice: Choice
+    source: str,
+    rows: Iterator[list[str]],
+    names: Sequence[str],
+    choice: Choice,
+    numbers: _Numbers,
 ) -> Iterator[tuple[NDArray[np.float64], list[str]]]:
     """Yield the features (n, D) of up to 1000 rows at a time, and the texts in the label column."""
     D, label = len(choice.features), choice.label
@@ -167,19 +205,14 @@ def _blocks(
         return np.array(values, np.float64).reshape((n - 1) % BLOCK + 1, D), texts
 
     for n, row in enumerate(rows, 1):
-        where = f"{source}: row {n - 1}"
         if len(row) != len(names):
-            raise InputError(f"{where} has {len(row)} cells, expected {len(names)} as in line 1")
+            raise InputError(
+                f"{source}: row {n - 1} has {len(row)} cells, expected {len(names)} as in the "
+                f"first line; it begins with {row[0][:20]!r}"
+            )
         if label is not None:
             texts.append(row[label].strip())
-        cells = pick(row)
-        try:
-            values.extend(list(map(float, cells)))  # a list: a part of a row must not stay
-        except ValueError:
-            named = zip(choice.columns.features, cells, strict=True)
-            values.extend(
-                [_number(f"{where}, column {name[:40]!r},", cell) for name, cell in named]
-            )
+        values.extend(numbers.read(pick(row), n - 1))
         if n % BLOCK == 0:
             yield block()
             values, texts = array("d"), []
@@ -193,19 +226,3 @@ def _picker(choice: Choice, columns: int) -> Callable[[list[str]], Sequence[str]
     if places == list(range(columns)):
         return lambda row: row
     return itemgetter(*places) if len(places) > 1 else lambda row: [row[c] for c in places]
-
-
-def _number(where: str, cell: str) -> float:
-    if cell.strip() in _MISSING:
-        return float("nan")
-    if not _is_number(cell):
-        raise InputError(f"{where} holds {cell[:40]!r}, expected a number")
-    return float(cell)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -54,8 +54,10 @@ def read_pair(path: Path) -> Contents:
     """Read a single pair of files, a.X.npy with a.y.npy, which is of one piece."""
     features = map_npy(path)
     _check_alike(features, features)
-    split = _join([features])
-    return Contents({"train": Part(split.X, split.y, split.files)}, files=(path, _labels_of(path)))
+    labels = map_npy(_labels_of(path)).array
+    return Contents(
+        {"train": Part(features.array, labels, (features,))}, files=(path, _labels_of(path))
+    )
 
 
 def npy_features(path: Path) -> list[NDArray[np.generic]]:

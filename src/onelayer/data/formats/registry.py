@@ -11,6 +11,7 @@ from onelayer.data.columns import Columns, NoLabelsError, Tell, listed
 from onelayer.data.contents import Contents, make_dataset
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.files import check_file, digests_of, entries
+from onelayer.data.formats import text
 from onelayer.data.formats.array_files import (
     array_file_features,
     holds_array_files,
@@ -223,7 +224,14 @@ def _table(looks: str, suits: Callable[[Path], object], opening: Open) -> Format
 
 
 def _is_npz(path: Path) -> bool:
-    return begins(b"PK\x03\x04")(path) and not named(".pt", ".pth")(path)
+    return _is_zip(path) and not named(".pt", ".pth")(path) and not _is_text(path)
+
+
+def _is_text(path: Path) -> bool:
+    return named(*text.SUFFIXES, *text.PACKED)(path) or (_is_zip(path) and text.holds_table(path))
+
+
+_is_zip = begins(b"PK\x03\x04")
 
 
 def _is_arrow(path: Path) -> bool:
@@ -245,7 +253,14 @@ FILES = (
         read_idx_set,
         features=idx_features,
     ),
-    Format(".csv or .tsv", named(".csv", ".tsv"), read_csv, ("label",), csv_features, table=True),
+    Format(
+        ".csv, .tsv or .txt, also .gz or .zip",
+        _is_text,
+        read_csv,
+        ("label",),
+        csv_features,
+        table=True,
+    ),
 )
 
 
@@ -292,6 +307,7 @@ def read_dataset(
         name=printable(path.resolve().name),
         seed=seed,
         test=test,
+        keep=like is not None,
         digests=digests_of(contents.files or [path], path),
         allow_missing=allow_missing,
     )
@@ -324,7 +340,7 @@ def _suiting(path: Path) -> Format:
         return suited[0]
     check_file(path)
     for suffixes, what in _FOREIGN.items():
-        if named(*suffixes.split())(path):
+        if named(*suffixes.split())(path) and not _is_text(path):
             raise InputError(f"{path}: {what}")
     for form in FILES:
         if form.suits(path):

@@ -23,10 +23,11 @@ _DAMAGE = (  # what zipfile raises for bytes that are none of its own, packings 
 )
 
 
-class _BoundedFile(io.FileIO):
+class BoundedFile(io.FileIO):
     """A file of which no damaged number can ask for much at once."""
 
     def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes, at most 256 KiB; BadZipFile if more are asked for."""
         if size is not None and size > _BLOCK:
             raise zipfile.BadZipFile(f"asks for {size:,} bytes at once")
         return super().read(_BLOCK if size is None or size < 0 else size)
@@ -42,7 +43,7 @@ def open_zip(path: Path, kind: str) -> Iterator[zipfile.ZipFile]:
         If it is no zip archive, or damaged.
     """
     try:
-        with _BoundedFile(path) as file, zipfile.ZipFile(cast(BinaryIO, file)) as archive:
+        with BoundedFile(path) as file, zipfile.ZipFile(cast(BinaryIO, file)) as archive:
             yield archive
     except InputError:
         raise

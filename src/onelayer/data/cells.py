@@ -1,0 +1,49 @@
+"""The text of a cell: a missing value, a number or something else. One rule for all tables.
+
+A number is written as most programs write it: digits, a point, an exponent. Python's float() takes
+more (1_000, digits of other scripts, infinity), and so one table would mean several things.
+"""
+
+import math
+import re
+
+MISSING = frozenset(("", "?", "-", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nat"))
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|[+-]?inf", re.ASCII)
+
+
+def is_missing(text: str) -> bool:
+    """Return whether a text stands for a missing value, in any case, white space around it aside.
+
+    Examples
+    --------
+    >>> [is_missing(text) for text in ("", " N/A ", "NaN", "?", "0", "no")]
+    [True, True, True, True, False, False]
+    """
+    return text.strip().lower() in MISSING
+
+
+def read_number(text: str) -> float | None:
+    """Return the number that a text is, NaN for a missing value, or None if it is neither.
+
+    One that is too large for 64 bits is infinite.
+
+    Examples
+    --------
+    >>> [read_number(text) for text in (" -1.5e3", ".5", "NA", "1_000", "1,5", "infinity")]
+    [-1500.0, 0.5, nan, None, None, None]
+    """
+    text = text.strip().lower()
+    if text in MISSING:
+        return math.nan
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def with_point(text: str) -> str:
+    """Return a text with a decimal point for a decimal comma, and no number if it has a point."""
+    return text.replace(".", "·").replace(",", ".")
+
+
+def is_number(text: str, comma: bool = False) -> bool:
+    """Return whether a text is a number or a missing value, perhaps with a decimal `comma`."""
+    found = read_number(text) is not None
+    return found or (comma and read_number(with_point(text)) is not None)

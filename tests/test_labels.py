@@ -1,0 +1,183 @@
+"""Labels are judged once: the same samples have the same classes in every format."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+from sklearn.datasets import load_diabetes
+
+import onelayer
+from onelayer.cli import run as run_command
+from onelayer.data.labels import encode_labels
+from onelayer.errors import InputError
+
+N = 24
+X = np.random.default_rng(0).normal(size=(N, 3)).round(6)
+K3 = np.arange(N) % 3
+
+
+def write_everywhere(folder, labels):
+    """Yield by name the data sets that every format and library makes of X and the labels."""
+    frame = pd.DataFrame(X, columns=list("abc")).assign(label=labels)
+    frame.to_csv(folder / "t.csv", index=False)
+    frame.to_csv(folder / "t.tsv", index=False, sep="\t")
+    frame.to_csv(folder / "t.txt", index=False, sep=";", decimal=",")
+    frame.to_parquet(folder / "t.parquet", index=False)
+    frame.to_feather(folder / "t.feather")
+    np.savez(folder / "t.npz", X=X, y=labels)
+    names = ["t.csv", "t.tsv", "t.txt", "t.parquet", "t.feather", "t.npz"]
+    if labels.dtype.kind in "biuf":
+        np.save(folder / "p.X.npy", X)
+        np.save(folder / "p.y.npy", labels)
+        save_file({"X": X, "y": labels}, folder / "t.safetensors")
+        names += ["p.X.npy", "t.safetensors"]
+    yield from ((name, onelayer.load_dataset(folder / name)) for name in names)
+    yield "arrays", onelayer.dataset_from(X, labels)
+    yield "objects", onelayer.dataset_from(X, labels.astype(object))
+    yield "texts", onelayer.dataset_from(X, list(map(str, labels.tolist())))
+    yield "pandas", onelayer.dataset_from(frame)
+    yield "categories", onelayer.dataset_from(X, pd.Categorical(labels))
+    yield "polars", onelayer.dataset_from(pl.from_pandas(frame))
+
+
+TEXTS = ["b", "a c", "10", "9", "007", "TRUE", "é"]
+LABELS = st.one_of(
+    st.lists(st.integers(-3, 12), min_size=2, max_size=4, unique=True),
+    st.lists(st.integers(0, 120).map(float), min_size=2, max_size=4, unique=True),
+    st.just([True, False]),
+    st.lists(st.sampled_from(TEXTS), min_size=2, max_size=4, unique=True),
+).map(np.array)
+
+
+@given(LABELS)
+@settings(max_examples=12, deadline=None)
+def test_the_same_samples_are_the_same_data_set_in_every_format(tmp_path_factory, distinct):
+    labels = distinct[np.arange(N) % len(distinct)]
+    (_, first), *others = write_everywhere(tmp_path_factory.mktemp("labels"), labels)
+    assert len(first.class_names) == len(distinct)
+    for name, data in others:
+        assert data.class_names == first.class_names, name
+        for split, expected in first.splits.items():
+            np.testing.assert_array_equal(data.splits[split].X, expected.X, name)
+            np.testing.assert_array_equal(data.splits[split].y, expected.y, name)
+
+
+@given(st.lists(st.integers(-(10**12), 10**12), min_size=1, unique=True))
+def test_spellings_of_a_whole_number_are_one_class(numbers):
+    for spell in ("{}", "{}.0", " {} ", "{:.18e}"):
+        y, names = encode_labels("t", {"train": [spell.format(n) for n in numbers]})
+        assert names == tuple(map(str, sorted(numbers)))
+        assert [int(names[k]) for k in y["train"]] == numbers
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["007", "7"], ("007", "7")),  # with a leading zero it is a name
+        (["+", "-"], ("+", "-")),
+        (["true", "FALSE"], ("False", "True")),
+        (["1.0", "x"], ("1.0", "x")),
+        ([b"cat", " cat ", "dog"], ("cat", "dog")),
+        (np.array([b"cat", b"dog"]), ("cat", "dog")),
+        (np.array([2**63, 2**64 - 1], np.uint64), (str(2**63), str(2**64 - 1))),
+        (np.array([[1], [0]]), ("0", "1")),
+        (pd.Categorical(["b", "a"], categories=["z", "b", "a"]), ("a", "b")),
+    ],
+    ids=range(9),
+)
+def test_what_is_a_class(labels, names):
+    assert encode_labels("t", {"train": labels})[1] == names
+
+
+def test_listed_classes_are_meant_by_name_or_by_place():
+    listed = ("1", "None", "0")
+    for labels, expected in ((["1", "None"], [0, 1]), (np.array([1.0, 2.0]), [1, 2])):
+        y, names = encode_labels("t", {"train": labels}, listed)
+        assert names == listed
+        assert y["train"].tolist() == expected
+    with pytest.raises(InputError, match="the label 'cat' is not one of the classes"):
+        encode_labels("t", {"train": ["cat", "1"]}, listed)
+
+
+@pytest.mark.parametrize("other", [["cat", "dog"], np.array([True, False])], ids=range(2))
+def test_numbers_are_no_labels_beside_others_in_another_split(other):
+    with pytest.raises(InputError, match="labels of one split are numbers, and of another are not"):
+        encode_labels("t", {"train": other, "test": np.array([0, 1])})
+
+
+MISSING = [
+    "", " ", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none", "?", "-", "#N/A", "<NA>",
+    "NaT", None, np.nan, pd.NA, pd.NaT,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=range(len(MISSING)))
+def test_a_missing_label_is_told_with_its_row(missing):
+    labels = np.array(["a", "b"] * 5, object)
+    labels[[3, 7]] = missing
+    with pytest.raises(InputError, match=r"row 3 has no label: .*; 2 of 10 rows have none"):
+        onelayer.dataset_from(X[:10], labels)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "feather"])
+@pytest.mark.parametrize("labels", [["a", "b"], [1, 2], [1.0, 2.0], [True, False]], ids=range(4))
+def test_a_missing_label_of_a_table_is_told_with_row_and_column(suffix, labels, tmp_path):
+    path = tmp_path / f"t.{suffix}"
+    frame = pl.DataFrame({"x": range(10), "kind": [*labels * 3, None, *labels[:1] * 3]})
+    {"csv": frame.write_csv, "parquet": frame.write_parquet, "feather": frame.write_ipc}[suffix](
+        path
+    )
+    for attempt in (lambda: onelayer.load_dataset(path), lambda: onelayer.dataset_from(frame)):
+        with pytest.raises(InputError, match="row 6, column 'kind', has no label"):
+            attempt()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (K3 / 2, "row 1 has the label 0.5: classes are whole numbers or strings"),
+        ((K3 / 2).astype(str), "row 1 has the label 0.5"),
+        (np.where(K3 == 2, np.inf, 1), "row 2 has the label inf"),
+        (K3 * 2.0**60, "row 1 has the label 1.15"),
+        (np.arange(N), "each of the 24 samples has a label of its own"),
+        (np.eye(3)[K3], r"labels of the shape \(24, 3\), expected \(N,\); .* y.argmax\(axis=1\)"),
+        (K3.astype("M8[D]"), r"labels of datetime64\[D\], expected whole numbers or strings"),
+        (np.array([1j, 2j])[K3 % 2], "labels of complex128"),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_class_is_told(labels, message):
+    with pytest.raises(InputError, match=message):
+        onelayer.dataset_from(X, labels)
+
+
+def test_classes_that_cannot_be_learned_are_noted(tmp_path, capsys):
+    np.savez(tmp_path / "t.npz", X_train=X, y_train=K3, X_test=X, y_test=K3 + 1)
+    words = ["--epochs", "1", "--report", "none", "--out", str(tmp_path / "run")]
+    for command in (["data", "info"], ["train"]):
+        extra = words if command == ["train"] else []
+        assert run_command([*command, str(tmp_path / "t.npz"), *extra]) == 0
+        (note,) = [line for line in capsys.readouterr().out.splitlines() if "note:" in line]
+        assert "1 of the 4 classes (3) have no training sample" in note
+        assert "0 of validation, 8 of test" in note
+    data = onelayer.dataset_from(X, K3, class_names=["a", "b", "c", "d"])
+    assert "(d) have no training sample" in data.notes[0]
+    assert onelayer.dataset_from(X, K3).notes == ()
+
+
+def test_the_only_sample_of_a_class_trains():
+    labels = [*["a", "b"] * 40, *"cdefghijkl"]
+    for seed in range(5):
+        data = onelayer.dataset_from(np.zeros((90, 1)), labels, seed=seed)
+        assert set(data.train.y) == set(range(12))
+        assert len(data.test) == len(data.validation) == round(0.15 * 90)
+    assert "10 of the 12 classes (c, d, e, f, g, …) have one sample only" in data.notes[0]
+
+
+def test_many_classes_are_noted():
+    y = load_diabetes().target  # of whole numbers, that are a regression all the same
+    data = onelayer.dataset_from(load_diabetes())
+    assert f"{len(set(y))} classes for {len(y)} samples" in data.notes[-1]

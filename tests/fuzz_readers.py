@@ -46,6 +46,9 @@ N = 6  # samples in each part of CIFAR
 WORKERS = os.cpu_count() or 1
 
 
+UNREAD = {"README.md", "dataset_dict.json", "state.json"}  # lie beside what is read
+
+
 class Hang(BaseException):
     """Raised by the alarm; no reader can take it for an error of its file."""
 
@@ -63,7 +66,7 @@ class Format:
         if self.path.is_file() and not self.path.name.endswith(".X.npy"):
             return [self.path]
         folder = self.path if self.path.is_dir() else self.path.parent
-        return sorted(path for path in folder.rglob("*") if path.is_file())
+        return sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in UNREAD)
 
 
 def lay_out(folder: Path) -> dict[str, Format]:

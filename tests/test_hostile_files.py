@@ -480,7 +480,7 @@ CASES = {
     "Parquet of 2^26 equal rows": (parquet_of_runs, "67,108,864 rows of 1 values take"),
     "a picture of 100 KB in every row": (picture_in_every_row, "pictures take more than a file of"),
     "Parquet of what are no pictures": (
-        parquet(image=[b"x", b"y", b"x", b"y"], label=[0, 1, 0, 1]), "row 0: not a PNG or JPEG"
+        parquet(image=[b"x", b"y", b"x", b"y"], label=[0, 1, 0, 1]), "row 0: a text; expected PNG"
     ),
     "Parquet of paths to pictures": (
         parquet(image=[{"bytes": None, "path": "/etc/hostname"}] * 4, label=[0, 1, 0, 1]),

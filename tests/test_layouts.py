@@ -1,6 +1,7 @@
 """Names of arrays, columns and files: what is found by them, what is left out, what is refused."""
 
 import gzip
+import io
 import json
 import struct
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import scipy.sparse
+from PIL import Image
 
 import format_writers
 import onelayer
@@ -166,6 +168,16 @@ def test_files_called_like_splits_are_one_data_set(form, tmp_path):
     assert len(data.digests) == 3
     rows = np.concatenate([*read_unlabelled(str(tmp_path), 16, (1, 4, 4), 255.0)])
     np.testing.assert_array_equal(rows.reshape(40, -1), FLAT)
+
+
+def test_a_figure_beside_the_data_is_no_data(tmp_path):
+    place = tmp_path / "data"
+    place.mkdir()
+    for name, rows in (("train", slice(30)), ("test", slice(30, 40))):
+        path = format_writers.write_npz(place, X[rows], Y[rows])
+        path.rename(path.with_stem(name))
+    (place / "figure.png").write_bytes(format_writers.png(X[0]))
+    check_all(onelayer.load_dataset(place))
 
 
 def write_pixels(path, rows, label=True, first=0):
@@ -346,6 +358,15 @@ def test_pictures_of_several_sizes_in_a_table_are_resized_and_predicted(tmp_path
     capsys.readouterr()
     assert run_cli(["predict", str(tmp_path / "run"), str(path), "--format", "csv"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 41
+
+
+def test_transparent_pictures_in_a_table_are_noted(tmp_path):
+    content = io.BytesIO()
+    Image.fromarray(np.dstack([X[0]] * 4)).save(content, "PNG")
+    cells = pa.array([format_writers.png(x) for x in X[1:]] + [content.getvalue()])
+    assert "are transparent, read as the colour there: 1" in read_table(
+        tmp_path, image=cells, label=Y
+    ).notes[0]  # fmt: skip
 
 
 def test_the_names_of_classes_are_those_that_hugging_face_notes(tmp_path):

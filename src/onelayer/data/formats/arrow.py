@@ -24,7 +24,7 @@ from onelayer.data.columns import (
 )
 from onelayer.data.contents import LONGEST_NAME, Contents, Part, feature_type
 from onelayer.data.files import check_file, unpacked_limit
-from onelayer.data.formats.images import stack_pictures
+from onelayer.data.formats.images import stack_pictures, told_of_transparent
 from onelayer.data.formats.picture import Encoded
 from onelayer.errors import InputError
 
@@ -84,15 +84,17 @@ def read_table(
     with opening(path) as table:
         choice, known = _choose(table, label, like, labelled=True), table.class_names
         X, labels = _collect(table, choice)
+    notes = choice.notes
     names = None if isinstance(labels, list) else known.get(choice.columns.label or "")
     if names and (labels == -1).all():
         raise NoLabelsError(f"{path}: all labels are -1, so there are none")
     if isinstance(X, list):
-        X = stack_pictures(X, resize)
+        X, transparent = stack_pictures(X, resize)
+        notes += (f"{path}: {told_of_transparent(transparent)}",) if transparent else ()
     elif resize is not None:
         raise InputError(f"{path}: holds no pictures that could be resized")
     part = Part(X, labels)
-    return Contents({"train": part}, names, columns=choice.columns, notes=choice.notes)
+    return Contents({"train": part}, names, columns=choice.columns, notes=notes)
 
 
 def table_features(

@@ -121,9 +121,14 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
 
 def stack_pictures(
     pictures: Sequence[Path | Encoded], resize: tuple[int, int] | None
-) -> NDArray[np.uint8]:
-    """Return pictures as (N, C, H, W), resized if asked, as read_images does; errors as there."""
-    return _stack(pictures, _measure(pictures, resize), resize)[0]
+) -> tuple[NDArray[np.uint8], int]:
+    """Return pictures as (N, C, H, W), as read_images does, and how many have transparent parts."""
+    return _stack(pictures, _measure(pictures, resize), resize)
+
+
+def told_of_transparent(pictures: int) -> str:
+    """Return a sentence on that many pictures with transparent parts."""
+    return f"pictures of which parts are transparent, read as the colour there: {pictures:,}"
 
 
 def read_picture(path: Path | Encoded, image_shape: ImageShape) -> NDArray[np.uint8]:
@@ -177,7 +182,7 @@ def _notes(folder: Path, layout: Layout, transparent: int) -> Iterator[str]:
         listed = ", ".join(empty[:5]) + ", …" * (len(empty) > 5)
         yield f"no pictures to train or test on in {listed}"
     if transparent:
-        yield f"pictures of which parts are transparent, read as the colour there: {transparent:,}"
+        yield told_of_transparent(transparent)
 
 
 def _measure(paths: Sequence[Path | Encoded], resize: tuple[int, int] | None) -> ImageShape:

@@ -139,7 +139,13 @@ def _member_pictures(folder: Path) -> list[Path | Encoded]:
     return pictures
 
 
-_ALL = ("label", "resize", "coarse")
+def _of_members(looks: str, suits: Callable[[Path], object]) -> Format:
+    options = ("label", "resize", "coarse")
+    return Format(
+        looks, suits, _read_members, options, _member_features, _member_pictures, table=True
+    )
+
+
 FOLDERS = (
     Format("train.X.npy or train/*.X.npy", suits_folder, read_folder),
     Format("train-images-idx3-ubyte (MNIST)", find_idx, read_idx_folder),
@@ -158,14 +164,9 @@ FOLDERS = (
         ("resize",),
         pictures=find_pictures,
     ),
+    _of_members("train and test of any format, as train.csv beside test.csv", find_members),
     Format("a folder of pictures", holds_loose_pictures, read=None, pictures=list_pictures),
-    *(
-        Format(looks, suits, _read_members, _ALL, _member_features, _member_pictures, table=True)
-        for looks, suits in (
-            ("train and test of any format, as train.csv beside test.csv", find_members),
-            ("one such folder within it", lambda folder: _inner(folder)),
-        )
-    ),
+    _of_members("one such folder within it", lambda folder: _inner(folder)),
 )
 
 
@@ -177,7 +178,7 @@ def place_of(path: Path) -> Path:
     InputError
         If there are several.
     """
-    if not path.is_dir() or any(form.suits(path) for form in FOLDERS[:-1]):
+    if not path.is_dir() or _holds_samples(path):
         return path
     found = _inner(path)
     if len(found) > 1:
@@ -191,10 +192,15 @@ def _inner(folder: Path) -> list[Path]:
     found, level = list[Path](), [folder]
     for _ in range(_DEPTH):
         inner = [path for outer in level for path in entries(outer) if path.is_dir()]
-        suited = {p: any(form.suits(p) for form in FOLDERS[:-1]) for p in inner[:_MOST_FOLDERS]}
+        suited = {place: _holds_samples(place) for place in inner[:_MOST_FOLDERS]}
         found += [place for place, suits in suited.items() if suits]
         level = [place for place, suits in suited.items() if not suits]
     return found
+
+
+def _holds_samples(folder: Path) -> bool:
+    """Return whether a format with labels suits a folder itself: figures lie beside many a one."""
+    return any(form.read and form.suits(folder) for form in FOLDERS[:-1])
 
 
 def named(*suffixes: str) -> Callable[[Path], bool]:

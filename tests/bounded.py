@@ -3,6 +3,8 @@
 A server imports everything once; each command runs in a fork of it, which takes milliseconds.
 """
 
+import contextlib
+import io
 import json
 import os
 import resource
@@ -65,8 +67,12 @@ def serve() -> None:
     import rich.table  # noqa: F401
     from PIL import JpegImagePlugin, PngImagePlugin  # noqa: F401
 
+    from onelayer.cli import run
     from onelayer.data import catalog, description  # noqa: F401
+    from onelayer.report.terminal import data  # noqa: F401
 
+    with contextlib.redirect_stderr(io.StringIO()):
+        run(["data", "info", "nowhere.csv"])  # makes the commands
     for line in sys.stdin:
         request = json.loads(line)
         with tempfile.TemporaryFile("w+") as error:

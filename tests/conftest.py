@@ -9,6 +9,7 @@ from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import Dataset
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
+from onelayer.report import style
 
 # The same examples everywhere, and no verdict on the speed of a machine that others use, too.
 settings.register_profile(
@@ -30,6 +31,14 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     if (isinstance(val, str | bytes) and not plain) or getattr(val, "__name__", "") == "<lambda>":
         return argname
     return val[:LONGEST_ID].rstrip() if plain else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def coarse_pictures():
+    """Save figures at a low resolution: no test looks at their pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.LOOK, "savefig.dpi", 40)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import struct
 from dataclasses import replace
+from errno import ENOSPC
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ def test_the_present_format_is_the_golden_one(tmp_path):
 
 def test_a_writer_that_fails_leaves_the_old_file(written, model, monkeypatch):
     before = written.read_bytes()
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(ENOSPC, "disk full")))
     with pytest.raises(OSError, match="disk full"):
         replace(model, dataset="other").save(written)
     assert written.read_bytes() == before

@@ -630,10 +630,10 @@ def test_missing_values_end_a_training_in_one_line(bounded, tmp_path):
     assert "row 0, column 'x', holds a value that is not finite" in outcome.error
 
 
-SIZES = {  # (N, H, W): 16 MB as they are read
+SIZES = {  # (N, H, W): 8 to 16 MB as they are read
     **dict.fromkeys(WRITERS, (8_000, 40, 50)),
-    **dict.fromkeys(TEXT, (4_000, 25, 20)),  # numbers of 8 bytes
-    **dict.fromkeys(("parquet", "feather"), (160_000, 10, 10)),
+    **dict.fromkeys(TEXT, (2_000, 25, 20)),  # numbers of 8 bytes: 8 MB
+    **dict.fromkeys(("parquet", "feather"), (80_000, 10, 10)),
     **dict.fromkeys(("images", "split_images", "hub_pictures"), (200, 280, 286)),
 }
 

@@ -161,10 +161,10 @@ def test_classes_that_cannot_be_learned_are_noted(tmp_path, capsys):
         extra = words if command == ["train"] else []
         assert run_command([*command, str(tmp_path / "t.npz"), *extra]) == 0
         (note,) = [line for line in capsys.readouterr().out.splitlines() if "note:" in line]
-        assert "1 of the 4 classes (3) have no training sample" in note
+        assert "without a training sample, so it cannot be learned: 1 of the 4 classes (3)" in note
         assert "0 of validation, 8 of test" in note
     data = onelayer.dataset_from(X, K3, class_names=["a", "b", "c", "d"])
-    assert "(d) have no training sample" in data.notes[0]
+    assert "1 of the 4 classes (d); samples" in data.notes[0]
     assert onelayer.dataset_from(X, K3).notes == ()
 
 
@@ -174,7 +174,7 @@ def test_the_only_sample_of_a_class_trains():
         data = onelayer.dataset_from(np.zeros((90, 1)), labels, seed=seed)
         assert set(data.train.y) == set(range(12))
         assert len(data.test) == len(data.validation) == round(0.15 * 90)
-    assert "10 of the 12 classes (c, d, e, f, g, …) have one sample only" in data.notes[0]
+    assert "with one sample only: 10 of the 12 classes (c, d, e, f, g, …)" in data.notes[0]
 
 
 def test_many_classes_are_noted():

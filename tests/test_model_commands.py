@@ -19,6 +19,7 @@ import onelayer
 from made import make_data
 from onelayer.cli import run as run_command
 from onelayer.errors import InputError
+from onelayer.evaluation.metrics import Confusions
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.report.evidence import COLOURS, class_evidence, draw_evidence
@@ -300,11 +301,14 @@ def test_a_class_is_known_by_how_its_name_looks(tmp_path):
 def test_long_names_are_folded_and_numbers_never_cut(monkeypatch, capsys):
     names = (*(f"{'long' * 24}{k:04d}" for k in range(12)), "–")
     counts = np.random.default_rng(0).integers(100_000, 999_999, (13, 13))
-    evaluation = ModelEvaluation("made", "test", names, counts, None)
+    confusions = Confusions.of(counts[None])
+    evaluation = ModelEvaluation("made", "test", names, confusions, None)
     monkeypatch.setenv("COLUMNS", "50")
     show_evaluation(evaluation)
     table = capsys.readouterr().out.split("confusion")[0]
-    for cell in [cell for row in class_table("", counts, names).rows for cell in row[1:]]:
+    for cell in [
+        cell for row in class_table("", confusions[0], names, 13).rows for cell in row[1:]
+    ]:
         assert f" {cell}" in table
     lines = table.splitlines()
     width = next(line for line in lines if line.startswith("class")).index("precision")
@@ -356,7 +360,7 @@ def test_explain_writes_a_png_and_replaces_none(model_file, picture, tmp_path, c
     arguments = ["explain", model_file, picture, "--out", tmp_path / "why.png"]
     assert call(capsys, *arguments) == (0, f"explanation: {tmp_path / 'why.png'}\n", "")
     with Image.open(tmp_path / "why.png") as drawn:
-        assert drawn.width > 1000
+        assert drawn.width > 7 * 40  # inches, at the dots per inch of the tests
     first = (tmp_path / "why.png").read_bytes()
     status, _, err = call(capsys, *arguments)
     assert (status, "exists; add --force" in err) == (2, True)

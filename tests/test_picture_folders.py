@@ -135,7 +135,7 @@ def test_a_class_may_be_called_train(tmp_path):
 @pytest.mark.parametrize(
     ("add", "words"),
     [
-        (lambda folder: (folder / "train" / "fox").mkdir(), "no pictures to train or test on in"),
+        (lambda folder: (folder / "train" / "fox").mkdir(), "classes (fox)"),
         (lambda folder: (folder / "test").mkdir(), "is left out: no pictures in it"),
         (lambda folder: put(folder / "extra"), "extra is left out: its name is that of no split"),
         (lambda folder: put_classes(folder / "more"), "more is left out: its name is that of no"),

@@ -218,9 +218,13 @@ ENSEMBLE = {"members": "settings", "size": 2, "mean_probability": 0.5, "majority
         ("ensembles", [ENSEMBLE | {"members": "strangers"}], "ensembles.0: "),
         ("ensembles", [ENSEMBLE | {"size": "a"}], "ensembles.0.size: found 'a'"),
         ("ensembles", [ENSEMBLE | {"size": 10**400}], "ensembles.0.size: found 1000"),
-        ("ensembles", [ENSEMBLE | {"mean_probability": 1.5}], "ensembles.0: "),
+        (
+            "ensembles",
+            [ENSEMBLE | {"mean_probability": 1.5}],
+            "ensembles.0.mean_probability: found 1.5",
+        ),
         ("cross_validation", {"n_train": "many"}, "cross_validation.n_train: found 'many'"),
-        ("cross_validation", {"n_train": 0, "n_held_out": 0}, "folds of 0 and 0 samples"),
+        ("cross_validation", {"n_train": 0, "n_held_out": 0}, "cross_validation.n_train: found 0"),
         ("checks", [{}], "checks.0.name: missing"),
     ],
 )

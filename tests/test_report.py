@@ -25,7 +25,7 @@ from made_results import (
 from onelayer.errors import is_hidden
 from onelayer.evaluation.predictions import NO_PREDICTIONS
 from onelayer.evaluation.run_folder import RunFolder
-from onelayer.report import curves, figures, style
+from onelayer.report import curves, figures
 from onelayer.report.content import compose
 from onelayer.report.lettering import told_apart
 from onelayer.report.outcome import tell_outcome, tell_winner
@@ -49,14 +49,6 @@ def squeeze(text):
 
 
 RESULTS = make_results(published=(0.2461, 0.3753, np.nan), samples=9973, notice="STAND-IN: digits")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def coarse_pictures():
-    """Save figures at a low resolution: nothing here looks at them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(style.LOOK, "savefig.dpi", 40)
-        yield
 
 
 @pytest.fixture

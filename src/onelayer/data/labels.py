@@ -97,16 +97,16 @@ def notes_on_classes(
 
     def classes(chosen: NDArray[np.bool_]) -> str:
         names = [class_names[k] for k in np.flatnonzero(chosen)]
-        return f"{source}: {len(names):,} of the {K:,} classes ({listed(names)})"
+        return f"{len(names):,} of the {K:,} classes ({listed(names)})"
 
     if (absent := counts["train"] == 0).any():
         others = [f"{counts[split][absent].sum():,} of {split}" for split in counts]
         notes.append(
-            f"{classes(absent)} have no training sample and cannot be learned; samples of them: "
-            f"{', '.join(others[1:]) or 'none'}"
+            f"{source}: without a training sample, so it cannot be learned: {classes(absent)}; "
+            f"samples of them elsewhere: {', '.join(others[1:]) or 'none'}"
         )
     if (single := total == 1).any():
-        notes.append(f"{classes(single)} have one sample only")
+        notes.append(f"{source}: with one sample only: {classes(single)}")
     if total.sum() < 3 * K:
         notes.append(
             f"{source}: {K:,} classes for {total.sum():,} samples: are the labels numbers to "

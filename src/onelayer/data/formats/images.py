@@ -178,9 +178,6 @@ def _notes(folder: Path, layout: Layout, transparent: int) -> Iterator[str]:
             yield f"the pictures directly in {place} are left out: they have no labels"
     if called := [place.name for place in classes if place.name.lower() in SPLIT_WORDS]:
         yield f"{', '.join(called)}: taken for a class, since it lies beside folders of classes"
-    if empty := [str(place) for place in classes if not entries(place)]:
-        listed = ", ".join(empty[:5]) + ", …" * (len(empty) > 5)
-        yield f"no pictures to train or test on in {listed}"
     if transparent:
         yield told_of_transparent(transparent)
 

@@ -83,7 +83,7 @@ class Classifier:
 
     @property
     def input_type(self) -> np.dtype[Any]:
-        """The type in which other programs take stored features, that of the weights if it holds them.
+        """The type in which other programs take features, that of the weights, if it holds them.
 
         It is float64 where float32 would move a feature by more than 10⁻⁵ of its deviation.
         """

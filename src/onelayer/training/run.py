@@ -118,7 +118,7 @@ class Run:
 
     @cached_property
     def words(self) -> list[list[str]]:
-        """What names each setting: λ, η, and all else that some settings differ in."""
+        """The words that name each setting, λ, η, and all else that some settings differ in."""
         return setting_words(self.settings)
 
     @cached_property

@@ -139,6 +139,13 @@ def test_numbers_may_be_names(tmp_path, capsys):
     assert found == [model.class_names[k] for k in model.predict(X)]
 
 
+def test_a_table_of_row_numbers_and_labels_alone_has_no_features(tmp_path):
+    rows = "\n".join(f"{'xy'[n % 2]},{n}" for n in range(8))
+    (tmp_path / "t.csv").write_text(f"label,id\n{rows}\n")
+    with pytest.raises(InputError, match="no columns of features: id only number the rows"):
+        onelayer.load_dataset(tmp_path / "t.csv")
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path):
     frame = pd.DataFrame(np.c_[X, Y], columns=["a", "b", "a", "c", "label"])
     frame.to_csv(tmp_path / "t.csv", index=False)

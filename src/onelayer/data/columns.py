@@ -206,6 +206,11 @@ def judge_features(
     kept = [c for c in range(len(names)) if c not in numbering]
     if not numbering:
         return None, columns, notes
+    if not kept:
+        raise InputError(
+            f"{source}: no columns of features: {listed(names)} only number the rows; expected "
+            "columns of numbers beside the labels"
+        )
     return kept, Columns(tuple(names[c] for c in kept), columns.label), notes
 
 

@@ -42,7 +42,7 @@ def read_csv(path: Path, label: str | None = None, like: Columns | None = None) 
                 if cell not in known:
                     known[cell] = numbers.read_label(cell, len(labels))
                 labels.append(known[cell])  # equal labels are one object
-            values.frombytes(X.data.cast("B"))
+            values.frombytes(X.tobytes())
     X = np.frombuffer(values, np.float64) if labels else np.empty(0)
     part = Part(X.reshape(len(labels), len(choice.features)), labels)
     return Contents({"train": part}, columns=choice.columns, notes=(*choice.notes, *notes))

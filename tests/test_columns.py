@@ -142,7 +142,7 @@ def test_numbers_may_be_names(tmp_path, capsys):
 def test_a_table_of_row_numbers_and_labels_alone_has_no_features(tmp_path):
     rows = "\n".join(f"{'xy'[n % 2]},{n}" for n in range(8))
     (tmp_path / "t.csv").write_text(f"label,id\n{rows}\n")
-    with pytest.raises(InputError, match="no columns of features: id only number the rows"):
+    with pytest.raises(InputError, match="no columns of features, only row numbers: id"):
         onelayer.load_dataset(tmp_path / "t.csv")
 
 

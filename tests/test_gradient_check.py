@@ -9,7 +9,8 @@ from scipy.special import log_softmax, logsumexp, softmax
 import onelayer
 from onelayer.errors import InputError
 from onelayer.model import network
-from onelayer.model.derivatives import METHODS, BlackBox, LinearLayer, numerical_gradient
+from onelayer.model.black_box import BlackBox
+from onelayer.model.derivatives import METHODS, LinearLayer, numerical_gradient
 from onelayer.model.gradient_check import check_gradient, check_layer, relative_errors
 from rounding import rounding
 

@@ -11,7 +11,6 @@ A new kind of record is its dataclass and one line:
 
 import dataclasses
 import errno
-import json
 import math
 import re
 import types
@@ -34,7 +33,8 @@ from numpy.typing import NDArray
 
 from onelayer.arguments import check_fields, hints_of
 from onelayer.errors import InputError, shown
-from onelayer.storage import LONGEST, atomic_file, check_plain, parse_json, read_text
+from onelayer.plain_values import LONGEST, check_plain, parse_json, read_text, to_json
+from onelayer.storage import atomic_file
 
 _KEY = "onelayer"  # of the header's metadata; the library writes several keys in any order
 _LARGEST_FLOAT = float(np.finfo(np.float64).max)
@@ -181,12 +181,6 @@ class Kind(Generic[T]):
                 raise InputError(f"its format is {number}, expected {self.format}")
             content, arrays = self.upgrades[old](content, arrays)
         return content, arrays
-
-
-def to_json(value: Any, indent: int | None = None) -> str:
-    """Return JSON as text that UTF-8 can hold, whatever bytes the name of a file is made of."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return text.encode("utf-8", "backslashreplace").decode()  # JSON has the same escapes
 
 
 def check_arrays(*records: Any, **sizes: int) -> None:

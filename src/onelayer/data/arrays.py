@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.data.columns import NoLabelsError, listed
+from onelayer.data.columns import LABEL_COLUMNS, NoLabelsError, listed
 from onelayer.data.contents import SPLIT_WORDS, Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES
 from onelayer.errors import InputError
@@ -20,10 +20,9 @@ _FEATURES = (
     *("x", "data", "features", "feature", "feats", "feat", "embeddings", "embedding", "embeds"),
     *("images", "image", "imgs", "img", "inputs", "input", "pixels", "vectors", "activations"),
 )
-_LABELS = ("y", "label", "labels", "target", "targets")
 _CLASSES = ("class", "classes", "category", "categories")  # or what the classes are called
 _UNNAMED = ("arr_0", "arr_1")  # as numpy.savez(path, X, y) calls them
-_ROLE_WORDS = dict.fromkeys(_FEATURES, "X") | dict.fromkeys((*_LABELS, *_CLASSES), "y")
+_ROLE_WORDS = dict.fromkeys(_FEATURES, "X") | dict.fromkeys((*LABEL_COLUMNS, *_CLASSES), "y")
 
 Read = Callable[[Sequence[str]], Mapping[str, Any]]  # arrays, by name
 

@@ -208,7 +208,7 @@ def judge_features(
         return None, columns, notes
     if not kept:
         raise InputError(
-            f"{source}: no columns of features: {listed(names)} only number the rows; expected "
+            f"{source}: no columns of features, only row numbers: {listed(names)}; expected "
             "columns of numbers beside the labels"
         )
     return kept, Columns(tuple(names[c] for c in kept), columns.label), notes

@@ -79,12 +79,12 @@ def make_dataset(
 ) -> Dataset:
     """Return the samples of `contents` as splits, their labels as class indices.
 
-    Labels are judged by encode_labels. If there is only a training
-    part, 15% of all samples become the test split; if none validates, 15% of all become the
-    validation split, in both cases in the proportions of the classes, drawn from `seed`. uint8,
-    float32 and float64 stay as they are; other numbers become float32 or, where that could round
-    them, float64. The full scale of uint8 is 255, of all else 1. Without `test` the test split is
-    left out. Columns that number the rows of a table are left out, too, unless `keep`: see
+    Labels (N,) are judged by encode_labels. If there is only a training part, 15% of all samples
+    become the test split; if none validates, 15% of all become the validation split, in both cases
+    in the proportions of the classes, drawn from `seed`. Features X become (N, D): uint8, float32
+    and float64 stay as they are; other numbers become float32 or, where that could round them,
+    float64. The full scale of uint8 is 255, of all else 1. Without `test` the test split is left
+    out. Columns that number the rows of a table are left out, too, unless `keep`: see
     judge_features. Other `fields` are those of Dataset.
 
     Raises

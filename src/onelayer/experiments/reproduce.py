@@ -18,8 +18,8 @@ from onelayer.experiments.experiment import (
     warn_of_scale,
 )
 from onelayer.experiments.spec import Spec
+from onelayer.plain_values import to_json
 from onelayer.progress import progress_bar
-from onelayer.records import to_json
 from onelayer.report.figures import draw_checks
 from onelayer.report.page import check_form, write_report
 from onelayer.report.probes import write_probes

@@ -1,9 +1,9 @@
 """Numerical derivatives of a cost with respect to W and b.
 
-A derivative needs only to know the cost after one entry was moved by a small amount. `BlackBox`
-finds that out by calling any cost function once per entry; `LinearLayer` knows that moving W[k, d]
-by δ moves one column of scores, s_k ← s_k + δ x_d, and so gets all K·D costs in K passes over the
-batch. Both feed the same quotients.
+A derivative needs only to know the cost after one entry was moved by a small amount. A `BlackBox`
+(black_box.py) finds that out by calling any cost function once per entry; `LinearLayer` knows that
+moving W[k, d] by δ moves one column of scores, s_k ← s_k + δ x_d, and so gets all K·D costs in K
+passes over the batch. Both feed the same quotients.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,6 @@ from onelayer.model import network
 from onelayer.model.losses import CROSS_ENTROPY, Loss
 
 Array = NDArray[Any]
-Cost = Callable[[Array, Array], Any]
 Method = Literal["forward", "centred", "complex"]
 METHODS: tuple[str, ...] = get_args(Method)
 DEFAULT_STEPS = {"forward": 1e-6, "centred": 1e-5, "complex": 1e-30}
@@ -132,116 +131,6 @@ def known_to(costs: PerturbedCosts, step: float) -> tuple[tuple[Array, Array], t
         values.append((4 * near - far) / 3)
         errors.append(np.abs(near - far) + np.abs(jump) + rounding)
     return (values[0], values[1]), (errors[0], errors[1])
-
-
-@dataclass(frozen=True)
-class BlackBox:
-    """Any `cost(W, b)`, called once for every entry of W (K, D) and b (K,).
-
-    The cost gets read-only arrays, so one that forgets to restore what it moved is found out.
-
-    Raises
-    ------
-    InputError
-        If the cost writes into its arguments, or returns anything but one number, finite where W
-        and b are real.
-    """
-
-    cost: Cost
-    W: Array
-    b: Array
-
-    def at(self) -> tuple[Array, Array]:
-        """Return cost(W, b)."""
-        cost = np.asarray(self._call(_locked(self.W), _locked(self.b)))
-        return cost, cost
-
-    def moved(self, delta: complex) -> tuple[Array, Array]:
-        """Return cost with W[k, d] + delta for every k, d, and with b[k] + delta for every k."""
-        W, b = _locked(self.W), _locked(self.b)
-        return (
-            self._each_entry(self.W, delta, lambda moved: self._call(moved, b)),
-            self._each_entry(self.b, delta, lambda moved: self._call(W, moved)),
-        )
-
-    def along(self, towards_W: Array, towards_b: Array) -> Callable[[complex], Any]:
-        """Return t ↦ cost(W + t · towards_W, b + t · towards_b); NaN where it is undefined."""
-
-        def cost(t: complex) -> Any:
-            try:
-                return _number(
-                    self._ask(_locked(self.W + t * towards_W), _locked(self.b + t * towards_b))
-                )
-            except (ValueError, ArithmeticError) as error:
-                if isinstance(error, InputError):
-                    raise
-                return np.nan
-
-        return cost
-
-    def _each_entry(self, array: Array, delta: complex, cost: Callable[[Array], Any]) -> Array:
-        """Return the cost with each entry moved."""
-        moving = array.astype(np.result_type(array, delta))
-        shown = moving.view()
-        shown.flags.writeable = False
-        costs = np.empty_like(moving)
-        for index in np.ndindex(array.shape):
-            moving[index] += delta
-            costs[index] = cost(shown)
-            moving[index] = array[index]
-        return costs
-
-    def _call(self, W: Array, b: Array) -> Any:
-        """Return the cost as a number; where W and b are real it is, and it is finite."""
-        J = _number(self._ask(W, b))
-        if np.iscomplexobj(W) or np.iscomplexobj(b):
-            return J
-        if not np.isfinite(J) or J.imag != 0:
-            raise InputError(f"the cost function returned {J}, expected a finite real number")
-        return J.real
-
-    def _ask(self, W: Array, b: Array) -> Any:
-        try:
-            return self.cost(W, b)
-        except ValueError as error:
-            if "read-only" in str(error):
-                raise InputError(
-                    "the cost function writes into its arguments; a cost must leave W and b alone"
-                ) from error
-            raise
-
-
-def _number(value: Any) -> Any:
-    """Return what a cost function returned as a NumPy number, real or complex."""
-    number = as_array(value)
-    if number.shape != () or number.dtype.kind not in "iufc":
-        raise InputError(f"the cost function returned {describe(value)}, expected one number")
-    return number[()]
-
-
-def as_array(value: Any) -> Array:
-    """Return what a function returned as an array; one of an object where it is none."""
-    try:
-        return np.asarray(value)
-    except Exception:  # of sequences of different lengths, or whatever another library raises
-        return np.array(None)
-
-
-def describe(value: Any) -> str:
-    """Return what a function returned, in a few words."""
-    if value is None:
-        return "None"
-    if isinstance(value, np.ndarray):
-        return f"an array of the shape {value.shape}"
-    if isinstance(value, list | tuple | dict):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"
-
-
-def _locked(array: Array) -> Array:
-    copy = np.array(array)
-    copy.flags.writeable = False
-    return copy
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from onelayer.arguments import checked
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.model import derivatives, network
-from onelayer.model.derivatives import BlackBox, Cost, LinearLayer, PerturbedCosts
+from onelayer.model.black_box import HIDES, BlackBox, Cost, Place, as_array, describe
+from onelayer.model.derivatives import LinearLayer, PerturbedCosts
 from onelayer.model.losses import find_loss
 from onelayer.records import COUNT
 
@@ -25,14 +26,9 @@ EXTENDED = bool(np.finfo(np.longdouble).eps < np.finfo(np.float64).eps)
 _DTYPES = {"double": np.float64, "extended": np.longdouble}
 # What a right gradient reaches in float64: rounding divided by the step, or truncation.
 DEFAULT_TOLERANCES = {"forward": 1e-2, "centred": 1e-4, "complex": 1e-12}
-_STEP, _TOLERANCE = 1e-4, 1e-6  # of the differences that replace others: see docs/maths.md
-_NOISE = 1e-10  # relative: what float64 leaves is below, what float32 does above
+_TOLERANCE = 1e-6  # of the differences that replace others: see docs/maths.md
 _TO_BLAME = "differences of the cost in other steps agree: the gradient is wrong, not the cost"
 _UNDECIDED = "centred differences of the cost are too coarse to confirm so small an error"
-_HIDES = (
-    "the complex step does not see all of this cost (abs, norm, vdot, max, comparisons and casts "
-    "to real numbers hide parts of it; np.sum(W * W) does not), so centred differences were taken"
-)
 
 
 @dataclass(frozen=True)
@@ -169,7 +165,7 @@ def check_gradient(
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)
         analytic = _as_gradients(gradient(W.copy(), b.copy()), W, b)
-        place = _Place(BlackBox(cost, W, b))
+        place = Place(BlackBox(cost, W, b))
         place.check_steady()
         if method == "complex" and (reason := place.hidden_from_the_complex_step()):
             return _check_by_differences(place.box, place.step, analytic, eps, tolerance, reason)
@@ -222,10 +218,10 @@ def gradient_known_to(layer: LinearLayer) -> tuple[tuple[Array, Array], tuple[An
     return derivatives.numerical_gradient(layer, "complex", step), (0, 0)
 
 
-def _place_of(layer: LinearLayer) -> "_Place":
+def _place_of(layer: LinearLayer) -> Place:
     X, W, b = (array.astype(np.float64) for array in (layer.X, layer.W, layer.b))
     cost = partial(network.cost, X, layer.y, l2=layer.l2, kind=layer.loss)
-    return _Place(BlackBox(cost, W, b))
+    return Place(BlackBox(cost, W, b))
 
 
 def _check(
@@ -270,66 +266,8 @@ def _compare(
     )
 
 
-class _Place:
-    """A cost at W and b, and how it behaves near there; `step` suits differences there."""
-
-    def __init__(self, box: BlackBox) -> None:
-        self.box = box
-        parameters = np.concatenate([box.W.ravel(), box.b.ravel()])
-        self.scale = float(np.sqrt(np.mean(parameters**2))) or 1.0
-        self.step = _STEP * self.scale
-        generator = random_stream(0, Stream.CHECKED_PARAMETERS)
-        drawn = [generator.standard_normal(array.shape) for array in (box.W, box.b)]
-        # One direction moves all entries; on the other those near 0 stay on their side of it.
-        self.directions = (
-            (self.scale * drawn[0], self.scale * drawn[1]),
-            (box.W * drawn[0], box.b * drawn[1]),
-        )
-
-    def check_steady(self) -> None:
-        """Raise InputError if the cost is random, or as rough as in float32."""
-        cost, again = (float(self.box.at()[0]) for _ in "12")
-        if abs(cost - again) > 1e-12 * abs(cost):
-            raise InputError(
-                f"the cost function returns {cost:.9g} and then {again:.9g} at the same W and b; "
-                "expected the same number each time: fix its seed, leave out what it remembers"
-            )
-        noise = derivatives.noise_of(self.box.along(*self.directions[0]))
-        if noise > _NOISE:
-            raise InputError(
-                f"the cost function is rough near {cost:.9g}: it jumps by {noise:.0e} of its "
-                "size, as in float32; expected float64 throughout, to differentiate it"
-            )
-
-    def hidden_from_the_complex_step(self) -> str:
-        """Return why the complex step does not see all of the cost, or nothing if it does."""
-        h = derivatives.DEFAULT_STEPS["complex"]
-        for direction in self.directions:
-            cost = self.box.along(*direction)
-            try:
-                seen = float(cost(1j * h).imag) / h
-            except InputError:
-                raise
-            except Exception as error:  # of whatever the cost calls
-                return (
-                    f"the cost does not take complex numbers ({type(error).__name__}), so centred "
-                    "differences were taken"
-                )
-            slope = derivatives.slope_at_0(cost)
-            if not abs(seen - slope.value) <= 10 * slope.error + slope.jump / 2:
-                return _HIDES
-        return ""
-
-    def slope_of(self, parameter: str, index: tuple[int, ...]) -> derivatives.Slope:
-        """Return the slope of the cost along one entry, in units of the entry."""
-        towards = {"W": np.zeros_like(self.box.W), "b": np.zeros_like(self.box.b)}
-        towards[parameter][index] = self.scale
-        found = derivatives.slope_at_0(self.box.along(towards["W"], towards["b"]))
-        return derivatives.Slope(*(number / self.scale for number in found))
-
-
 def _look_again(
-    place: _Place, check: GradientCheck, analytic: tuple[Array, Array], tolerance: float | None
+    place: Place, check: GradientCheck, analytic: tuple[Array, Array], tolerance: float | None
 ) -> GradientCheck:
     """Return the failed check with who is to blame: if not the gradient, another check."""
     worst = check.worst
@@ -344,7 +282,7 @@ def _look_again(
         return _check_by_differences(place.box, place.step, analytic, check.eps, tolerance, reason)
     if right and not seen:
         reason = (
-            _HIDES
+            HIDES
             if check.method == "complex"
             else f"{check.method} differences are too coarse here, so finer ones were taken"
         )
@@ -380,9 +318,9 @@ def _as_gradients(found: Any, W: Array, b: Array) -> tuple[Array, Array]:
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise InputError(
             f"the gradient function must return two arrays, dW and db; it returned "
-            f"{derivatives.describe(found)}"
+            f"{describe(found)}"
         )
-    dW, db = (derivatives.as_array(values) for values in found)
+    dW, db = (as_array(values) for values in found)
     for name, array, ours, theirs in (("W", dW, W, found[0]), ("b", db, b, found[1])):
         if array.shape != ours.shape:
             swapped = "; dW comes first, then db" if dW.shape == b.shape else ""
@@ -391,7 +329,7 @@ def _as_gradients(found: Any, W: Array, b: Array) -> tuple[Array, Array]:
                 f"expected {ours.shape}{swapped}"
             )
         if array.dtype.kind not in "iuf":
-            found_type = derivatives.describe(theirs) if array.dtype == object else array.dtype
+            found_type = describe(theirs) if array.dtype == object else array.dtype
             raise InputError(f"the gradient of {name} is {found_type}, expected real numbers")
     return dW, db
 

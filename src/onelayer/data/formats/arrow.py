@@ -1,8 +1,7 @@
 """Parquet and Arrow (Feather): columns of numbers, or one of lists or pictures, and labels."""
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,8 +21,17 @@ from onelayer.data.columns import (
     choose_columns,
     listed,
 )
-from onelayer.data.contents import LONGEST_NAME, Contents, Part, feature_type
-from onelayer.data.files import check_file, unpacked_limit
+from onelayer.data.contents import Contents, Part
+from onelayer.data.files import check_file
+from onelayer.data.formats.arrow_columns import (
+    Numbers,
+    Pictures,
+    check_length,
+    is_picture,
+    is_vector,
+    number_type,
+    read_labels,
+)
 from onelayer.data.formats.images import stack_pictures, told_of_transparent
 from onelayer.data.formats.picture import Encoded
 from onelayer.errors import InputError
@@ -118,7 +126,7 @@ def table_features(
 def table_pictures(opening: Open, path: Path) -> list[Encoded]:
     """Return the pictures that a file holds as samples, or none if it holds numbers."""
     with opening(path) as table:
-        if not any(map(_is_picture, table.schema.types)):
+        if not any(map(is_picture, table.schema.types)):
             return []
         choice = _choose(table, None, None, labelled=False)
         X, _ = _collect(table, choice)
@@ -144,7 +152,7 @@ def open_parquet(path: Path) -> Iterator[_Table]:
         names, kinds = schema.names, schema.types
         long = [] if choice.label is None else [names[choice.label]]
         for column in choice.features:
-            if _is_picture(kinds[column]):
+            if is_picture(kinds[column]):
                 inner = ".bytes" if types.is_struct(kinds[column]) else ""
                 long.append(names[column] + inner)
         file = stack.enter_context(parquet.ParquetFile(path, read_dictionary=long, **options))
@@ -238,7 +246,7 @@ def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled:
     numbers. A note says which others are left out.
     """
     source, names, kinds = str(table.path), table.schema.names, table.schema.types
-    if any(map(_is_vector, kinds)):
+    if any(map(is_vector, kinds)):
         like = None
     if label is None and like is None:
         label = _class_column(table, labelled)
@@ -246,15 +254,15 @@ def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled:
     choice = choose_columns(source, names, label, like=like, labelled=labelled, index=index)
     if like is not None:
         return choice
-    if choice.label is not None and _is_vector(kinds[choice.label]):
+    if choice.label is not None and is_vector(kinds[choice.label]):
         raise NoLabelsError(f"{source}: has no column of labels, only {listed(names)}")
-    vectors = [column for column in choice.features if _is_vector(kinds[column])]
+    vectors = [column for column in choice.features if is_vector(kinds[column])]
     if len(vectors) > 1:
         vectors = [column for column in vectors if means_features(names[column])] or vectors
     if len(vectors) > 1:
         several = listed([names[column] for column in vectors])
         raise InputError(f"{source}: several columns of lists or pictures: {several}; expected one")
-    chosen = vectors or [c for c in choice.features if _number_type(kinds[c]) is not None]
+    chosen = vectors or [c for c in choice.features if number_type(kinds[c]) is not None]
     others = sorted({*choice.features}.difference(chosen))
     if not chosen:
         found = "".join(
@@ -303,21 +311,21 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any]:
     chosen = [names[column] for column in choice.features]
     kinds = [types[column] for column in choice.features]
     n, batches = table.batches(choice)
-    features = (_Pictures if _is_picture(kinds[0]) else _Numbers)(path, chosen, kinds, n)
+    features = (Pictures if is_picture(kinds[0]) else Numbers)(path, chosen, kinds, n)
     labels, done = list[Any](), 0
     for batch in batches:
         if not len(batch):
             continue
         batch.validate()
         if label is not None:
-            _check_length(path, batch.column(names[label]))
+            check_length(path, batch.column(names[label]))
         batch.validate(full=True)
         if done + len(batch) > n:
             raise InputError(f"{path}: holds more rows than the {n:,} that are promised")
         features.add(batch, done)
         done += len(batch)
         if label is not None:
-            labels.append(_labels(path, batch.column(names[label]), names[label]))
+            labels.append(read_labels(path, batch.column(names[label]), names[label]))
     if done != n or not done:
         raise InputError(f"{path}: holds {done:,} rows, expected {n:,}, and at least one")
     if label is None:
@@ -325,186 +333,3 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any]:
     if isinstance(labels[0], list):
         return features.held, [text for some in labels for text in some]
     return features.held, np.concatenate(labels)
-
-
-class _Pictures:
-    """Pictures as they are encoded, from one column of n rows."""
-
-    def __init__(self, path: Path, names: Sequence[str], kinds: Sequence[Any], n: int) -> None:
-        self.path, self.name = path, names[0]
-        self.room = unpacked_limit(check_file(path))
-        self.held: list[Encoded] = []
-
-    def add(self, batch: Any, start: int) -> None:
-        from pyarrow import compute, types
-
-        column = batch.column(self.name)
-        if types.is_struct(column.type):
-            column = compute.struct_field(column, "bytes")
-        for row in range(len(column)):
-            where = f"{self.path}: row {start + row}"
-            content = column[row].as_py()
-            if not content:
-                raise InputError(
-                    f"{where} holds no picture in the column {self.name[:40]!r}, only where it was "
-                    "or nothing; expected its bytes"
-                )
-            self.room -= len(content)
-            if self.room < 0:
-                raise InputError(f"{where}: pictures take more than a file of its size can hold")
-            self.held.append(Encoded(where, content))
-
-
-class _Numbers:
-    """An array of n rows of numbers, from one column of lists or from all of the columns."""
-
-    def __init__(self, path: Path, names: Sequence[str], kinds: Sequence[Any], n: int) -> None:
-        dtypes = [_number_type(kind) for kind in kinds]
-        for name, kind, dtype in zip(names, kinds, dtypes, strict=True):
-            if dtype is None:
-                raise InputError(
-                    f"{path}: the column {name[:40]!r} holds {kind!s:.40}, expected numbers"
-                )
-        self.path, self.names, self.n = path, names, n
-        self.dtype = feature_type(filter(None, dtypes))
-        self.held: NDArray[Any] = np.empty((0, 0), self.dtype)
-
-    def add(self, batch: Any, start: int) -> None:
-        columns = [batch.column(name) for name in self.names]
-        if _is_vector(columns[0].type):
-            rows = self._vectors(columns[0], start)
-        else:
-            named = zip(columns, self.names, strict=True)
-            rows = np.column_stack([self._values(column, name) for column, name in named])
-        if not start:
-            self.held = self._allocate(rows.shape[1:])
-        if rows.shape[1:] != self.held.shape[1:]:
-            raise InputError(
-                f"{self.path}: the column {self.names[0][:40]!r} holds lists of different lengths: "
-                f"row {start} of the shape {rows.shape[1:]}, row 0 of {self.held.shape[1:]}"
-            )
-        self.held[start : start + len(rows)] = rows
-
-    def _allocate(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        limit, D = unpacked_limit(check_file(self.path)), math.prod(shape)
-        if self.n * D * self.dtype.itemsize > limit:
-            raise InputError(
-                f"{self.path}: {self.n:,} rows of {D:,} values take "
-                f"{self.n * D * self.dtype.itemsize:,} bytes, expected at most {limit:,} from a "
-                "file of this size; numpy.savez writes it unpacked"
-            )
-        return np.empty((self.n, *shape), self.dtype)
-
-    def _vectors(self, column: Any, start: int) -> NDArray[Any]:
-        """Return the values (n, …) of a column of lists, of lists of lists and so on."""
-        from pyarrow import compute
-
-        n, shape = len(column), list[int]()
-        fixed = getattr(column.type, "shape", None)  # of a tensor
-        column = _plain(column)
-        while _is_list(column.type):
-            lengths = compute.list_value_length(column)
-            odd = compute.not_equal(lengths, lengths[0]).fill_null(True)
-            if compute.any(odd).as_py() or not lengths[0].as_py():
-                row = compute.index(odd, True).as_py() if compute.any(odd).as_py() else 0
-                raise InputError(
-                    f"{self.path}: the column {self.names[0][:40]!r} holds lists of different "
-                    f"lengths, or none: {lengths[row]} values in row "
-                    f"{start + row * n // len(column)}, {lengths[0]} before it"
-                )
-            shape.append(lengths[0].as_py())
-            column = column.flatten()
-        return self._values(column, self.names[0]).reshape(n, *(fixed or shape))
-
-    def _values(self, column: Any, name: str) -> NDArray[Any]:
-        from pyarrow import compute, from_numpy_dtype, types
-
-        if self.dtype == np.uint8 and column.null_count:
-            raise InputError(f"{self.path}: a missing value in the column {name[:40]!r} of uint8")
-        if types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        cast = compute.cast(column, from_numpy_dtype(self.dtype), safe=False)
-        values: NDArray[Any] = cast.to_numpy(zero_copy_only=False)
-        return values
-
-
-def _number_type(kind: Any) -> np.dtype[Any] | None:
-    """Return the NumPy type of a column of numbers or of lists of them, or None."""
-    from pyarrow import types
-
-    kind = _storage(kind)
-    while _is_list(kind):
-        kind = kind.value_type
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if types.is_decimal(kind):
-        return np.dtype(np.float64)
-    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-        return None
-    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
-    return dtype
-
-
-def _is_vector(kind: Any) -> bool:
-    """Return whether one cell of a column is a whole sample: a list of numbers, or a picture."""
-    return _is_picture(kind) or (_is_list(_storage(kind)) and _number_type(kind) is not None)
-
-
-def _is_picture(kind: Any) -> bool:
-    """Return whether a column holds files: their bytes, alone or beside their paths."""
-    from pyarrow import types
-
-    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        kind = kind.field("bytes").type
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
-
-
-def _is_list(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
-
-
-def _storage(kind: Any) -> Any:
-    """Return how a type of columns is stored: some give others a meaning, as tensors do lists."""
-    return getattr(kind, "storage_type", kind)
-
-
-def _plain(column: Any) -> Any:
-    return getattr(column, "storage", column)
-
-
-def _labels(path: Path, column: Any, name: str) -> NDArray[Any] | list[str | None]:
-    """Return labels as numbers, or as texts of which equal ones are one object, or None."""
-    from pyarrow import large_string, types
-
-    coded = types.is_dictionary(column.type)
-    values = column.dictionary if coded else column
-    kind = values.type
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        if not coded:
-            column = column.cast(large_string()).dictionary_encode()
-        texts = column.dictionary.cast(large_string()).to_pylist()
-        return [None if place is None else texts[place] for place in column.indices.to_pylist()]
-    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-        raise InputError(
-            f"{path}: the label column {name[:40]!r} holds {str(column.type)[:40]}, expected "
-            "numbers or strings"
-        )
-    plain = column.dictionary_decode() if coded else column
-    numbers: NDArray[Any] = plain.to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def _check_length(path: Path, column: Any) -> None:
-    """Raise InputError for a long text, looking at no text: all rows may show the same one."""
-    from pyarrow import compute, types
-
-    texts = column.dictionary if types.is_dictionary(column.type) else column
-    longest = 0
-    if types.is_string_view(texts.type):  # 16 bytes a text, of which 4 are its length
-        longest = int(np.frombuffer(texts.buffers()[1], np.int32)[::4].max(initial=0))
-    elif types.is_string(texts.type) or types.is_large_string(texts.type):
-        longest = compute.max(compute.binary_length(texts)).as_py() or 0
-    if longest > 4 * LONGEST_NAME:
-        raise InputError(f"{path}: a label of {longest:,} bytes, expected {LONGEST_NAME} letters")

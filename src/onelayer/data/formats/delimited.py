@@ -15,7 +15,7 @@ from onelayer.data.cells import is_missing, is_number, read_number, with_point
 from onelayer.data.columns import ENCODE, LABEL_COLUMNS, Choice, Columns, Tell, choose_columns
 from onelayer.data.contents import LONGEST_NAME, Contents, Part
 from onelayer.data.dataset import BLOCK
-from onelayer.data.formats.text import Text, is_odd, naming, open_text, read_text
+from onelayer.data.formats.text import Text, decoded, is_odd, naming, open_text
 from onelayer.errors import InputError
 
 
@@ -69,7 +69,7 @@ def stream_features(
     InputError
         If a line has more or fewer cells than the first, or a cell is not a number; names it.
     """
-    with naming(source), read_text(stream) as text:
+    with naming(source), decoded(stream) as text:
         yield from _features(source, text, label, like, tell)
 
 

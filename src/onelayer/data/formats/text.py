@@ -90,11 +90,11 @@ def open_text(path: Path) -> Iterator[Text]:
             unpacked = cast(BinaryIO, stack.enter_context(archive.open(_only_member(archive))))
         if unpacked is not raw:
             limit = unpacked_limit(size)
-        yield stack.enter_context(read_text(unpacked, limit))
+        yield stack.enter_context(decoded(unpacked, limit))
 
 
 @contextmanager
-def read_text(raw: BinaryIO, limit: float = math.inf) -> Iterator[Text]:
+def decoded(raw: BinaryIO, limit: float = math.inf) -> Iterator[Text]:
     """Read the table in a stream of bytes, at most `limit` characters, and close the stream."""
     source: Any = raw if hasattr(raw, "peek") else io.BufferedReader(raw)
     if source.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):

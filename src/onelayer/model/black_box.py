@@ -1,0 +1,189 @@
+"""Any cost function of W and b: called once per entry, and watched for what a check cannot see."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.streams import Stream, random_stream
+from onelayer.errors import InputError
+from onelayer.model.derivatives import DEFAULT_STEPS, Slope, noise_of, slope_at_0
+
+Array = NDArray[Any]
+Cost = Callable[[Array, Array], Any]
+_STEP = 1e-4  # of the differences that replace others, in units of the parameters
+_NOISE = 1e-10  # relative: what float64 leaves is below, what float32 does above
+HIDES = (
+    "the complex step does not see all of this cost (abs, norm, vdot, max, comparisons and casts "
+    "to real numbers hide parts of it; np.sum(W * W) does not), so centred differences were taken"
+)
+
+
+@dataclass(frozen=True)
+class BlackBox:
+    """Any `cost(W, b)`, called once for every entry of W (K, D) and b (K,).
+
+    The cost gets read-only arrays, so one that forgets to restore what it moved is found out.
+
+    Raises
+    ------
+    InputError
+        If the cost writes into its arguments, or returns anything but one number, finite where W
+        and b are real.
+    """
+
+    cost: Cost
+    W: Array
+    b: Array
+
+    def at(self) -> tuple[Array, Array]:
+        """Return cost(W, b)."""
+        cost = np.asarray(self._call(_locked(self.W), _locked(self.b)))
+        return cost, cost
+
+    def moved(self, delta: complex) -> tuple[Array, Array]:
+        """Return cost with W[k, d] + delta for every k, d, and with b[k] + delta for every k."""
+        W, b = _locked(self.W), _locked(self.b)
+        return (
+            self._each_entry(self.W, delta, lambda moved: self._call(moved, b)),
+            self._each_entry(self.b, delta, lambda moved: self._call(W, moved)),
+        )
+
+    def along(self, towards_W: Array, towards_b: Array) -> Callable[[complex], Any]:
+        """Return t ↦ cost(W + t · towards_W, b + t · towards_b); NaN where it is undefined."""
+
+        def cost(t: complex) -> Any:
+            try:
+                return _number(
+                    self._ask(_locked(self.W + t * towards_W), _locked(self.b + t * towards_b))
+                )
+            except (ValueError, ArithmeticError) as error:
+                if isinstance(error, InputError):
+                    raise
+                return np.nan
+
+        return cost
+
+    def _each_entry(self, array: Array, delta: complex, cost: Callable[[Array], Any]) -> Array:
+        """Return the cost with each entry moved."""
+        moving = array.astype(np.result_type(array, delta))
+        shown = moving.view()
+        shown.flags.writeable = False
+        costs = np.empty_like(moving)
+        for index in np.ndindex(array.shape):
+            moving[index] += delta
+            costs[index] = cost(shown)
+            moving[index] = array[index]
+        return costs
+
+    def _call(self, W: Array, b: Array) -> Any:
+        """Return the cost as a number; where W and b are real it is, and it is finite."""
+        J = _number(self._ask(W, b))
+        if np.iscomplexobj(W) or np.iscomplexobj(b):
+            return J
+        if not np.isfinite(J) or J.imag != 0:
+            raise InputError(f"the cost function returned {J}, expected a finite real number")
+        return J.real
+
+    def _ask(self, W: Array, b: Array) -> Any:
+        try:
+            return self.cost(W, b)
+        except ValueError as error:
+            if "read-only" in str(error):
+                raise InputError(
+                    "the cost function writes into its arguments; a cost must leave W and b alone"
+                ) from error
+            raise
+
+
+def _number(value: Any) -> Any:
+    """Return what a cost function returned as a NumPy number, real or complex."""
+    number = as_array(value)
+    if number.shape != () or number.dtype.kind not in "iufc":
+        raise InputError(f"the cost function returned {describe(value)}, expected one number")
+    return number[()]
+
+
+def as_array(value: Any) -> Array:
+    """Return what a function returned as an array; one of an object where it is none."""
+    try:
+        return np.asarray(value)
+    except Exception:  # of sequences of different lengths, or whatever another library raises
+        return np.array(None)
+
+
+def describe(value: Any) -> str:
+    """Return what a function returned, in a few words."""
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return f"an array of the shape {value.shape}"
+    if isinstance(value, list | tuple | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"
+
+
+def _locked(array: Array) -> Array:
+    copy = np.array(array)
+    copy.flags.writeable = False
+    return copy
+
+
+class Place:
+    """A cost at W and b, and how it behaves near there; `step` suits differences there."""
+
+    def __init__(self, box: BlackBox) -> None:
+        self.box = box
+        parameters = np.concatenate([box.W.ravel(), box.b.ravel()])
+        self.scale = float(np.sqrt(np.mean(parameters**2))) or 1.0
+        self.step = _STEP * self.scale
+        generator = random_stream(0, Stream.CHECKED_PARAMETERS)
+        drawn = [generator.standard_normal(array.shape) for array in (box.W, box.b)]
+        # One direction moves all entries; on the other those near 0 stay on their side of it.
+        self.directions = (
+            (self.scale * drawn[0], self.scale * drawn[1]),
+            (box.W * drawn[0], box.b * drawn[1]),
+        )
+
+    def check_steady(self) -> None:
+        """Raise InputError if the cost is random, or as rough as in float32."""
+        cost, again = (float(self.box.at()[0]) for _ in "12")
+        if abs(cost - again) > 1e-12 * abs(cost):
+            raise InputError(
+                f"the cost function returns {cost:.9g} and then {again:.9g} at the same W and b; "
+                "expected the same number each time: fix its seed, leave out what it remembers"
+            )
+        noise = noise_of(self.box.along(*self.directions[0]))
+        if noise > _NOISE:
+            raise InputError(
+                f"the cost function is rough near {cost:.9g}: it jumps by {noise:.0e} of its "
+                "size, as in float32; expected float64 throughout, to differentiate it"
+            )
+
+    def hidden_from_the_complex_step(self) -> str:
+        """Return why the complex step does not see all of the cost, or nothing if it does."""
+        h = DEFAULT_STEPS["complex"]
+        for direction in self.directions:
+            cost = self.box.along(*direction)
+            try:
+                seen = float(cost(1j * h).imag) / h
+            except InputError:
+                raise
+            except Exception as error:  # of whatever the cost calls
+                return (
+                    f"the cost does not take complex numbers ({type(error).__name__}), so centred "
+                    "differences were taken"
+                )
+            slope = slope_at_0(cost)
+            if not abs(seen - slope.value) <= 10 * slope.error + slope.jump / 2:
+                return HIDES
+        return ""
+
+    def slope_of(self, parameter: str, index: tuple[int, ...]) -> Slope:
+        """Return the slope of the cost along one entry, in units of the entry."""
+        towards = {"W": np.zeros_like(self.box.W), "b": np.zeros_like(self.box.b)}
+        towards[parameter][index] = self.scale
+        found = slope_at_0(self.box.along(towards["W"], towards["b"]))
+        return Slope(*(number / self.scale for number in found))

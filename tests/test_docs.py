@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RECORDS = 100  # in each part of CIFAR-10, of which a batch and a gradient check take as many
 TABLE = "length,width,kind\n" + "".join(f"{n % 7},{n % 5},{'ab'[n % 2]}\n" for n in range(200))
+SHORTER = {"train": ["--report", "none"], "reproduce": ["--epochs", "1", "--repeats", "1"]}
 CONFIG = 'dataset = "cifar10"\nl2 = [0, 0.1]\nepochs = 2\n'
 
 
@@ -90,8 +91,7 @@ def run_line(line):
         case []:
             pass
         case ["onelayer", *arguments]:
-            short = ["--epochs", "1", "--repeats", "1"] if arguments[0] == "reproduce" else []
-            assert run([*arguments, *short]) == 0, line
+            assert run([*arguments, *SHORTER.get(arguments[0], [])]) == 0, line
         case ["make", target, *variables]:
             makefile = (ROOT / "Makefile").read_text("utf-8")
             assert re.search(rf"^{target}:.*##", makefile, re.MULTILINE), line

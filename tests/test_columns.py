@@ -1,6 +1,7 @@
 """A model knows the columns it was trained on: tables go by the names of their columns."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -240,17 +241,64 @@ def test_the_column_of_labels_is_said_where_it_is_not_plain(names, label, words)
     assert bool(choice.notes) == (words is not None)
 
 
-@pytest.mark.parametrize("form", ["csv", "tsv", "pandas", "polars"])
-@pytest.mark.parametrize("text", ["red", "2024-02-29"])
-def test_a_column_of_texts_is_named_with_what_to_do(form, text, tmp_path):
-    frame, path = numbered("tint", [text] * 30), tmp_path / f"t.{form}"
+def reader(form, column, tmp_path):
+    """Return what reads a table with such a column "tint" in one of FORMS."""
+    frame, path = numbered("tint", column), tmp_path / f"t.{form}"
     if form in WRITERS:
         WRITERS[form](frame, path)
-        read = partial(onelayer.load_dataset, path)
-    else:
-        read = partial(onelayer.dataset_from, frame if form == "pandas" else pl.from_pandas(frame))
-    with pytest.raises(InputError, match=r"column 'tint'.* holds .*leave out .*or encode it"):
-        read()
+        return partial(onelayer.load_dataset, path)
+    return partial(onelayer.dataset_from, frame if form == "pandas" else pl.from_pandas(frame))
+
+
+FORMS = [*WRITERS, "pandas", "polars"]
+CATEGORIES = {
+    "words": ["red", "blue"],
+    "dates": ["2024-02-29", "2024-03-01"],
+    "gaps": ["a", None, "b"],
+}
+DAMAGE = {  # the row that is named, and its text
+    "a word among numbers": (["1.5", "12", "abc", "7"], 2, "abc"),
+    "a number among words": (["abc", "xyz", "12", "q"], 2, "12"),
+    "percent": (["12%", "13%"], 0, "12%"),
+    "decimal commas": (["1.234,5", "7.234,5"], 0, "1.234,5"),
+}
+NO_FEATURE = {
+    "names": [f"Ann {n}, née Lee" for n in range(30)],
+    "pictures": [None, *(f"{n:04}.png" for n in range(29))],
+    "times": [f"2024-02-{n % 29 + 1:02} 10:00" for n in range(30)],
+    "constant": ["v1"] * 30,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("words", CATEGORIES.values(), ids=CATEGORIES)
+def test_a_column_of_categories_is_named_with_what_to_do(form, words, tmp_path):
+    with pytest.raises(InputError, match=r"row 0, column 'tint', holds .*leave out .*or encode it"):
+        reader(form, (words * 15)[:30], tmp_path)()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("texts", "row", "text"), DAMAGE.values(), ids=DAMAGE)
+def test_numbers_that_are_damaged_are_named_in_every_format(form, texts, row, text, tmp_path):
+    with pytest.raises(InputError, match=re.escape(f"row {row}, column 'tint', holds {text!r}")):
+        reader(form, (texts * 15)[:30], tmp_path)()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("words", NO_FEATURE.values(), ids=NO_FEATURE)
+def test_a_column_of_words_that_is_surely_no_feature_is_left_out(form, words, tmp_path):
+    data = reader(form, words, tmp_path)()
+    assert data.columns.features == ("a", "b")
+    assert data.n_features == 2
+    assert sum("left out: tint" in note for note in data.notes) == 1
+
+
+@pytest.mark.parametrize("form", ["parquet", "pandas", "polars"])
+def test_typed_times_are_dates_and_texts_of_numbers_are_no_numbers(form, tmp_path):
+    times = pd.date_range("2024-01-01", periods=30, tz="Europe/Berlin")
+    assert "left out: tint" in str(reader(form, times, tmp_path)().notes)
+    with pytest.raises(InputError, match=r"row 0, column 'tint', holds '0', .* not as texts"):
+        reader(form, [str(n) for n in range(30)], tmp_path)()
 
 
 @given(st.permutations(range(6)), st.sampled_from(["label", "Class", "kind"]))

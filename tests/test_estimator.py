@@ -4,6 +4,7 @@ import math
 import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas
@@ -648,3 +649,15 @@ def test_starting_up_imports_neither_scipy_nor_scikit_learn(command):
 def test_the_public_names_are_there():
     for name in ("OneLayerClassifier", "OneLayerSearchCV", "l2_from_C", "l2_from_alpha"):
         assert name in onelayer.__all__
+
+
+@pytest.mark.parametrize(("name", "told"), [("Unnamed: 0", True), ("id", True), ("w", False)])
+def test_columns_that_number_the_rows_are_used_with_a_warning(name, told):
+    X, y = load_iris(return_X_y=True)
+    numbers = np.arange(150) * 3 % 151
+    frame = pandas.DataFrame(X, columns=list("abcd")).assign(**{name: numbers})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted = OneLayerClassifier(epochs=1, threads=1).fit(frame, y)
+    assert [name in str(one.message) for one in caught] == [True] * told
+    assert fitted.coef_.shape == (3, 5)

@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits, load_iris
 
 import onelayer
 from format_writers import NAMES, columns_of, make_images, named, write_npz
+from onelayer.data.dataset import Split
 from onelayer.errors import InputError
 from onelayer.training.hyperparameters import grid
 from onelayer.training.loop import train
@@ -176,3 +177,26 @@ def test_joiners_that_scripts_are_written_with_are_no_hidden_characters():
     persian = "می\u200cخواهم"
     data = onelayer.dataset_from(FLAT, Y, class_names=(persian, "b", "c"))
     assert data.class_names[0] == persian
+
+
+def test_masked_values_are_missing():
+    X, Y = load_iris(return_X_y=True)
+    masked = np.ma.masked_array(X, np.zeros_like(X, bool))
+    model = train(onelayer.dataset_from(masked, Y), grid(), epochs=2, threads=1)
+    masked[3, 1] = np.ma.masked
+    whole = np.ma.masked_array(np.arange(600).reshape(150, 4), masked.mask)
+    for damaged in (masked, whole):
+        with pytest.raises(InputError, match="row 3 holds a value that is not finite"):
+            onelayer.dataset_from(damaged, Y)
+        assert np.isnan(model.scores(damaged)[3]).all()
+        for method in ("fit", "score"):
+            estimator = onelayer.OneLayerClassifier(epochs=1, threads=1).fit(X, Y)
+            with pytest.raises(ValueError, match="NaN"):
+                getattr(estimator, method)(damaged, Y)
+    for labels in (Y, Y.astype(str)):
+        with pytest.raises(InputError, match="row 5 has no label"):
+            onelayer.dataset_from(X, np.ma.masked_array(labels, np.arange(150) == 5))
+    split = onelayer.dataset_from(X, Y).train
+    hidden = Split(np.ma.masked_greater(split.X, 7), split.y)
+    with pytest.raises(InputError, match="train: masked values"):
+        onelayer.Dataset("d", hidden, None, None, ("a", "b", "c"))

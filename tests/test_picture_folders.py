@@ -189,3 +189,46 @@ def test_sixteen_bits_and_one_are_grey_and_a_photo_is_turned_before_it_is_measur
         for path in (tmp_path / place).iterdir():
             Image.open(path).convert("L").resize((5, 4)).save(path, exif=exif)
     assert load_dataset(tmp_path).image_shape == (1, 5, 4)
+
+
+def write_table(path):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("a,b,label\n" + "".join(f"{n},{n * n % 7},{n % 2}\n" for n in range(20)))
+
+
+@pytest.mark.parametrize("table", ["data/train.csv", "data/inner/train.csv", "train.csv"])
+def test_figures_beside_data_are_no_classes(tmp_path, table):
+    put(tmp_path / "images")
+    if table != "train.csv":
+        put(tmp_path / "plots")
+    (tmp_path / table).parent.mkdir(parents=True, exist_ok=True)
+    write_table(tmp_path / table)
+    assert load_dataset(tmp_path).n_features == 2
+
+
+def test_a_table_beside_classes_of_pictures_is_not_the_data(tmp_path):
+    put_classes(tmp_path)
+    write_table(tmp_path / "labels.csv")
+    assert load_dataset(tmp_path).image_shape is not None
+
+
+@pytest.mark.parametrize("name", ["train.npz", "train.csv"])
+def test_loose_test_pictures_beside_a_file_are_left_out(tmp_path, name):
+    put(tmp_path / "test")
+    if name == "train.csv":
+        write_table(tmp_path / name)
+    else:
+        np.savez(tmp_path / name, X=np.random.default_rng(0).normal(size=(20, 3)), y=[0, 1] * 10)
+    notes = load_dataset(tmp_path).notes
+    assert f"{tmp_path / 'test'}: has no labels and is left out" in notes
+
+
+def test_predict_tells_of_transparent_pictures_once(tmp_path):
+    Image.new("RGBA", (4, 4), (9, 9, 9, 0)).save(tmp_path / "a.png")
+    Image.new("RGBA", (4, 4), (9, 9, 9, 0)).save(tmp_path / "b.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "c.png")
+    told = []
+    assert len(list(read_unlabelled(str(tmp_path), 48, (3, 4, 4), 255.0, tell=told.append))) == 3
+    (note,) = told
+    assert "parts are transparent" in note
+    assert note.endswith("2")

@@ -182,3 +182,15 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content, message):
     with pytest.raises(InputError) as caught:
         onelayer.load_dataset(tmp_path / name)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_row_names_of_r_without_a_name_of_their_column_are_told(separator, tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [['"a"', '"b"', '"label"'], *([f'"{n}"', "1.5", str(n), '"x"'] for n in range(1, 9))]
+    path.write_text("".join(separator.join(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=r"row 0 has 4 cells, expected 3 .* row\.names = FALSE"):
+        onelayer.load_dataset(path)
+    path.write_text(separator + path.read_text().replace('"x"', '"y"', 4))
+    data = onelayer.load_dataset(path)
+    assert data.columns.features == ("a", "b")

@@ -78,7 +78,23 @@ def real_numbers(name: str, values: Any) -> NDArray[Any]:
     """
     if not _holds_numbers(values):
         raise InputError(f"{name} is {shown(values)}; expected an array of real numbers")
-    return np.asarray(values)
+    return without_mask(values)
+
+
+def without_mask(values: Any) -> NDArray[Any]:
+    """Return what may be an array as a plain one, in which masked values are missing: NaN or None.
+
+    Examples
+    --------
+    >>> without_mask(np.ma.masked_equal([1, 2, 3], 2))
+    array([ 1., nan,  3.])
+    """
+    if not np.ma.is_masked(values):
+        return np.asarray(values)
+    kind: Any = np.result_type(values, np.float32) if values.dtype.kind in "biuf" else object
+    missing = np.nan if values.dtype.kind in "biuf" else None
+    plain: NDArray[Any] = values.astype(kind).filled(missing)
+    return plain
 
 
 def _holds_numbers(values: Any) -> bool:

@@ -8,7 +8,12 @@ import math
 import re
 
 MISSING = frozenset(("", "?", "-", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nat"))
+_UNREAD = re.compile(  # 12%, 1.234,56, 1_000, $5, 12 cm; no date, no 0001.png
+    r"[+-]?[^\w\s]?\d(?:[\d.,_' ]*\d)?[ ]?[%°]?[^\W\d_]{0,3}|[+-]?infinity"
+)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|[+-]?inf", re.ASCII)
+
+_LONGEST = 400  # letters that are looked at: no number is longer
 
 
 def is_missing(text: str) -> bool:
@@ -19,7 +24,7 @@ def is_missing(text: str) -> bool:
     >>> [is_missing(text) for text in ("", " N/A ", "NaN", "?", "0", "no")]
     [True, True, True, True, False, False]
     """
-    return text.strip().lower() in MISSING
+    return len(text) < _LONGEST and text.strip().lower() in MISSING
 
 
 def read_number(text: str) -> float | None:
@@ -36,6 +41,18 @@ def read_number(text: str) -> float | None:
     if text in MISSING:
         return math.nan
     return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def is_like_number(text: str) -> bool:
+    """Return whether a text is a number or means one that is not read as such: 12%, 1_000, 5 cm.
+
+    Examples
+    --------
+    >>> [is_like_number(text) for text in ("1e3", "12%", "$1,000", "12 cm", "0001.png", "a7")]
+    [True, True, True, True, False, False]
+    """
+    text = text.strip().lower()[:_LONGEST]
+    return bool(_NUMBER.fullmatch(text) or _UNREAD.fullmatch(text))
 
 
 def with_point(text: str) -> str:

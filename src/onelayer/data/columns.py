@@ -52,6 +52,22 @@ class Columns:
                 raise InputError(f"two columns are called {name[:_WIDTH]!r}; names must differ")
             seen.add(name)
 
+    def without(self, source: str, places: Collection[int], what: str) -> "Columns":
+        """Return the columns but for the features in these places, which hold `what`.
+
+        Raises
+        ------
+        InputError
+            If no feature is left; names `source`.
+        """
+        left = tuple(name for place, name in enumerate(self.features) if place not in places)
+        if not left:
+            raise InputError(
+                f"{source}: no columns of features, only {what}: {listed(self.features)}; "
+                "expected columns of numbers beside the labels"
+            )
+        return Columns(left, self.label)
+
     def places_in(self, source: str, names: Sequence[str]) -> list[int]:
         """Return the place of each of the features among the columns `names` of `source`.
 
@@ -77,12 +93,16 @@ class Columns:
 
 @dataclass(frozen=True)
 class Choice:
-    """The columns of one table that are read, by place: features (D,) and labels; with `notes`."""
+    """The columns of one table that are read, by place: features (D,) and labels; with `notes`.
+
+    `words` are others that are looked at, but are no numbers.
+    """
 
     features: Sequence[int]
     label: int | None
     columns: Columns
     notes: tuple[str, ...] = ()
+    words: Sequence[int] = ()
 
 
 def columns_called(source: str, names: Iterable[object]) -> Columns:
@@ -186,12 +206,7 @@ def judge_features(
     if X.dtype.kind not in "biuf" or X.shape[1:] != (len(names),):
         return None, columns, ()
     low, high = np.fmin.reduce(X), np.fmax.reduce(X)
-    numbering = [
-        c
-        for c, name in enumerate(names)
-        if _INDEX.fullmatch(name) or (_ROW_NAME.fullmatch(name) and _tells_rows_apart(X[:, c]))
-    ]
-    counting = [c for c in range(len(names)) if c not in numbering and _counts(X[:, c])]
+    numbering, counting = row_numbers(X, names)
     said: dict[str, Sequence[int]] = {
         "left out, as they only number the rows": numbering,
         "kept, but rising by one from row to row; leave them out if they number the rows": counting,
@@ -203,15 +218,26 @@ def judge_features(
         for what, places in said.items()
         if places
     )
-    kept = [c for c in range(len(names)) if c not in numbering]
     if not numbering:
         return None, columns, notes
-    if not kept:
-        raise InputError(
-            f"{source}: no columns of features, only row numbers: {listed(names)}; expected "
-            "columns of numbers beside the labels"
-        )
-    return kept, Columns(tuple(names[c] for c in kept), columns.label), notes
+    kept = [c for c in range(len(names)) if c not in numbering]
+    return kept, columns.without(source, numbering, "row numbers"), notes
+
+
+def row_numbers(X: Any, names: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Return which columns of X (N, D) number the rows by their name, and which only by one."""
+    numbering = [
+        c
+        for c, name in enumerate(names)
+        if _INDEX.fullmatch(name) or (is_row_name(name) and _tells_rows_apart(X[:, c]))
+    ]
+    counting = [c for c in range(len(names)) if c not in numbering and _counts(X[:, c])]
+    return numbering, counting
+
+
+def is_row_name(name: str) -> bool:
+    """Return whether a column is called like one that names the rows: id, index, row and so on."""
+    return bool(_ROW_NAME.fullmatch(name))
 
 
 def _tells_rows_apart(column: Any) -> bool:

@@ -138,6 +138,8 @@ class Dataset:
 def check_split(where: str, split: Split, n_features: int, n_classes: int) -> None:
     """Raise InputError unless X (N, D) and y (N,) go together and y has classes; names the row."""
     X, y = split.X, split.y
+    if np.ma.is_masked(X) or np.ma.is_masked(y):
+        raise InputError(f"{where}: masked values; expected none, or NaN among the features")
     if X.ndim != 2 or X.shape[1] != n_features:
         raise InputError(f"{where}: X has the shape {X.shape}, expected (N, {n_features})")
     if y.shape != (len(X),) or len(X) == 0:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.arguments import checked, real_numbers
+from onelayer.arguments import checked, real_numbers, without_mask
 from onelayer.data.arrays import read_labelled
-from onelayer.data.columns import ENCODE, Columns, choose_columns, columns_called
+from onelayer.data.columns import ENCODE, Choice, Columns, choose_columns, columns_called
 from onelayer.data.contents import Contents, Part, feature_type, make_dataset
 from onelayer.data.dataset import Dataset, ImageShape
+from onelayer.data.words import Words, leave_out
 from onelayer.errors import InputError, shown
 
 
@@ -97,13 +98,30 @@ def _arrays(name: str, X: Any, y: Any) -> Contents:
 def _frame(name: str, frame: Any, labels: Any) -> Contents:
     """Return the samples of a frame; `labels` are a column's name, none, or values."""
     names = columns_called(name, frame.columns).features
-    if not isinstance(labels, str | None):
-        part = Part(_frame_features(name, frame, range(len(names))), _array(name, labels))
-        return Contents({"train": part}, columns=Columns(names))
-    choice = choose_columns(name, names, labels)
-    y = _array(name, frame[frame.columns[choice.label]])
-    part = Part(_frame_features(name, frame, choice.features), y)
-    return Contents({"train": part}, columns=choice.columns, notes=choice.notes)
+    if isinstance(labels, str | None):
+        choice = choose_columns(name, names, labels)
+        labels = frame[frame.columns[choice.label]]
+    else:
+        choice = Choice(range(len(names)), None, Columns(names))
+    words = _words_in(name, frame, choice)
+    columns = choice.columns.without(name, words, "words") if words else choice.columns
+    places = [c for place, c in enumerate(choice.features) if place not in words]
+    notes = (*choice.notes, *leave_out(name, [*words.values()]))
+    part = Part(_frame_features(name, frame, places), _array(name, labels))
+    return Contents({"train": part}, columns=columns, notes=notes)
+
+
+def _words_in(name: str, frame: Any, choice: Choice) -> dict[int, Words]:
+    """Return the columns of texts and dates among the features, by place."""
+    found = {}
+    for place, (column, called) in enumerate(
+        zip(choice.features, choice.columns.features, strict=True)
+    ):
+        values = frame[frame.columns[column]]
+        if _as_numbers(values).dtype.kind not in "biufc":
+            found[place] = Words(name, called)
+            found[place].add_all(values.to_list())
+    return found
 
 
 def _frame_features(name: str, frame: Any, places: Sequence[int]) -> NDArray[Any]:
@@ -118,10 +136,15 @@ def _frame_features(name: str, frame: Any, places: Sequence[int]) -> NDArray[Any
     return X
 
 
-def _numbers(name: str, column: Any, label: Any) -> NDArray[Any]:
+def _as_numbers(column: Any) -> NDArray[Any]:
     values: NDArray[Any] = column.to_numpy()
     if values.dtype.kind == "O" and str(column.dtype).startswith(("Int", "UInt", "Float", "bool")):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)  # pandas' nullable numbers
+    return values
+
+
+def _numbers(name: str, column: Any, label: Any) -> NDArray[Any]:
+    values = _as_numbers(column)
     if values.dtype.kind not in "biuf":
         raise InputError(
             f"{name}: the column {label!r} holds {column.dtype}, expected numbers; {ENCODE}"
@@ -140,7 +163,7 @@ def _array(name: str, values: Any) -> NDArray[Any]:
     if hasattr(values, "detach"):  # a PyTorch tensor, wherever it is
         values = values.detach().cpu()
     try:
-        array: NDArray[Any] = np.asarray(values)
+        array = without_mask(values)
     except ValueError as error:
         raise InputError(
             f"{name}: rows of several lengths, expected as many values in each"

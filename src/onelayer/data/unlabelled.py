@@ -12,7 +12,7 @@ from onelayer.data.columns import Columns, Tell, ignore
 from onelayer.data.contents import unlabelled_rows
 from onelayer.data.dataset import BLOCK, ImageShape
 from onelayer.data.formats.delimited import stream_features
-from onelayer.data.formats.images import read_picture
+from onelayer.data.formats.images import look_at_picture, told_of_transparent
 from onelayer.data.formats.picture import Encoded
 from onelayer.data.formats.registry import find_format
 from onelayer.errors import InputError
@@ -57,8 +57,13 @@ def read_unlabelled(
         samples = form.read_features(path, columns, tell, **options)
         yield from _blocks(source, samples, n_features, image_shape)
         return
+    transparent = 0
     for picture in pictures:
-        yield stored_picture(picture, image_shape, full_scale).reshape(1, -1)
+        stored, see_through = _look_at(picture, image_shape, full_scale)
+        transparent += see_through
+        yield stored.reshape(1, -1)
+    if transparent:
+        tell(f"{source}: {told_of_transparent(transparent)}")
 
 
 def expand_pictures(source: str) -> list[str]:
@@ -86,10 +91,17 @@ def stored_picture(
     InputError
         If the samples are no images, or the file is no picture.
     """
+    return _look_at(path, image_shape, full_scale)[0]
+
+
+def _look_at(
+    path: Path | Encoded, image_shape: ImageShape | None, full_scale: float
+) -> tuple[NDArray[Any], bool]:
+    """Return a picture as stored_picture does, and whether parts of it are transparent."""
     if image_shape is None:
         raise InputError(f"{path}: a picture, but the model was trained on rows of features")
-    pixels = read_picture(path, image_shape)
-    return pixels if full_scale == 255 else pixels * (full_scale / 255)
+    pixels, transparent = look_at_picture(path, image_shape)
+    return pixels if full_scale == 255 else pixels * (full_scale / 255), transparent
 
 
 def _blocks(

@@ -1,7 +1,8 @@
 """onelayer.train as a scikit-learn classifier."""
 
 import numbers
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from onelayer.data.columns import Columns
+from onelayer.arguments import without_mask
+from onelayer.data.columns import Columns, listed, row_numbers
 from onelayer.data.dataset import Dataset, Split
 from onelayer.data.sample_weights import check_sample_weights, class_weights
 from onelayer.data.splitting import split_off
@@ -255,7 +257,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _scores(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self)
         with np.errstate(invalid="ignore"):  # scikit-learn adds all numbers up, to find a NaN
-            features = validate_data(self, X, reset=False)
+            features = validate_data(self, _unmasked(X), reset=False)
         S: NDArray[Any] = self.run_.scores(features)[:, 0]
         return S
 
@@ -293,8 +295,12 @@ def seed_of(classifier: OneLayerClassifier) -> int:
 
 
 def read(classifier: OneLayerClassifier, X: ArrayLike, y: ArrayLike) -> Dataset:
-    """Return the samples as training split; notes features and classes in the classifier."""
+    """Return the samples as training split; notes features and classes in the classifier.
+
+    Warns of columns of a frame that number the rows: scikit-learn's estimators use what they get.
+    """
     features, labels = _check(classifier, X, y, reset=True)
+    _warn_of_row_numbers(features, getattr(classifier, "feature_names_in_", ()))
     classifier.classes_ = np.unique(labels)
     return _dataset(classifier, features, labels)
 
@@ -303,9 +309,26 @@ def _check(
     classifier: OneLayerClassifier, X: ArrayLike, y: Any, *, reset: bool
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     with np.errstate(invalid="ignore"):  # scikit-learn adds all numbers up, to find a NaN
-        features, labels = validate_data(classifier, X, y, reset=reset)
+        features, labels = validate_data(classifier, _unmasked(X), _unmasked(y), reset=reset)
     check_classification_targets(labels)
     return features, labels
+
+
+def _unmasked(values: Any) -> Any:
+    """Return values in which masked ones are missing, which scikit-learn refuses."""
+    return without_mask(values) if np.ma.is_masked(values) else values
+
+
+def _warn_of_row_numbers(X: NDArray[Any], names: Sequence[str]) -> None:
+    numbering, counting = row_numbers(X, names)
+    if places := [*numbering, *counting]:
+        columns = listed([str(names[place]) for place in places])
+        warnings.warn(
+            f"columns that seem to number the rows are used as features: {columns}; "
+            "leave them out of X if they do",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _dataset(classifier: OneLayerClassifier, X: NDArray[Any], y: NDArray[Any]) -> Dataset:

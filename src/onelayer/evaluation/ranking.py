@@ -38,10 +38,10 @@ def rank_files(
     InputError
         If a file cannot be read as samples of this model; names it and the row.
     """
-    for file in (picture for source in files for picture in expand_pictures(source)):
-        start = 0
+    for source in files:
+        pictures, start = expand_pictures(source), 0
         blocks = read_unlabelled(
-            file,
+            source,
             model.n_features,
             model.image_shape,
             model.full_scale,
@@ -50,14 +50,15 @@ def rank_files(
             **options,
         )
         for X in blocks:
+            file, first = (source, start) if pictures == [source] else (pictures[start], 0)
             try:
-                S = model.scores(X, start)
+                S = model.scores(X, first)
             except InputError as error:
                 raise InputError(f"{file}: {error}") from error
             values = S if model.link is None else model.link.probabilities(S)
             order = np.argsort(-S, axis=1, kind="stable")[:, :top]
             ranked = np.take_along_axis(values, order, axis=1).tolist()
-            for row, (classes, shares) in enumerate(zip(order, ranked, strict=True), start):
+            for row, (classes, shares) in enumerate(zip(order, ranked, strict=True), first):
                 names = tuple(model.class_names[k] for k in classes)
                 yield Ranking(file, row, names, tuple(shares))
             start += len(X)

@@ -28,12 +28,15 @@ from onelayer.data.formats.arrow_columns import (
     Pictures,
     check_length,
     is_picture,
+    is_text,
     is_vector,
     number_type,
     read_labels,
+    texts_of,
 )
 from onelayer.data.formats.images import stack_pictures, told_of_transparent
 from onelayer.data.formats.picture import Encoded
+from onelayer.data.words import Words, leave_out
 from onelayer.errors import InputError
 
 _ROWS = 1024  # decoded together
@@ -91,8 +94,8 @@ def read_table(
     """
     with opening(path) as table:
         choice, known = _choose(table, label, like, labelled=True), table.class_names
-        X, labels = _collect(table, choice)
-    notes = choice.notes
+        X, labels, words = _collect(table, choice)
+    notes = (*choice.notes, *words)
     names = None if isinstance(labels, list) else known.get(choice.columns.label or "")
     if names and (labels == -1).all():
         raise NoLabelsError(f"{path}: all labels are -1, so there are none")
@@ -117,8 +120,8 @@ def table_features(
     """Yield the features of a file, in one array; it may have no labels."""
     with opening(path) as table:
         choice = _choose(table, label, like, labelled=False)
-        X, _ = _collect(table, choice)
-    for note in choice.notes:
+        X, _, words = _collect(table, choice)
+    for note in (*choice.notes, *words):
         tell(note)
     yield X
 
@@ -129,7 +132,7 @@ def table_pictures(opening: Open, path: Path) -> list[Encoded]:
         if not any(map(is_picture, table.schema.types)):
             return []
         choice = _choose(table, None, None, labelled=False)
-        X, _ = _collect(table, choice)
+        X, *_ = _collect(table, choice)
     return X if isinstance(X, list) else []
 
 
@@ -150,7 +153,7 @@ def open_parquet(path: Path) -> Iterator[_Table]:
     def batches(choice: Choice) -> tuple[int, Iterator[Any]]:
         # As a dictionary a long text or picture takes its place once, not in every row.
         names, kinds = schema.names, schema.types
-        long = [] if choice.label is None else [names[choice.label]]
+        long = [names[c] for c in _places(choice) if is_text(kinds[c])]
         for column in choice.features:
             if is_picture(kinds[column]):
                 inner = ".bytes" if types.is_struct(kinds[column]) else ""
@@ -213,7 +216,8 @@ def open_arrow(path: Path) -> Iterator[_Table]:
 
 def _places(choice: Choice) -> list[int]:
     """Return the places of the columns that are read."""
-    return sorted({*choice.features, *([] if choice.label is None else [choice.label])})
+    label = [] if choice.label is None else [choice.label]
+    return sorted({*choice.features, *choice.words, *label})
 
 
 def _pyarrow() -> Any:
@@ -242,8 +246,8 @@ def _index_of(schema: Any) -> list[str]:
 def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled: bool) -> Choice:
     """Return the columns of labels and features: the columns of a model, `like`, by name.
 
-    Else features are in the only column of lists or pictures, or if there is none in all columns of
-    numbers. A note says which others are left out.
+    Else features are in the only column of lists or pictures, and a note says which others are left
+    out; or if there is none in all columns of numbers, and the others are to be looked at as words.
     """
     source, names, kinds = str(table.path), table.schema.names, table.schema.types
     if any(map(is_vector, kinds)):
@@ -273,11 +277,13 @@ def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled:
             "of numbers or of pictures, and one of labels"
         )
     columns = replace(choice.columns, features=tuple(names[column].strip() for column in chosen))
+    if not vectors:
+        return replace(choice, features=chosen, columns=columns, words=others)
     notes = choice.notes
     if others:
-        held = "features are in " + listed(columns.features) if vectors else "they hold no numbers"
         unused = listed([names[column] for column in others])
-        notes += (f"{source}: columns that are not used: {unused}; {held}",)
+        held = listed(columns.features)
+        notes += (f"{source}: columns that are not used: {unused}; features are in {held}",)
     return replace(choice, features=chosen, columns=columns, notes=notes)
 
 
@@ -294,8 +300,10 @@ def _class_column(table: _Table, labelled: bool) -> str | None:
     return str(named[0])
 
 
-def _collect(table: _Table, choice: Choice) -> tuple[Any, Any]:
-    """Return the features of all rows and their labels; nulls among the features become NaN.
+def _collect(table: _Table, choice: Choice) -> tuple[Any, Any, tuple[str, ...]]:
+    """Return the features of all rows, their labels, and notes on columns of words.
+
+    Nulls among the features become NaN.
 
     Features are an array (N, D) of columns of numbers or of one of lists, all of one length, (N, …)
     of nested lists, or else a list of pictures as they are encoded.
@@ -312,6 +320,7 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any]:
     kinds = [types[column] for column in choice.features]
     n, batches = table.batches(choice)
     features = (Pictures if is_picture(kinds[0]) else Numbers)(path, chosen, kinds, n)
+    words = {names[column]: Words(str(path), names[column].strip()) for column in choice.words}
     labels, done = list[Any](), 0
     for batch in batches:
         if not len(batch):
@@ -323,13 +332,16 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any]:
         if done + len(batch) > n:
             raise InputError(f"{path}: holds more rows than the {n:,} that are promised")
         features.add(batch, done)
+        for column, looked_at in words.items():
+            looked_at.add_all(texts_of(path, batch.column(column), column), done)
         done += len(batch)
         if label is not None:
             labels.append(read_labels(path, batch.column(names[label]), names[label]))
     if done != n or not done:
         raise InputError(f"{path}: holds {done:,} rows, expected {n:,}, and at least one")
+    notes = leave_out(str(path), [*words.values()])
     if label is None:
-        return features.held, None
+        return features.held, None, notes
     if isinstance(labels[0], list):
-        return features.held, [text for some in labels for text in some]
-    return features.held, np.concatenate(labels)
+        return features.held, [text for some in labels for text in some], notes
+    return features.held, np.concatenate(labels), notes

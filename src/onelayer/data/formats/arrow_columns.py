@@ -1,7 +1,7 @@
 """Columns of Arrow as features and labels: numbers, lists of numbers, pictures and texts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from onelayer.data.contents import LONGEST_NAME, feature_type
 from onelayer.data.files import check_file, unpacked_limit
 from onelayer.data.formats.picture import Encoded
 from onelayer.errors import InputError
+
+_TOGETHER, _MOST_LETTERS = 1024, 1 << 26  # texts of views that are looked at, and their bytes
 
 
 class Pictures:
@@ -170,7 +172,7 @@ def read_labels(path: Path, column: Any, name: str) -> NDArray[Any] | list[str |
     coded = types.is_dictionary(column.type)
     values = column.dictionary if coded else column
     kind = values.type
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+    if is_text(kind):
         if not coded:
             column = column.cast(large_string()).dictionary_encode()
         texts = column.dictionary.cast(large_string()).to_pylist()
@@ -185,15 +187,58 @@ def read_labels(path: Path, column: Any, name: str) -> NDArray[Any] | list[str |
     return numbers
 
 
+def is_text(kind: Any) -> bool:
+    """Return whether a column holds texts."""
+    from pyarrow import types
+
+    return any(is_kind(kind) for is_kind in (types.is_string, types.is_large_string)) or bool(
+        types.is_string_view(kind)
+    )
+
+
+def texts_of(path: Path, column: Any, name: str) -> Iterator[str | None]:
+    """Yield the texts of a column of words or times; InputError if it holds neither."""
+    from pyarrow import large_string, timestamp, types
+
+    column = _plain(column)
+    kind = column.type
+    if types.is_dictionary(kind):
+        texts = list(texts_of(path, column.dictionary, name))
+        yield from (None if place is None else texts[place] for place in column.indices.to_pylist())
+        return
+    if types.is_nested(kind):
+        raise InputError(
+            f"{path}: the column {name[:40]!r} holds {kind!s:.40}, expected numbers or texts"
+        )
+    if types.is_timestamp(kind):  # without a time zone, which a system may not know
+        column = column.cast(timestamp(kind.unit))
+    for start in range(0, len(column), _TOGETHER):
+        some = column[start : start + _TOGETHER]
+        if types.is_string_view(kind) and (size := _lengths(some).sum()) > _MOST_LETTERS:
+            raise InputError(f"{path}: {size:,} bytes of text in the column {name[:40]!r}")
+        castable = is_text(kind) or types.is_temporal(kind)
+        yield from map(_as_text, (some.cast(large_string()) if castable else some).to_pylist())
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
 def check_length(path: Path, column: Any) -> None:
     """Raise InputError for a long text, looking at no text: all rows may show the same one."""
     from pyarrow import compute, types
 
     texts = column.dictionary if types.is_dictionary(column.type) else column
     longest = 0
-    if types.is_string_view(texts.type):  # 16 bytes a text, of which 4 are its length
-        longest = int(np.frombuffer(texts.buffers()[1], np.int32)[::4].max(initial=0))
+    if types.is_string_view(texts.type):
+        longest = int(_lengths(texts).max(initial=0))
     elif types.is_string(texts.type) or types.is_large_string(texts.type):
         longest = compute.max(compute.binary_length(texts)).as_py() or 0
     if longest > 4 * LONGEST_NAME:
         raise InputError(f"{path}: a label of {longest:,} bytes, expected {LONGEST_NAME} letters")
+
+
+def _lengths(texts: Any) -> NDArray[np.int32]:
+    """Return the lengths in bytes of views of texts: 4 of the 16 bytes of each view."""
+    views = np.frombuffer(texts.buffers()[1], np.int32)[::4]
+    return views[texts.offset : texts.offset + len(texts)]

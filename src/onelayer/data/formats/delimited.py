@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.cells import is_missing, is_number, read_number, with_point
+from onelayer.data.cells import is_like_number, is_missing, is_number, read_number, with_point
 from onelayer.data.columns import ENCODE, LABEL_COLUMNS, Choice, Columns, Tell, choose_columns
 from onelayer.data.contents import LONGEST_NAME, Contents, Part
 from onelayer.data.dataset import BLOCK
 from onelayer.data.formats.text import Text, decoded, is_odd, naming, open_text
+from onelayer.data.words import Words, leave_out
 from onelayer.errors import InputError
 
 
 def read_csv(path: Path, label: str | None = None, like: Columns | None = None) -> Contents:
     """Read columns of numbers as features and one column of labels: see choose_columns.
 
-    Missing values (see data.cells) are NaN.
+    Missing values (see data.cells) are NaN. Columns of words are left out or refused: data.words.
 
     Raises
     ------
@@ -35,7 +36,7 @@ def read_csv(path: Path, label: str | None = None, like: Columns | None = None) 
         rows = iter(text)
         names = _names(next(rows, []))
         choice = _choose(path, names, label, like, text.separator != ",")
-        numbers = _Numbers(str(path), text, choice, notes.append)
+        numbers = _Numbers(str(path), text, choice, notes.append, words=like is None)
         values, labels, known = array("d"), list[str](), dict[str, str]()
         for X, cells in _blocks(str(path), rows, names, choice, numbers):
             for cell in cells:
@@ -44,8 +45,13 @@ def read_csv(path: Path, label: str | None = None, like: Columns | None = None) 
                 labels.append(known[cell])  # equal labels are one object
             values.frombytes(X.tobytes())
     X = np.frombuffer(values, np.float64) if labels else np.empty(0)
-    part = Part(X.reshape(len(labels), len(choice.features)), labels)
-    return Contents({"train": part}, columns=choice.columns, notes=(*choice.notes, *notes))
+    X = X.reshape(len(labels), len(choice.features))
+    columns, words = choice.columns, numbers.words
+    if words:
+        notes += numbers.settle()
+        columns = columns.without(str(path), words, "words")
+        X = np.delete(X, [*words], axis=1)
+    return Contents({"train": Part(X, labels)}, columns=columns, notes=(*choice.notes, *notes))
 
 
 def csv_features(
@@ -62,7 +68,8 @@ def stream_features(
     """Yield blocks of rows (n, D) of numbers from a stream of bytes, n at most 1000.
 
     The first line names the columns, of which choose_columns says what they hold, unless it is
-    itself of numbers; then all columns are features. Missing values are NaN.
+    itself of numbers; then all columns are features. Missing values are NaN. Columns of words are
+    left out by their first 1000 rows, unless a model names its columns.
 
     Raises
     ------
@@ -90,8 +97,12 @@ def _features(
     for note in choice.notes:
         tell(note)
     empty = True
-    for X, _ in _blocks(source, rows, names, choice, _Numbers(source, text, choice, tell)):
-        yield X
+    numbers = _Numbers(source, text, choice, tell, words=like is None)
+    for X, _ in _blocks(source, rows, names, choice, numbers):
+        if empty:
+            for note in numbers.settle():
+                tell(note)
+        yield np.delete(X, [*numbers.words], axis=1) if numbers.words else X
         empty = False
     if empty:
         raise InputError(f"{source}: has no rows")
@@ -133,29 +144,40 @@ def _choose(
 class _Numbers:
     """Reads the numbers in rows of cells: with decimal points or, in all rows, decimal commas.
 
-    Commas are taken for decimal ones only where they separate no cells.
+    Commas are taken for decimal ones only where they separate no cells. Columns that begin with a
+    word are `words`, by place, and read as 0; without `words` they are refused.
     """
 
-    def __init__(self, source: str, text: Text, choice: Choice, tell: Tell) -> None:
+    def __init__(self, source: str, text: Text, choice: Choice, tell: Tell, *, words: bool) -> None:
         self._source, self._text, self._tell = source, text, tell
+        self.words: dict[int, Words] = {}
+        self._may_be_words = set(range(len(choice.features))) if words else set()
         self._columns = choice.columns
         self._mark = "." if text.separator == "," else ""  # not known before the first one
 
     def read(self, cells: Sequence[str], row: int) -> list[float]:
         """Return the features of a row, missing ones as NaN."""
+        if self.words:
+            cells = self._without_words(cells, row)
         plain = cells
         if self._mark != ".":
-            self._find_mark("".join(cells))
+            self._find_mark(cells)
             plain = list(map(with_point, cells)) if self._mark == "," else cells
         odd, self._text.odd = self._text.odd and is_odd("".join(cells)), False
         try:
             numbers = list(map(float, plain))
             if not odd and math.isfinite(sum(numbers)):
+                self._may_be_words.clear()
                 return numbers
         except ValueError:
             pass
-        named = zip(self._columns.features, cells, plain, strict=True)
-        return [self._number(row, *cell, odd) for cell in named]
+        pairs = enumerate(zip(cells, plain, strict=True))
+        return [self._number(row, column, *pair, odd) for column, pair in pairs]
+
+    def settle(self) -> tuple[str, ...]:
+        """Return the note on columns of words, to which no other comes any more."""
+        self._may_be_words.clear()
+        return leave_out(self._source, [*self.words.values()])
 
     def read_label(self, cell: str, row: int) -> str:
         """Return a label, with a decimal point if it is a number with a decimal comma."""
@@ -167,19 +189,36 @@ class _Numbers:
         number = self._mark != "." and read_number(with_point(cell)) is not None
         return with_point(cell) if number else cell
 
-    def _find_mark(self, cells: str) -> None:
-        if not self._mark and ("." in cells or "," in cells):
-            self._mark = "." if "." in cells else ","
+    def _without_words(self, cells: Sequence[str], row: int) -> list[str]:
+        rest = list(cells)
+        for column, words in self.words.items():
+            words.add(rest[column], row)
+            rest[column] = "0"
+        return rest
+
+    def _find_mark(self, cells: Sequence[str]) -> None:
+        if self._mark or not any("." in cell or "," in cell for cell in cells):
+            return
+        numbers = "".join(cell for cell in cells if is_number(cell, comma=True))
+        if "." in numbers or "," in numbers:
+            self._mark = "." if "." in numbers else ","
             if self._mark == ",":
                 self._tell(f"{self._source}: numbers are read with decimal commas: 1,234 is 1.234")
 
-    def _number(self, row: int, name: str, cell: str, plain: str, odd: bool) -> float:
+    def _number(self, row: int, column: int, cell: str, plain: str, odd: bool) -> float:
         try:
             if not odd and math.isfinite(number := float(plain)):
+                self._may_be_words.discard(column)
                 return number
         except ValueError:
             pass
-        found = read_number(plain)
+        name, found = self._columns.features[column], read_number(plain)
+        if found is None and column in self._may_be_words and not is_like_number(cell):
+            self.words[column] = Words(self._source, name)
+            self.words[column].add(cell, row)
+            return 0.0
+        if found is None or not math.isnan(found):
+            self._may_be_words.discard(column)
         where = f"{self._source}: row {row}, column {name[:40]!r}, holds {cell[:40]!r}"
         if found is None:
             example = "-1234,5" if self._mark == "," else "-1234.5"
@@ -206,10 +245,7 @@ def _blocks(
 
     for n, row in enumerate(rows, 1):
         if len(row) != len(names):
-            raise InputError(
-                f"{source}: row {n - 1} has {len(row)} cells, expected {len(names)} as in the "
-                f"first line; it begins with {row[0][:20]!r}"
-            )
+            raise _odd_row(source, row, n - 1, names)
         if label is not None:
             texts.append(row[label].strip())
         values.extend(numbers.read(pick(row), n - 1))
@@ -218,6 +254,19 @@ def _blocks(
             values, texts = array("d"), []
     if n % BLOCK:
         yield block()
+
+
+def _odd_row(source: str, row: Sequence[str], number: int, names: Sequence[str]) -> InputError:
+    """Return the error of a row of more or fewer cells than there are names."""
+    found = (
+        f"{source}: row {number} has {len(row)} cells, expected {len(names)} as in the first line"
+    )
+    if number == 0 and len(row) == len(names) + 1 and row[-1].strip():
+        return InputError(
+            f"{found}. R's write.table leaves it so: names of rows without a name of their column; "
+            "write the table with row.names = FALSE, or begin the first line with a separator"
+        )
+    return InputError(f"{found}; it begins with {row[0][:20]!r}")
 
 
 def _picker(choice: Choice, columns: int) -> Callable[[list[str]], Sequence[str]]:

@@ -61,34 +61,44 @@ def read_idx_folder(folder: Path) -> Contents:
             f"{folder}: holds several sets: {listed([*sets])}; name the images of one: "
             f"{next(iter(sets.values()))['train'][0]}"
         )
-    ((whole, splits),) = sets.items()
-    return _read_set(whole, splits, folder)
+    (splits,) = sets.values()
+    return _read_set(splits, folder)
 
 
 def read_idx_set(images: Path) -> Contents:
     """Read the set that a file of images belongs to, both splits; errors as read_idx_folder."""
-    for whole, splits in find_idx(images.parent).items():
+    for splits in find_idx(images.parent).values():
         if images in [pair[0] for pair in splits.values()]:
-            return _read_set(whole, splits, images.parent)
+            return _read_set(splits, images.parent)
     raise InputError(f"{images}: expected a name like train-images-idx3-ubyte")
 
 
 def idx_features(images: Path) -> list[NDArray[np.uint8]]:
     """Read a single file of images."""
-    return [read_idx(images, 3)]
+    return [_read_images(images)]
 
 
-def _read_set(whole: str, splits: Mapping[str, Pair], folder: Path) -> Contents:
+def _read_set(splits: Mapping[str, Pair], folder: Path) -> Contents:
     if "train" not in splits:
         raise InputError(f"{folder / 'train-images-idx3-ubyte'}: no such file")
     parts = {
-        split: Part(read_idx(images, 3), read_idx(labels, 1))
+        split: Part(_read_images(images), read_idx(labels, 1))
         for split, (images, labels) in splits.items()
     }
     files = [path for pair in splits.values() for path in pair]
-    on_their_side = f"{folder}: EMNIST's pictures lie on their side, and are taken as they are"
-    notes = (on_their_side,) if "emnist" in whole.lower() else ()
+    turned = f"{folder}: EMNIST's pictures are stored on their side, and were turned upright"
+    notes = (turned,) if any(_lie_on_their_side(images) for images, _ in splits.values()) else ()
     return Contents(parts, files=files, notes=notes)
+
+
+def _read_images(path: Path) -> NDArray[np.uint8]:
+    """Return pictures (N, H, W) upright: EMNIST's come from MATLAB, rows and columns exchanged."""
+    X = read_idx(path, 3)
+    return np.ascontiguousarray(X.transpose(0, 2, 1)) if _lie_on_their_side(path) else X
+
+
+def _lie_on_their_side(path: Path) -> bool:
+    return path.name.lower().startswith("emnist")
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:

@@ -137,13 +137,25 @@ def read_picture(path: Path | Encoded, image_shape: ImageShape) -> NDArray[np.ui
     Raises
     ------
     InputError
+        As look_at_picture.
+    """
+    return look_at_picture(path, image_shape)[0]
+
+
+def look_at_picture(
+    path: Path | Encoded, image_shape: ImageShape
+) -> tuple[NDArray[np.uint8], bool]:
+    """Return one picture as read_picture does, and whether parts of it are transparent.
+
+    Raises
+    ------
+    InputError
         If the file is no picture or is damaged, or the channels are neither 1 nor 3.
     """
     if image_shape[0] not in (1, 3):
         raise InputError(f"{path}: no picture has the {image_shape[0]} channels that are expected")
     with open_picture(path) as picture:
-        pixels: NDArray[np.uint8] = _pixels(picture, image_shape, image_shape[1:])
-        return pixels
+        return _pixels(picture, image_shape, image_shape[1:]), picture.is_transparent
 
 
 def _folders(folder: Path) -> list[Path]:

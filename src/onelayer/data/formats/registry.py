@@ -31,6 +31,7 @@ from onelayer.data.formats.delimited import csv_features, read_csv
 from onelayer.data.formats.folder import npy_features, read_folder, read_pair, suits_folder
 from onelayer.data.formats.idx import find_idx, idx_features, read_idx_folder, read_idx_set
 from onelayer.data.formats.images import (
+    find_layout,
     find_pictures,
     holds_loose_pictures,
     holds_pictures,
@@ -88,7 +89,9 @@ class Format:
         if self.read is None:
             forms = FOLDERS if path.is_dir() else FILES
             labelled = ", ".join(form.looks for form in forms if form.read)
-            raise InputError(f"{path}: read as {self.looks}, without labels; expected {labelled}")
+            raise NoLabelsError(
+                f"{path}: read as {self.looks}, without labels; expected {labelled}"
+            )
         return self.read(path, **options)
 
 
@@ -146,6 +149,26 @@ def _of_members(looks: str, suits: Callable[[Path], object]) -> Format:
     )
 
 
+_PICTURES = "a folder of pictures for each class"
+
+
+def _holds_classes(folder: Path) -> bool:
+    """Return whether a folder has classes of pictures, not figures beside data of another format.
+
+    Fewer than two folders of pictures make no classes where a file trains, as train.csv; neither do
+    folders beside one that holds data itself, and no pictures.
+    """
+    if not holds_pictures(folder):
+        return False
+    classes = find_layout(folder).classes.get("train", [])
+    others = [place for place in classes if not holds_loose_pictures(place)]
+    if len(classes) - len(others) < 2 and any(
+        path.is_file() for paths in find_members(folder).values() for path in paths
+    ):
+        return False
+    return not any(form.suits(place) for place in others for form in FOLDERS if form.read)
+
+
 FOLDERS = (
     Format("train.X.npy or train/*.X.npy", suits_folder, read_folder),
     Format("train-images-idx3-ubyte (MNIST)", find_idx, read_idx_folder),
@@ -158,8 +181,8 @@ FOLDERS = (
     ),
     Format("X.npy beside y.npy", holds_array_files, read_array_files, features=array_file_features),
     Format(
-        "a folder of pictures for each class",
-        holds_pictures,
+        _PICTURES,
+        lambda folder: _holds_classes(folder),
         read_images,
         ("resize",),
         pictures=find_pictures,

@@ -1,0 +1,89 @@
+"""Columns of words or dates beside numbers: surely no features, or refused, in every table.
+
+An identifier, a file's name, a time or a free text differs in most rows, and a constant one says
+nothing: these are left out. Words that come again are a category, which only a person can encode,
+and numbers among words are damage or a code.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from onelayer.data.cells import is_like_number, is_missing
+from onelayer.data.columns import ENCODE, is_row_name, listed
+from onelayer.errors import InputError
+
+_MOST = 1000  # different words of a column that are told apart
+_FEWEST = 4  # values that can show it
+_SHOWN = 40  # letters in a message
+
+
+class Words:
+    """A column of texts or dates, looked at value by value.
+
+    Raises
+    ------
+    InputError
+        From `add` for a number among words or a word among numbers, from `check` if the column may
+        be a feature; names row and column.
+    """
+
+    def __init__(self, source: str, name: str) -> None:
+        self.source, self.name = source, name
+        self._first: tuple[int, str] | None = None
+        self._numeric = False
+        self._seen: set[int] = set()  # hashes, as texts may be long
+        self._rows = 0  # with a value, until _MOST different ones were seen
+
+    def add(self, value: Any, row: int) -> None:
+        """Look at one value: a text, a time, or one that is missing."""
+        text = value if isinstance(value, str) else str(value)[: 2 * _SHOWN]
+        if is_missing(text):
+            return
+        if hasattr(value, "__len__") and not isinstance(value, str):
+            raise InputError(f"{self._place(row, text)}, expected a number or a text")
+        numeric = is_like_number(text)
+        if self._first is None:
+            self._first, self._numeric = (row, text[: 2 * _SHOWN]), numeric
+        if numeric != self._numeric:
+            found = "a number among words" if numeric else "expected a number"
+            raise InputError(f"{self._place(row, text)}, {found}; {ENCODE}")
+        if len(self._seen) < _MOST:
+            self._seen.add(hash(text))
+            self._rows += 1
+
+    def add_all(self, values: Iterable[Any], start: int = 0) -> None:
+        """Look at the values of rows that follow each other from `start` on."""
+        for row, value in enumerate(values, start):
+            self.add(value, row)
+
+    def check(self) -> None:
+        """Raise InputError unless the column is surely no feature."""
+        if self._first is None:
+            return
+        place, different = self._place(*self._first), len(self._seen)
+        names_rows = self._rows >= _FEWEST and 2 * different > self._rows
+        says_nothing = self._rows >= _FEWEST and different == 1
+        if self._numeric and not (names_rows and is_row_name(self.name)):
+            raise InputError(f"{place}, a text; expected numbers as numbers, not as texts")
+        if not names_rows and not says_nothing:
+            raise InputError(f"{place}, expected a number; {ENCODE}")
+
+    def _place(self, row: int, text: str) -> str:
+        column, found = self.name[:_SHOWN], text.strip()[:_SHOWN]
+        return f"{self.source}: row {row}, column {column!r}, holds {found!r}"
+
+
+def leave_out(source: str, columns: Sequence[Words]) -> tuple[str, ...]:
+    """Return the note that these columns are left out, if there are any.
+
+    Raises
+    ------
+    InputError
+        If one of them may be a feature; names it.
+    """
+    for words in columns:
+        words.check()
+    if not columns:
+        return ()
+    names = listed([words.name for words in columns])
+    return (f"{source}: columns of words or dates, which are no features, are left out: {names}",)

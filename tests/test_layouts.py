@@ -333,7 +333,7 @@ def test_columns_of_any_numbers_are_features_and_others_are_not(tmp_path):
     rows = np.concatenate([split.X for split in data.splits.values()])
     np.testing.assert_array_equal(rows[np.argsort(rows[:, 0])], expected)
     assert data.columns.features == ("exact", "half", "coded", "flag")
-    assert "are left out: when" in data.notes[0]
+    assert "as no features: when" in data.notes[0]
 
 
 @pytest.mark.parametrize(

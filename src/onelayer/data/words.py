@@ -30,7 +30,8 @@ class Words:
     def __init__(self, source: str, name: str) -> None:
         self.source, self.name = source, name
         self._first: tuple[int, str] | None = None
-        self._numeric = False
+        self._numeric = self._gaps = False
+        self._type = ""
         self._seen: set[int] = set()  # hashes, as texts may be long
         self._rows = 0  # with a value, until _MOST different ones were seen
 
@@ -38,12 +39,14 @@ class Words:
         """Look at one value: a text, a time, or one that is missing."""
         text = value if isinstance(value, str) else str(value)[: 2 * _SHOWN]
         if is_missing(text):
+            self._gaps = True
             return
         if hasattr(value, "__len__") and not isinstance(value, str):
             raise InputError(f"{self._place(row, text)}, expected a number or a text")
         numeric = is_like_number(text)
         if self._first is None:
             self._first, self._numeric = (row, text[: 2 * _SHOWN]), numeric
+            self._type = type(value).__name__
         if numeric != self._numeric:
             found = "a number among words" if numeric else "expected a number"
             raise InputError(f"{self._place(row, text)}, {found}; {ENCODE}")
@@ -62,9 +65,11 @@ class Words:
             return
         place, different = self._place(*self._first), len(self._seen)
         names_rows = self._rows >= _FEWEST and 2 * different > self._rows
-        says_nothing = self._rows >= _FEWEST and different == 1
+        says_nothing = self._rows >= _FEWEST and different == 1 and not self._gaps
         if self._numeric and not (names_rows and is_row_name(self.name)):
-            raise InputError(f"{place}, a text; expected numbers as numbers, not as texts")
+            raise InputError(
+                f"{place} of the type {self._type}; expected a column of a numeric type"
+            )
         if not names_rows and not says_nothing:
             raise InputError(f"{place}, expected a number; {ENCODE}")
 
@@ -86,4 +91,4 @@ def leave_out(source: str, columns: Sequence[Words]) -> tuple[str, ...]:
     if not columns:
         return ()
     names = listed([words.name for words in columns])
-    return (f"{source}: columns of words or dates, which are no features, are left out: {names}",)
+    return (f"{source}: columns of words, dates or nothing are left out, as no features: {names}",)

@@ -198,7 +198,7 @@ def is_text(kind: Any) -> bool:
 
 def texts_of(path: Path, column: Any, name: str) -> Iterator[str | None]:
     """Yield the texts of a column of words or times; InputError if it holds neither."""
-    from pyarrow import large_string, timestamp, types
+    from pyarrow import duration, large_string, timestamp, types
 
     column = _plain(column)
     kind = column.type
@@ -212,11 +212,13 @@ def texts_of(path: Path, column: Any, name: str) -> Iterator[str | None]:
         )
     if types.is_timestamp(kind):  # without a time zone, which a system may not know
         column = column.cast(timestamp(kind.unit))
+    if types.is_duration(kind):  # those of nanoseconds are none of Python's
+        column = column.cast(duration("us"), safe=False)
     for start in range(0, len(column), _TOGETHER):
         some = column[start : start + _TOGETHER]
         if types.is_string_view(kind) and (size := _lengths(some).sum()) > _MOST_LETTERS:
             raise InputError(f"{path}: {size:,} bytes of text in the column {name[:40]!r}")
-        castable = is_text(kind) or types.is_temporal(kind)
+        castable = is_text(kind) or (types.is_temporal(kind) and not types.is_duration(kind))
         yield from map(_as_text, (some.cast(large_string()) if castable else some).to_pylist())
 
 

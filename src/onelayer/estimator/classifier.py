@@ -327,7 +327,7 @@ def _warn_of_row_numbers(X: NDArray[Any], names: Sequence[str]) -> None:
             f"columns that seem to number the rows are used as features: {columns}; "
             "leave them out of X if they do",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -36,7 +36,7 @@ from fuzz_readers import MEMORY, Hang, prepare
 from onelayer.cli import run as run_command
 from onelayer.errors import InputError
 from onelayer.evaluation.run_folder import RunFolder
-from onelayer.report import page, style
+from onelayer.report import pdf, style
 from onelayer.report.blocks import Picture
 
 SECONDS = 20  # a case
@@ -358,16 +358,16 @@ def leave_out_pixels(drawn: bool) -> Callable[[], None]:
         svg.touch()
         return Picture(png, svg, drawing.caption, drawing.alt, 100)
 
-    before = style.save, style.save_all, page.write_pdf
+    before = style.save, style.save_all, pdf.write_pdf
 
     def put_back() -> None:
-        style.save, style.save_all, page.write_pdf = before
+        style.save, style.save_all, pdf.write_pdf = before
 
     if drawn:
         style.save = save
     else:
         style.save_all = lambda drawings, folder, **_: {}
-        page.write_pdf = lambda report, path: path.touch()
+        pdf.write_pdf = lambda report, path: path.touch()
     return put_back
 
 

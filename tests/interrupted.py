@@ -4,7 +4,7 @@ A step is whatever Python tells its audit hooks of: opening, linking, renaming, 
 try dies, gets Ctrl-C, or as a command gets signals at step n and all later ones; the last one is
 not interrupted. Each runs in a fork.
 
-    interrupted.py {kill,ctrl-c,signals} {exchange,rename}     prints a JSON list of the tries
+    interrupted.py {kill,ctrl-c,signals} {exchange,rename,add}     prints a JSON list of the tries
 """
 
 import json
@@ -31,6 +31,11 @@ def write(folder, files):
 
 def write_run(path, files):
     with storage.output_folder(path, force=True, run_id=next(iter(files.values()))) as new:
+        write(new, files)
+
+
+def add_files(path, files):
+    with storage.added_files(path) as new:
         write(new, files)
 
 
@@ -70,7 +75,7 @@ def interrupt_at(step, kind):
     sys.addaudithook(hook)
 
 
-def try_once(folder, step, kind):
+def try_once(folder, step, kind, write_new):
     """Return whether the write was interrupted, what is there then, and after the next write."""
     path = folder / "run"
     write_run(path, OLD)
@@ -80,9 +85,9 @@ def try_once(folder, step, kind):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             if kind == "signals":
-                os._exit(run_process(lambda: interrupt_at(step, kind) or write_run(path, NEW) or 0))
+                os._exit(run_process(lambda: interrupt_at(step, kind) or write_new(path, NEW) or 0))
             interrupt_at(step, kind)
-            write_run(path, NEW)
+            write_new(path, NEW)
         except KeyboardInterrupt:
             os._exit(1)
         except BaseException:
@@ -103,7 +108,8 @@ def main(kind, way):
     tries = []
     while not tries or tries[-1]["status"]:
         with tempfile.TemporaryDirectory() as name:
-            tries.append(try_once(Path(name), len(tries), kind))
+            write_new = add_files if way == "add" else write_run
+            tries.append(try_once(Path(name), len(tries), kind, write_new))
     print(json.dumps(tries))
 
 

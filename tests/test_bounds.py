@@ -32,7 +32,7 @@ from onelayer.report.confidence import confidence_blocks
 from onelayer.report.effects import endings_table
 from onelayer.report.image_grid import fit, stretched
 from onelayer.report.labels import LISTED, listing
-from onelayer.report.mistakes import DRAWN, PAIRS, frequent_confusions
+from onelayer.report.per_class import DRAWN, PAIRS, frequent_confusions
 from onelayer.training.hyperparameters import MOST_SETTINGS, Hyperparameters
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from made_results import SCRIPTS
-from onelayer.report.lettering import BOLD, REGULAR, legend, legible, told_apart
+from onelayer.report.lettering import BOLD, REGULAR, font_file, legend, legible, told_apart
 
-GLYPHS = set.intersection(*(set(TTFont(font).getBestCmap()) for font in (REGULAR, BOLD)))
+GLYPHS = set.intersection(
+    *(set(TTFont(font_file(style)).getBestCmap()) for style in (REGULAR, BOLD))
+)
 printed = st.text(min_size=1, max_size=12)
 
 

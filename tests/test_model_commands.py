@@ -23,7 +23,7 @@ from onelayer.evaluation.metrics import Confusions
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.report.evidence import COLOURS, class_evidence, draw_evidence
-from onelayer.report.mistakes import class_table
+from onelayer.report.per_class import class_table
 from onelayer.report.terminal.model import show_evaluation
 from onelayer.training.classifier import load_model, model_of
 from onelayer.training.hyperparameters import grid

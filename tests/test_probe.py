@@ -22,7 +22,7 @@ from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments.probe import name_sources, probe_grid
 from onelayer.report import style
-from onelayer.report.probes import draw_by_features, draw_by_labels
+from onelayer.report.probe_figures import draw_by_features, draw_by_labels
 
 EXAMPLE = Path(__file__).parents[1] / "examples/probe_cnn_features"
 SIZES = {"train": 400, "validation": 200, "test": 400}

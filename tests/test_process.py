@@ -102,7 +102,7 @@ def test_a_signal_during_an_import_shows_no_traceback(module, tmp_path):
         "import os; sys.addaudithook(lambda event, of: event == 'import' and "
         f"of[0] == {module!r} and os.kill(os.getpid(), 15))"
     )
-    done = command(*TRAIN, tmp_path / "out", begin=begin)
+    done = command(*TRAIN, tmp_path / "out", "--report", "html", begin=begin)
     assert done.stderr == "onelayer: interrupted by SIGTERM\n"
     assert (done.returncode, list(tmp_path.iterdir())) == (143, [])
 
@@ -178,12 +178,29 @@ def test_what_a_stream_cannot_show_comes_as_its_escape(encoding):
     assert (done.stdout, done.stderr) == (f"{shown}\\udce9\n", f"{shown}\\udce9\n")
 
 
-def test_matplotlib_complains_of_nothing(tmp_path):
-    (tmp_path / "matplotlibrc").write_text("backend: nonsense\nno.such.key: 3\n")
-    nowhere = dict.fromkeys(("HOME", "MPLCONFIGDIR"), str(tmp_path / "matplotlibrc" / "none"))
-    code = f"{SAY}def work(): import matplotlib; print(matplotlib.get_backend()); return 0{END}"
-    done = python(code, cwd=tmp_path, env=os.environ | nowhere | {"MPLBACKEND": "nonsense"})
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "agg\n")
+@pytest.mark.parametrize("name", ["matplotlibrc", "named"])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"text.usetex: 1\nno.such.key: 3\nbackend: tkagg"]
+)
+def test_matplotlib_complains_of_nothing_and_reads_no_settings(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    nowhere = dict.fromkeys(("HOME", "MPLCONFIGDIR"), str(tmp_path / name / "none"))
+    own = nowhere | {"MPLBACKEND": "nonsense", "MATPLOTLIBRC": str(tmp_path / name)}
+    say = "print(m.get_backend(), m.rcParams['text.usetex'], len(os.listdir()))"
+    code = f"{SAY}def work(): import matplotlib as m; {say}; return 0{END}"
+    done = python(code, cwd=tmp_path, env=os.environ | own)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "agg False 1\n")
+
+
+@POSIX
+def test_of_openmps_settings_those_that_are_well_formed_are_kept():
+    """Of the others OpenMP complains, or it waits for ever: GOMP_CPU_AFFINITY=x."""
+    kept = {"OMP_NUM_THREADS": "2, 1", "OMP_PROC_BIND": "Close", "OMP_PLACES": "cores"}
+    gone = {"GOMP_CPU_AFFINITY": "x", "OMP_SCHEDULE": "x", "OMP_STACKSIZE": "1000G"}
+    gone |= {"OMP_THREAD_LIMIT": "0", "OMP_DYNAMIC": "x"}
+    say = "print(sorted(name for name in os.environ if 'OMP_' in name))"
+    done = python(f"{SAY}def work(): {say}; return 0{END}", env=os.environ | kept | gone)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{sorted(kept)}\n")
 
 
 @POSIX
@@ -194,6 +211,7 @@ def test_a_training_in_an_odd_environment_stores_its_results_without_noise(tmp_p
     odd = {
         "MPLBACKEND": "module://nonsense",
         "OMP_NUM_THREADS": "many",
+        "GOMP_CPU_AFFINITY": "x",
         "COLUMNS": "1",
         "TERM": "dumb",
         "TZ": "Nowhere/None",

@@ -234,7 +234,18 @@ def test_no_heading_ends_a_page(written):
         assert last not in headings
 
 
-def test_importing_onelayer_does_not_import_what_draws():
-    code = "import onelayer, sys; print({'matplotlib', 'jinja2', 'fpdf'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "set()"
+def test_what_draws_no_report_does_not_import_what_draws(tmp_path):
+    np.save(tmp_path / "rows.npy", np.zeros((1, 64)))
+    commands = (
+        "--help",
+        "data info digits",
+        "train digits --epochs 1 --report none --out run",
+        "evaluate run",
+        "predict run rows.npy",
+    )
+    code = f"import sys, onelayer.cli as c; print([c.run(s.split()) for s in {commands}])"
+    code += "\nprint({'matplotlib', 'fpdf'} & set(sys.modules))"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert told.stdout.splitlines()[-2:] == ["[0, 0, 0, 0, 0]", "set()"]

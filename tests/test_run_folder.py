@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,11 +26,14 @@ def workshops(path):
     return sorted(path.parent.glob(f".{path.name}.*"))
 
 
+ADDED = interrupted.OLD | interrupted.NEW
+
+
 def is_whole(found):
-    runs = {"old": interrupted.OLD, "new": interrupted.NEW}
+    runs = {"old": [interrupted.OLD, ADDED], "new": [interrupted.NEW]}
     mine = sorted(interrupted.MINE.values())
     return (
-        found["files"] == runs[found["run"]]
+        found["files"] in runs[found["run"]]
         and found["listed"] == sorted(found["files"])
         and found["others"] == mine
     )
@@ -55,6 +59,17 @@ def test_whenever_force_is_interrupted_the_folder_is_one_whole_run(kind, way):
         assert is_whole(one["tidy"]), (step, one)
         assert one["litter"] == [], (step, one)
         assert one["status"] in (0, *statuses), (step, one)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="folders are exchanged on Linux alone")
+def test_whenever_adding_files_is_killed_all_of_them_are_there_or_none():
+    done = subprocess.run(
+        [sys.executable, interrupted.__file__, "kill", "add"], capture_output=True, text=True
+    )
+    tries = json.loads(done.stdout)
+    assert all(is_whole(one[when]) for one in tries for when in ("left", "tidy"))
+    assert not any(one["litter"] for one in tries)
+    assert {len(one["left"]["files"]) for one in tries} == {len(interrupted.OLD), len(ADDED)}
 
 
 def test_what_a_killed_training_leaves_goes_with_the_next_but_never_a_living_ones(tmp_path):
@@ -148,6 +163,22 @@ def test_the_current_folder_is_not_taken_away(tmp_path, monkeypatch):
     with added_files(Path()) as new:
         (new / "b").write_text("2")
     assert Path("b").read_text() == "2"
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's unshare")
+def test_a_folder_that_is_mounted_is_not_replaced(tmp_path):
+    (place := tmp_path / "a \\ place").mkdir()
+    shell = 'mount --bind "$1" "$1" && exec "$2" -m onelayer train digits --out "$1"'
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", shell, "sh", place, sys.executable],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode in (1, 32) or "unshare" in done.stderr:
+        pytest.skip("mounting is not allowed here")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "a mount point cannot be replaced; choose a new folder inside it" in done.stderr
 
 
 def test_looks_survive_a_kill_between_two_renames(tmp_path):

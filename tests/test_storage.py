@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -59,6 +60,20 @@ def test_a_file_is_as_it_was_after_an_exception(error, tmp_path):
     with pytest.raises(error):
         write_half()
     assert contents(tmp_path) == {"file": "old"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_what_a_killed_writer_of_a_file_leaves_goes_with_the_next(tmp_path):
+    if (child := os.fork()) == 0:
+        with atomic_file(tmp_path / "file") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.iterdir()
+    with atomic_file(tmp_path / "file") as temporary:
+        temporary.write_text("content")
+        assert not left.exists()
+    assert contents(tmp_path) == {"file": "content"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")

@@ -5,6 +5,7 @@ error, and a full disk is told of once the results are stored. A signal ends the
 leaves the cleaning alone, which a second one does not disturb.
 """
 
+import contextlib
 import io
 import os
 import re
@@ -12,11 +13,23 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 _FAILED = 2
 _AGAIN = 0.3  # seconds until a signal is raised anew that foreign code has swallowed
+_COUNT = r" *0*[1-9]\d{0,8} *"
+_PLACED = " *(close|spread|master|primary) *"
+# OpenMP's settings that are kept, in these forms: others make it complain, use all cores, or hang.
+_OPENMP = {
+    "OMP_NUM_THREADS": f"{_COUNT}(,{_COUNT})*",
+    "OMP_THREAD_LIMIT": _COUNT,
+    "OMP_DYNAMIC": "true|false",
+    "OMP_PROC_BIND": f"true|false|{_PLACED}(,{_PLACED})*",
+    "OMP_PLACES": "threads|cores|sockets",
+    "OMP_WAIT_POLICY": "active|passive",
+}
 
 
 class Stopped(BaseException):
@@ -147,13 +160,19 @@ def _flush() -> int:
 
 
 def _set_environment() -> None:
-    """Take out of the environment what libraries fail on or complain of."""
+    """Take out of the environment what libraries fail on, wait for or complain of."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook sets its own, for all that is started from it
+    os.environ["MATPLOTLIBRC"] = os.devnull  # figures have a look of their own
+    if os.path.lexists("matplotlibrc"):  # would be read before that one, whatever it holds
+        with contextlib.chdir(Path(__file__).parent):
+            import matplotlib  # noqa: F401
     import logging
 
     # Its complaints are of folders and files that only its own programs need.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if not re.fullmatch(r"0*[2-9]\d|0*[1-9]\d\d+", os.environ.get("COLUMNS", "")):
         os.environ.pop("COLUMNS", None)  # nothing can be read in fewer than 20
-    if not re.fullmatch(r" *0*[1-9]\d*( *, *0*[1-9]\d*)* *", os.environ.get("OMP_NUM_THREADS", "")):
-        os.environ.pop("OMP_NUM_THREADS", None)  # OpenMP would complain, and then use all cores
+    for name in [name for name in os.environ if name.startswith(("OMP_", "GOMP_", "KMP_"))]:
+        form = _OPENMP.get(name)
+        if form is None or not re.fullmatch(form, os.environ[name], re.IGNORECASE):
+            del os.environ[name]

@@ -1,8 +1,8 @@
 """Writing that leaves a whole file or folder, or nothing at all.
 
-A new folder is built in a workshop beside its place, `.<name>.<random>.onelayer`, whose `lock` its
-owner holds while it lives. The new folder then takes the place of the old one in one step. A killed
-process leaves a workshop that nobody holds; the next writer of the same folder removes it.
+What is new is built in a workshop beside its place, `.<name>.<random>.onelayer`, whose `lock` its
+owner holds while it lives. It then takes the place of the old file or folder in one step. A killed
+process leaves a workshop that nobody holds; the next writer of the same name removes it.
 """
 
 import ctypes
@@ -10,9 +10,10 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,14 +31,15 @@ _NEW, _OLD, _LOCK = "new", "old", "lock"  # what a workshop holds
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success sync it and rename it to `path`.
+    """Yield the path of an empty file; on success sync it and rename it to `path`.
 
-    On any exception, Ctrl-C included, the temporary file is removed and `path` is as it was.
+    On any exception, Ctrl-C included, the file is removed and `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
-    with _afterwards(lambda: temporary.unlink(missing_ok=True)), _told_of(path, temporary):
-        temporary.touch(0o600, exist_ok=False)
+    _remove_litter(path)
+    with _workshop(path) as workshop:
+        temporary = workshop / _NEW
+        temporary.touch(0o600)
         yield temporary
         with temporary.open("r+b") as file:  # some systems sync only what is open for writing
             os.fsync(file.fileno())
@@ -91,10 +93,16 @@ def check_output_folder(path: Path, *, force: bool) -> None:
         return
     if any(path.iterdir()) and not force:
         raise InputError(f"{path}: the folder is not empty; add --force to replace an earlier run")
-    # The folder as a whole will be replaced, which would take it away from under a shell.
-    if os.path.ismount(path) or Path.cwd().is_relative_to(path.resolve()):
-        what = "a mount point" if os.path.ismount(path) else "the current folder"
+    if what := _why_it_stays(path):
         raise InputError(f"{path}: {what} cannot be replaced; choose a new folder inside it")
+
+
+def _why_it_stays(path: Path) -> str:
+    """Return what a folder is that cannot be replaced as a whole, nothing if it can."""
+    if os.path.ismount(path) or _is_bound(path):
+        return "a mount point"
+    # A shell would stand in a folder that is gone.
+    return "the current folder" if Path.cwd().is_relative_to(path.resolve()) else ""
 
 
 def check_output_file(path: Path, suffixes: tuple[str, ...], *, force: bool) -> None:
@@ -103,6 +111,16 @@ def check_output_file(path: Path, suffixes: tuple[str, ...], *, force: bool) -> 
         raise InputError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
     if path.exists() and not force:
         raise InputError(f"{path}: exists; add --force to replace it")
+
+
+def _is_bound(path: Path) -> bool:
+    """Return whether Linux has mounted a folder of the same file system here: not for ismount."""
+    name = re.sub(r"[ \t\n\\]", lambda found: f"\\{ord(found[0]):03o}", str(path.resolve()))
+    try:
+        mounts = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
+    except OSError:
+        return False
+    return any(line.split(" ")[4:5] == [name] for line in mounts.split("\n"))
 
 
 @contextmanager
@@ -135,10 +153,7 @@ def output_folder(path: Path, *, force: bool = False, run_id: str = "") -> Itera
         else:
             earlier = read_manifest(place)
             listed = {*earlier.files, MANIFEST} if earlier else set[str]()
-            shutil.copymode(place, new)
-            _carry_over(place, new, listed)
-            _swap(workshop, place)
-            _carry_over(workshop / _OLD, place, listed)  # what came during the exchange
+            _replace(place, workshop, listed, [_swap, _rename])
         _sync_folder(place.parent)
 
 
@@ -146,28 +161,30 @@ def output_folder(path: Path, *, force: bool = False, run_id: str = "") -> Itera
 def added_files(path: Path) -> Iterator[Path]:
     """Yield an empty folder whose files join those of the run in the folder `path` afterwards.
 
-    Each file appears whole; a stranger's file in its place is kept as `<name>.kept`. The folder
-    itself stays, as someone may be working in it.
+    They appear all at once, and a stranger's file in their place is kept as `<name>.kept`. Where
+    the folder itself must stay, as it is the current one or a mount point, or where the system
+    cannot exchange folders, they appear one by one, each of them whole.
     """
-    path = Path(os.path.abspath(path))
+    path = path.resolve()  # a link to the folder stays one
     _remove_litter(path)
     with _workshop(path) as workshop:
         new = workshop / _NEW
         new.mkdir()
         yield new
-        _sync(new)
-        earlier = read_manifest(path) or Manifest()
+        earlier = read_manifest(path)
+        known = earlier or Manifest()
         fresh = _digests(new)
-        for name in fresh.keys() - earlier.files.keys():
-            if (path / name).exists():
-                (path / name).rename(_unused(path / f"{name}.kept"))
-        if (path / MANIFEST).exists() and not read_manifest(path):
-            (path / MANIFEST).rename(_unused(path / f"{MANIFEST}.kept"))
-        # The list comes first: a file that it names may be missing, but none is a stranger.
-        _write_manifest(path, Manifest(earlier.run_id, {**earlier.files, **fresh}))
-        for name in sorted(fresh):
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (new / name).replace(path / name)
+        _write_manifest(new, Manifest(known.run_id, {**known.files, **fresh}))
+        _sync(new)
+        replaced = {*(fresh.keys() & known.files.keys()), *([MANIFEST] if earlier else [])}
+        if _why_it_stays(path) or not _replace(path, workshop, replaced, [_swap]):
+            # The list comes first: a file that it names may be missing, but none is a stranger.
+            for name in (MANIFEST, *sorted(fresh)):
+                if name not in replaced and os.path.lexists(path / name):
+                    (path / name).rename(_unused(path / f"{name}.kept"))
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                (new / name).replace(path / name)
+        _sync_folder(path.parent)
 
 
 @contextmanager
@@ -175,7 +192,7 @@ def _workshop(path: Path) -> Iterator[Path]:
     """Yield a folder beside `path` that is held while the block runs, and removed afterwards."""
     from filelock import FileLock
 
-    workshop = _beside(path, ".onelayer")
+    workshop = path.with_name(f".{path.name}.{secrets.token_hex(4)}.onelayer")
     lock = FileLock(workshop / _LOCK)
 
     def remove() -> None:
@@ -204,11 +221,6 @@ def _claim(workshop: Path, lock: "BaseFileLock") -> bool:
         return True
     lock.release()
     return False
-
-
-def _beside(path: Path, suffix: str = "") -> Path:
-    """Return a hidden path beside `path` that nobody else uses."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
 
 
 @contextmanager
@@ -257,13 +269,35 @@ def _clear(workshop: Path, path: Path) -> None:
         shutil.rmtree(workshop / name, ignore_errors=True)
 
 
-def _swap(workshop: Path, path: Path) -> None:
-    """Let the new folder take the place of `path`, which becomes the old one."""
-    if _exchange(workshop / _NEW, path):
+def _replace(
+    path: Path, workshop: Path, listed: set[str], ways: Sequence[Callable[[Path, Path], bool]]
+) -> bool:
+    """Let the new folder, with all that is not `listed`, take the place of `path`; False if not.
+
+    Of the `ways` to do so the first is taken that this system has.
+    """
+    new = workshop / _NEW
+    shutil.copymode(path, new)
+    _carry_over(path, new, listed)
+    if not any(way(workshop, path) for way in ways):
+        return False
+    _carry_over(workshop / _OLD, path, listed)  # what came during the exchange
+    return True
+
+
+def _swap(workshop: Path, path: Path) -> bool:
+    """Exchange the new folder and `path`, which becomes the old one, if the system can."""
+    exchanged = _exchange(workshop / _NEW, path)
+    if exchanged:
         (workshop / _NEW).rename(workshop / _OLD)
-        return
+    return exchanged
+
+
+def _rename(workshop: Path, path: Path) -> bool:
+    """Let the new folder take the place of `path` in two steps."""
     path.rename(workshop / _OLD)  # from here on, _clear puts the new folder into its place
     (workshop / _NEW).rename(path)
+    return True
 
 
 def _exchange(one: Path, other: Path) -> bool:

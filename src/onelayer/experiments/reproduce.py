@@ -20,7 +20,6 @@ from onelayer.experiments.experiment import (
 from onelayer.experiments.spec import Spec
 from onelayer.plain_values import to_json
 from onelayer.progress import progress_bar
-from onelayer.report.figures import draw_checks
 from onelayer.report.page import check_form, write_report
 from onelayer.report.probes import write_probes
 from onelayer.storage import atomic_file, output_folder
@@ -151,6 +150,8 @@ def check_gradients(
         checks = tuple(run_checks(asked, data))
         engine_checks = tuple(run_engine_checks(asked, data))
         if staging:
+            from onelayer.report.figures import draw_checks
+
             write_checks(checks, engine_checks, staging)
             draw_checks(checks, staging)
     return checks, engine_checks

@@ -14,8 +14,8 @@ from onelayer.report.effects import effect_blocks, endings_table, rises_table, t
 from onelayer.report.gradient_checks import check_blocks
 from onelayer.report.labels import LISTED, count_of, one_line
 from onelayer.report.method import describe_method
-from onelayer.report.mistakes import error_table, frequent_confusions
 from onelayer.report.outcome import summarise, tell_outcome
+from onelayer.report.per_class import error_table, frequent_confusions
 from onelayer.report.significance import comparison_table, ensemble_table
 from onelayer.report.tables import accuracy_table, final_table
 from onelayer.training.run import Run

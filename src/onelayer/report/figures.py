@@ -9,7 +9,8 @@ from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.report import confidence, curves, matrices, style
 from onelayer.report.blocks import Picture
 from onelayer.report.choice import show_settings
-from onelayer.report.mistakes import DRAWN, draw_mistakes
+from onelayer.report.mistakes import draw_mistakes
+from onelayer.report.per_class import DRAWN
 
 WEIGHT_ROWS = 8  # settings whose weight images fit a page
 

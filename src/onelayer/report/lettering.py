@@ -5,21 +5,24 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 from anyascii import anyascii
-from matplotlib.ft2font import FT2Font
 
 from onelayer.data.contents import LONGEST_NAME, as_seen
 from onelayer.report.blocks import Table
 from onelayer.report.labels import one_line, shortened
 
-# They come with matplotlib: a report looks the same on every machine.
-REGULAR, BOLD, MONO = (
-    Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVuSans{style}.ttf")
-    for style in ("", "-Bold", "Mono")
-)
-
+REGULAR, BOLD, MONO = "", "-Bold", "Mono"  # styles of DejaVu Sans
 NAMES = 100  # rows of a legend
+
+
+def font_file(style: str) -> Path:
+    """Return the file of DejaVu Sans in this style.
+
+    It comes with matplotlib, which is slow to import: a report looks the same on every machine.
+    """
+    import matplotlib
+
+    return Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVuSans{style}.ttf")
 
 
 def legible(text: str, can_set: Callable[[str], bool] | None = None) -> str:
@@ -111,7 +114,9 @@ def _dejavu_sets(character: str) -> bool:
 @cache
 def _alone() -> frozenset[str]:
     """Return what both weights of DejaVu Sans have and what needs no other character beside it."""
-    regular, bold = (FT2Font(str(font)).get_charmap() for font in (REGULAR, BOLD))
+    from matplotlib.ft2font import FT2Font
+
+    regular, bold = (FT2Font(str(font_file(style))).get_charmap() for style in (REGULAR, BOLD))
     return frozenset(
         character
         for character in map(chr, regular.keys() & bold.keys())

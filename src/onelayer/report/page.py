@@ -17,11 +17,8 @@ from onelayer.evaluation.results import Results
 from onelayer.evaluation.run_folder import REPORT_PAGE
 from onelayer.evaluation.test_log import TestEvaluation
 from onelayer.report.blocks import Report
-from onelayer.report.content import compose
-from onelayer.report.figures import write_figures
 from onelayer.report.grid_export import write_grid
 from onelayer.report.lettering import legend, told_apart
-from onelayer.report.pdf import write_pdf
 from onelayer.report.tables import write_table1
 
 FORMS = ("none", "html", "all")  # of a report
@@ -44,6 +41,11 @@ def write_report(
     write_grid(results, folder)
     if form == "none":
         return
+    # What draws is slow to import.
+    from onelayer.report.content import compose
+    from onelayer.report.figures import write_figures
+    from onelayer.report.pdf import write_pdf
+
     names = results.run.class_names
     drawn = replace(results, run=replace(results.run, class_names=told_apart(names)))
     with figure_folder(folder, form) as figures:

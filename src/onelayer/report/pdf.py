@@ -19,7 +19,7 @@ from onelayer.report.blocks import (
     Subheading,
     Table,
 )
-from onelayer.report.lettering import BOLD, MONO, REGULAR, legible
+from onelayer.report.lettering import BOLD, MONO, REGULAR, font_file, legible
 
 _MARGIN, _FOOT = 20.0, 20.0  # millimetres
 _LINE = 5.0
@@ -45,9 +45,9 @@ class _Document(FPDF):
     def __init__(self, report: Report) -> None:
         super().__init__(format="A4")
         self._title = report.title
-        self.add_font(_FAMILY, "", REGULAR)
-        self.add_font(_FAMILY, "B", BOLD)
-        self.add_font("Mono", "", MONO)
+        self.add_font(_FAMILY, "", font_file(REGULAR))
+        self.add_font(_FAMILY, "B", font_file(BOLD))
+        self.add_font("Mono", "", font_file(MONO))
         # The time of drawing is not part of the results.
         self.set_creation_date(datetime(2000, 1, 1, tzinfo=UTC))
         self.set_title(visible(report.title))

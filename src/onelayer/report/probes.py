@@ -1,31 +1,22 @@
-"""Linear probes as figures, a table for other programs, and a page."""
+"""Linear probes as a table for other programs and as a page."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
-from numpy.typing import NDArray
-
 from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
-from onelayer.report import style
 from onelayer.report.blocks import Bullets, Paragraph, Picture, Report, Section, Table, make_table
 from onelayer.report.labels import (
     MISSING,
     PER_CENT,
     count_of,
     decimals,
-    listing,
     signed,
 )
-from onelayer.report.lettering import legend, told_apart
+from onelayer.report.lettering import legend
 from onelayer.report.page import figure_folder, render_html
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.naming import common_words, setting_labels
@@ -34,9 +25,6 @@ CSV = "probe.csv"
 _CONTROL = ("control, train", "control", "selectivity")
 _CONTROLLED = ("setting", "train", "test", *_CONTROL)  # columns beside those of the control
 SHOWN = 60  # feature sets in figures and tables
-_NAMED = 25  # of them that have room for their names below an axis
-_LETTERS = 24  # of a feature set's name in a figure
-_UPRIGHT = 75  # letters of all names together that fit under an axis side by side
 
 
 def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
@@ -50,8 +38,11 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
     write_csv(columns, folder / CSV)
     if form == "none":
         return
+    from onelayer.report.probe_figures import draw_probes
+    from onelayer.report.style import save_all
+
     with figure_folder(folder, form) as figures:
-        pictures = style.save_all(_draw(_shown(probing)), figures, dots=form == "all")
+        pictures = save_all(draw_probes(_shown(probing)), figures, dots=form == "all")
         page = render_html(_compose(probing, list(pictures.values())))
     (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
 
@@ -140,109 +131,6 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
         "control_test_sd": None if control is None else float(control.test.sd[0]),
         "selectivity": features.selectivity if control else None,
     }
-
-
-def _draw(probing: Probing) -> Iterator[style.Drawing]:
-    yield draw_by_features(probing)
-    if len(probing.feature_sets[0].by_labels) > 1:
-        yield draw_by_labels(probing)
-
-
-def draw_by_features(probing: Probing) -> style.Drawing:
-    """Draw the test accuracy of every feature set, in their order, and that of its control."""
-    sets = probing.feature_sets
-    names = told_apart([features.name for features in sets], _LETTERS)
-    figure = Figure(figsize=(style.WIDTH, 3.4), layout="constrained")
-    ax = figure.subplots()
-    tests = [features.probe.test for features in sets]
-    bounds = np.array([probing.interval(accuracy) for accuracy in tests]).T
-    _plot_points(ax, tests, np.abs(bounds - tests), style.TRAIN, "o-", "probe")
-    controls = [features.control.test for features in sets if features.control]
-    if controls:
-        means, sds = zip(*((float(c.mean[0]), float(c.sd[0])) for c in controls), strict=True)
-        _plot_points(ax, means, np.nan_to_num(sds), style.MARK, "s--", "shuffled labels")
-    ax.axhline(
-        probing.majority, color=style.MUTED, linewidth=1, linestyle=":", label="most frequent class"
-    )
-    step = math.ceil(len(sets) / _NAMED)
-    ax.set_xticks(range(0, len(sets), step), names[::step], parse_math=False)
-    if sum(map(len, names)) > _UPRIGHT:
-        ax.tick_params(axis="x", rotation=40)
-        for label in ax.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
-    ax.set_xlim(-0.5, len(sets) - 0.5)
-    ax.set_ylim(bottom=0)
-    ax.grid(axis="x", visible=False)
-    ax.set_ylabel("test accuracy")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    note = ""
-    if controls:
-        shuffles = count_of(controls[0].repeats, "time")
-        note = f" Dashed: trained on labels shuffled {shuffles}, mean and standard deviation."
-    caption = (
-        f"Test accuracy of the probe of each feature set, trained with all "
-        f"{sets[0].by_labels[-1].labels:,} labels, with Wilson's 95{PER_CENT} interval.{note} "
-        "Dotted: the share of the most frequent training class."
-    )
-    ends = listing([f"{f.name}: {f.probe.test:.4f}" for f in sets])
-    return style.Drawing("accuracy_by_features", figure, caption, f"Test accuracy. {ends}.")
-
-
-def _plot_points(
-    ax: Axes,
-    accuracies: Sequence[float],
-    errors: NDArray[np.float64],
-    colour: str,
-    form: str,
-    label: str,
-) -> None:
-    ax.errorbar(
-        range(len(accuracies)),
-        accuracies,
-        yerr=errors,
-        fmt=form,
-        color=colour,
-        markersize=4,
-        capsize=3,
-        label=label,
-    )
-
-
-def draw_by_labels(probing: Probing) -> style.Drawing:
-    """Draw the test accuracy of every feature set against the number of labels."""
-    sets = probing.feature_sets
-    figure = Figure(figsize=(style.WIDTH, max(3.4, 0.8 + 0.19 * len(sets))), layout="constrained")
-    ax = figure.subplots()
-    names = told_apart([features.name for features in sets], _LETTERS)
-    for number, features in enumerate(sets):
-        colour, line = style.line_look(number)
-        labels = [labelled.labels for labelled in features.by_labels]
-        mean = np.array([labelled.test.mean[0] for labelled in features.by_labels])
-        sd = np.nan_to_num([labelled.test.sd[0] for labelled in features.by_labels])
-        ax.plot(labels, mean, line, color=colour, marker="o", markersize=3.5)
-        ax.fill_between(labels, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
-        ax.lines[-1].set_label(names[number])
-    ax.set_xscale("log")
-    ax.set_xticks(labels, [f"{count:,}" for count in labels])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel("labelled training rows")
-    ax.set_ylabel("test accuracy")
-    figure.legend(loc="outside right upper", frameon=False)
-    draws = len(sets[0].by_labels[0].draws)
-    caption = (
-        f"Test accuracy against the number of labels: mean of {count_of(draws, 'draw')} of which "
-        "rows have one, the band a standard deviation to either side; all labels are a single draw."
-    )
-    ends = listing(
-        [
-            f"{features.name}: {features.by_labels[0].test.mean[0]:.4f} with "
-            f"{labels[0]:,} labels, {features.probe.test:.4f} with {labels[-1]:,}"
-            for features in sets
-        ]
-    )
-    return style.Drawing(
-        "accuracy_by_labels", figure, caption, f"Test accuracy by number of labels. {ends}."
-    )
 
 
 def _compose(probing: Probing, pictures: list[Picture]) -> Report:

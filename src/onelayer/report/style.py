@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import matplotlib.style
+import matplotlib
 from matplotlib.figure import Figure
 
 from onelayer.report.blocks import Picture
@@ -57,7 +58,9 @@ def line_look(number: int) -> tuple[str, str]:
 @contextmanager
 def look() -> Iterator[None]:
     """Draw and save with the report's settings, whatever the reader's matplotlibrc says."""
-    with matplotlib.style.context(["default", LOOK]):
+    looks: dict[Any, Any] = {**matplotlib.rcParamsDefault, **LOOK}
+    del looks["backend"]
+    with matplotlib.rc_context(looks):
         yield
 
 

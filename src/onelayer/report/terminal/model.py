@@ -12,7 +12,7 @@ from onelayer.evaluation.csv_export import write_rows
 from onelayer.evaluation.model_evaluation import ModelEvaluation
 from onelayer.evaluation.ranking import Ranking
 from onelayer.report.labels import count_of, decimals
-from onelayer.report.mistakes import CLASSES, class_table, confused_table
+from onelayer.report.per_class import CLASSES, class_table, confused_table
 from onelayer.report.terminal import (
     MANY,
     add_column,

@@ -1,0 +1,123 @@
+"""Linear probes as figures."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+
+from onelayer.evaluation.probing import Probing
+from onelayer.report import style
+from onelayer.report.labels import PER_CENT, count_of, listing
+from onelayer.report.lettering import told_apart
+
+_NAMED = 25  # feature sets that have room for their names below an axis
+_LETTERS = 24  # of a feature set's name
+_UPRIGHT = 75  # letters of all names together that fit under an axis side by side
+
+
+def draw_probes(probing: Probing) -> Iterator[style.Drawing]:
+    """Yield the figures of probes."""
+    yield draw_by_features(probing)
+    if len(probing.feature_sets[0].by_labels) > 1:
+        yield draw_by_labels(probing)
+
+
+def draw_by_features(probing: Probing) -> style.Drawing:
+    """Draw the test accuracy of every feature set, in their order, and that of its control."""
+    sets = probing.feature_sets
+    names = told_apart([features.name for features in sets], _LETTERS)
+    figure = Figure(figsize=(style.WIDTH, 3.4), layout="constrained")
+    ax = figure.subplots()
+    tests = [features.probe.test for features in sets]
+    bounds = np.array([probing.interval(accuracy) for accuracy in tests]).T
+    _plot_points(ax, tests, np.abs(bounds - tests), style.TRAIN, "o-", "probe")
+    controls = [features.control.test for features in sets if features.control]
+    if controls:
+        means, sds = zip(*((float(c.mean[0]), float(c.sd[0])) for c in controls), strict=True)
+        _plot_points(ax, means, np.nan_to_num(sds), style.MARK, "s--", "shuffled labels")
+    ax.axhline(
+        probing.majority, color=style.MUTED, linewidth=1, linestyle=":", label="most frequent class"
+    )
+    step = math.ceil(len(sets) / _NAMED)
+    ax.set_xticks(range(0, len(sets), step), names[::step], parse_math=False)
+    if sum(map(len, names)) > _UPRIGHT:
+        ax.tick_params(axis="x", rotation=40)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    ax.set_xlim(-0.5, len(sets) - 0.5)
+    ax.set_ylim(bottom=0)
+    ax.grid(axis="x", visible=False)
+    ax.set_ylabel("test accuracy")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    note = ""
+    if controls:
+        shuffles = count_of(controls[0].repeats, "time")
+        note = f" Dashed: trained on labels shuffled {shuffles}, mean and standard deviation."
+    caption = (
+        f"Test accuracy of the probe of each feature set, trained with all "
+        f"{sets[0].by_labels[-1].labels:,} labels, with Wilson's 95{PER_CENT} interval.{note} "
+        "Dotted: the share of the most frequent training class."
+    )
+    ends = listing([f"{f.name}: {f.probe.test:.4f}" for f in sets])
+    return style.Drawing("accuracy_by_features", figure, caption, f"Test accuracy. {ends}.")
+
+
+def _plot_points(
+    ax: Axes,
+    accuracies: Sequence[float],
+    errors: NDArray[np.float64],
+    colour: str,
+    form: str,
+    label: str,
+) -> None:
+    ax.errorbar(
+        range(len(accuracies)),
+        accuracies,
+        yerr=errors,
+        fmt=form,
+        color=colour,
+        markersize=4,
+        capsize=3,
+        label=label,
+    )
+
+
+def draw_by_labels(probing: Probing) -> style.Drawing:
+    """Draw the test accuracy of every feature set against the number of labels."""
+    sets = probing.feature_sets
+    figure = Figure(figsize=(style.WIDTH, max(3.4, 0.8 + 0.19 * len(sets))), layout="constrained")
+    ax = figure.subplots()
+    names = told_apart([features.name for features in sets], _LETTERS)
+    for number, features in enumerate(sets):
+        colour, line = style.line_look(number)
+        labels = [labelled.labels for labelled in features.by_labels]
+        mean = np.array([labelled.test.mean[0] for labelled in features.by_labels])
+        sd = np.nan_to_num([labelled.test.sd[0] for labelled in features.by_labels])
+        ax.plot(labels, mean, line, color=colour, marker="o", markersize=3.5)
+        ax.fill_between(labels, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+        ax.lines[-1].set_label(names[number])
+    ax.set_xscale("log")
+    ax.set_xticks(labels, [f"{count:,}" for count in labels])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("labelled training rows")
+    ax.set_ylabel("test accuracy")
+    figure.legend(loc="outside right upper", frameon=False)
+    draws = len(sets[0].by_labels[0].draws)
+    caption = (
+        f"Test accuracy against the number of labels: mean of {count_of(draws, 'draw')} of which "
+        "rows have one, the band a standard deviation to either side; all labels are a single draw."
+    )
+    ends = listing(
+        [
+            f"{features.name}: {features.by_labels[0].test.mean[0]:.4f} with "
+            f"{labels[0]:,} labels, {features.probe.test:.4f} with {labels[-1]:,}"
+            for features in sets
+        ]
+    )
+    return style.Drawing(
+        "accuracy_by_labels", figure, caption, f"Test accuracy by number of labels. {ends}."
+    )

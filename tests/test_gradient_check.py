@@ -396,5 +396,79 @@ def test_the_strict_check_reaches_1e_12_in_extended_precision():
         assert outcome.parameters == 3010
 
 
+@pytest.mark.parametrize("shape", [(3, 8), (8, 3), (4, 4), (1, 6)])
+@pytest.mark.parametrize("more", [0, 3])
+def test_no_wrong_class_and_no_wrong_feature_escapes_a_check_of_some_entries(shape, more):
+    W, b = np.random.default_rng(0).normal(size=shape), np.zeros(shape[0])
+    entries = max(shape) + len(b) + more
+    wrong = [("W", np.s_[k]) for k in range(shape[0])] + [("b", k) for k in range(shape[0])]
+    for parameter, where in [*wrong, *(("W", np.s_[:, d]) for d in range(shape[1])), ("", 0)]:
+        gradients = {"W": 2 * W, "b": np.ones_like(b)}
+        if parameter:
+            gradients[parameter][where] += 1e-3
+        outcome = check_gradient(
+            lambda W, b: np.sum(W * W) + b.sum(),
+            lambda W, b, found=gradients: (found["W"], found["b"]),
+            W,
+            b,
+            entries=entries,
+        )
+        assert outcome.passed == (not parameter), f"{parameter}{where}: {outcome}"
+        assert outcome.compared == min(entries, W.size + b.size)
+        assert np.isfinite(outcome.errors_W).sum() == outcome.compared - len(b)
+
+
+def test_a_check_of_some_entries_calls_the_cost_for_these_alone_and_says_how_many():
+    calls = []
+
+    def cost(W, b):
+        calls.append(W)
+        return np.sum(W * W)
+
+    W, b = np.ones((5, 40)), np.ones(5)
+    outcome = check_gradient(cost, lambda W, b: (2 * W, 0 * b), W, b, entries=60)
+    few = len(calls)
+    check_gradient(cost, lambda W, b: (2 * W, 0 * b), W, b)
+    assert len(calls) - few - few == 205 - 60
+    assert "60 of 205 partial derivatives" in str(outcome)
+    with pytest.raises(InputError, match="entries is 44; expected 45 or more"):
+        check_gradient(cost, lambda W, b: (2 * W, 0 * b), W, b, entries=44)
+
+
+@pytest.mark.parametrize("size", [1e-11, 1e-12])
+def test_where_a_part_is_too_small_for_differences_nobody_is_called_wrong(layer, size):
+    (X, y, _, _), decided = layer, []
+    for cost_too in (True, False):  # as hidden from the complex step, or wrong in the gradient
+
+        def cost(W, b, part=size * cost_too):
+            return network.cost(X, y, W, b, L2) + part * np.abs(W).sum()
+
+        def gradient(W, b):
+            dW, db = network.gradients(X, y, W, b, L2)
+            return dW + size * np.sign(W), db
+
+        outcome = check(layer, gradient, cost)
+        decided.append(not outcome.undecided)
+        assert not outcome.passed
+        assert "UNDECIDED" in str(outcome)
+        assert "cannot be seen" in outcome.note
+    assert not any(decided)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_rounding_of_terms_that_cancel_is_no_fault(seed):
+    generator = np.random.default_rng(seed)
+    X, y = generator.random((400, 30)), generator.integers(3, size=400)
+    W, b = generator.normal(0, 0.01, (3, 30)), np.zeros(3)
+    X[:, ::2] -= X[:, ::2].mean(axis=0)
+
+    def gradient(W, b):  # the samples in another order: other rounding
+        turned = generator.permutation(len(X))
+        return network.gradients(X[turned], y[turned], W, b, 0)
+
+    outcome = check_gradient(lambda W, b: network.cost(X, y, W, b, 0), gradient, W, b)
+    assert outcome.passed, str(outcome)
+
+
 def test_check_gradient_is_public():
     assert onelayer.check_gradient is check_gradient

@@ -1,3 +1,4 @@
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,15 @@ def test_nothing_is_written_into_a_pipe(forced, monkeypatch, capfd):
     with progress_bar("Reading", 3) as update:
         update(2, "detail")
     assert capfd.readouterr() == ("", "")
+
+
+def test_no_bar_is_shown_of_work_that_ends_soon(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress_bar("Reading", 3, after=60) as update:
+        update(2, "detail")
+    assert terminal.getvalue() == ""
 
 
 def pieces(handle: int) -> Iterator[str]:

@@ -1,21 +1,24 @@
 """Progress bars on a terminal, silence in a pipe."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
 def progress_bar(
-    title: str, total: float | None, *, bytes_: bool = False
+    title: str, total: float | None, *, bytes_: bool = False, after: float = 0.0
 ) -> Iterator[Callable[[float, str], None]]:
     """Show a bar on standard error while the block runs; yield `update(completed, detail)`.
 
     `total` is in bytes with `bytes_` (the bar then shows size and rate), otherwise in steps (the
-    bar shows steps and the time left); None draws a bar without an end. Where standard error is
-    not a terminal nothing is written.
+    bar shows steps and the time left); None draws a bar without an end. Nothing is shown of work
+    that ends within `after` seconds, or where standard error is not a terminal.
     """
-    import sys
-
+    if not (sys.stderr and sys.stderr.isatty()):
+        yield _show_nothing
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -31,13 +34,21 @@ def progress_bar(
     columns: list[str | ProgressColumn] = [TextColumn("{task.description}"), BarColumn()]
     columns += [DownloadColumn(), TransferSpeedColumn()] if bytes_ else [MofNCompleteColumn()]
     columns += [TimeRemainingColumn(), TextColumn("{task.fields[detail]}")]
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, disable=not (sys.stderr and sys.stderr.isatty())
-    ) as progress:
-        task = progress.add_task(title, total=total, detail="")
+    progress, begin = Progress(*columns, console=Console(stderr=True)), time.monotonic()
+    task = progress.add_task(title, total=total, detail="")
 
-        def update(completed: float, detail: str = "") -> None:
-            progress.update(task, completed=completed, detail=detail)
+    def update(completed: float, detail: str = "") -> None:
+        progress.update(task, completed=completed, detail=detail)
+        if not progress.live.is_started and time.monotonic() - begin >= after:
+            progress.start()
 
+    try:
+        if after == 0:
+            progress.start()
         yield update
+    finally:
+        progress.stop()
+
+
+def _show_nothing(completed: float, detail: str = "") -> None:
+    """Take the progress of work that nobody watches."""

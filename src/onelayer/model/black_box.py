@@ -1,6 +1,6 @@
 """Any cost function of W and b: called once per entry, and watched for what a check cannot see."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.model.derivatives import DEFAULT_STEPS, Slope, noise_of, slope_at_0
+from onelayer.progress import progress_bar
 
 Array = NDArray[Any]
 Cost = Callable[[Array, Array], Any]
 _STEP = 1e-4  # of the differences that replace others, in units of the parameters
+_PATIENCE = 1.0  # seconds: of quicker checks no bar is shown
 _NOISE = 1e-10  # relative: what float64 leaves is below, what float32 does above
 HIDES = (
     "the complex step does not see all of this cost (abs, norm, vdot, max, comparisons and casts "
@@ -23,9 +25,10 @@ HIDES = (
 
 @dataclass(frozen=True)
 class BlackBox:
-    """Any `cost(W, b)`, called once for every entry of W (K, D) and b (K,).
+    """Any `cost(W, b)`, called once for every chosen entry of W (K, D) and b (K,).
 
-    The cost gets read-only arrays, so one that forgets to restore what it moved is found out.
+    `chosen` are masks of the shapes of W and b, or True for all entries. The cost gets read-only
+    arrays, so one that forgets to restore what it moved is found out.
 
     Raises
     ------
@@ -37,6 +40,7 @@ class BlackBox:
     cost: Cost
     W: Array
     b: Array
+    chosen: tuple[Any, Any] = (True, True)
 
     def at(self) -> tuple[Array, Array]:
         """Return cost(W, b)."""
@@ -44,12 +48,19 @@ class BlackBox:
         return cost, cost
 
     def moved(self, delta: complex) -> tuple[Array, Array]:
-        """Return cost with W[k, d] + delta for every k, d, and with b[k] + delta for every k."""
+        """Return cost with W[k, d] + delta for every chosen k, d, and so with b; elsewhere NaN."""
         W, b = _locked(self.W), _locked(self.b)
-        return (
-            self._each_entry(self.W, delta, lambda moved: self._call(moved, b)),
-            self._each_entry(self.b, delta, lambda moved: self._call(W, moved)),
-        )
+        places = [
+            [tuple(index) for index in np.argwhere(np.broadcast_to(mask, array.shape))]
+            for mask, array in zip(self.chosen, (W, b), strict=True)
+        ]
+        count = sum(map(len, places))
+        with progress_bar("gradient check: entry", count, after=_PATIENCE) as update:
+            done = (update(number, "") for number in range(1, count + 1))
+            return (
+                _each_entry(W, places[0], delta, lambda moved: self._call(moved, b), done),
+                _each_entry(b, places[1], delta, lambda moved: self._call(W, moved), done),
+            )
 
     def along(self, towards_W: Array, towards_b: Array) -> Callable[[complex], Any]:
         """Return t ↦ cost(W + t · towards_W, b + t · towards_b); NaN where it is undefined."""
@@ -65,18 +76,6 @@ class BlackBox:
                 return np.nan
 
         return cost
-
-    def _each_entry(self, array: Array, delta: complex, cost: Callable[[Array], Any]) -> Array:
-        """Return the cost with each entry moved."""
-        moving = array.astype(np.result_type(array, delta))
-        shown = moving.view()
-        shown.flags.writeable = False
-        costs = np.empty_like(moving)
-        for index in np.ndindex(array.shape):
-            moving[index] += delta
-            costs[index] = cost(shown)
-            moving[index] = array[index]
-        return costs
 
     def _call(self, W: Array, b: Array) -> Any:
         """Return the cost as a number; where W and b are real it is, and it is finite."""
@@ -96,6 +95,40 @@ class BlackBox:
                     "the cost function writes into its arguments; a cost must leave W and b alone"
                 ) from error
             raise
+
+
+def _each_entry(
+    array: Array,
+    places: Sequence[tuple[int, ...]],
+    delta: complex,
+    cost: Callable[[Array], Any],
+    done: Iterator[None],
+) -> Array:
+    """Return the cost with each entry moved that is in `places`; NaN at the others."""
+    moving = array.astype(np.result_type(array, delta))
+    shown = moving.view()
+    shown.flags.writeable = False
+    costs = np.full_like(moving, np.nan)
+    for index in places:
+        moving[index] += delta
+        costs[index] = cost(shown)
+        moving[index] = array[index]
+        next(done)
+    return costs
+
+
+def cover(shape: tuple[int, ...], count: int, generator: np.random.Generator) -> Array:
+    """Return a mask of at least `count` entries, drawn so that each row and column has one.
+
+    The longest side of the array alone takes as many entries as it is long.
+    """
+    sides = [np.resize(generator.permutation(side), max(shape)) for side in shape]
+    mask = np.zeros(shape, bool)
+    mask[tuple(sides)] = True
+    others = np.flatnonzero(~mask)
+    more = max(0, count - int(mask.sum()))
+    mask.ravel()[generator.permutation(others)[:more]] = True
+    return mask
 
 
 def _number(value: Any) -> Any:

@@ -8,7 +8,7 @@ passes over the batch. Both feed the same quotients.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,11 @@ _ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a cost, relative: it is a
 
 class PerturbedCosts(Protocol):
     """What a numerical derivative asks for."""
+
+    @property
+    def chosen(self) -> tuple[Any, Any]:
+        """The entries of W and b whose costs are known: a mask each, or True for all."""
+        ...
 
     def at(self) -> tuple[Array, Array]:
         """Return the costs where nothing is moved, added up as those of `moved` are.
@@ -146,6 +151,7 @@ class LinearLayer:
     b: Array
     l2: float
     loss: Loss = CROSS_ENTROPY
+    chosen: ClassVar[tuple[Any, Any]] = (True, True)
 
     def at(self) -> tuple[Array, Array]:
         """Return J(W, b) for every entry, by the very sums of `moved`.

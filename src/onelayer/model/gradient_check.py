@@ -14,7 +14,7 @@ from onelayer.arguments import checked
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.model import derivatives, network
-from onelayer.model.black_box import HIDES, BlackBox, Cost, Place, as_array, describe
+from onelayer.model.black_box import HIDES, BlackBox, Cost, Place, as_array, cover, describe
 from onelayer.model.derivatives import LinearLayer, PerturbedCosts
 from onelayer.model.losses import find_loss
 from onelayer.records import COUNT
@@ -28,7 +28,11 @@ _DTYPES = {"double": np.float64, "extended": np.longdouble}
 DEFAULT_TOLERANCES = {"forward": 1e-2, "centred": 1e-4, "complex": 1e-12}
 _TOLERANCE = 1e-6  # of the differences that replace others: see docs/maths.md
 _TO_BLAME = "differences of the cost in other steps agree: the gradient is wrong, not the cost"
-_UNDECIDED = "centred differences of the cost are too coarse to confirm so small an error"
+_UNSEEN = (
+    "differences of the cost agree with both as far as they can see, so it cannot be seen which "
+    "is right: the gradient, or the {} step, which may miss a small part of the cost"
+)
+_ROUNDING = 16  # units in the last place of the largest derivative: it is a sum of many terms
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,10 @@ class WorstEntry:
 class GradientCheck:
     """The outcome of a check: relative errors of every entry, the worst of them, the verdict.
 
-    errors_W is (K, D), errors_b (K,); `passed` means that no error exceeds `tolerance`. `analytic`
-    and `numerical` are the two gradients, (∂J/∂W, ∂J/∂b) each; a check read from a file has none.
-    `note` says why another method than the one asked for was taken, or who is to blame.
+    errors_W is (K, D), errors_b (K,), NaN where an entry was not checked; `passed` means that no
+    error exceeds `tolerance`. `analytic` and `numerical` are the two gradients, (∂J/∂W, ∂J/∂b)
+    each; a check read from a file has none. `note` says why another method than the one asked for
+    was taken, or who is to blame; a check that did not pass is `undecided` where nobody can tell.
     """
 
     method: str
@@ -68,40 +73,49 @@ class GradientCheck:
     analytic: tuple[Array, Array] | None = field(default=None, metadata={"stored": False})
     numerical: tuple[Array, Array] | None = field(default=None, metadata={"stored": False})
     note: str = field(default="", metadata={"stored": False})
+    undecided: bool = field(default=False, metadata={"stored": False})
 
     @property
     def parameters(self) -> int:
-        """The number of partial derivatives that were compared."""
+        """The number of partial derivatives that there are."""
         return self.errors_W.size + self.errors_b.size
+
+    @property
+    def compared(self) -> int:
+        """The number of partial derivatives that were compared."""
+        return int(sum(np.sum(~np.isnan(errors)) for errors in (self.errors_W, self.errors_b)))
 
     @property
     def max_error_W(self) -> float:
         """The largest relative error of an entry of W."""
-        return float(np.max(self.errors_W))
+        return float(np.nanmax(self.errors_W))
 
     @property
     def max_error_b(self) -> float:
         """The largest relative error of an entry of b."""
-        return float(np.max(self.errors_b))
+        return float(np.nanmax(self.errors_b))
 
     @property
     def passed(self) -> bool:
-        """Whether every error is within the tolerance; an error that is not a number is not."""
+        """Whether every error is within the tolerance; an infinite one, of a NaN, is not."""
         return self.worst.error <= self.tolerance
 
     def __str__(self) -> str:
-        verdict = "passed" if self.passed else "FAILED"
+        verdict = "passed" if self.passed else "UNDECIDED" if self.undecided else "FAILED"
+        of = f"{self.compared} of " if self.compared < self.parameters else ""
         return (
-            f"gradient check {verdict}: {self.parameters} partial derivatives, {self.method} step "
-            f"{self.step:g}, tolerance {self.tolerance:g}; worst {self.worst}"
+            f"gradient check {verdict}: {of}{self.parameters} partial derivatives, "
+            f"{self.method} step {self.step:g}, tolerance {self.tolerance:g}; worst {self.worst}"
             + (f"; {self.note}" if self.note else "")
         )
 
 
 def relative_errors(analytic: Array, numerical: Array, eps: float) -> NDArray[np.float64]:
-    """Return |ga − gn| / max(eps, |ga| + |gn|), entry by entry."""
+    """Return |ga − gn| / max(eps, |ga| + |gn|), entry by entry; infinity where one is no number."""
     size = np.maximum(eps, np.abs(analytic) + np.abs(numerical))
-    return np.asarray(np.abs(analytic - numerical) / size, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        errors = np.asarray(np.abs(analytic - numerical) / size, dtype=np.float64)
+    return np.where(np.isnan(errors), np.inf, errors)
 
 
 def draw_place(
@@ -129,11 +143,14 @@ def check_gradient(
     step: float | None = None,
     eps: float = 1e-5,
     tolerance: float | None = None,
+    entries: int | None = None,
 ) -> GradientCheck:
     """Check `gradient(W, b) -> (dW, db)` against numerical derivatives of `cost(W, b) -> J`.
 
     Both are black boxes; W (K, D) and b (K,) are the place of the check, in float64. The cost is
-    called once or twice per parameter. `step` and `tolerance` default to what suits `method`.
+    called once or twice per entry, or for a large W of only some `entries`: all of b and some of W,
+    always the same, with one at least in every row and every column, so no wrong class and no wrong
+    feature escapes. `step` and `tolerance` default to what suits `method`.
     The complex step needs a cost made of operations that carry complex numbers through: it is
     compared with centred differences first, and replaced by them where it does not see all of the
     cost. At a kink any slope between those on both sides is right.
@@ -142,7 +159,8 @@ def check_gradient(
     ------
     InputError
         If dW or db has the wrong shape, or the cost cannot be differentiated: it returns anything
-        but a number, or another one each time, or one of float32, or changes W or b.
+        but a number, or another one each time, or one of float32, or changes W or b. If `entries`
+        are too few.
 
     Examples
     --------
@@ -165,12 +183,25 @@ def check_gradient(
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)
         analytic = _as_gradients(gradient(W.copy(), b.copy()), W, b)
-        place = Place(BlackBox(cost, W, b))
+        place = Place(BlackBox(cost, W, b, _choose(W, b, entries)))
         place.check_steady()
         if method == "complex" and (reason := place.hidden_from_the_complex_step()):
             return _check_by_differences(place.box, place.step, analytic, eps, tolerance, reason)
         check = _check(place.box, analytic, method, step, eps, tolerance)
         return check if check.passed else _look_again(place, check, analytic, tolerance)
+
+
+def _choose(W: Array, b: Array, entries: int | None) -> tuple[Any, Any]:
+    """Return masks of the entries of W and b to check."""
+    if entries is None:
+        return True, True
+    fewest = max(W.shape, default=1) + b.size
+    if entries < fewest:
+        raise InputError(
+            f"entries is {entries}; expected {fewest:,} or more here: all of b, and of W one in "
+            "every row and column"
+        )
+    return cover(W.shape, entries - b.size, random_stream(0, Stream.CHECKED_PARAMETERS)), True
 
 
 def check_layer(
@@ -235,10 +266,11 @@ def _check(
     step = derivatives.DEFAULT_STEPS.get(method, 0.0) if step is None else step
     numerical = derivatives.numerical_gradient(costs, method, step)
     tolerance = DEFAULT_TOLERANCES[method] if tolerance is None else tolerance
-    return _compare(analytic, numerical, method, step, eps, tolerance)
+    return _compare(costs, analytic, numerical, method, step, eps, tolerance)
 
 
 def _compare(
+    costs: PerturbedCosts,
     analytic: tuple[Array, Array],
     numerical: tuple[Array, Array],
     method: str,
@@ -249,8 +281,10 @@ def _compare(
 ) -> GradientCheck:
     if not 0 <= eps < np.inf:
         raise InputError(f"eps is {eps}; expected a finite number from 0 up")
+    floor = _floor(numerical, tolerance)
     errors_W, errors_b = (
-        relative_errors(a, n, eps) for a, n in zip(analytic, numerical, strict=True)
+        np.where(chosen, relative_errors(a, n, max(eps, floor)), np.nan)
+        for a, n, chosen in zip(analytic, numerical, costs.chosen, strict=True)
     )
     return GradientCheck(
         method=method,
@@ -264,6 +298,16 @@ def _compare(
         numerical=numerical,
         note=note,
     )
+
+
+def _floor(numerical: tuple[Array, Array], tolerance: float) -> float:
+    """Return the size below which rounding alone makes errors above the tolerance.
+
+    A small derivative is the rest of terms that cancel, each as large as the largest derivative.
+    """
+    largest = max(float(np.max(np.abs(n), where=np.isfinite(n), initial=0)) for n in numerical)
+    ulp = float(np.finfo(numerical[0].dtype).eps)
+    return _ROUNDING * ulp * largest / tolerance if tolerance > 0 else 0.0
 
 
 def _look_again(
@@ -287,7 +331,8 @@ def _look_again(
             else f"{check.method} differences are too coarse here, so finer ones were taken"
         )
         return _check_by_differences(place.box, place.step, analytic, check.eps, tolerance, reason)
-    return replace(check, note=_UNDECIDED if right else _TO_BLAME)
+    note = _UNSEEN.format(check.method) if right else _TO_BLAME
+    return replace(check, note=note, undecided=right)
 
 
 def _check_by_differences(
@@ -306,7 +351,7 @@ def _check_by_differences(
     )
     tolerance = max(_TOLERANCE, tolerance or 0)
     check = _compare(
-        analytic, (numerical[0], numerical[1]), "centred", step, eps, tolerance, reason
+        costs, analytic, (numerical[0], numerical[1]), "centred", step, eps, tolerance, reason
     )
     at = values["Wb".index(check.worst.parameter)][check.worst.index]
     check = replace(check, numerical=values, worst=replace(check.worst, numerical=float(at)))
@@ -337,8 +382,8 @@ def _as_gradients(found: Any, W: Array, b: Array) -> tuple[Array, Array]:
 def _worst(
     errors: tuple[Array, Array], analytic: tuple[Array, Array], numerical: tuple[Array, Array]
 ) -> WorstEntry:
-    """Find the largest error; one that is not a number counts as the largest."""
-    ranked = [np.where(np.isnan(error), np.inf, error) for error in errors]
+    """Find the largest error among the entries that were checked."""
+    ranked = [np.where(np.isnan(error), -np.inf, error) for error in errors]
     at = int(np.max(ranked[1]) > np.max(ranked[0]))
     index = tuple(int(i) for i in np.unravel_index(np.argmax(ranked[at]), ranked[at].shape))
     return WorstEntry(

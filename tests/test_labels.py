@@ -168,6 +168,25 @@ def test_classes_that_cannot_be_learned_are_noted(tmp_path, capsys):
     assert onelayer.dataset_from(X, K3).notes == ()
 
 
+@pytest.mark.parametrize("classes", [100, 92])
+@pytest.mark.parametrize("tested", [0, 15])
+def test_an_id_is_no_class(classes, tested):
+    arrays = {"X_train": np.zeros((100, 2)), "y_train": np.minimum(np.arange(100), classes - 1)}
+    if tested:
+        arrays |= {"X_test": np.zeros((tested, 2)), "y_test": np.arange(tested)}
+    with pytest.raises(InputError, match=r"each .*of the 100 samples has a label of its own"):
+        onelayer.dataset_from(arrays)
+
+
+@pytest.mark.parametrize(("trained", "tested"), [(2, 0), (1, 1), (1, 3), (5, 5)])
+def test_few_samples_of_each_of_many_classes_are_taken(trained, tested):
+    y = np.arange(1000)
+    arrays = {"X_train": np.zeros((1000 * trained, 1)), "y_train": np.repeat(y, trained)}
+    if tested:
+        arrays |= {"X_test": np.zeros((1000 * tested, 1)), "y_test": np.repeat(y, tested)}
+    assert onelayer.dataset_from(arrays).n_classes == 1000
+
+
 def test_the_only_sample_of_a_class_trains():
     labels = [*["a", "b"] * 40, *"cdefghijkl"]
     for seed in range(5):

@@ -1,5 +1,7 @@
 """Stacks are cut by memory alone, change no result, and impossible grids are refused at once."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,9 @@ from made import make_data
 from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
+from onelayer.experiments.experiment import warn_of_time
+from onelayer.experiments.spec import ExperimentOptions, spec_of_grid
+from onelayer.option import COUNT
 from onelayer.training.cross_validation import resampled
 from onelayer.training.forecast import forecast
 from onelayer.training.hyperparameters import grid
@@ -30,7 +35,7 @@ def model_gb(data, batch_size):
 @given(st.integers(1, 5000), st.integers(1, 60))
 def test_every_model_is_in_one_stack_of_a_size_that_fits(models, room):
     memory = ONE * room + ONE // 2
-    if models * KEPT > 100 * memory:
+    if models * KEPT > memory:
         return
     stacks = cut_into_stacks(models, ONE, KEPT, memory)
     assert [model for stack in stacks for model in stack] == list(range(models))
@@ -90,3 +95,28 @@ def test_a_forecast_of_folds_is_that_of_their_stacks():
 def test_a_job_refuses_what_cannot_be_trained():
     with pytest.raises(InputError, match="no settings to train"):
         job_of(make_data(), [])
+
+
+def test_one_is_told_of_a_long_training_before_it_begins():
+    data = make_data(N=100)
+    short, long = (
+        warn_of_time(
+            spec_of_grid("made", grid(l2=range(100)), ExperimentOptions(epochs=epochs), {}),
+            data,
+            Machine(),
+        )
+        for epochs in (10, COUNT // 10)
+    )
+    assert short == ""
+    assert re.search(r"about \d+ (minutes|hours)", long)
+    assert "--plan" in long
+
+
+def test_what_all_models_leave_counts_as_what_trains_them():
+    data, settings = make_data(), grid(l2=range(30))
+    room = 8 * model_gb(data, 10)
+    job = job_of(data, settings, batch_size=10)
+    assert job.kept_bytes > data.n_classes * data.n_features * 4
+    with pytest.raises(InputError, match=r"30 models would leave .* of weights"):
+        train(data, settings, epochs=int(COUNT / 10), batch_size=10, memory=room)
+    assert forecast(job).kept == 30 * job.kept_bytes

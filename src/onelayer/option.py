@@ -9,7 +9,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar
 
 from onelayer.errors import InputError, shown, unknown_name
@@ -118,7 +118,8 @@ def option(default: Any, help: str, *, kind: type | None = None, **rest: Any) ->
     return dataclasses.field(default=default, metadata={"option": described})
 
 
-def options_of(*classes: type) -> dict[str, Option]:
+@cache
+def options_of(*classes: type) -> Mapping[str, Option]:
     """Return the options of dataclasses, by name, in the order of their fields."""
     return {
         field.name: Option(field.name, field.type, **field.metadata["option"])
@@ -138,7 +139,7 @@ class Checked:
     """
 
     def __post_init__(self) -> None:
-        for name, described in options_of(type(self)).items():
+        for name, described in options_of(type(self)).items():  # type: ignore[arg-type]
             object.__setattr__(self, name, described.read(getattr(self, name)))
 
 

@@ -105,10 +105,13 @@ def train(
 
 
 def _show_plan(spec: "Spec", machine: "Machine", source: Path | None) -> None:
-    from onelayer.experiments.experiment import forecast_spec
+    from onelayer.experiments.experiment import forecast_spec, load_data
 
-    plan = forecast_spec(spec, machine, source)
+    plan = forecast_spec(spec, load_data(spec.data, source), machine)
     sizes = ", ".join(f"{plan.stacks.count(n)} of {n} models" for n in sorted(set(plan.stacks)))
     print(f"stacks: {sizes}")
-    print(f"memory: {plan.bytes / 1e9:.3g} GB at most for the largest stack")
+    print(
+        f"memory: {plan.bytes / 1e9:.3g} GB at most for the largest stack, "
+        f"{plan.kept / 1e9:.3g} GB for the weights and curves of all"
+    )
     print(f"time: {plan.seconds:.3g} s of training")

@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 
 from onelayer.data.columns import Columns, judge_features
 from onelayer.data.dataset import Dataset, Features, ImageShape, Split, check_finite
-from onelayer.data.labels import MOST_CLASSES, encode_labels, notes_on_classes
+from onelayer.data.labels import (
+    MOST_CLASSES,
+    check_shared,
+    encode_labels,
+    notes_on_classes,
+)
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import draw_stratified
 from onelayer.data.streams import Stream, random_stream
@@ -97,11 +102,8 @@ def make_dataset(
     column = None if columns is None else columns.label
     indices, class_names = encode_labels(source, labels, contents.class_names, column)
     check_class_names(source, class_names)
-    if contents.class_names is None and len(class_names) == len(indices["train"]) >= FEWEST:
-        raise InputError(
-            f"{source}: each of the {len(class_names):,} samples has a label of its own, like a "
-            "row number or a number to predict; expected several samples of a class"
-        )
+    if contents.class_names is None and len(indices["train"]) >= FEWEST:
+        check_shared(source, indices, column)
     for split, part in contents.parts.items():
         if 0 in part.X.shape or len(part.X) != len(indices[split]):
             raise InputError(

@@ -19,6 +19,7 @@ from onelayer.data.dataset import Split
 from onelayer.errors import InputError
 
 MOST_CLASSES = 100_000
+_SHARED = 0.9  # labels a sample: with more they are surely no classes
 _EXACT = 2**53  # from here on float64 lacks some whole numbers
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,19})", re.ASCII)
 _DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -79,6 +80,22 @@ def encode_labels(
         raise InputError(f"{source}: {len(ordered):,} classes, expected at most {MOST_CLASSES:,}")
     places = {label: place for place, label in enumerate(ordered)}
     return _indices(found, lambda text: places[read(text)]), tuple(map(str, ordered))
+
+
+def check_shared(source: str, y: Mapping[str, NDArray[np.intp]], column: str | None = None) -> None:
+    """Raise InputError if nearly every training sample has a label of its own, as an id has.
+
+    One training sample of each class is honest where the other splits have samples of them all.
+    """
+    N, K = len(y["train"]), len(np.unique(y["train"]))
+    if K <= _SHARED * N or sum(map(len, y.values())) >= 2 * K:
+        return
+    of = "each" if K == N else f"nearly each ({K:,} labels)"
+    where = "" if column is None else f" in the column {column[:40]!r}"
+    raise InputError(
+        f"{source}: {of} of the {N:,} samples has a label of its own{where}, like an id, a row "
+        "number or a number to predict; expected several samples of a class"
+    )
 
 
 def notes_on_classes(

@@ -34,6 +34,8 @@ from onelayer.training.run import Run
 
 STAND_IN = "digits"
 _LARGE = 10.0
+_LONG = 120.0  # seconds of training of which one is told before
+_SECONDS, _OWN_WORK = 5e-11, 1000  # about, of a feature of a score; a score in features
 
 
 def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
@@ -122,23 +124,43 @@ def run_experiment(
     )
 
 
-def forecast_spec(spec: Spec, machine: Machine, source: Path | None = None) -> Forecast:
+def warn_of_time(spec: Spec, data: Dataset, machine: Machine) -> str:
+    """Return a sentence on the time of a training that takes minutes, else nothing."""
+    training = spec.training
+    models = len(spec.settings) * (1 + training.repeats + training.folds)
+    scores = float(models) * data.n_classes * len(data.train) * training.options.epochs
+    if scores * (data.n_features + _OWN_WORK) * _SECONDS < _LONG / 2:
+        return ""
+    seconds = forecast_spec(spec, data, machine).seconds
+    if seconds < _LONG:
+        return ""
+    time = f"{seconds / 60:.0f} minutes" if seconds < 2 * 3600 else f"{seconds / 3600:,.0f} hours"
+    return (
+        f"note: training {data.n_classes:,} classes on {len(data.train):,} "
+        f"samples will take about {time}; --plan says so without training"
+    )
+
+
+def forecast_spec(spec: Spec, data: Dataset, machine: Machine) -> Forecast:
     """Predict the stacks, memory and time of training the spec, its repeats and its folds."""
-    data, options = load_data(spec.data, source), spec.training.options
+    options = spec.training.options
     settings = [setting.hyperparameters for setting in spec.settings]
     weights = weigh_samples(data, len(settings), None, options)
     scaling = fit_scaling(options.scaling, data)
     once = forecast(Job(data, settings, options, machine, scaling, weights))
     seconds = (1 + spec.training.repeats) * once.seconds
     if not spec.training.folds:
-        return replace(once, seconds=seconds)
+        return replace(once, kept=once.kept * (1 + spec.training.repeats), seconds=seconds)
     # The held-out rows are scored as they come by, and once at the end.
     job = resampled(
         data, settings, _draw_folds(spec, data), replace(options, evaluate_every=0), machine
     )
     folds = forecast(job)
     return Forecast(
-        once.stacks + folds.stacks, max(once.bytes, folds.bytes), seconds + folds.seconds
+        once.stacks + folds.stacks,
+        max(once.bytes, folds.bytes),
+        once.kept * (1 + spec.training.repeats) + folds.kept,
+        seconds + folds.seconds,
     )
 
 

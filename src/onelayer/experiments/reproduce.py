@@ -16,6 +16,7 @@ from onelayer.experiments.experiment import (
     run_engine_checks,
     run_experiment,
     warn_of_scale,
+    warn_of_time,
 )
 from onelayer.experiments.spec import Spec
 from onelayer.plain_values import to_json
@@ -86,7 +87,12 @@ def _run(
     """Run one experiment and write its results, and the spec, into `folder`."""
     data = load_data(spec.data, source)
     notes = [f"note: {note}" for note in data.notes]
-    for words in (data.notice, *notes, warn_of_scale(spec.training.scaling, data)):
+    for words in (
+        data.notice,
+        *notes,
+        warn_of_scale(spec.training.scaling, data),
+        warn_of_time(spec, data, machine),
+    ):
         if words:
             announce(words)
     results = run_experiment(spec, data, machine, optima=folder.optima_file, follow=follow)

@@ -121,7 +121,7 @@ def resampled(
     own = SampleWeights(values, np.repeat(np.arange(R), M))
     scaling = None if options.scaling == "standardise" else fit_scaling(options.scaling, data)
     data = replace(data, validation=None)
-    return Job(data, list(settings) * R, options, machine, scaling, own)
+    return Job(data, list(settings) * R, options, machine, scaling, own, kept=False)
 
 
 def _weighed_by_class(

@@ -18,10 +18,14 @@ _ROWS = 2000  # are evaluated, over and over
 
 @dataclass(frozen=True)
 class Forecast:
-    """Sizes of the stacks, memory of the largest in bytes, and the time of all in seconds."""
+    """Sizes of the stacks, memory in bytes, and the time of all in seconds.
+
+    The memory is that of the largest stack, and of the weights and curves that all stacks leave.
+    """
 
     stacks: tuple[int, ...]
     bytes: int
+    kept: int
     seconds: float
 
 
@@ -46,7 +50,8 @@ def forecast(job: Job) -> Forecast:
             step, row = _time_step_and_row(job, range(size))
         evaluation = n_evaluations * n_rows * row
         seconds += sizes.count(size) * (options.epochs * n_steps * step + evaluation)
-    return Forecast(sizes, max(sizes) * job.model_bytes, seconds)
+    kept = len(job.settings) * job.kept_bytes
+    return Forecast(sizes, max(sizes) * job.model_bytes, kept, seconds)
 
 
 def _time_step_and_row(job: Job, models: range) -> tuple[float, float]:

@@ -40,7 +40,7 @@ class Job:
 
     `weights` say how much each training sample counts for each model. Without a `scaling` it is
     estimated as the options say, for each group of the weights on its own rows. The models begin
-    with `start`, else with `initial_parameters`.
+    with `start`, else with `initial_parameters`. Their weights are `kept`, or only judged.
 
     Raises
     ------
@@ -55,6 +55,7 @@ class Job:
     scaling: Scaling | None
     weights: SampleWeights | None = None
     start: Parameters | None = None
+    kept: bool = True
 
     def __post_init__(self) -> None:
         if not self.settings:
@@ -90,13 +91,18 @@ class Job:
         rows = min(options.batch_size, len(data.train))
         return self.make_engine.model_bytes(data.n_classes, data.n_features, rows)
 
+    @property
+    def kept_bytes(self) -> int:
+        """The memory that one model takes after its training, in bytes: curves and weights."""
+        curves = 8 * len(CURVES) * (self.options.epochs + 1)
+        one = np.dtype(self.options.dtype).itemsize
+        return curves + self.kept * self.data.n_classes * (self.data.n_features + 1) * one
+
     @cached_property
     def stacks(self) -> list[range]:
         """The models of each stack: together they fit into the memory."""
-        curves = 8 * len(CURVES) * (self.options.epochs + 1)
-        kept = self.data.n_classes * self.data.n_features * 4 + curves
         return cut_into_stacks(
-            len(self.settings), self.model_bytes, kept, self.machine.memory_bytes
+            len(self.settings), self.model_bytes, self.kept_bytes, self.machine.memory_bytes
         )
 
     def weights_of(self, models: range) -> SampleWeights | None:

@@ -38,7 +38,10 @@ class Machine(Checked):
         None, "Number of threads (default: all cores).", kind=int, least=1, parse=_check_threads
     )
     memory: float = option(
-        1.0, "Memory in GB that a stack of models may take while it trains.", above=0, most=1e6
+        1.0,
+        "Memory in GB for a stack of models, and again for all weights and curves.",
+        above=0,
+        most=1e6,
     )
     engine: str | MakeEngine = option(
         "auto", f"Engine that trains: auto (the fastest here), {', '.join(ENGINES)}.", kind=object

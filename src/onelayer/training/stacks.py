@@ -15,8 +15,7 @@ def cut_into_stacks(n_models: int, one: int, kept: int, memory: int) -> list[ran
     Raises
     ------
     InputError
-        If one model needs more than `memory`, or what all together leave is more than a hundred
-        times as much.
+        If one model needs more than `memory`, or what all together leave does.
 
     Examples
     --------
@@ -25,10 +24,10 @@ def cut_into_stacks(n_models: int, one: int, kept: int, memory: int) -> list[ran
     """
     if one > memory:
         raise InputError(f"memory of {_size(memory)}: one model needs {_size(one)}")
-    if n_models * kept > 100 * memory:
+    if n_models * kept > memory:
         raise InputError(
-            f"{n_models:,} models would leave {_size(n_models * kept)} of weights and curves, "
-            f"expected at most {_size(100 * memory)}; train fewer, or allow more memory"
+            f"memory of {_size(memory)}: {n_models:,} models would leave {_size(n_models * kept)} "
+            f"of weights and curves, {_size(kept)} each; train fewer, or allow more memory"
         )
     stacks = -(-n_models // (memory // one))
     cuts = [n_models * number // stacks for number in range(stacks + 1)]

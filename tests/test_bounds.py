@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -312,3 +313,59 @@ def test_names_that_are_hardly_used_cost_little(bounded, tmp_path):
     names = np.array([f"class {k}" for k in range(30_000)])
     np.savez(tmp_path / "a.npz", X=X, y=Y, class_names=names)
     assert bounded.run("data", "info", tmp_path / "a.npz").status == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: onelayer.dataset_from(np.eye(8), [0, 1] * 4, name="n" * 10_001), "the name 'nnn"),
+        (
+            lambda: onelayer.dataset_from(
+                pd.DataFrame(np.eye(8, 1), columns=["c" * 10_001]), [0, 1] * 4
+            ),
+            "the column 'ccc",
+        ),
+        (
+            lambda: onelayer.dataset_from(
+                pd.DataFrame(np.eye(8, 500), columns=[f"{n:09}" * 1000 for n in range(500)]),
+                [0, 1] * 4,
+            ),
+            "names of columns of 4,500,000 letters",
+        ),
+        (lambda: onelayer.grid(schedule=[f"step:1:0.{'5' * 10_000}"]), "schedule: a text of"),
+        (lambda: TrainingOptions(augmentation=f"flip:0.{'5' * 10_000}"), "augmentation: a text of"),
+    ],
+    ids=["name", "column", "columns", "schedule", "augmentation"],
+)
+def test_a_text_that_no_record_holds_is_refused_before_anything_is_trained(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "kind", "words"),
+    [
+        ((10**6, 1000), (1000,), "I64", r"features of the shape \(1000000, 1000\), labels of"),
+        ((10**9,), (10**9,), "I64", "features of the shape"),
+        ((500, 1000, 2000), (500, 3), "I64", "one-hot"),
+        ((10**6, 1000), (10**6,), "C64", "y is of C64"),
+    ],
+    ids=["lengths", "flat", "one-hot", "type"],
+)
+def test_shapes_in_a_header_are_judged_before_gigabytes_are_read(tmp_path, X, y, kind, words):
+    ends = np.cumsum([0, 4 * math.prod(X), 8 * math.prod(y)]).tolist()
+    header = {
+        "X": {"dtype": "F32", "shape": X, "data_offsets": ends[:2]},
+        "y": {"dtype": kind, "shape": y, "data_offsets": ends[1:]},
+    }
+    text = json.dumps(header).encode()
+    path = tmp_path / "large.safetensors"
+    with path.open("wb") as file:  # of holes, which take no room on a disk
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + ends[-1])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    with pytest.raises(InputError, match=words):
+        onelayer.load_dataset(path)
+    pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert pages * resource.getpagesize() < 1e9  # of 4
+    path.unlink()

@@ -13,6 +13,7 @@ from functools import cache, wraps
 from typing import Any, TypeVar
 
 from onelayer.errors import InputError, shown, unknown_name
+from onelayer.plain_values import check_text
 
 LARGEST_INT = 1 << 63  # a larger one overflows wherever it is used
 
@@ -87,6 +88,8 @@ class Option:
             value = self._number(value)
         elif self.kind is str and not isinstance(value, str):
             raise self._error(value)
+        elif self.kind is str:
+            check_text(value, f"{self.name}: ")
         if self.choices and value not in self.choices:
             raise unknown_name(self.name, value, self.choices)
         if self.parse is not None:

@@ -54,10 +54,7 @@ def parse_json(text: str) -> Any:
 def check_plain(value: Any, levels: int = _DEEPEST) -> None:
     """Raise InputError if a text or the nesting in parsed JSON or TOML cannot be meant."""
     if isinstance(value, str):
-        if len(value) > _LONGEST_TEXT:
-            raise InputError(
-                f"a text of {len(value):,} letters, expected at most {_LONGEST_TEXT:,}"
-            )
+        check_text(value)
         # From dc80 to dcff they are bytes of a file's name that are no text.
         if re.search("[\ud800-\udc7f\udd00-\udfff]", value):
             raise InputError(f"the text {value[:40]!a} holds half of a character")
@@ -66,6 +63,14 @@ def check_plain(value: Any, levels: int = _DEEPEST) -> None:
             raise InputError(f"brackets too deep, expected at most {_DEEPEST}")
         for inner in (*value, *value.values()) if isinstance(value, dict) else value:
             check_plain(inner, levels - 1)
+
+
+def check_text(text: str, place: str = "") -> None:
+    """Raise InputError if a text has more letters than a record holds; names the `place`."""
+    if len(text) > _LONGEST_TEXT:
+        raise InputError(
+            f"{place}a text of {len(text):,} letters, expected at most {_LONGEST_TEXT:,}"
+        )
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

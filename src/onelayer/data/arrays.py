@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onelayer.data.columns import LABEL_COLUMNS, NoLabelsError, listed
-from onelayer.data.contents import SPLIT_WORDS, Contents, Part
+from onelayer.data.contents import SPLIT_WORDS, Contents, Part, check_shapes
 from onelayer.data.dataset import SPLIT_NAMES
 from onelayer.errors import InputError
 
@@ -24,6 +24,7 @@ _CLASSES = ("class", "classes", "category", "categories")  # or what the classes
 _UNNAMED = ("arr_0", "arr_1")  # as numpy.savez(path, X, y) calls them
 _ROLE_WORDS = dict.fromkeys(_FEATURES, "X") | dict.fromkeys((*LABEL_COLUMNS, *_CLASSES), "y")
 
+ShapeOf = Callable[[str], Sequence[int]]
 Read = Callable[[Sequence[str]], Mapping[str, Any]]  # arrays, by name
 
 
@@ -122,8 +123,12 @@ def find_features(source: str, names: Iterable[str]) -> list[str]:
     return sorted(found, key=lambda name: SPLIT_NAMES.index(found[name]))
 
 
-def read_labelled(source: str, names: Iterable[str], read: Read) -> Contents:
+def read_labelled(
+    source: str, names: Iterable[str], read: Read, shape_of: ShapeOf | None = None
+) -> Contents:
     """Return the samples of the arrays that find_arrays finds, which `read` reads.
+
+    With `shape_of`, their shapes are judged before anything is read.
 
     Raises
     ------
@@ -132,6 +137,9 @@ def read_labelled(source: str, names: Iterable[str], read: Read) -> Contents:
     """
     found = find_arrays(source, names)
     wanted = [name for pair in found.parts.values() for name in pair]
+    if shape_of is not None:
+        for X, y in found.parts.values():
+            check_shapes(source, shape_of(X), shape_of(y))
     arrays = read([*wanted, *filter(None, [found.class_names])])
     parts = {split: Part(arrays[X], arrays[y]) for split, (X, y) in found.parts.items()}
     if found.class_names is None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from onelayer.errors import InputError
+from onelayer.plain_values import check_text
 
 LABEL_COLUMNS = (
     "label", "labels", "class", "classes", "target", "targets", "y", "category", "species",
@@ -19,6 +20,7 @@ _ROW_NAME = re.compile(  # id, sample_id, PassengerId, row, index, …
 )
 _SHOWN = 5  # names in a message
 _WIDTH = 40  # letters of a name in a message
+MOST_LETTERS = 4_000_000  # of all names together: every record of a model holds them
 
 Tell = Callable[[str], None]  # is given each sentence on what was understood
 
@@ -38,7 +40,7 @@ class Columns:
     Raises
     ------
     InputError
-        If two columns have one name.
+        If two columns have one name, or names are too long to be stored.
     """
 
     features: Annotated[tuple[str, ...], "(D,)"]
@@ -46,8 +48,13 @@ class Columns:
 
     def __post_init__(self) -> None:
         names = [*self.features, *([] if self.label is None else [self.label])]
+        if (letters := sum(map(len, names))) > MOST_LETTERS:
+            raise InputError(
+                f"names of columns of {letters:,} letters in all, expected at most {MOST_LETTERS:,}"
+            )
         seen: set[str] = set()
         for name in names:
+            check_text(name, f"the column {name[:_WIDTH]!r}: ")
             if name in seen:
                 raise InputError(f"two columns are called {name[:_WIDTH]!r}; names must differ")
             seen.add(name)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.columns import Columns, judge_features
+from onelayer.data.columns import MOST_LETTERS, Columns, judge_features
 from onelayer.data.dataset import Dataset, Features, ImageShape, Split, check_finite
 from onelayer.data.labels import (
     MOST_CLASSES,
+    check_label_shape,
     check_shared,
     encode_labels,
     notes_on_classes,
@@ -28,7 +29,6 @@ from onelayer.errors import InputError, is_hidden
 FRACTION = 0.15  # of all samples that validate, and that test, if the source does not say which
 FEWEST = 4  # samples: with fewer a drawn split would be empty
 LONGEST_NAME = 100  # characters
-MOST_LETTERS = 4_000_000  # of all names together: every record of a model holds them
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
@@ -177,6 +177,14 @@ def _pixels_of(columns: Columns | None, n_features: int) -> tuple[int, int] | No
     if left == right == 0 and side**2 == n_features:
         return (side, side) if places == in_rows else None
     return (bottom - top + 1, right - left + 1) if places == in_rows and right > left else None
+
+
+def check_shapes(source: str, X: Sequence[int], y: Sequence[int]) -> None:
+    """Raise InputError for shapes of features and labels that no samples have, before a reading."""
+    _image_shape(source, np.broadcast_to(np.uint8(), X))
+    if 0 in X or y[:1] != X[:1]:
+        raise InputError(f"{source}: features of the shape {(*X,)}, labels of {(*y,)}")
+    check_label_shape(source, y)
 
 
 def _draw(

@@ -13,6 +13,7 @@ from onelayer.data.columns import Columns
 from onelayer.data.npy import Mapped
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError
+from onelayer.plain_values import check_text
 
 Features = NDArray[np.generic] | Shards
 ImageShape = tuple[int, int, int]  # channels, height, width
@@ -98,6 +99,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_text(self.name, f"the name {self.name[:40]!r}: ")
         if not 0 < self.full_scale < float("inf"):
             raise InputError(f"{self.name}: full scale {self.full_scale}, expected a positive one")
         if self.columns is not None and len(self.columns.features) != self.n_features:

@@ -5,7 +5,7 @@ They are whole numbers, True and False, or texts, and are judged by their texts:
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
@@ -82,6 +82,13 @@ def encode_labels(
     return _indices(found, lambda text: places[read(text)]), tuple(map(str, ordered))
 
 
+def check_label_shape(source: str, shape: Sequence[int]) -> None:
+    """Raise InputError unless labels of this shape are one a row."""
+    if len(shape) != 1 and (*shape[1:],) != (1,):
+        rows = "; of one-hot rows, y.argmax(axis=1) gives them" if len(shape) == 2 else ""
+        raise InputError(f"{source}: labels of the shape {(*shape,)}, expected (N,){rows}")
+
+
 def check_shared(source: str, y: Mapping[str, NDArray[np.intp]], column: str | None = None) -> None:
     """Raise InputError if nearly every training sample has a label of its own, as an id has.
 
@@ -149,11 +156,8 @@ def _find(source: str, labels: Any) -> _Labels:
     """Return labels of any kind as texts."""
     if not isinstance(labels, list):
         y: NDArray[Any] = np.asarray(labels)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        if y.ndim != 1:
-            rows = "; of one-hot rows, y.argmax(axis=1) gives them" if y.ndim == 2 else ""
-            raise InputError(f"{source}: labels of the shape {y.shape}, expected (N,){rows}")
+        check_label_shape(source, y.shape)
+        y = y[:, 0] if y.ndim == 2 else y
         if y.dtype.kind in "biuf":
             values = np.unique(y)
             return _Labels(list(map(str, values.tolist())), np.searchsorted(values, y), True)

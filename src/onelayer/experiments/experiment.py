@@ -34,7 +34,7 @@ from onelayer.training.run import Run
 
 STAND_IN = "digits"
 _LARGE = 10.0
-_LONG = 120.0  # seconds of training of which one is told before
+_LONG = 60.0  # seconds of training of which one is told before
 _SECONDS, _OWN_WORK = 5e-11, 1000  # about, of a feature of a score; a score in features
 
 
@@ -125,7 +125,7 @@ def run_experiment(
 
 
 def warn_of_time(spec: Spec, data: Dataset, machine: Machine) -> str:
-    """Return a sentence on the time of a training that takes minutes, else nothing."""
+    """Return a sentence on the time of a training that takes a minute or more, else nothing."""
     training = spec.training
     models = len(spec.settings) * (1 + training.repeats + training.folds)
     scores = float(models) * data.n_classes * len(data.train) * training.options.epochs
@@ -134,10 +134,11 @@ def warn_of_time(spec: Spec, data: Dataset, machine: Machine) -> str:
     seconds = forecast_spec(spec, data, machine).seconds
     if seconds < _LONG:
         return ""
-    time = f"{seconds / 60:.0f} minutes" if seconds < 2 * 3600 else f"{seconds / 3600:,.0f} hours"
+    units = [(3600, "hours"), (60, "minutes"), (1, "seconds")]
+    size, unit = next(each for each in units if seconds >= 2 * each[0] or each[0] == 1)
     return (
         f"note: training {data.n_classes:,} classes on {len(data.train):,} "
-        f"samples will take about {time}; --plan says so without training"
+        f"samples will take about {seconds / size:,.0f} {unit}; --plan says so without training"
     )
 
 

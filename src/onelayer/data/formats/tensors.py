@@ -33,7 +33,12 @@ def read_safetensors(path: Path) -> Contents:
         If the file is damaged or a tensor is of a type that is not read.
     """
     with _open(path) as file:
-        contents = read_labelled(str(path), file.keys(), partial(_read, path, file))
+        contents = read_labelled(
+            str(path),
+            file.keys(),
+            partial(_read, path, file),
+            lambda name: file.get_slice(name).get_shape(),
+        )
         names = json.loads((file.metadata() or {}).get(NAMES, "null"))
     if names is None:
         return contents
@@ -70,19 +75,17 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _read(path: Path, file: Any, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
-    arrays = {}
-    for name in wanted:
-        kind = file.get_slice(name).get_dtype()
-        if kind == _BFLOAT16:
-            arrays[name] = _read_bfloat16(path, name)
-        elif kind in _TYPES:
-            arrays[name] = file.get_tensor(name)
-        else:
+    kinds = {name: file.get_slice(name).get_dtype() for name in wanted}
+    for name, kind in kinds.items():
+        if kind not in (_BFLOAT16, *_TYPES):
             raise InputError(
                 f"{path}: {name} is of {kind}, expected {_BFLOAT16} or {', '.join(_TYPES)}; "
                 "in PyTorch tensor.float() makes it F32"
             )
-    return arrays
+    return {
+        name: _read_bfloat16(path, name) if kind == _BFLOAT16 else file.get_tensor(name)
+        for name, kind in kinds.items()
+    }
 
 
 def _read_bfloat16(path: Path, name: str) -> NDArray[np.float32]:

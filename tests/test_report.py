@@ -26,10 +26,11 @@ from onelayer.errors import is_hidden
 from onelayer.evaluation.predictions import NO_PREDICTIONS
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.report import curves, figures
+from onelayer.report.blocks import Bullets, Paragraph, Report, Section, Table
 from onelayer.report.content import compose
 from onelayer.report.lettering import told_apart
 from onelayer.report.outcome import tell_outcome, tell_winner
-from onelayer.report.page import write_report
+from onelayer.report.page import render_html, write_report
 from onelayer.training.hyperparameters import Hyperparameters
 
 
@@ -249,3 +250,14 @@ def test_what_draws_no_report_does_not_import_what_draws(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert told.stdout.splitlines()[-2:] == ["[0, 0, 0, 0, 0]", "set()"]
+
+
+def test_a_name_from_right_to_left_is_isolated_in_text_and_no_markup_in_attributes():
+    first, second = "\u05d0\u05d1 \u05d2", "\u0627\u0628"
+    text = f"{first}, {second} 5 & <7"
+    blocks = (Paragraph(text), Bullets((text,)), Table(text, (first,), ((second,),)))
+    page = render_html(Report("made", "", "", (Section("", blocks),)))
+    isolated = f"<bdi>{first}</bdi>, <bdi>{second}</bdi> 5 &amp; &lt;7"
+    assert page.count(isolated) == 3  # the paragraph, the list, the caption
+    assert f"><bdi>{second}</bdi></th>" in page
+    assert re.findall(r'="[^"]*<bdi>', page) == []

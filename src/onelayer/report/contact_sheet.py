@@ -75,7 +75,16 @@ def draw_contact_sheet(data: Dataset, augmentation: Augmentation, rows: int, see
         grid.write(0, 1, f"augmented: {augmentation}", 6, ha="left", color=MUTED)
     else:
         grid.write(0, 0, f"chosen at random, seed {seed}", 6, ha="left", color=MUTED)
+    last = len(grid.blocks) - 1
+    grid.write(last, 0, _light(data), -3, ha="left", color=MUTED, fontsize=7)
     return grid.figure
+
+
+def _light(data: Dataset) -> str:
+    """Say which numbers the light of a picture stands for."""
+    scale = f"0 is black, {data.full_scale:g} white"
+    grey = data.image_shape is None or data.image_shape[0] != 3
+    return scale if grey else f"red, green, blue: {scale}"
 
 
 def _choose(

@@ -33,9 +33,10 @@ or against it (blue). Its sum
 score: s = Σ + b.
 
 Right: the weights W of the
-class as an image, by which
-the scaled pixels x are
-multiplied."""
+class as an image, from its
+least (black) to its largest,
+by which the scaled pixels x
+are multiplied."""
 _LIMIT = 99.5  # per cent of the evidence inside the range of colours
 
 Array = NDArray[Any]

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from onelayer.errors import unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow
@@ -22,6 +24,8 @@ from onelayer.report.lettering import legend, told_apart
 from onelayer.report.tables import write_table1
 
 FORMS = ("none", "html", "all")  # of a report
+_RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+_RIGHT_TO_LEFT = re.compile(f"[{_RTL}](?:[{_RTL} 0-9_-]*[{_RTL}])?")  # a name, of several words too
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -89,6 +93,7 @@ def render_html(report: Report) -> str:
         finalize=_finalize,
     )
     environment.filters["data_uri"] = _data_uri
+    environment.filters["isolated"] = _isolated
     style = environment.get_template("report.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     page = environment.get_template("report.html")
@@ -96,7 +101,12 @@ def render_html(report: Report) -> str:
 
 
 def _finalize(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) else value
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _isolated(text: str) -> Markup:
+    """Return text in which a name that is read from right to left turns nothing around it."""
+    return Markup(_RIGHT_TO_LEFT.sub(r"<bdi>\g<0></bdi>", str(escape(visible(text)))))
 
 
 def _data_uri(svg: Path) -> str:

@@ -15,10 +15,10 @@ from onelayer.data.sample_weights import bootstrap_weights
 from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
-from onelayer.evaluation import optimum
 from onelayer.evaluation.optimum import find_optimum, optima_of
 from onelayer.model import network
 from onelayer.model.losses import CROSS_ENTROPY
+from onelayer.training import exact
 from onelayer.training.hyperparameters import grid
 from onelayer.training.loop import train
 
@@ -70,8 +70,7 @@ def test_the_cost_is_above_the_smallest_by_the_tolerance_at_most(seed, exponent,
     rough = find_optimum(X, y, 4, 10**exponent, tolerance=10**digits)
     fine = find_optimum(X, y, 4, 10**exponent)
     assert rough.excess <= 10**digits * rough.cost
-    # The bound holds for the weights; along the biases it is an estimate.
-    assert rough.cost <= fine.cost * (1 + 3 * 10**digits)
+    assert rough.cost - rough.excess <= fine.cost
 
 
 @settings(max_examples=20, deadline=None)
@@ -89,10 +88,11 @@ def test_no_point_nearby_costs_less(seed, l2):
 @pytest.mark.parametrize("unit", [1e-3, 1e4])
 def test_other_units_with_the_decay_that_goes_with_them_change_nothing(unit):
     X, y = problem(3)
-    best, other = find_optimum(X, y, 4, 0.02), find_optimum(X * unit, y, 4, 0.02 * unit**2)
+    best = find_optimum(X, y, 4, 0.02, tolerance=1e-11)
+    other = find_optimum(X * unit, y, 4, 0.02 * unit**2, tolerance=1e-11)
     assert other.cost == pytest.approx(best.cost, rel=1e-10)
     np.testing.assert_allclose(other.W * unit, best.W, atol=1e-4)
-    assert abs(other.iterations - best.iterations) <= 3
+    assert abs(other.iterations - best.iterations) <= best.iterations / 2
 
 
 def test_a_huge_decay_leaves_the_entropy_of_the_class_frequencies():
@@ -147,8 +147,8 @@ def test_without_weight_decay_there_is_no_minimum_to_find(l2):
 
 def test_a_minimum_that_is_not_reached_is_no_answer(monkeypatch):
     X, y = problem(8)
-    monkeypatch.setattr(optimum, "MOST_ITERATIONS", 3)
-    with pytest.raises(InputError, match=r"l2 is 0.001: after 3 steps the cost"):
+    monkeypatch.setattr(exact, "MOST_EVALUATIONS", 3)
+    with pytest.raises(InputError, match=r"l2 is 0.001: after \d+ steps the cost"):
         find_optimum(X, y, 4, 0.001)
 
 
@@ -171,25 +171,25 @@ def test_training_nears_the_optimum_of_each_setting_from_above(run):
 
 @pytest.fixture
 def searches(monkeypatch):
-    """The decays that are searched for from now on."""
-    decays = []
+    """The decays that are searched for from now on, by loss."""
+    decays, solve = [], exact.Problem.solve
 
-    def counted(X, y, n_classes, l2):
-        decays.append(l2)
-        return find_optimum(X, y, n_classes, l2)
+    def counted(problem, l2, **options):
+        decays.extend((problem.loss.name, value) for value in l2)
+        return solve(problem, l2, **options)
 
-    monkeypatch.setattr(optimum, "find_optimum", counted)
+    monkeypatch.setattr(exact.Problem, "solve", counted)
     return decays
 
 
 def test_each_decay_is_searched_once_and_then_read_from_the_cache(run, searches, tmp_path):
     first = optima_of(run, DATA.train, tmp_path / "optima.json")
-    assert searches == [0.01, 1.0]
+    assert searches == [("cross-entropy", 0.01), ("cross-entropy", 1.0)]
     np.testing.assert_array_equal(optima_of(run, DATA.train, tmp_path / "optima.json"), first)
-    assert searches == [0.01, 1.0]
+    assert len(searches) == 2
     more = replace(run, settings=(*run.settings[:5], replace(run.settings[0], l2=0.3)))
     optima_of(more, DATA.train, tmp_path / "optima.json")
-    assert searches == [0.01, 1.0, 0.3]
+    assert searches[2:] == [("cross-entropy", 0.3)]
 
 
 def test_no_optimum_is_searched_for_losses_that_have_none(run, searches):
@@ -199,8 +199,12 @@ def test_no_optimum_is_searched_for_losses_that_have_none(run, searches):
         for setting, loss, l2 in zip(run.settings, losses, (0.01, 0.02, 0.04), strict=False)
     ]
     optima = optima_of(replace(run, settings=(*mixed, *run.settings[3:])), DATA.train)
-    assert sorted(searches) == [0.01, 1.0]
-    assert np.isfinite(optima).tolist() == [True, False, False, True, True, True]
+    assert sorted(searches) == [
+        ("binary-cross-entropy", 0.04),
+        ("cross-entropy", 0.01),
+        ("cross-entropy", 1.0),
+    ]
+    assert np.isfinite(optima).tolist() == [True, False, True, True, True, True]
 
 
 def test_the_cache_keeps_other_samples_and_scalings_apart(run, searches, tmp_path):
@@ -214,7 +218,7 @@ def test_the_cache_keeps_other_samples_and_scalings_apart(run, searches, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"format": 9}', '{"format": 2, "record": {"a": {"1.0": NaN}}}', "\xff"]
+    "text", ["", "[]", '{"format": 9}', '{"format": 3, "record": {"a": {"1.0": NaN}}}', "\xff"]
 )
 def test_a_file_that_is_no_cache_is_named(run, tmp_path, text):
     (tmp_path / "optima.json").write_bytes(text.encode("latin-1"))
@@ -225,10 +229,4 @@ def test_a_file_that_is_no_cache_is_named(run, tmp_path, text):
 def test_the_cache_is_plain_json(run, tmp_path):
     optima = optima_of(run, DATA.train, tmp_path / "optima.json")
     (costs,) = json.loads((tmp_path / "optima.json").read_text())["record"].values()
-    assert costs == {"0.01": optima[2], "1.0": optima[4]}
-
-
-def test_more_features_than_memory_should_take_are_refused(run, monkeypatch):
-    monkeypatch.setattr(optimum, "LARGEST", 53 * 12 * 8 - 1)
-    with pytest.raises(InputError, match=r"on 53 samples needs .* GiB of features"):
-        optima_of(run, DATA.train)
+    assert costs == {"cross-entropy 0.01": optima[2], "cross-entropy 1.0": optima[4]}

@@ -30,6 +30,8 @@ from onelayer.training.run import Run
 OF_A_MODEL = tuple(name for name in options_of(Hyperparameters) if name != "init_seed")
 # Those of the training; class_weight goes by labels here, and the seed is random_state.
 OF_TRAINING = (
+    "solver",
+    "tolerance",
     "batch_size",
     "epochs",
     "order",
@@ -60,7 +62,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     l2, learning_rate, loss, schedule, warmup, momentum, nesterov, init, init_sd
         Of the model: see Hyperparameters.
-    batch_size, epochs, order, dtype, evaluate_every, keep, patience
+    solver, tolerance, batch_size, epochs, order, dtype, evaluate_every, keep, patience
         Of the training: see TrainingOptions.
     scaling
         "standardise", "unit" (8-bit features are divided by 255) or "none".
@@ -105,6 +107,8 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         nesterov: bool = False,
         init: str = "normal",
         init_sd: float = 0.01,
+        solver: str = "descent",
+        tolerance: float = 1e-6,
         batch_size: int = 100,
         epochs: int = 100,
         order: str = "shuffled",
@@ -127,6 +131,8 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.nesterov = nesterov
         self.init = init
         self.init_sd = init_sd
+        self.solver = solver
+        self.tolerance = tolerance
         self.batch_size = batch_size
         self.epochs = epochs
         self.order = order
@@ -212,7 +218,13 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             start=None if first else self.run_,
             seed=seed_of(self) if first else self.run_.training["seed"] + 1,
             **options_for(self)
-            | {"epochs": 1, "evaluate_every": 0, "keep": "last", "patience": None},
+            | {
+                "solver": "descent",
+                "epochs": 1,
+                "evaluate_every": 0,
+                "keep": "last",
+                "patience": None,
+            },
         )
         if first:  # what was constant may vary in the samples to come
             factor = np.where(run.scaling.factor == 0, 1, run.scaling.factor)

@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,17 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from onelayer.data.dataset import BLOCK, Split
 from onelayer.data.sample_weights import check_sample_weights
+from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
-from onelayer.model import network
-from onelayer.model.losses import find_loss
+from onelayer.model.losses import CROSS_ENTROPY, Loss, find_loss
 from onelayer.progress import progress_bar
 from onelayer.records import FINITE, Kind
+from onelayer.training.exact import Problem, Solution
+from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
 
 TOLERANCE = 1e-8
-MOST_ITERATIONS = 20_000
-LARGEST = 2 << 30  # bytes of float64 features; solving takes as many again
-OPTIMA = Kind("least costs", dict[str, dict[str, Annotated[float, FINITE]]], format=2)
+OPTIMA = Kind("least costs", dict[str, dict[str, Annotated[float, FINITE]]], format=3)
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -50,13 +51,11 @@ def find_optimum(
     sample_weights: ArrayLike | None = None,
     tolerance: float = TOLERANCE,
 ) -> Optimum:
-    """Minimise the cost (5) of cross-entropy by L-BFGS, from W = 0 and b = 0.
+    """Minimise the cost (5) of cross-entropy by the exact solver: one λ, on scaled features X.
 
-    X (N, D) are scaled features. With `sample_weights` w (N,) the mean over the samples is
-    Σ w l / Σ w. For λ > 0 the cost is strictly convex in W, so there is one minimum, and where the
-    gradient is g the cost is above it by some ‖g‖² / 4λ at most. The search ends where this is
-    below the share `tolerance` of the cost. A class without rows gets b = −∞, where the cost is
-    smallest. Takes another copy of X, in float64.
+    With `sample_weights` w (N,) the mean over the samples is Σ w l / Σ w. The search ends where the
+    cost is at most the share `tolerance` of it above the minimum. A class without rows gets b = −∞,
+    where the cost is smallest.
 
     Raises
     ------
@@ -69,109 +68,78 @@ def find_optimum(
             f"l2 is {l2}: expected a number above 0; without weight decay the cost of classes "
             "that can be separated falls for ever"
         )
-    shares = np.full(len(X), 1 / len(X))
-    if sample_weights is not None:
-        X, y, shares = _drop_unweighted(X, y, np.asarray(sample_weights))
-    present, y = np.unique(y, return_inverse=True)
-    # The same problem with features of mean 0 and of length 2 on average, or less if λ is above 1
-    # then: b follows the mean and λ the length. It takes far fewer steps, whatever the units; at
-    # length 2 the direction that varies most weighs about as much as the 1 that b stands for.
-    mean = shares @ X
-    Z = X - mean
-    unit = math.sqrt(max(shares @ np.einsum("nd,nd->n", Z, Z) / 4, l2))
-    Z /= unit
-    best = _search(Z, y, l2 / unit**2, shares, tolerance)
-    if not best.excess <= tolerance * best.cost:
+    D = X.shape[1]
+    weights = np.ones(len(X)) if sample_weights is None else np.asarray(sample_weights)
+    check_sample_weights(weights, 1, len(X))
+    weights = weights.reshape(len(X)).astype(np.float64)
+    as_it_is = Scaling("none", np.zeros(D), np.ones(D))
+    solution = _solve(Split(X, y), as_it_is, weights, CROSS_ENTROPY, n_classes, [l2], tolerance)
+    b = solution.biases[0]
+    b[~np.isin(np.arange(n_classes), y[weights > 0])] = -math.inf
+    cost, excess = float(solution.cost[0]), float(solution.convergence.excess[0])
+    return Optimum(solution.weights[0], b, cost, excess, int(solution.evaluations[0]))
+
+
+def _solve(
+    split: Split,
+    scaling: Scaling,
+    weights: Vector,
+    loss: Loss,
+    n_classes: int,
+    l2: Sequence[float],
+    tolerance: float,
+) -> Solution:
+    """Return the optimum for each λ, or raise InputError where the tolerance is not reached."""
+    problem = Problem(split, weights, scaling, loss, n_classes)
+    solution, _ = problem.solve(l2, tolerance=tolerance)
+    excess = solution.convergence.excess
+    for model in np.flatnonzero(~(excess <= tolerance * solution.cost)).tolist():
         raise InputError(
-            f"l2 is {l2:g}: after {best.iterations} steps the cost {best.cost:.6g} may still be "
-            f"{best.excess:.1g} above its minimum; a larger l2 or tolerance can be reached"
+            f"l2 is {l2[model]:g}: after {solution.evaluations[model]} steps the cost "
+            f"{solution.cost[model]:.6g} may still be {excess[model]:.1g} above its minimum; a "
+            "larger l2 or tolerance can be reached"
         )
-    W, b = np.zeros((n_classes, len(mean))), np.full(n_classes, -math.inf)
-    W[present] = best.W / unit
-    b[present] = best.b - W[present] @ mean
-    return replace(best, W=W, b=b)
-
-
-def _search(X: Matrix, y: NDArray[np.intp], l2: float, shares: Vector, tolerance: float) -> Optimum:
-    """Go downhill by L-BFGS until the excess is small enough, or no step helps any more."""
-    from scipy.optimize import minimize
-
-    class_shares = np.bincount(y, shares)
-    K, D = len(class_shares), X.shape[1]
-    # 2λ bends the cost along every weight; along a bias the softmax does, where all scores are
-    # alike by the share of the rarest class or more.
-    curvature = min(2 * l2, class_shares.min())
-    excess = math.inf
-
-    def unpack(v: Vector) -> tuple[Matrix, Vector]:
-        return v[: K * D].reshape(K, D), v[K * D :]
-
-    def objective(v: Vector) -> tuple[float, Vector]:
-        nonlocal excess
-        J, dW, db = network.cost_and_gradients(X, y, *unpack(v), l2, weights=shares)
-        gradient = np.concatenate([dW.ravel(), db])
-        excess = float(gradient @ gradient / (2 * curvature))
-        return float(J), gradient
-
-    def stop_if_close(intermediate_result: Any) -> None:  # scipy looks for this very name
-        if excess <= tolerance * intermediate_result.fun:
-            raise StopIteration
-
-    found = minimize(
-        objective,
-        np.zeros(K * D + K),
-        jac=True,
-        method="L-BFGS-B",
-        callback=stop_if_close,
-        options={"gtol": 0, "ftol": 0, "maxiter": MOST_ITERATIONS, "maxfun": 2 * MOST_ITERATIONS},
-    )
-    cost, _ = objective(found.x)  # the last point tried need not be the one returned
-    return Optimum(*unpack(found.x), cost, excess, int(found.nit))
+    return solution
 
 
 def optima_of(run: Run, split: Split, cache: Path | None = None) -> NDArray[np.float64]:
-    """Return the smallest cost (5) on `split` for the λ of every setting, (M,).
+    """Return the smallest cost (5) on `split` for the λ and the loss of every setting, (M,).
 
-    NaN for λ = 0 and for a loss without a search (see Loss.optimum).
-
-    Settings of the same λ share one search. `cache` is a JSON file of costs that were found
-    before, for these samples and this scaling or for others; new ones are added to it.
+    NaN for λ = 0 and for a loss that is not smooth. All λ of a loss are searched together. `cache`
+    is a JSON file of costs that were found before, for these samples and this scaling or for
+    others; new ones are added to it.
 
     Raises
     ------
     InputError
-        If the cache is not such a file, the features in float64 take more than 2 GiB, a mapped file
-        has changed, or a search fails (see find_optimum).
+        If the cache is not such a file, a mapped file has changed, or a search fails (see
+        find_optimum).
     """
-    decays = [
-        float(setting.l2) if setting.l2 > 0 and find_loss(setting.loss).optimum else math.nan
-        for setting in run.settings
-    ]
     stored = _read_cache(cache) if cache else {}
     costs = stored.setdefault(_digest(run, split), {})
-    sought = dict.fromkeys(l2 for l2 in decays if l2 > 0)
-    missing = [l2 for l2 in sought if str(l2) not in costs]
-    if missing:
-        X = _scaled(run, split)
-        with progress_bar("smallest cost", len(missing)) as update:
-            for count, l2 in enumerate(missing):
-                update(count, f"λ={l2:g}")
-                costs[str(l2)] = find_optimum(X, split.y, len(run.class_names), l2).cost
-                if cache:  # at once: Ctrl-C must not lose what took minutes
-                    OPTIMA.save(stored, cache)
-            update(len(missing), "")
-    return np.array([costs.get(str(l2), math.nan) for l2 in decays])
+    keys = [_key(setting) for setting in run.settings]
+    missing = dict.fromkeys(key for key in keys if key and key not in costs)
+    losses = dict.fromkeys(
+        setting.loss for key, setting in zip(keys, run.settings, strict=True) if key in missing
+    )
+    with progress_bar("smallest cost", len(missing)) as update:
+        for loss in losses:
+            split.check_unchanged()
+            own = [key for key in missing if key.startswith(f"{loss} ")]
+            decays = [float(key.rpartition(" ")[2]) for key in own]
+            K, ones = len(run.class_names), np.ones(len(split))
+            found = _solve(split, run.scaling, ones, find_loss(loss), K, decays, TOLERANCE)
+            costs.update(zip(own, found.cost.tolist(), strict=True))
+            update(len(own), loss)
+    if cache and missing:
+        OPTIMA.save(stored, cache)
+    return np.array([costs.get(key, math.nan) for key in keys])
 
 
-def _scaled(run: Run, split: Split) -> Matrix:
-    size = 8 * len(split) * split.X.shape[1]
-    if size > LARGEST:
-        raise InputError(
-            f"the smallest cost on {len(split):,} samples needs {size / 2**30:.1f} GiB of "
-            f"features in memory, expected at most {LARGEST / 2**30:g}"
-        )
-    split.check_unchanged()
-    return run.scaling.apply(split.X)
+def _key(setting: Hyperparameters) -> str:
+    """Return what the costs of a setting are stored by, its loss and λ; "" if it has no optimum."""
+    known = setting.l2 > 0 and find_loss(setting.loss).smooth
+    return f"{setting.loss} {float(setting.l2)}" if known else ""
 
 
 def _digest(run: Run, split: Split) -> str:
@@ -185,19 +153,9 @@ def _digest(run: Run, split: Split) -> str:
 
 
 def _read_cache(path: Path) -> dict[str, dict[str, float]]:
-    """Return the costs by digest of the problem, then by λ."""
+    """Return the costs by digest of the problem, then by loss and λ."""
     try:
         stored = OPTIMA.load(path) if path.exists() else {}
     except InputError as error:
         raise InputError(f"{error}; delete it to have the costs found anew") from error
     return stored
-
-
-def _drop_unweighted(
-    X: NDArray[Any], y: NDArray[np.intp], weights: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[np.intp], Vector]:
-    """Return the rows whose weight is above 0, and how much of the mean each of them is."""
-    check_sample_weights(weights, 1, len(X))
-    weights = weights.reshape(len(X)).astype(np.float64)
-    used = weights > 0
-    return X[used], y[used], weights[used] / weights.sum()

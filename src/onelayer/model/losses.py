@@ -36,8 +36,8 @@ class Loss(ABC):
         How scores become probabilities; None if they do not.
     log_loss
         Whether l = −log p_y, with p of the link.
-    optimum
-        Whether evaluation.optimum can search the least cost: that of cross-entropy.
+    smooth
+        Whether it is convex and has a second derivative, so that the least cost can be found.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Loss(ABC):
     slope_equations: Rows = ()
     link: Link | None = None
     log_loss: bool = False
-    optimum: bool = False
+    smooth: bool = False
 
     @abstractmethod
     def values(self, S: Array, y: Labels) -> Array:
@@ -55,6 +55,14 @@ class Loss(ABC):
     @abstractmethod
     def slopes(self, S: Array, y: Labels) -> Array:
         """Return ∂l/∂s of every row, (N, K)."""
+
+    def values_and_slopes(self, S: Array, y: Labels) -> tuple[Array, Array]:
+        """Return both at once; a loss in which they share work can be faster."""
+        return self.values(S, y), self.slopes(S, y)
+
+    def curvature(self, S: Array, shares: Array) -> Array:
+        """Return Σ w ∂²l/∂s∂sᵀ (K, K) over rows with the shares w (N,); of a smooth loss alone."""
+        raise NotImplementedError(f"the loss {self.name} has no second derivative")
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
         """Return l (N, C) with the scores of class k replaced by each column of s_k (N, C).
@@ -79,7 +87,7 @@ class CrossEntropy(Loss):
     slope_equations = (("", "g = p − e", "cross-entropy"),)
     link = SOFTMAX
     log_loss = True
-    optimum = True
+    smooth = True
 
     def values(self, S: Array, y: Labels) -> Array:
         """Return log Σ exp(s) − s_y, never the logarithm of what may have underflowed."""
@@ -89,10 +97,24 @@ class CrossEntropy(Loss):
 
     def slopes(self, S: Array, y: Labels) -> Array:
         """Return p − e_y."""
-        E = np.exp(shifted(S))
-        G: Array = E / E.sum(axis=1, keepdims=True)
+        return self.values_and_slopes(S, y)[1]
+
+    def values_and_slopes(self, S: Array, y: Labels) -> tuple[Array, Array]:
+        """See Loss.values_and_slopes: the exponentials are taken once."""
+        Z = shifted(S)
+        of_label = _of_label(Z, y)
+        G: Array = np.exp(Z, out=Z)
+        totals = G.sum(axis=1, keepdims=True)
+        values: Array = np.log(totals[:, 0]) - of_label
+        G /= totals
         G[np.arange(len(y)), y] -= 1
-        return G
+        return values, G
+
+    def curvature(self, S: Array, shares: Array) -> Array:
+        """Return Σ w (diag(p) − p pᵀ)."""
+        P = SOFTMAX.probabilities(S)
+        H: Array = np.diag(shares @ P) - (P.T * shares) @ P
+        return H
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
         """See Loss.values_with; the change is expected to be small."""
@@ -163,6 +185,7 @@ class BinaryCrossEntropy(Loss):
     )
     slope_equations = (("", "g = (p − e) / K", "binary cross-entropy"),)
     link = SIGMOIDS
+    smooth = True
 
     def values(self, S: Array, y: Labels) -> Array:
         """Return (Σ log(1 + exp(s)) − s_y) / K, which is the same and cannot overflow."""
@@ -175,6 +198,12 @@ class BinaryCrossEntropy(Loss):
         G[np.arange(len(y)), y] -= 1
         G /= S.shape[1]
         return G
+
+    def curvature(self, S: Array, shares: Array) -> Array:
+        """Return the diagonal matrix of Σ w p (1 − p) / K."""
+        P = np.exp(-_softplus(-S))
+        H: Array = np.diag(shares @ (P * (1 - P))) / S.shape[1]
+        return H
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
         """See Loss.values_with."""

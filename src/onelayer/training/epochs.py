@@ -13,6 +13,7 @@ from onelayer.data.dataset import Dataset, Split
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.streams import Stream, random_stream
 from onelayer.training.augmentation import Augmentation, augment
+from onelayer.training.convergence import Convergence
 from onelayer.training.engine import Engine, Models, Opened, PerModel, Rows
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.options import TrainingOptions
@@ -32,6 +33,7 @@ class Trained(NamedTuple):
 
     `curves` are (M, C) in the C `measured` epochs; `kept` (M,) is the epoch that the parameters are
     of; `stopped` says where a model became non-finite for good, `ended` what else cut it short.
+    Of the exact solver an epoch is one evaluation of all samples, and there is its `convergence`.
     """
 
     weights: NDArray[Any]
@@ -41,6 +43,7 @@ class Trained(NamedTuple):
     kept: NDArray[np.intp]
     stopped: list[str]
     ended: list[str]
+    convergence: Convergence | None = None
 
 
 def run_epochs(

@@ -29,6 +29,12 @@ from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.run import CURVES
 from onelayer.training.schedules import LearningRates
+from onelayer.training.solving import (
+    bytes_to_solve,
+    check_smooth,
+    join_solutions,
+    solve_models,
+)
 from onelayer.training.stacks import cut_into_stacks
 
 Parameters = tuple[NDArray[Any], NDArray[Any]]  # W (M, K, D) and b (M, K)
@@ -65,6 +71,8 @@ class Job:
             self.data.check_finite()
         check_augmentation(Augmentation.parse(self.options.augmentation), self.data.image_shape)
         self._check_validation()
+        if self.options.solver == "exact":
+            check_smooth(self.settings)
 
     def _check_validation(self) -> None:
         """Refuse what needs the validation split where there is none, or it is not evaluated."""
@@ -89,6 +97,8 @@ class Job:
         """The memory that one model takes while it trains, in bytes, at most."""
         data, options = self.data, self.options
         rows = min(options.batch_size, len(data.train))
+        if options.solver == "exact":
+            return bytes_to_solve(data.n_classes, data.n_features)
         return self.make_engine.model_bytes(data.n_classes, data.n_features, rows)
 
     @property
@@ -110,30 +120,47 @@ class Job:
         some = slice(models.start, models.stop)
         return None if self.weights is None else self.weights.of_models(some)
 
-    def build(self, models: range) -> Engine:
-        """Return a stack of these models before training."""
+    def parts_of(self, models: range) -> list[tuple[range, Scaling]]:
+        """Return the models that share a scaling, and that scaling."""
         if self.scaling is not None or self.weights is None:
-            return self._build(models, self.scaling or fit_scaling(self.options.scaling, self.data))
+            return [(models, self.scaling or fit_scaling(self.options.scaling, self.data))]
         groups, firsts = np.unique(
             self.weights.groups[models.start : models.stop], return_index=True
         )
         ends = [*(models.start + firsts).tolist(), models.stop]
         parts = [range(first, end) for first, end in itertools.pairwise(ends)]
         scalings = fit_scalings(self.options.scaling, self.data, self.weights.values[groups])
-        stacks = [self._build(part, own) for part, own in zip(parts, scalings, strict=True)]
-        return Lockstep(stacks, [len(part) for part in parts])
+        return list(zip(parts, scalings, strict=True))
 
-    def _build(self, models: range, scaling: Scaling) -> Engine:
+    def build(self, models: range) -> Engine:
+        """Return a stack of these models before training."""
+        weights, biases = self._start(models)
+        return self._build(self.parts_of(models), weights, biases)
+
+    def _start(self, models: range) -> Parameters:
         some = slice(models.start, models.stop)
-        settings = self.settings[some]
         if self.start is not None:
-            weights, biases = (array[some] for array in self.start)
-        else:
-            weights, biases = initial_parameters(self.data, settings, self.options.seed)
-        dtype = self.options.dtype
-        return self.make_engine(
-            weights.astype(dtype), biases.astype(dtype), settings=settings, scaling=scaling
-        )
+            weights, biases = self.start
+            return weights[some], biases[some]
+        return initial_parameters(self.data, self.settings[some], self.options.seed)
+
+    def _build(
+        self, parts: list[tuple[range, Scaling]], weights: NDArray[Any], biases: NDArray[Any]
+    ) -> Engine:
+        """Return a stack of the models of these parts, with parameters for all of them."""
+        dtype, first = self.options.dtype, parts[0][0].start
+        stacks = []
+        for models, scaling in parts:
+            own = slice(models.start - first, models.stop - first)
+            stacks.append(
+                self.make_engine(
+                    weights[own].astype(dtype),
+                    biases[own].astype(dtype),
+                    settings=self.settings[models.start : models.stop],
+                    scaling=scaling,
+                )
+            )
+        return stacks[0] if len(stacks) == 1 else Lockstep(stacks, [len(part) for part, _ in parts])
 
     def run(
         self, measure: Measure, on_epoch: OnEpoch | None = None
@@ -142,6 +169,9 @@ class Job:
         begin = time.perf_counter()
         with threadpool_limits(self.machine.threads):
             for models in self.stacks:
+                if self.options.solver == "exact":
+                    yield models, *self._solve(models, measure, on_epoch)
+                    continue
                 stack = self.build(models)
                 yield (
                     models,
@@ -158,6 +188,44 @@ class Job:
                         deadline=self.options.deadline(begin, models.stop / len(self.settings)),
                     ),
                 )
+
+    def _solve(
+        self, models: range, measure: Measure, on_epoch: OnEpoch | None
+    ) -> tuple[Engine, Trained]:
+        """Find the least cost of every model; what they are worth is measured once."""
+        parts = self.parts_of(models)
+        solved = join_solutions(
+            solve_models(
+                self.data,
+                self.settings[part.start : part.stop],
+                scaling,
+                self.weights_of(part),
+                tolerance=self.options.tolerance,
+                in_float64=self.options.dtype == "float64",
+                memory=self.machine.memory_bytes,
+            )
+            for part, scaling in parts
+        )
+        stack = self._build(parts, solved.weights, solved.biases)
+        seen = {name: split for name, split in self.data.splits.items() if name != "test"}
+        opened = {name: stack.open(split) for name, split in seen.items()}
+        measured = measure(stack, opened, self.weights_of(models))
+        curves = {name: values[:, None] for name, values in measured.items()}
+        end = int(solved.evaluations.max())
+        if on_epoch is not None:
+            on_epoch(end, {}, models)
+        weights, biases = stack.parameters()
+        trained = Trained(
+            weights,
+            biases,
+            curves,
+            np.array([end]),
+            np.full(len(models), end),
+            [""] * len(models),
+            solved.shortfalls(self.options.tolerance),
+            solved.convergence,
+        )
+        return stack, trained
 
 
 def initial_parameters(

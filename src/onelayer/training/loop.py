@@ -13,6 +13,7 @@ from onelayer.data.sample_weights import SampleWeights, check_sample_weights, cl
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.errors import InputError
 from onelayer.option import takes
+from onelayer.training.convergence import Convergence
 from onelayer.training.engine import Engine, Opened, PerModel
 from onelayer.training.epochs import OnEpoch, Trained
 from onelayer.training.hyperparameters import Hyperparameters
@@ -21,6 +22,7 @@ from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import provenance
 from onelayer.training.run import CURVES, History, Run
+from onelayer.training.solving import join_convergence
 
 
 @takes(options=TrainingOptions, machine=Machine)
@@ -46,10 +48,12 @@ def train(
     `sample_weights` (N,) or (M, N) weigh the training samples, `class_weight` their classes
     ("balanced", or a number for each class): the loss of a batch is then Σ w l / Σ w, and so are
     the curves of the training split. `fitted_scaling` is what fit_scaling returned for other rows.
-    From `start`, a run of as many models, training goes on with its weights, biases and scaling in
-    place of new ones. `on_epoch(epoch, curves, models)` is called, stack by stack, before the first
-    epoch and after every one: `models` is the range of the settings that are in the stack, and each
-    of its curves is (len(models), E + 1), NaN where nothing is known.
+    With `solver="exact"` every model gets the parameters of its least cost instead, where its loss
+    has one: see docs/exact.md. From `start`, a run of as many models, training goes on with its
+    weights, biases and scaling in place of new ones. `on_epoch(epoch, curves, models)` is called,
+    stack by stack, before the first epoch and after every one: `models` is the range of the
+    settings that are in the stack, and each of its curves is (len(models), E + 1), NaN where
+    nothing is known.
 
     A model whose scores or cost are no longer finite has diverged: it is stopped, Run.stopped says
     where, and the others go on.
@@ -100,6 +104,7 @@ def train(
         class_names=data.class_names,
         image_shape=data.image_shape,
         columns=data.columns,
+        convergence=_convergence(trained),
         provenance=origin
         | {
             "engine": engine,
@@ -172,6 +177,12 @@ def _measure_splits(
         measured[f"{name}_cost"] = evaluation.loss + penalties
         measured[f"{name}_accuracy"] = evaluation.accuracy
     return measured
+
+
+def _convergence(trained: Sequence[Trained]) -> Convergence | None:
+    """Join what the exact solver knows of all stacks; None after descent."""
+    parts = [part.convergence for part in trained if part.convergence is not None]
+    return join_convergence(parts) if parts else None
 
 
 def _history(trained: Sequence[Trained]) -> History:

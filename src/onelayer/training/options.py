@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from onelayer.data.batches import ORDERS
 from onelayer.data.scaling import METHODS
+from onelayer.errors import InputError
 from onelayer.option import COUNT, SEED, Checked, option
 from onelayer.training.augmentation import Augmentation
 
+SOLVERS = ("descent", "exact")
 ClassWeight = str | Mapping[str, float] | Sequence[float] | None
 
 
@@ -20,6 +22,8 @@ class TrainingOptions(Checked):
     shuffles within windows, for data larger than memory (docs/data.md). With `keep` "best" or a
     `patience` each model ends with the parameters of the epoch of its highest validation accuracy
     (the first of equals). Where class weights are given, the loss of a batch is Σ w l / Σ w.
+    The solver "exact" takes no mini-batches: of the options below it knows `scaling`,
+    `class_weight`, `dtype` and the seed, and of a setting its λ and its loss.
 
     Raises
     ------
@@ -32,6 +36,17 @@ class TrainingOptions(Checked):
     100
     """
 
+    solver: str = option(
+        "descent",
+        "Solver: descent (mini-batches, epochs, curves) or exact (the least cost, with a proof).",
+        choices=SOLVERS,
+    )
+    tolerance: float = option(
+        1e-6,
+        "The exact solver ends when the cost is this share above the least one, or nearer.",
+        least=1e-12,
+        most=0.1,
+    )
     batch_size: int = option(100, "Number of samples in a mini-batch.", least=1, most=10**9)
     epochs: int = option(40, "Number of passes over the training samples.", least=0, most=COUNT)
     order: str = option(
@@ -81,6 +96,18 @@ class TrainingOptions(Checked):
         "float32", "Precision of the models: float32 or float64.", choices=("float32", "float64")
     )
     seed: int = option(0, "Seed of everything random.", least=0, most=SEED)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.solver == "exact":
+            for name, wanted in {
+                f"augmentation {self.augmentation}": self.augmentation != "none",
+                "patience": self.patience is not None,
+                'keep="best"': self.keep == "best",
+                "a time limit": self.time_limit is not None,
+            }.items():
+                if wanted:
+                    raise InputError(f"{name} needs mini-batches; expected solver descent with it")
 
     @property
     def keeps_best(self) -> bool:

@@ -18,6 +18,7 @@ from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
 from onelayer.option import build, option
 from onelayer.records import COUNT, SHARE, Arrays, Kind, check_arrays
+from onelayer.training.convergence import Convergence
 from onelayer.training.hyperparameters import LARGEST, Hyperparameters
 from onelayer.training.naming import setting_labels, setting_words
 from onelayer.training.options import TrainingOptions
@@ -76,7 +77,8 @@ class Run:
     `kept` (M,) is the epoch that each model's parameters are of: its last or its best.
     `stopped` holds, for each model, where it diverged ("epoch 3, batch 17") or "", `ended`
     what else ended its training before the last epoch. `training` says how it was trained: the
-    fields of TrainingRecord. `columns` are the names of a table's columns.
+    fields of TrainingRecord. `columns` are the names of a table's columns. `convergence` is there
+    after the exact solver, of which an epoch is one evaluation of all samples.
 
     Raises
     ------
@@ -97,11 +99,11 @@ class Run:
     image_shape: tuple[int, int, int] | None
     provenance: Mapping[str, Any]
     columns: Columns | None = None
+    convergence: Convergence | None = None
 
     def __post_init__(self) -> None:
-        check_arrays(
-            self, self.history, self.scaling, *(() if self.columns is None else (self.columns,))
-        )
+        optional = [part for part in (self.columns, self.convergence) if part is not None]
+        check_arrays(self, self.history, self.scaling, *optional)
         object.__setattr__(self, "training", vars(build(TrainingRecord, self.training)))
         if self.scaling.method not in METHODS:
             raise unknown_name("scaling", self.scaling.method, METHODS)
@@ -157,12 +159,12 @@ class Run:
         RUN.save(self, Path(folder) / RUN_FILE)
 
 
-def _without_columns(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
-    """Return what format 4 stores: before it no run knew its columns."""
+def _as_it_is(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
+    """Return what the next format stores: it added a field, columns and then convergence."""
     return header.get("record", header), arrays
 
 
-RUN = Kind("run", Run, format=4, upgrades={3: _without_columns})
+RUN = Kind("run", Run, format=5, upgrades={3: _as_it_is, 4: _as_it_is})
 
 
 @checked

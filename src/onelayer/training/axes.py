@@ -1,0 +1,92 @@
+"""Principal axes: coordinates of the features in which their Gram matrix is diagonal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import Split
+from onelayer.data.scaling import Scaling
+
+LARGEST = 1536  # axes; finding more takes longer than they save
+ROWS = 1024  # read in one go
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The mean (D,) of scaled features, R orthonormal axes (D, R), the spread (R,) along each.
+
+    z = Qᵀ (x − mean). Without axes Q they are those of the features, of which there are too many.
+    """
+
+    mean: Floats
+    spread: Floats
+    Q: Floats | None
+
+    def turn(self, X: NDArray[Any]) -> NDArray[np.float32]:
+        """Return [z, 1] (n, R + 1) of scaled features X (n, D), in float32."""
+        Z = (X - self.mean).astype(np.float32)
+        turned = np.ones((len(X), len(self.spread) + 1), np.float32)
+        turned[:, :-1] = Z if self.Q is None else Z @ self.Q.astype(np.float32)
+        return turned
+
+    def to_features(self, U: Floats) -> Floats:
+        """Return [W, b] (…, D + 1) on scaled features of parameters U (…, R + 1) on [z, 1]."""
+        W = U[..., :-1] if self.Q is None else U[..., :-1] @ self.Q.T
+        b = U[..., -1:] - (W @ self.mean)[..., None]
+        return np.concatenate([W, b], axis=-1)
+
+    def from_features(self, V: Floats) -> Floats:
+        """Return the U of [W, b]: the inverse of to_features."""
+        W = V[..., :-1] if self.Q is None else V[..., :-1] @ self.Q
+        b = V[..., -1:] + (V[..., :-1] @ self.mean)[..., None]
+        return np.concatenate([W, b], axis=-1)
+
+    def gradient(self, G: Floats) -> Floats:
+        """Return the derivative by U of what has the derivative G by [W, b]."""
+        along = G[..., :-1] - G[..., -1:] * self.mean
+        along = along if self.Q is None else along @ self.Q
+        return np.concatenate([along, G[..., -1:]], axis=-1)
+
+
+def principal_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling: Scaling) -> Axes:
+    """Return the axes of these rows of a split, each of which counts by its share.
+
+    Rows that are fewer than the features span as many axes, and W of least cost lies in their span.
+    """
+    D, N = split.X.shape[1], len(rows)
+    mean = np.zeros(D)
+    for X, own in _blocks(split, rows, shares, scaling):
+        mean += own @ X
+    if min(N, D) > LARGEST:
+        variances = np.zeros(D)
+        for X, own in _blocks(split, rows, shares, scaling):
+            X -= mean
+            variances += own @ np.square(X, out=X)
+        return Axes(mean, variances, None)
+    if N < D:
+        X = scaling.apply(split.X[rows]) - mean
+        _, lengths, Vt = np.linalg.svd(X * np.sqrt(shares)[:, None], full_matrices=False)
+        used = lengths > np.finfo(np.float64).eps * D * lengths.max(initial=0)
+        return Axes(mean, lengths[used] ** 2, np.ascontiguousarray(Vt[used].T))
+    gram = np.zeros((D, D))
+    for X, own in _blocks(split, rows, shares, scaling):
+        X -= mean
+        X *= np.sqrt(own)[:, None]
+        Z = X.astype(np.float32)
+        gram += Z.T @ Z
+    spread, Q = np.linalg.eigh(gram)
+    return Axes(mean, np.maximum(spread, 0), Q)
+
+
+def _blocks(
+    split: Split, rows: NDArray[np.intp], shares: Floats, scaling: Scaling
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield scaled features in float64 and shares of some rows at a time."""
+    for first in range(0, len(rows), ROWS):
+        some = slice(first, first + ROWS)
+        yield scaling.apply(split.X[rows[some]]), shares[some]

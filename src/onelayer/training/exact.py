@@ -1,0 +1,367 @@
+"""The exact solver: parameters of least cost, for many models at once, with a proof.
+
+For λ > 0 and a smooth loss the cost (5) has one minimum. It is searched by L-BFGS in the principal
+axes of the features, where the second derivatives are nearly diagonal, with products in float32;
+what is found is judged, and where needed improved, in float64 on the features themselves. The
+derivation is in docs/exact.md.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from onelayer.data.dataset import Split
+from onelayer.data.scaling import Scaling
+from onelayer.model.losses import Loss
+from onelayer.training.axes import ROWS, Axes, Floats, principal_axes
+from onelayer.training.convergence import Convergence
+from onelayer.training.lbfgs import Models, Point, minimise
+
+MOST_EVALUATIONS = 1000  # of one model, in float32 and again in float64
+UNUSED = 50.0  # how far the bias of a class without rows lies below all others: p < 1e-21
+
+
+@dataclass(frozen=True)
+class Solution:
+    """W (M, K, D) and b (M, K) on scaled features, the cost (M,), its proof, and evaluations."""
+
+    weights: Floats
+    biases: Floats
+    cost: Floats
+    convergence: Convergence
+    evaluations: NDArray[np.intp]
+
+    def take(self, models: NDArray[np.intp]) -> "Solution":
+        """Return the solution of these models, in this order."""
+        norm, excess = self.convergence.gradient_norm[models], self.convergence.excess[models]
+        return Solution(
+            self.weights[models],
+            self.biases[models],
+            self.cost[models],
+            Convergence(norm, excess),
+            self.evaluations[models],
+        )
+
+    def shortfalls(self, tolerance: float) -> list[str]:
+        """Return, for each model that is not surely at its least cost to `tolerance`, why."""
+        shares = self.convergence.excess / np.maximum(self.cost, np.finfo(np.float64).tiny)
+        return [
+            ""
+            if share <= tolerance
+            else "λ = 0: nothing bounds the cost from below"
+            if math.isnan(share)
+            else f"the cost may be {share:.1g} of itself above the least one"
+            for share in shares
+        ]
+
+
+class Pool(NamedTuple):
+    """Threads, each of which multiplies alone."""
+
+    threads: int
+    executor: Executor
+
+
+class Rows(Protocol):
+    """Rows of numbers [x, 1] in one type, read some at a time."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the numbers."""
+        ...
+
+    def read(self, some: slice) -> NDArray[Any]:
+        """Return these rows (n, P)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows that are in memory."""
+
+    Z: NDArray[np.float32]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32."""
+        return self.Z.dtype
+
+    def read(self, some: slice) -> NDArray[np.float32]:
+        """See Rows.read."""
+        return self.Z[some]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rows that are scaled as they are read: in float64, or turned into axes in float32."""
+
+    X: Any
+    rows: NDArray[np.intp]
+    scaling: Scaling
+    axes: Axes | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 in axes, else float64."""
+        return np.dtype(np.float64 if self.axes is None else np.float32)
+
+    def read(self, some: slice) -> NDArray[Any]:
+        """See Rows.read."""
+        X = self.scaling.apply(self.X[self.rows[some]])
+        if self.axes is not None:
+            return self.axes.turn(X)
+        return np.concatenate([X, np.ones((len(X), 1))], axis=1)
+
+
+class Problem:
+    """The cost of one loss on weighted rows of a split, for any λ.
+
+    Classes without rows stay out of it. `axes` are found unless they are given. The rows are held
+    in memory, in float32, if that takes no more than `memory` bytes.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        weights: Floats,
+        scaling: Scaling,
+        loss: Loss,
+        n_classes: int,
+        *,
+        axes: Axes | None = None,
+        memory: int = 1 << 30,
+    ) -> None:
+        rows = np.flatnonzero(weights > 0)
+        self.shares: Floats = weights[rows] / weights[rows].sum(dtype=np.float64)
+        self.present, self.labels = np.unique(split.y[rows], return_inverse=True)
+        self.n_classes, self.loss = n_classes, loss
+        self.axes = axes or principal_axes(split, rows, self.shares, scaling)
+        self.exact_rows: Rows = Stored(split.X, rows, scaling)
+        self.fast_rows: Rows = Stored(split.X, rows, scaling, self.axes)
+        width = len(self.axes.spread) + 1
+        if 4 * len(rows) * width <= memory:
+            Z = np.empty((len(rows), width), np.float32)
+            for first in range(0, len(rows), ROWS):
+                some = slice(first, first + ROWS)
+                Z[some] = self.fast_rows.read(some)
+            self.fast_rows = Held(Z)
+
+    def start(self, models: int) -> Floats:
+        """Return parameters (M, K, P) of no weights and the biases that then cost least."""
+        counts = np.bincount(self.labels, self.shares)
+        start = np.zeros((models, len(counts), len(self.axes.spread) + 1))
+        start[..., -1] = np.log(counts)
+        return start
+
+    def solve(
+        self,
+        l2: Sequence[float],
+        *,
+        tolerance: float,
+        start: Floats | None = None,
+        fast: bool = True,
+    ) -> tuple[Solution, Floats]:
+        """Find the least cost for each λ (M,) to the share `tolerance` of it, if λ > 0.
+
+        For λ = 0 the search ends where the gradient is `tolerance` of what it was at W = 0, or
+        never comes so near: nothing bounds the weights of classes that can be separated. Returns
+        the parameters in axes too, from which a search for other λ may start. Without `fast` all
+        products are in float64.
+        """
+        decays = np.asarray(l2, np.float64)
+        U = self.start(len(decays)) if start is None else start
+        counts = np.zeros(len(decays), np.intp)
+        search = _Search(self, decays, tolerance / 2)
+        with _pool() as pool:
+            if fast:
+                U, counts = search.run(self.fast_rows, U, pool)
+            proven, cost, U = search.prove(U, pool)
+            # What the search goes by is a little less than what prove says: more than one try.
+            for share in (2, 20, 200):
+                far = np.flatnonzero(~(proven.excess <= tolerance * cost))
+                if not len(far) or (share > 2 and not decays[far].any()):
+                    break
+                again = _Search(self, decays[far], tolerance / share, search.first)
+                U[far], more = again.run(self.exact_rows, U[far], pool)
+                counts[far] += more
+                proven, cost, U = search.prove(U, pool)
+        V = self.axes.to_features(U)
+        weights = np.zeros((len(decays), self.n_classes, V.shape[2] - 1))
+        lowest = V[..., -1].min(axis=1, keepdims=True) - UNUSED
+        biases = np.repeat(lowest, self.n_classes, axis=1)
+        weights[:, self.present], biases[:, self.present] = V[..., :-1], V[..., -1]
+        return Solution(weights, biases, cost, proven, counts), U
+
+
+class _Search:
+    """One search for the least cost of M models: evaluations of a Problem in its axes."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        l2: Floats,
+        tolerance: float,
+        first: Floats | None = None,
+    ) -> None:
+        self.problem, self.l2, self.tolerance = problem, l2, tolerance
+        self.shape = len(problem.present), len(problem.axes.spread) + 1
+        self.first = first  # the norms of the gradients at W = 0, for λ = 0
+
+    def run(self, rows: Rows, U: Floats, pool: Pool) -> tuple[Floats, NDArray[np.intp]]:
+        """Minimise with products of these rows; `rows` in float64 are features, else axes."""
+
+        def evaluate(flat: Floats, models: Models) -> Point:
+            return self._point(rows, flat.reshape(-1, *self.shape), models, pool)
+
+        rounding = 1e-7 if rows.dtype == np.float32 else 1e-14
+        flat, counts = minimise(
+            evaluate,
+            U.reshape(len(U), -1),
+            self._progress,
+            rounding=rounding,
+            most=MOST_EVALUATIONS,
+        )
+        return flat.reshape(U.shape), counts
+
+    def prove(self, U: Floats, pool: Pool) -> tuple[Convergence, Floats, Floats]:
+        """Return how near U is to the least cost, the cost, and U with its biases improved.
+
+        With g = ∂J/∂W at the biases of least cost, J is at most ‖g‖² / 4λ above its minimum, since
+        it is strongly convex in W there: this is also the duality gap. One step of Newton's method
+        takes the biases to where their own gradient vanishes; what is left of it is added.
+        """
+        axes, l2 = self.problem.axes, self.l2[:, None, None]
+        for attempt in (0, 1):
+            sums = _add_up(self.problem, self.problem.exact_rows, axes.to_features(U), pool, True)
+            G = axes.gradient(sums.gradient)
+            G[..., :-1] += 2 * l2 * U[..., :-1]
+            shift = np.array(
+                [
+                    np.linalg.pinv(H, rcond=1e-13, hermitian=True) @ g
+                    for H, g in zip(sums.curvature, G[..., -1], strict=True)
+                ]
+            )
+            left = np.einsum("mk,mk->m", shift, G[..., -1])
+            squares = _squares(G[..., :-1])
+            if attempt or (left <= 1e-6 * squares / np.maximum(4 * self.l2, 1e-300)).all():
+                break
+            U = U.copy()
+            U[..., -1] -= shift
+        moved = np.sqrt(_squares(shift[..., None]) * axes.spread.sum()) / 2
+        with np.errstate(divide="ignore"):
+            excess = (np.sqrt(squares) + moved) ** 2 / (4 * self.l2) + left
+        cost = sums.loss + self.l2 * _squares(U[..., :-1])
+        norm = np.sqrt(squares + _squares(G[..., -1:]))
+        return Convergence(norm, np.where(self.l2 > 0, excess, math.nan)), cost, U
+
+    def _point(self, rows: Rows, U: Floats, models: Models, pool: Pool) -> Point:
+        axes, l2 = self.problem.axes, self.l2[models]
+        in_axes = rows.dtype == np.float32
+        sums = _add_up(self.problem, rows, U if in_axes else axes.to_features(U), pool)
+        G = sums.gradient if in_axes else axes.gradient(sums.gradient)
+        G[..., :-1] += 2 * l2[:, None, None] * U[..., :-1]
+        cost = sums.loss + l2 * _squares(U[..., :-1])
+        # g (1 − g) of the slopes is p (1 − p), the second derivative by a score, of both losses.
+        spread = np.append(axes.spread, 1.0)
+        bend = np.maximum(sums.bend, 1e-9)[..., None] * spread
+        bend[..., :-1] += 2 * l2[:, None, None]
+        bend[bend == 0] = 1  # a feature without spread, which nothing moves
+        m = len(models)
+        return Point(cost, G.reshape(m, -1), (1 / bend).reshape(m, -1))
+
+    def _progress(self, point: Point, models: Models) -> Floats:
+        """Return the bound of the excess over what is tolerated, see prove."""
+        l2, G = self.l2[models], point.gradient.reshape(len(models), *self.shape)
+        inverse = point.inverse.reshape(G.shape)[..., -1]
+        if self.first is None:
+            self.first = np.sqrt(_squares(G))
+        norm = np.sqrt(_squares(G)) / np.maximum(self.first[models], 1e-300) / self.tolerance
+        with np.errstate(divide="ignore", invalid="ignore"):
+            excess = _squares(G[..., :-1]) / (4 * l2) + (G[..., -1] ** 2 * inverse).sum(axis=1)
+            left: Floats = np.where(l2 > 0, excess / (self.tolerance * point.cost), norm)
+            return left
+
+
+@dataclass
+class _Sums:
+    """Sums over weighted rows, for each model.
+
+    The loss (M,), its derivative by the parameters (M, K, P), Σ w |g| (1 − |g|) of the slopes
+    g by class (M, K), and the second derivative by the biases (M, K, K) if asked for.
+    """
+
+    loss: Floats
+    gradient: Floats
+    bend: Floats
+    curvature: Floats
+
+
+def _add_up(problem: Problem, rows: Rows, V: Floats, pool: Pool, curvature: bool = False) -> _Sums:
+    """Return the sums at parameters V (M, K, P); each thread of the pool adds up its own rows."""
+    N = len(problem.labels)
+    blocks = [slice(first, min(first + ROWS, N)) for first in range(0, N, ROWS)]
+    parts = min(pool.threads, len(blocks))
+    cuts = [len(blocks) * part // parts for part in range(parts + 1)]
+    shares = [blocks[first:last] for first, last in itertools.pairwise(cuts)]
+    add_up = partial(_add_up_blocks, problem, rows, V, curvature=curvature)
+    first, *others = pool.executor.map(add_up, shares)
+    for other in others:
+        first.loss += other.loss
+        first.gradient += other.gradient
+        first.bend += other.bend
+        first.curvature += other.curvature
+    return first
+
+
+def _add_up_blocks(
+    problem: Problem, rows: Rows, V: Floats, blocks: Sequence[slice], curvature: bool
+) -> _Sums:
+    M, K, P = V.shape
+    flat = V.reshape(M * K, P).astype(rows.dtype)
+    sums = _Sums(
+        np.zeros(M), np.zeros(V.shape), np.zeros((M, K)), np.zeros((M, K, K) if curvature else 0)
+    )
+    total, product = np.zeros_like(flat), np.empty_like(flat)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for some in blocks:
+            Z, y, w = rows.read(some), problem.labels[some], problem.shares[some]
+            w_like = w.astype(rows.dtype)
+            S = flat @ Z.T  # (M·K, n): each class lies in one piece
+            for m in range(M):
+                of_model = S[m * K : (m + 1) * K]
+                if curvature:
+                    sums.curvature[m] += problem.loss.curvature(of_model.T, w)
+                values, slopes = problem.loss.values_and_slopes(of_model.T, y)
+                sums.loss[m] += values @ w
+                size = np.abs(slopes.T)
+                size -= size * size
+                sums.bend[m] += size @ w_like
+                np.multiply(slopes.T, w_like, out=of_model)
+            total += np.matmul(S, Z, out=product)
+    sums.gradient += total.reshape(V.shape)
+    return sums
+
+
+@contextmanager
+def _pool() -> Iterator[Pool]:
+    """Yield as many threads as BLAS would take."""
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    threads = max((library["num_threads"] for library in libraries), default=1)
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as executor:
+        yield Pool(threads, executor)
+
+
+def _squares(G: Floats) -> Floats:
+    """Return the sum of squares (M,) of each model's array (M, …)."""
+    flat = G.reshape(len(G), -1)
+    squares: Floats = np.einsum("mn,mn->m", flat, flat)
+    return squares

@@ -1,0 +1,134 @@
+"""L-BFGS for many models at once: their products with the data are shared, nothing else is.
+
+Liu and Nocedal 1989 (doi:10.1007/BF01589116). In place of the usual multiple of the identity each
+model brings the diagonal of a matrix near the inverse of its second derivatives, which is scaled by
+what the last step has shown of them.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+MEMORY = 10  # steps that are remembered; 5 and 20 took longer
+PATIENCE = 25  # evaluations without progress after which rounding is what is left
+ENOUGH = 1e-4  # share of the promised decrease that a step must bring (Armijo 1966)
+
+Floats = NDArray[np.float64]
+Models = NDArray[np.intp]
+
+
+class Point(NamedTuple):
+    """Cost (m,), gradient (m, n) and the diagonal of the preconditioner (m, n) of m models."""
+
+    cost: Floats
+    gradient: Floats
+    inverse: Floats
+
+
+# Evaluate takes parameters (m, n) and the numbers of the models (m,). Progress returns, for each
+# model, a number that falls with its distance to the minimum, and is at most 1 where it is reached.
+Evaluate = Callable[[Floats, Models], Point]
+Progress = Callable[[Point, Models], Floats]
+
+
+def minimise(
+    evaluate: Evaluate,
+    start: Floats,
+    progress: Progress,
+    *,
+    rounding: float,
+    most: int,
+) -> tuple[Floats, NDArray[np.intp]]:
+    """Return the parameters (M, n) of least cost, and how often each model was evaluated, (M,).
+
+    A model ends when its `progress` is 1 or less, when it has not fallen by a tenth in PATIENCE
+    evaluations, or after `most` of them. Costs that differ by the share `rounding` count as equal.
+    """
+    x, all_models = start.copy(), np.arange(len(start))
+    point = Point(*map(np.array, evaluate(x, all_models)))
+    pairs, length = _Pairs(*x.shape), np.ones(len(x))
+    best, waited = np.full(len(x), np.inf), np.zeros(len(x), np.intp)
+    counts = np.ones(len(x), np.intp)
+    models = all_models
+    for _ in range(most):
+        here = Point(*(part[models] for part in point))
+        left = progress(here, models)
+        waited[models] = np.where(left < 0.9 * best[models], 0, waited[models] + 1)
+        best[models] = np.minimum(best[models], left)
+        running = (left > 1) & (waited[models] < PATIENCE) & np.isfinite(here.cost)
+        models, here = models[running], Point(*(part[running] for part in here))
+        if not len(models):
+            break
+        step = length[models, None] * pairs.direction(here, models)
+        promised = np.einsum("mn,mn->m", step, here.gradient)
+        tried = evaluate(x[models] + step, models)
+        counts[models] += 1
+        change = tried.cost - here.cost
+        good = change <= ENOUGH * promised + rounding * np.abs(here.cost)
+        pairs.add(models[good], step[good], (tried.gradient - here.gradient)[good])
+        for kept, new in zip((x, *point), (x[models] + step, *tried), strict=True):
+            kept[models[good]] = new[good]
+        with np.errstate(invalid="ignore"):
+            # The minimum of the parabola through both costs and the first slope.
+            shorter = np.nan_to_num(-promised / (2 * (change - promised)), posinf=0, neginf=0)
+        length[models] = np.where(good, 1, length[models] * np.clip(shorter, 0.1, 0.5))
+    return x, counts
+
+
+class _Pairs:
+    """The last steps of M models and the changes of their gradients, in float32."""
+
+    def __init__(self, models: int, n: int) -> None:
+        self._steps = np.zeros((MEMORY, models, n), np.float32)
+        self._changes = np.zeros((MEMORY, models, n), np.float32)
+        self._factors = np.zeros((MEMORY, models))  # 1 / step·change; 0 where there is no pair
+        self._next = 0
+
+    def add(self, models: Models, steps: Floats, changes: Floats) -> None:
+        """Remember a step for these models; one along which the gradient fell is of no use."""
+        slot = self._next
+        self._next = (slot + 1) % MEMORY
+        lengths = np.linalg.norm(steps, axis=1)
+        self._factors[slot] = 0
+        units = np.where(lengths > 0, lengths, 1)[:, None]
+        self._steps[slot, models], self._changes[slot, models] = steps / units, changes / units
+        bent = _dots(self._steps[slot, models], self._changes[slot, models])
+        useful = bent > 1e-8 * np.linalg.norm(self._changes[slot, models], axis=1)
+        self._factors[slot, models] = np.where(useful, 1 / np.where(useful, bent, 1), 0)
+
+    def direction(self, point: Point, models: Models) -> Floats:
+        """Return the direction (m, n) in which the cost of these models falls."""
+        whole = len(models) == self._steps.shape[1]
+        own = slice(None) if whole else models
+        slots = [(self._next - 1 - back) % MEMORY for back in range(MEMORY)]
+        slots = [slot for slot in slots if self._factors[slot, own].any()]
+        units = np.linalg.norm(point.gradient, axis=1)[:, None]
+        units = np.where(units > 0, units, 1)
+        q, inverse = (point.gradient / units).astype(np.float32), point.inverse.astype(np.float32)
+        weights, scale = {}, np.ones(len(models))
+        for slot in slots:
+            factors = self._factors[slot, own]
+            weights[slot] = factors * _dots(self._steps[slot, own], q)
+            q -= weights[slot][:, None].astype(np.float32) * self._changes[slot, own]
+        for slot in reversed(slots):  # the newest pair that a model has is the last one here
+            factors, changes = self._factors[slot, own], self._changes[slot, own]
+            seen = factors * _dots(changes, inverse * changes)
+            scale = np.where(factors > 0, 1 / np.where(factors > 0, seen, 1), scale)
+        q *= scale[:, None].astype(np.float32) * inverse
+        for slot in reversed(slots):
+            change = weights[slot] - self._factors[slot, own] * _dots(self._changes[slot, own], q)
+            q += change[:, None].astype(np.float32) * self._steps[slot, own]
+        steps = -q.astype(np.float64) * units
+        upwards = np.einsum("mn,mn->m", steps, point.gradient) >= 0
+        if upwards.any():  # rounding alone is left of the pairs
+            self._factors[:, models[upwards]] = 0
+            steps[upwards] = -(point.inverse * point.gradient)[upwards]
+        return steps
+
+
+def _dots(a: NDArray[Any], b: NDArray[Any]) -> Floats:
+    """Return the products (m,) of the rows of two matrices (m, n)."""
+    products: Floats = np.matmul(a[:, None, :], b[:, :, None])[:, 0, 0].astype(np.float64)
+    return products

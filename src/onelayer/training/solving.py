@@ -1,0 +1,92 @@
+"""The exact solver on a stack: models of the same rows and the same loss are one problem."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from onelayer.data.dataset import Dataset
+from onelayer.data.sample_weights import SampleWeights
+from onelayer.data.scaling import Scaling
+from onelayer.errors import InputError
+from onelayer.model.losses import LOSSES, find_loss
+from onelayer.training.axes import principal_axes
+from onelayer.training.convergence import Convergence
+from onelayer.training.exact import Problem, Solution
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.lbfgs import MEMORY
+
+
+def check_smooth(settings: Sequence[Hyperparameters]) -> None:
+    """Raise InputError for a loss that the exact solver cannot minimise; says why."""
+    for loss in dict.fromkeys(setting.loss for setting in settings):
+        if not find_loss(loss).smooth:
+            smooth = " or ".join(name for name, each in LOSSES.items() if each.smooth)
+            raise InputError(
+                f"solver exact with the loss {loss}, which has no second derivative that leads to "
+                f"its least cost; expected {smooth}, or solver descent"
+            )
+
+
+def bytes_to_solve(n_classes: int, n_features: int) -> int:
+    """Return the memory that one model takes while its least cost is searched, in bytes.
+
+    Each parameter stands in float32 in all pairs of steps and changes, and in ten float64 arrays.
+    """
+    return n_classes * (n_features + 1) * (2 * 4 * MEMORY + 10 * 8)
+
+
+def solve_models(
+    data: Dataset,
+    settings: Sequence[Hyperparameters],
+    scaling: Scaling,
+    weights: SampleWeights | None,
+    *,
+    tolerance: float,
+    in_float64: bool,
+    memory: int,
+) -> Solution:
+    """Return the least costs of models (M,) on the training split, all with one scaling.
+
+    Each trains on the rows to which its weights give one, and those alone; the axes are shared.
+    """
+    K, split = data.n_classes, data.train
+    split.check_unchanged()
+    values = np.ones((1, len(split))) if weights is None else weights.values
+    groups = np.zeros(len(settings), np.intp) if weights is None else weights.groups
+    losses = np.array([setting.loss for setting in settings])
+    kinds = sorted({(int(group), str(loss)) for group, loss in zip(groups, losses, strict=True)})
+    axes = None
+    if len(kinds) > 1:
+        every = np.flatnonzero((values > 0).any(axis=0))
+        axes = principal_axes(split, every, np.full(len(every), 1 / len(every)), scaling)
+    parts, places = [], []
+    for group, loss in kinds:
+        own = np.flatnonzero((groups == group) & (losses == loss))
+        l2 = [settings[model].l2 for model in own.tolist()]
+        problem = Problem(
+            split, values[group], scaling, find_loss(loss), K, axes=axes, memory=memory
+        )
+        solution, _ = problem.solve(l2, tolerance=tolerance, fast=not in_float64)
+        parts.append(solution)
+        places.append(own)
+    return join_solutions(parts).take(np.argsort(np.concatenate(places)))
+
+
+def join_solutions(parts: Iterable[Solution]) -> Solution:
+    """Return the solutions of all models as one."""
+    parts = list(parts)
+    return Solution(
+        np.concatenate([part.weights for part in parts]),
+        np.concatenate([part.biases for part in parts]),
+        np.concatenate([part.cost for part in parts]),
+        join_convergence([part.convergence for part in parts]),
+        np.concatenate([part.evaluations for part in parts]),
+    )
+
+
+def join_convergence(parts: Sequence[Convergence]) -> Convergence:
+    """Return what is known of all models as one."""
+    return Convergence(
+        np.concatenate([part.gradient_norm for part in parts]),
+        np.concatenate([part.excess for part in parts]),
+    )

@@ -27,7 +27,7 @@ from onelayer.report.probe_figures import draw_by_features, draw_by_labels
 EXAMPLE = Path(__file__).parents[1] / "examples/probe_cnn_features"
 SIZES = {"train": 400, "validation": 200, "test": 400}
 K = 4
-SHORT = {"epochs": 5, "batch_size": 20, "threads": 1}
+SHORT = {"solver": "descent", "epochs": 5, "batch_size": 20, "threads": 1}
 
 
 def make_features(strength, D=12, seed=0):
@@ -69,6 +69,49 @@ def test_the_setting_is_the_best_on_the_validation_split():
     validation = every.history.validation_accuracy[:, -1]
     assert found.setting == settings[validation.argmax()]
     assert found.validation == validation.max()
+
+
+def test_the_exact_probe_of_a_fraction_is_the_optimum_on_its_rows():
+    data = make_features(0.5)
+    found = onelayer.probe({"a": data}, fractions=[0.1], draws=2, tolerance=1e-9).feature_sets[0]
+    weights = subset_weights(data.train.y, [0.1, 1.0], draws=2, seed=0)
+    scaling = fit_scaling("standardise", data)
+    X = {name: scaling.apply(split.X) for name, split in data.splits.items()}
+    for draw, labelled in zip(found.by_labels[0].draws, weights[:, 0], strict=True):
+        own = labelled > 0
+        theirs = LogisticRegression(
+            C=onelayer.C_from_l2(draw.setting.l2, own.sum(), K), tol=1e-10, max_iter=10**5
+        ).fit(X["train"][own], data.train.y[own])
+        for name, ours in vars(draw).items():
+            if name != "setting":
+                split = data.splits[name]
+                accuracy = (
+                    theirs.score(X[name], split.y)
+                    if name != "train"
+                    else (theirs.score(X[name][own], split.y[own]))
+                )
+                assert ours == pytest.approx(accuracy, abs=1.5 / len(split))
+
+
+def test_a_path_ends_when_the_validation_split_has_turned():
+    found = onelayer.probe({"noise": make_features(0.0), "strong": make_features(2.0)})
+    assert {setting.learning_rate for setting in found.grid} == {0.01}
+    for features in found.feature_sets:
+        smaller = [s.l2 for s in found.grid if s.l2 < features.probe.setting.l2]
+        assert len(smaller) >= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epochs": 3}, "epochs is 3; the exact solver takes no mini-batches"),
+        ({"settings": onelayer.grid(learning_rate=[0.1])}, "learning_rate is 0.1; the exact"),
+        ({"settings": onelayer.grid(loss=["hinge"])}, "hinge, which has no second derivative"),
+    ],
+)
+def test_what_means_nothing_to_the_exact_solver_is_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        onelayer.probe({"a": make_features(1.0)}, **options)
 
 
 def test_a_fraction_is_trained_on_its_rows_alone_with_the_scaling_of_all():
@@ -131,16 +174,20 @@ def test_more_draws_begin_with_the_fewer_ones():
     assert not (many[0] == many[1]).all()
 
 
-def test_accuracy_by_layer_is_that_of_logistic_regression():
+@pytest.mark.parametrize(
+    ("solver", "options", "within"),
+    [("exact", {}, 1 / SIZES["test"]), ("descent", {"batch_size": 50, "epochs": 40}, 0.015)],
+)
+def test_accuracy_by_layer_is_that_of_logistic_regression(solver, options, within):
     layers = {f"layer {s}": make_features(s) for s in (0.2, 0.5, 1.0)}
-    found = onelayer.probe(layers, batch_size=50, epochs=40)
+    found = onelayer.probe(layers, solver=solver, **options)
     for data, features in zip(layers.values(), found.feature_sets, strict=True):
         scaler = StandardScaler().fit(data.train.X)
         C = onelayer.C_from_l2(features.probe.setting.l2, len(data.train), K)
         theirs = LogisticRegression(C=C, tol=1e-8, max_iter=5000)
         theirs.fit(scaler.transform(data.train.X), data.train.y)
         expected = theirs.score(scaler.transform(data.test.X), data.test.y)
-        assert features.probe.test == pytest.approx(expected, abs=0.015)
+        assert features.probe.test == pytest.approx(expected, abs=within)
     tests = [features.probe.test for features in found.feature_sets]
     assert tests == sorted(tests)
     assert tests[-1] - tests[0] > 0.3
@@ -164,7 +211,9 @@ def test_a_control_is_right_by_chance_and_selectivity_is_what_lies_above():
 def test_a_control_learns_by_heart_what_the_dimensions_allow():
     wide = make_features(0.0, D=600)
     settings = onelayer.grid(learning_rate=[0.1])
-    probed = onelayer.probe({"wide": wide}, settings, control=True, draws=1, epochs=50)
+    probed = onelayer.probe(
+        {"wide": wide}, settings, control=True, draws=1, solver="descent", epochs=50
+    )
     control = probed.feature_sets[0].control
     assert control.train == 1.0  # 400 points in 600 dimensions can be told apart in any way
     assert abs(control.draws[0].test - 1 / K) < 4 * np.sqrt(1 / K * (1 - 1 / K) / SIZES["test"])
@@ -223,7 +272,17 @@ def layers(tmp_path, monkeypatch):
         write_features(f"layer{number}.npz", make_features(strength))
 
 
-COMMAND = ["probe", "layer1.npz", "layer2.npz", "--epochs", "2", "--batch-size", "50"]
+COMMAND = [
+    "probe",
+    "layer1.npz",
+    "layer2.npz",
+    "--solver",
+    "descent",
+    "--epochs",
+    "2",
+    "--batch-size",
+    "50",
+]
 
 
 def test_one_command_leaves_table_figures_and_page(layers, capsys):

@@ -56,16 +56,17 @@ def probe(
 
     data, models, asked, training, machine = _groups()
     folder = out or Path("runs/probe")
+    options = training.build(context.obj)
     probing = probe_sources(
         features,
         folder,
-        probe_grid(**models.lists(context.obj)),
+        probe_grid(options.solver, **models.lists(context.obj)),
         data=data.values(context.obj),
         force=force,
         report=report,
         fractions=_read_fractions(fractions or ()),
         asked=asked.build(context.obj),
-        options=training.build(context.obj),
+        options=options,
         machine=machine.build(context.obj),
     )
     show_probes(probing)

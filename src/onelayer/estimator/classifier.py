@@ -41,6 +41,7 @@ OF_TRAINING = (
     "keep",
     "patience",
 )
+OF_EXACT = ("solver", "tolerance", "scaling", "dtype")
 # Estimators of scikit-learn are fitted at their defaults and expected to come near the least cost
 # on small tables of features of any scale; those of onelayer.train suit images.
 DEFAULTS = {"momentum": 0.9, "epochs": 100, "scaling": "standardise"}
@@ -290,13 +291,18 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def setting_of(classifier: OneLayerClassifier) -> Hyperparameters:
-    """Return the classifier's model."""
-    return Hyperparameters(**{name: getattr(classifier, name) for name in OF_A_MODEL})
+    """Return the classifier's model, of which the exact solver knows λ and the loss alone."""
+    names = ("l2", "loss") if classifier.solver == "exact" else OF_A_MODEL
+    return Hyperparameters(**{name: getattr(classifier, name) for name in names})
 
 
 def options_for(classifier: OneLayerClassifier) -> dict[str, Any]:
-    """Return the options of the training that all models of a pass share, but for the seed."""
-    return {name: getattr(classifier, name) for name in OF_TRAINING}
+    """Return the options of the training that all models of a pass share, but for the seed.
+
+    Those of mini-batches, which have values of their own here, are nothing to the exact solver.
+    """
+    names = OF_EXACT if classifier.solver == "exact" else OF_TRAINING
+    return {name: getattr(classifier, name) for name in names}
 
 
 def seed_of(classifier: OneLayerClassifier) -> int:

@@ -1,7 +1,7 @@
 """Linear probes: what one layer can read from several feature sets over the same rows."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import choose
 from onelayer.experiments.experiment import load_splits
 from onelayer.experiments.spec import DataSpec
+from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.option import Checked, option, takes
 from onelayer.progress import progress_bar
 from onelayer.report.page import check_form
@@ -31,22 +32,33 @@ from onelayer.training.hyperparameters import Hyperparameters, check_settings, g
 from onelayer.training.loop import train
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
+from onelayer.training.path import MOST, follow_paths
 from onelayer.training.provenance import provenance
 from onelayer.training.run import Run
 
-# The defaults of probes that differ from those of training. Standardised features need no wider
-# grid; falling rates with momentum end near the least cost; only the end of a probe is looked at.
+# The defaults of probes that differ from those of training: the exact answer, with a λ that is
+# found. Of descent, standardised features need no wider grid; falling rates with momentum end near
+# the least cost; only the end of a probe is looked at.
 GRID: Mapping[str, Sequence[Any]] = {
     "l2": (0.0, 0.001, 0.01, 0.1, 1.0),
     "learning_rate": (0.1, 0.01, 0.001),
     "schedule": ("cosine",),
     "momentum": (0.9,),
 }
-DEFAULTS: Mapping[str, Any] = {"scaling": "standardise", "evaluate_every": 0}
+DEFAULTS: Mapping[str, Any] = {
+    "solver": "exact",
+    "scaling": "standardise",
+    "evaluate_every": 0,
+}
 
 
-def probe_grid(**values: Sequence[Any]) -> list[Hyperparameters]:
-    """Return the settings of a probe: GRID, with these `values` in place of its own."""
+def probe_grid(solver: str = "descent", **values: Sequence[Any]) -> list[Hyperparameters] | None:
+    """Return the settings of a probe: GRID, with these `values` in place of its own.
+
+    Of the exact solver, the values and the λ of GRID; None, so that λ is found, without values.
+    """
+    if solver == "exact":
+        return grid(**{"l2": GRID["l2"], **values}) if values else None
     return grid(**{**GRID, **values})
 
 
@@ -114,11 +126,14 @@ def probe(
 
     The feature sets, by name, hold the same rows: in every split their labels are the same. Of each
     the `settings` (by default probe_grid) are trained on `draws` subsets of every fraction of the
-    labels, and once on all, in one pass: rows without a label have the weight 0 (see
-    subset_weights). Each subset's setting is chosen on the validation split, and that one alone
-    sees the test split. The scaling is that of all training rows, labelled or not. With `control`
-    the setting that was chosen with all labels is trained again on the training labels in `draws`
-    random orders. The other keywords are those of train.
+    labels, and once on all (see subset_weights). Each subset's setting is chosen on the validation
+    split, and that one alone sees the test split. The scaling is that of all training rows,
+    labelled or not. With `control` the setting that was chosen with all labels is trained again on
+    the training labels in `draws` random orders. The other keywords are those of train.
+
+    By default each probe is the exact optimum. Without settings its λ is found: see follow_paths.
+    With solver="descent" all settings are trained on all subsets in one pass, in which rows without
+    a label have the weight 0; without settings they are those of probe_grid.
 
     Raises
     ------
@@ -135,9 +150,9 @@ def probe(
     >>> [features.name for features in probing.feature_sets]
     ['layer 1']
     """
-    settings = probe_grid() if settings is None else settings
+    settings = probe_grid(options.solver) if settings is None else settings
     fractions = sorted({*fractions, 1.0})
-    check_settings(len(settings), len(fractions), asked.draws)
+    check_settings(MOST if settings is None else len(settings), len(fractions), asked.draws)
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
     subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
@@ -149,12 +164,12 @@ def probe(
     samples = {name: len(split) for name, split in first.splits.items()}
     digests = {name: dict(data.digests) for name, data in feature_sets.items()}
     return Probing(
-        feature_sets=probed,
+        feature_sets=tuple(features for features, _ in probed),
         class_names=first.class_names,
         samples=samples,
         majority=_majority(first),
         scaling=options.scaling,
-        grid=tuple(settings),
+        grid=_grid_of(tried for _, tried in probed),
         training=asdict(options),
         provenance=provenance() | {"digests": digests},
     )
@@ -163,7 +178,7 @@ def probe(
 def probe_sources(
     sources: Sequence[str],
     out: Path,
-    settings: Sequence[Hyperparameters],
+    settings: Sequence[Hyperparameters] | None = None,
     *,
     data: Mapping[str, Any] | None = None,
     force: bool = False,
@@ -250,20 +265,32 @@ def _draw_subsets(
     }
 
 
+def _grid_of(tried: Iterable[Sequence[Hyperparameters]]) -> tuple[Hyperparameters, ...]:
+    """Return all settings that were tried, each once; those that were found, by λ."""
+    every = dict.fromkeys(setting for settings in tried for setting in settings)
+    return tuple(every)
+
+
 def _probe_features(
     name: str,
     data: Dataset,
-    settings: Sequence[Hyperparameters],
+    settings: Sequence[Hyperparameters] | None,
     subsets: Mapping[float, NDArray[np.uint8]],
     shuffles: int,
     options: TrainingOptions,
     machine: Machine,
-) -> FeatureSet:
-    M, scale, labelled = len(settings), fit_scaling(options.scaling, data), [*subsets.values()]
-    R = sum(map(len, labelled))
-    weights = np.repeat(np.concatenate(labelled), M, axis=0) if R > 1 else None
-    run = _train(name, data, list(settings) * R, scale, options, machine, weights)
-    probes = [_judge(run, _choose(name, run, range(M * r, M * (r + 1))), data) for r in range(R)]
+) -> tuple[FeatureSet, Sequence[Hyperparameters]]:
+    """Return the probes of a feature set, and the settings that were tried."""
+    scale = fit_scaling(options.scaling, data)
+    weights = np.concatenate([*subsets.values()])
+    if settings is None:
+        run, models = _find_l2(name, data, weights, scale, options, machine)
+    else:
+        M, R = len(settings), len(weights)
+        every = np.repeat(weights, M, axis=0) if R > 1 else None
+        run = _train(name, data, list(settings) * R, scale, options, machine, every)
+        models = [range(M * r, M * (r + 1)) for r in range(R)]
+    probes = [_judge(run, _choose(name, run, some), data) for some in models]
     draws = iter(probes)
     by_labels = tuple(
         Labelled(fraction, int(own[0].sum()), tuple(itertools.islice(draws, len(own))))
@@ -273,7 +300,30 @@ def _probe_features(
     if shuffles:
         best = probes[-1].setting
         control = _train_controls(name, data, best, scale, shuffles, options, machine)
-    return FeatureSet(name, data.n_features, by_labels, control)
+    features = FeatureSet(name, data.n_features, by_labels, control)
+    return features, sorted(set(run.settings), key=lambda setting: -setting.l2) if (
+        settings is None
+    ) else settings
+
+
+def _find_l2(
+    title: str,
+    data: Dataset,
+    weights: NDArray[np.uint8],
+    scale: Scaling,
+    options: TrainingOptions,
+    machine: Machine,
+) -> tuple[Run, list[range]]:
+    with progress_bar(f"{title}: path", len(weights)) as update:
+        return follow_paths(
+            data,
+            CROSS_ENTROPY.name,
+            weights,
+            options=options,
+            machine=machine,
+            scaling=scale,
+            on_path=lambda number: update(number, ""),
+        )
 
 
 def _train(
@@ -285,7 +335,8 @@ def _train(
     machine: Machine,
     weights: NDArray[np.uint8] | None = None,
 ) -> Run:
-    with progress_bar(f"{title}: epoch", options.epochs) as update:
+    total = options.epochs if options.solver == "descent" else None
+    with progress_bar(f"{title}: epoch", total) as update:
         return train(
             data,
             settings,

@@ -27,6 +27,7 @@ from onelayer.training.convergence import Convergence
 from onelayer.training.lbfgs import Models, Point, minimise
 
 MOST_EVALUATIONS = 1000  # of one model, in float32 and again in float64
+NEAR = 0.5  # a Newton step of the biases above this says nothing of where it leads
 UNUSED = 50.0  # how far the bias of a class without rows lies below all others: p < 1e-21
 
 
@@ -125,8 +126,9 @@ class Stored:
 class Problem:
     """The cost of one loss on weighted rows of a split, for any λ.
 
-    Classes without rows stay out of it. `axes` are found unless they are given. The rows are held
-    in memory, in float32, if that takes no more than `memory` bytes.
+    Classes without rows stay out of it. `axes` of more rows serve as well, unless these are so few
+    that they span far fewer. The rows are held in memory, in float32, if that takes no more than
+    `memory` bytes.
     """
 
     def __init__(
@@ -144,7 +146,9 @@ class Problem:
         self.shares: Floats = weights[rows] / weights[rows].sum(dtype=np.float64)
         self.present, self.labels = np.unique(split.y[rows], return_inverse=True)
         self.n_classes, self.loss = n_classes, loss
-        self.axes = axes or principal_axes(split, rows, self.shares, scaling)
+        if axes is None or 2 * len(rows) < len(axes.mean):
+            axes = principal_axes(split, rows, self.shares, scaling)
+        self.axes = axes
         self.exact_rows: Rows = Stored(split.X, rows, scaling)
         self.fast_rows: Rows = Stored(split.X, rows, scaling, self.axes)
         width = len(self.axes.spread) + 1
@@ -154,6 +158,17 @@ class Problem:
                 some = slice(first, first + ROWS)
                 Z[some] = self.fast_rows.read(some)
             self.fast_rows = Held(Z)
+
+    def largest_l2(self, share: float) -> float:
+        """Return the λ for which W = 0 costs at most this share more than the least cost.
+
+        With the gradient g by W at W = 0, that is ‖g‖² / (4 · share · cost): see _Search.prove.
+        """
+        with _pool() as pool:
+            at_zero = self.axes.to_features(self.start(1))
+            sums = _add_up(self, self.exact_rows, at_zero, pool)
+        squares = _squares(self.axes.gradient(sums.gradient)[..., :-1])
+        return float(squares[0] / (4 * share * sums.loss[0]))
 
     def start(self, models: int) -> Floats:
         """Return parameters (M, K, P) of no weights and the biases that then cost least."""
@@ -244,21 +259,19 @@ class _Search:
             sums = _add_up(self.problem, self.problem.exact_rows, axes.to_features(U), pool, True)
             G = axes.gradient(sums.gradient)
             G[..., :-1] += 2 * l2 * U[..., :-1]
-            shift = np.array(
-                [
-                    np.linalg.pinv(H, rcond=1e-13, hermitian=True) @ g
-                    for H, g in zip(sums.curvature, G[..., -1], strict=True)
-                ]
-            )
+            shift = _newton_step(sums.curvature, G[..., -1])
             left = np.einsum("mk,mk->m", shift, G[..., -1])
             squares = _squares(G[..., :-1])
-            if attempt or (left <= 1e-6 * squares / np.maximum(4 * self.l2, 1e-300)).all():
+            small = np.abs(shift).max(axis=1) < NEAR
+            negligible = left <= 1e-6 * squares / np.maximum(4 * self.l2, 1e-300)
+            if attempt or (negligible | ~small).all():
                 break
             U = U.copy()
-            U[..., -1] -= shift
+            U[..., -1] -= np.where(small[:, None], shift, 0)
         moved = np.sqrt(_squares(shift[..., None]) * axes.spread.sum()) / 2
         with np.errstate(divide="ignore"):
             excess = (np.sqrt(squares) + moved) ** 2 / (4 * self.l2) + left
+            excess[~small] = np.inf
         cost = sums.loss + self.l2 * _squares(U[..., :-1])
         norm = np.sqrt(squares + _squares(G[..., -1:]))
         return Convergence(norm, np.where(self.l2 > 0, excess, math.nan)), cost, U
@@ -313,7 +326,7 @@ def _add_up(problem: Problem, rows: Rows, V: Floats, pool: Pool, curvature: bool
     cuts = [len(blocks) * part // parts for part in range(parts + 1)]
     shares = [blocks[first:last] for first, last in itertools.pairwise(cuts)]
     add_up = partial(_add_up_blocks, problem, rows, V, curvature=curvature)
-    first, *others = pool.executor.map(add_up, shares)
+    first, *others = (map if parts == 1 else pool.executor.map)(add_up, shares)
     for other in others:
         first.loss += other.loss
         first.gradient += other.gradient
@@ -358,6 +371,18 @@ def _pool() -> Iterator[Pool]:
     threads = max((library["num_threads"] for library in libraries), default=1)
     with threadpool_limits(1), ThreadPoolExecutor(threads) as executor:
         yield Pool(threads, executor)
+
+
+def _newton_step(H: Floats, g: Floats) -> Floats:
+    """Return H⁺ g (M, K) of symmetric H (M, K, K), sums of second derivatives over all shares.
+
+    The softmax knows no scores that are all moved alike: along these H is rounding.
+    """
+    bends, axes = np.linalg.eigh(H)
+    along = np.einsum("mij,mi->mj", axes, g)
+    along = np.divide(along, bends, out=np.zeros_like(along), where=bends > 1e-14)
+    step: Floats = np.einsum("mij,mj->mi", axes, along)
+    return step
 
 
 def _squares(G: Floats) -> Floats:

@@ -23,6 +23,7 @@ from onelayer.errors import InputError
 from onelayer.training.augmentation import Augmentation, check_augmentation
 from onelayer.training.engine import Engine, MakeEngine
 from onelayer.training.epochs import Measure, OnEpoch, Trained, run_epochs
+from onelayer.training.exact import Solution
 from onelayer.training.hyperparameters import Hyperparameters, check_settings
 from onelayer.training.lockstep import Lockstep
 from onelayer.training.machine import Machine
@@ -31,7 +32,7 @@ from onelayer.training.run import CURVES
 from onelayer.training.schedules import LearningRates
 from onelayer.training.solving import (
     bytes_to_solve,
-    check_smooth,
+    check_solvable,
     join_solutions,
     solve_models,
 )
@@ -72,7 +73,7 @@ class Job:
         check_augmentation(Augmentation.parse(self.options.augmentation), self.data.image_shape)
         self._check_validation()
         if self.options.solver == "exact":
-            check_smooth(self.settings)
+            check_solvable(self.settings)
 
     def _check_validation(self) -> None:
         """Refuse what needs the validation split where there is none, or it is not evaluated."""
@@ -207,25 +208,34 @@ class Job:
             for part, scaling in parts
         )
         stack = self._build(parts, solved.weights, solved.biases)
-        seen = {name: split for name, split in self.data.splits.items() if name != "test"}
-        opened = {name: stack.open(split) for name, split in seen.items()}
-        measured = measure(stack, opened, self.weights_of(models))
-        curves = {name: values[:, None] for name, values in measured.items()}
-        end = int(solved.evaluations.max())
+        weights = self.weights_of(models)
+        trained = judge_solution(stack, solved, self.data, self.options, measure, weights)
         if on_epoch is not None:
-            on_epoch(end, {}, models)
-        weights, biases = stack.parameters()
-        trained = Trained(
-            weights,
-            biases,
-            curves,
-            np.array([end]),
-            np.full(len(models), end),
-            [""] * len(models),
-            solved.shortfalls(self.options.tolerance),
-            solved.convergence,
-        )
+            on_epoch(int(trained.measured[-1]), {}, models)
         return stack, trained
+
+
+def judge_solution(
+    stack: Engine,
+    solved: Solution,
+    data: Dataset,
+    options: TrainingOptions,
+    measure: Measure,
+    weights: SampleWeights | None,
+) -> Trained:
+    """Return what is left of a stack that holds a solution, after measuring it once."""
+    seen = {name: split for name, split in data.splits.items() if name != "test"}
+    opened = {name: stack.open(split) for name, split in seen.items()}
+    measured, end = measure(stack, opened, weights), int(solved.evaluations.max())
+    return Trained(
+        *stack.parameters(),
+        curves={name: values[:, None] for name, values in measured.items()},
+        measured=np.array([end]),
+        kept=np.full(len(solved.cost), end),
+        stopped=[""] * len(solved.cost),
+        ended=solved.shortfalls(options.tolerance),
+        convergence=solved.convergence,
+    )
 
 
 def initial_parameters(

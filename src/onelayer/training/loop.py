@@ -81,10 +81,22 @@ def train(
     parameters = None if start is None else (start.weights, start.biases)
     job = Job(data, settings, options, machine, scaling, weights, parameters)
     trained = []
-    for _, stack, part in job.run(_measure_splits, on_epoch):
+    for _, stack, part in job.run(measure_splits, on_epoch):
         trained.append(part)
-        engine, origin = type(stack).__name__, provenance()
-    seconds = time.perf_counter() - begin
+        engine = type(stack).__name__
+    return gather(data, settings, options, scaling, trained, engine, time.perf_counter() - begin)
+
+
+def gather(
+    data: Dataset,
+    settings: Sequence[Hyperparameters],
+    options: TrainingOptions,
+    scaling: Scaling,
+    trained: Sequence[Trained],
+    engine: str,
+    seconds: float,
+) -> Run:
+    """Return the run of all trained stacks, which `engine` trained in so many seconds."""
     return Run(
         settings=tuple(settings),
         training={
@@ -105,10 +117,10 @@ def train(
         image_shape=data.image_shape,
         columns=data.columns,
         convergence=_convergence(trained),
-        provenance=origin
+        provenance=provenance()
         | {
             "engine": engine,
-            "stacks": [len(models) for models in job.stacks],
+            "stacks": [len(part.kept) for part in trained],
             "seconds": seconds,
             "digests": dict(data.digests),
         },
@@ -165,7 +177,7 @@ def _find_scaling(
     return fit_scaling(method, data, np.asarray(weights.values[0]))
 
 
-def _measure_splits(
+def measure_splits(
     stack: Engine, opened: Mapping[str, Opened], weights: SampleWeights | None
 ) -> dict[str, PerModel]:
     """Return loss, cost and accuracy on the whole training and validation splits."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from onelayer.training.hyperparameters import Hyperparameters
 
 
-def setting_labels(settings: Sequence[Hyperparameters]) -> tuple[str, ...]:
+def setting_labels(settings: Sequence[Hyperparameters], solver: str = "descent") -> tuple[str, ...]:
     """Return a short name for each of the M settings; no two are equal."""
-    labels = [", ".join(words) for words in setting_words(settings)]
+    labels = [", ".join(words) for words in setting_words(settings, solver)]
     twice = {label for label, count in Counter(labels).items() if count > 1}
     return tuple(
         f"{label} (model {number})" if label in twice else label
@@ -16,11 +16,14 @@ def setting_labels(settings: Sequence[Hyperparameters]) -> tuple[str, ...]:
     )
 
 
-def setting_words(settings: Sequence[Hyperparameters]) -> list[list[str]]:
-    """Return the words that name each setting: λ, η, and all else that some settings differ in."""
-    common = common_words(settings)
+def setting_words(settings: Sequence[Hyperparameters], solver: str = "descent") -> list[list[str]]:
+    """Return the words that name each setting: λ, η, and all else that some settings differ in.
+
+    The exact solver has no η.
+    """
+    common, named = common_words(settings), 1 if solver == "exact" else 2
     every = [str(setting).split(", ") for setting in settings]
-    return [words[:2] + [word for word in words[2:] if word not in common] for words in every]
+    return [words[:named] + [word for word in words[2:] if word not in common] for words in every]
 
 
 def common_words(settings: Sequence[Hyperparameters]) -> list[str]:

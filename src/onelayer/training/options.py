@@ -7,10 +7,19 @@ from dataclasses import dataclass
 from onelayer.data.batches import ORDERS
 from onelayer.data.scaling import METHODS
 from onelayer.errors import InputError
-from onelayer.option import COUNT, SEED, Checked, option
+from onelayer.option import COUNT, SEED, Checked, option, options_of
 from onelayer.training.augmentation import Augmentation
 
 SOLVERS = ("descent", "exact")
+_OF_DESCENT = (
+    "batch_size",
+    "epochs",
+    "order",
+    "augmentation",
+    "keep",
+    "patience",
+    "time_limit",
+)
 ClassWeight = str | Mapping[str, float] | Sequence[float] | None
 
 
@@ -100,14 +109,12 @@ class TrainingOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.solver == "exact":
-            for name, wanted in {
-                f"augmentation {self.augmentation}": self.augmentation != "none",
-                "patience": self.patience is not None,
-                'keep="best"': self.keep == "best",
-                "a time limit": self.time_limit is not None,
-            }.items():
-                if wanted:
-                    raise InputError(f"{name} needs mini-batches; expected solver descent with it")
+            for name in _OF_DESCENT:
+                if (value := getattr(self, name)) != options_of(TrainingOptions)[name].default:
+                    raise InputError(
+                        f"{name} is {value}; the exact solver takes no mini-batches: leave it out, "
+                        "or ask for solver descent"
+                    )
 
     @property
     def keeps_best(self) -> bool:

@@ -121,12 +121,12 @@ class Run:
     @cached_property
     def words(self) -> list[list[str]]:
         """The words that name each setting, λ, η, and all else that some settings differ in."""
-        return setting_words(self.settings)
+        return setting_words(self.settings, self.training["solver"])
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """A short name for each setting; no two are equal."""
-        return setting_labels(self.settings)
+        return setting_labels(self.settings, self.training["solver"])
 
     @checked
     def final(self, name: str) -> NDArray[np.float64]:

@@ -16,8 +16,16 @@ from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.lbfgs import MEMORY
 
 
-def check_smooth(settings: Sequence[Hyperparameters]) -> None:
-    """Raise InputError for a loss that the exact solver cannot minimise; says why."""
+def check_solvable(settings: Sequence[Hyperparameters]) -> None:
+    """Raise InputError for what means nothing to the exact solver, or a loss it cannot minimise."""
+    defaults = Hyperparameters()
+    for setting in settings:
+        for name, value in vars(setting).items():
+            if name not in ("l2", "loss") and value != getattr(defaults, name):
+                raise InputError(
+                    f"{name} is {value}; the exact solver takes no steps: leave it out, or ask for "
+                    "solver descent"
+                )
     for loss in dict.fromkeys(setting.loss for setting in settings):
         if not find_loss(loss).smooth:
             smooth = " or ".join(name for name, each in LOSSES.items() if each.smooth)

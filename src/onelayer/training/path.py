@@ -1,0 +1,143 @@
+"""λ that is found: from where no weights are best, downwards until the validation split turns."""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from onelayer.data.dataset import Dataset
+from onelayer.data.sample_weights import SampleWeights
+from onelayer.data.scaling import Scaling
+from onelayer.model.losses import find_loss
+from onelayer.training.axes import Floats, principal_axes
+from onelayer.training.epochs import Trained
+from onelayer.training.exact import Problem
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.job import judge_solution
+from onelayer.training.loop import gather, measure_splits
+from onelayer.training.machine import Machine
+from onelayer.training.options import TrainingOptions
+from onelayer.training.run import Run
+from onelayer.training.solving import bytes_to_solve
+
+STEPS = 2  # λ in each power of ten
+TOGETHER = 4  # λ that are searched in one stack
+BEYOND = 2  # λ smaller than the best one that show that it is passed
+MOST = 24  # λ on a path, twelve powers of ten
+NOTHING_LEARNT = 0.01  # the share of the cost that W = 0 may cost more for the first λ
+
+
+def follow_paths(
+    data: Dataset,
+    loss: str,
+    weights: NDArray[np.uint8],
+    *,
+    options: TrainingOptions,
+    machine: Machine,
+    scaling: Scaling,
+    on_path: Callable[[int], None] = lambda number: None,
+) -> tuple[Run, list[range]]:
+    """Return the models of least cost on a path of λ for each row of the weights (R, N).
+
+    A path begins where W = 0 is optimal to one per cent and goes down in steps of √10, at round
+    numbers. It ends when accuracy and loss on the validation split were best BEYOND steps ago, so
+    that the best of the path is not its last. Each row trains on its own samples. The ranges are
+    the models of each path in the run, the largest λ first. `on_path` is told which one begins.
+    """
+    begin, settings = time.perf_counter(), list[Hyperparameters]()
+    trained, paths = list[Trained](), list[range]()
+    axes = None
+    if len(weights) > 1:
+        every = np.flatnonzero(weights.any(axis=0))
+        axes = principal_axes(data.train, every, np.full(len(every), 1 / len(every)), scaling)
+    engine = ""
+    with threadpool_limits(machine.threads):
+        for number, own in enumerate(weights):
+            on_path(number)
+            problem = Problem(
+                data.train,
+                own.astype(np.float64),
+                scaling,
+                find_loss(loss),
+                data.n_classes,
+                axes=axes,
+                memory=machine.memory_bytes,
+            )
+            path = _Path(data, problem, loss, own, options, machine, scaling)
+            parts = path.follow()
+            first = len(settings)
+            settings += path.settings
+            paths.append(range(first, len(settings)))
+            trained += parts
+            engine = path.engine
+    seconds = time.perf_counter() - begin
+    return gather(data, settings, options, scaling, trained, engine, seconds), paths
+
+
+class _Path:
+    """One path, of one row of weights."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        problem: Problem,
+        loss: str,
+        weights: NDArray[np.uint8],
+        options: TrainingOptions,
+        machine: Machine,
+        scaling: Scaling,
+    ) -> None:
+        self.settings: list[Hyperparameters] = []
+        self.engine = ""
+        self._data, self._problem, self._loss = data, problem, loss
+        self._weights = weights[None] if (weights != weights.max()).any() else None
+        self._options, self._machine, self._scaling = options, machine, scaling
+        fit = machine.memory_bytes // bytes_to_solve(data.n_classes, data.n_features)
+        self._together = max(1, min(TOGETHER, fit))
+        self._accuracy, self._loss_curve = np.empty(0), np.empty(0)
+
+    def follow(self) -> list[Trained]:
+        """Return the trained stacks of the path."""
+        largest = max(self._problem.largest_l2(NOTHING_LEARNT), 1e-12)
+        place, parts, U = math.ceil(STEPS * math.log10(largest)), [], None
+        while len(self.settings) < MOST and not self._turned():
+            l2 = [float(f"{10 ** ((place - step) / STEPS):.3g}") for step in range(self._together)]
+            place -= self._together
+            start: Floats | None = None if U is None else np.repeat(U[-1:], len(l2), axis=0)
+            solution, U = self._problem.solve(
+                l2,
+                tolerance=self._options.tolerance,
+                start=start,
+                fast=self._options.dtype != "float64",
+            )
+            chunk = [Hyperparameters(l2=value, loss=self._loss) for value in l2]
+            make_engine = self._machine.find_engine(self._options.dtype, chunk)
+            stack = make_engine(
+                solution.weights.astype(self._options.dtype),
+                solution.biases.astype(self._options.dtype),
+                settings=chunk,
+                scaling=self._scaling,
+            )
+            weights = None
+            if self._weights is not None:
+                weights = SampleWeights(self._weights, np.zeros(len(chunk), np.intp))
+            part = judge_solution(
+                stack, solution, self._data, self._options, measure_splits, weights
+            )
+            self.settings += chunk
+            self.engine = type(stack).__name__
+            self._accuracy = np.append(self._accuracy, part.curves["validation_accuracy"])
+            self._loss_curve = np.append(self._loss_curve, part.curves["validation_loss"])
+            parts.append(part)
+        return parts
+
+    def _turned(self) -> bool:
+        """Whether accuracy and loss on the validation split have been best some steps ago."""
+        last = len(self._accuracy) - 1
+        if last < BEYOND:
+            return False
+        best = max(int(self._accuracy.argmax()), int(self._loss_curve.argmin()))
+        return last - best >= BEYOND

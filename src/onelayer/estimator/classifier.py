@@ -24,6 +24,7 @@ from onelayer.model.losses import LOSSES, find_loss
 from onelayer.option import options_of
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train
+from onelayer.training.options import OF_EXACT
 from onelayer.training.run import Run
 
 # The parameters that the models of one pass may differ in; random_state stands for init_seed.
@@ -41,7 +42,7 @@ OF_TRAINING = (
     "keep",
     "patience",
 )
-OF_EXACT = ("solver", "tolerance", "scaling", "dtype")
+FOR_EXACT = (*OF_EXACT, "scaling", "dtype")
 # Estimators of scikit-learn are fitted at their defaults and expected to come near the least cost
 # on small tables of features of any scale; those of onelayer.train suit images.
 DEFAULTS = {"momentum": 0.9, "epochs": 100, "scaling": "standardise"}
@@ -301,7 +302,7 @@ def options_for(classifier: OneLayerClassifier) -> dict[str, Any]:
 
     Those of mini-batches, which have values of their own here, are nothing to the exact solver.
     """
-    names = OF_EXACT if classifier.solver == "exact" else OF_TRAINING
+    names = FOR_EXACT if classifier.solver == "exact" else OF_TRAINING
     return {name: getattr(classifier, name) for name in names}
 
 

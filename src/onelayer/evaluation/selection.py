@@ -12,7 +12,7 @@ from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation.statistics import check_accuracies, student_quantile, wilson_interval
 from onelayer.records import COUNT, SHARE, check_arrays
 from onelayer.training.cross_validation import CrossValidation
-from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
 from onelayer.training.run import Run
 
 Rule = Literal["best", "1se"]
@@ -86,6 +86,29 @@ def simplicity(setting: Hyperparameters) -> tuple[float, float]:
     Either keeps the weights smaller.
     """
     return -setting.l2, setting.learning_rate
+
+
+def edges_of(settings: Sequence[Hyperparameters], chosen: Hyperparameters) -> list[str]:
+    """Return, for λ and η, that the chosen value is the last one tried to a side: more may help.
+
+    The smallest λ is no edge if it is 0.
+
+    Examples
+    --------
+    >>> edges_of(onelayer.grid(l2=[0.01, 0.1, 1]), onelayer.Hyperparameters(l2=0.01))
+    ['λ=0.01 is the smallest of 3 that were tried: the best may be smaller']
+    """
+    told = []
+    for name in ("l2", "learning_rate"):
+        values, own = sorted({getattr(setting, name) for setting in settings}), OPTIONS[name]
+        value, label = getattr(chosen, name), own.label.format(getattr(chosen, name))
+        if len(values) > 1 and value in (values[0], values[-1]) and value > 0:
+            side = "smallest" if value == values[0] else "largest"
+            told.append(
+                f"{label} is the {side} of {len(values)} that were tried: the best may be "
+                f"{side.removesuffix('st')}r"
+            )
+    return told
 
 
 def select(

@@ -18,6 +18,7 @@ from onelayer.report.outcome import summarise, tell_outcome
 from onelayer.report.per_class import error_table, frequent_confusions
 from onelayer.report.significance import comparison_table, ensemble_table
 from onelayer.report.tables import accuracy_table, final_table
+from onelayer.training.options import OF_DESCENT, OF_EXACT
 from onelayer.training.run import Run
 
 _COMMANDS = """onelayer reproduce spec.json --out again
@@ -103,8 +104,14 @@ def _options_table(results: Results) -> Table:
     M, K, D = run.weights.shape
     shape = "" if run.image_shape is None else f" ({' × '.join(map(str, run.image_shape))})"
     scales = {"unit": "divided by the full scale", "standardise": "standardised", "none": "none"}
+    without = OF_DESCENT if run.training["solver"] == "exact" else OF_EXACT
+    used = {
+        name: value
+        for name, value in run.training.items()
+        if value is not None and name not in without
+    }
     rows = {
-        **_flat({name: value for name, value in run.training.items() if value is not None}),
+        **_flat(used),
         "scaling of the features": scales.get(run.scaling.method, run.scaling.method),
         "classes": f"{K:,}: {_shortened(run.class_names)}",
         "features": f"{D:,}{shape}",
@@ -130,8 +137,13 @@ def _flat(record: Mapping[str, Any]) -> dict[str, str]:
         elif isinstance(value, list | tuple):
             flat[name] = _shortened([str(one) for one in value])
         else:
-            flat[name] = f"{value:.1f}" if isinstance(value, float) else one_line(str(value))
+            flat[name] = _number(value) if isinstance(value, float) else one_line(str(value))
     return flat
+
+
+def _number(value: float) -> str:
+    """Write seconds with one decimal, and in full what would vanish with it."""
+    return f"{value:.1f}" if abs(value) >= 0.1 else f"{value:g}"
 
 
 def _shortened(names: Sequence[str]) -> str:

@@ -11,9 +11,16 @@ from onelayer.training.naming import common_words
 from onelayer.training.run import Run
 from onelayer.training.schedules import Schedule
 
-_GRADIENT: Rows = (
+_DESCENT: Rows = (
+    ("(8)", "W ← W − η ∂J/∂W", "a step for each mini-batch"),
+    ("(9)", "b ← b − η ∂J/∂b", ""),
     ("(10)", "∂J/∂W = (1/B) Σᵢ gᵢ xᵢᵀ + 2λW", "gᵢ = ∂l/∂s for the sample xᵢ"),
     ("(11)", "∂J/∂b = (1/B) Σᵢ gᵢ", "B: samples in the batch"),
+)
+_EXACT: Rows = (
+    ("(10)", "∂J/∂W = (1/N) Σᵢ gᵢ xᵢᵀ + 2λW", "gᵢ = ∂l/∂s for the sample xᵢ"),
+    ("(11)", "∂J/∂b = (1/N) Σᵢ gᵢ", ""),
+    ("", "J − min J ≤ ‖∂J/∂W‖² / 4λ", "where ∂J/∂b = 0; what is left of it is added"),
 )
 _SCHEDULES = {
     "exponential": ("ηₑ = η fᵉ", "epoch e from 0"),
@@ -27,20 +34,21 @@ def describe_method(run: Run) -> Iterator[Block]:
     """Yield how the models of `run` were trained."""
     losses = [find_loss(name) for name in dict.fromkeys(setting.loss for setting in run.settings)]
     link = losses[0].link if len(losses) == 1 else None
+    exact = run.training["solver"] == "exact"
+    how = "by L-BFGS to the least value of" if exact else "by mini-batch gradient descent on"
+    batches = "" if exact else "All settings are trained together on the same batches. "
     yield Paragraph(
-        f"A single layer {f'with {link.name} ' if link else ''}is trained by mini-batch gradient "
-        f"descent on the mean {listing([loss.title for loss in losses], 'or')} plus λ times the "
-        "sum of the squared weights. All settings are trained together on the same batches. Loss "
-        "is the mean of l alone, cost is J. The equations are numbered as in the course DD2424."
+        f"A single layer {f'with {link.name} ' if link else ''}is trained {how} the mean "
+        f"{listing([loss.title for loss in losses], 'or')} plus λ times the sum of the squared "
+        f"weights. {batches}Loss is the mean of l alone, cost is J. The equations are numbered as "
+        "in the course DD2424."
     )
     yield Equations(
         (
             ("(1)", "s = W x + b", "scores of a sample x"),
             ("(5)", "J = (1/N) Σᵢ l(xᵢ, yᵢ, W, b) + λ Σᵢⱼ Wᵢⱼ²", "cost; b is not penalised"),
             *(row for loss in losses for row in loss.equations),
-            ("(8)", "W ← W − η ∂J/∂W", "a step for each mini-batch"),
-            ("(9)", "b ← b − η ∂J/∂b", ""),
-            *_GRADIENT,
+            *(_EXACT if exact else _DESCENT),
             *(row for loss in losses for row in loss.slope_equations),
             *_steps(run.settings),
         )

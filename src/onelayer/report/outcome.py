@@ -1,11 +1,13 @@
 """The outcome of an experiment in a few sentences, each beside the table that it sums up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.evaluation.results import Results
+from onelayer.evaluation.selection import edges_of
 from onelayer.evaluation.statistics import wilson_interval
 from onelayer.report.choice import chosen_words
 from onelayer.report.labels import PER_CENT, count_of, decimals, listing, p_value
@@ -23,11 +25,21 @@ def summarise(results: Results) -> str:
     run, training = results.run, results.run.training
     trained = (
         f"{count_of(len(run.settings), 'setting')} of a one-layer network "
-        f"{'was' if len(run.settings) == 1 else 'were'} trained on {training['dataset']} for "
-        f"{count_of(training['epochs'], 'epoch')} with mini-batches of {training['batch_size']:,}."
+        f"{'was' if len(run.settings) == 1 else 'were'} trained on {training['dataset']} "
+        f"{_tell_solver(training)}."
     )
-    sentences = [trained, _trust(results), _selected(results), tell_published(results)]
+    edges = [f"{edge}." for edge in edges_of(run.settings, run.settings[results.selected])]
+    sentences = [trained, _trust(results), _selected(results), *edges, tell_published(results)]
     return " ".join(filter(None, sentences))
+
+
+def _tell_solver(training: Mapping[str, Any]) -> str:
+    if training["solver"] == "exact":
+        return f"by the exact solver, to {training['tolerance']:g} of the least cost"
+    return (
+        f"for {count_of(training['epochs'], 'epoch')} with mini-batches of "
+        f"{training['batch_size']:,}"
+    )
 
 
 def _trust(results: Results) -> str:

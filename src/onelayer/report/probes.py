@@ -8,6 +8,7 @@ from typing import Any
 from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
+from onelayer.evaluation.selection import edges_of
 from onelayer.report.blocks import Bullets, Paragraph, Picture, Report, Section, Table, make_table
 from onelayer.report.labels import (
     MISSING,
@@ -60,7 +61,8 @@ def probe_table(probing: Probing) -> Table:
     note = ""
     if every > SHOWN:
         note = f" Shown: the {SHOWN} of {every:,} feature sets with the highest; {CSV} has all."
-    labels = dict(zip(probing.grid, setting_labels(probing.grid), strict=True))
+    names = setting_labels(probing.grid, probing.training["solver"])
+    labels = dict(zip(probing.grid, names, strict=True))
     cells = [_cells(probing, labels, *row) for row in probing.rows()]
     best = _best(probing)
     return make_table(
@@ -69,6 +71,13 @@ def probe_table(probing: Probing) -> Table:
         strong=list(probing.rows()).index((best, best.by_labels[-1])),
         mark="the best with all labels",
     )
+
+
+def tell_edges(probing: Probing) -> Iterator[str]:
+    """Yield a warning for each probe with all labels whose setting is on an edge of the grid."""
+    for features in probing.feature_sets:
+        for edge in edges_of(probing.grid, features.probe.setting):
+            yield f"{features.name}: {edge}"
 
 
 def _best(probing: Probing) -> FeatureSet:
@@ -111,7 +120,7 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
     draws, spread = labelled.draws, labelled.test
     setting = draws[0].setting if len(draws) == 1 else None
     low, high = probing.interval(draws[0].test) if setting else (None, None)
-    control = _control(features, labelled)
+    control, exact = _control(features, labelled), probing.training["solver"] == "exact"
     return {
         "features": features.name,
         "n_features": features.n_features,
@@ -119,7 +128,7 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
         "labels": labelled.labels,
         "draws": len(draws),
         "l2": None if setting is None else float(setting.l2),
-        "learning_rate": None if setting is None else setting.learning_rate,
+        "learning_rate": None if setting is None or exact else setting.learning_rate,
         "train_accuracy": labelled.train,
         "validation_accuracy": labelled.validation,
         "test_accuracy": float(spread.mean[0]),
@@ -151,13 +160,14 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         whole = replace(table, rows=table.rows[every - 1 :: every], strong=None, mark="")
         caption = "Each feature set with all labels, against shuffled labels (control)."
         tables.append(replace(whole.without(others), caption=caption))
+    warnings = [Paragraph(f"Warning: {edge}.") for edge in tell_edges(probing)]
     versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
     return Report(
         title=f"Linear probes of {count_of(len(sets), 'feature set')}",
         source=versions,
         notice="",
         sections=(
-            Section("Outcome", (Paragraph(outcome, "summary"), *pictures, *tables)),
+            Section("Outcome", (Paragraph(outcome, "summary"), *warnings, *pictures, *tables)),
             Section("Method", (Bullets(tuple(_tell_method(probing))),)),
         ),
     )
@@ -166,11 +176,16 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
 def _tell_method(probing: Probing) -> Iterator[str]:
     training, samples, sets = probing.training, probing.samples, probing.feature_sets
     also = "".join(f", {word}" for word in common_words(probing.grid))
+    if training["solver"] == "exact":
+        how = f"at its least cost, to {training['tolerance']:g} of it, by the exact solver"
+    else:
+        how = (
+            f"for {count_of(training['epochs'], 'epoch')} with mini-batches of "
+            f"{training['batch_size']:,}{also}"
+        )
     yield (
-        f"A probe is one layer, trained on {samples['train']:,} rows for "
-        f"{count_of(training['epochs'], 'epoch')} with mini-batches of "
-        f"{training['batch_size']:,}{also}. Scaling of the features: {probing.scaling}, estimated "
-        "on all training rows."
+        f"A probe is one layer, trained on {samples['train']:,} rows {how}. Scaling of the "
+        f"features: {probing.scaling}, estimated on all training rows."
     )
     yield (
         f"{samples['validation']:,} validation rows select the best of "

@@ -167,11 +167,14 @@ def accuracy_table(results: Results) -> Table:
     if folds is not None:
         columns[f"{len(folds.accuracy)} folds"] = results.selection.means
         columns["std. error"] = results.selection.standard_errors
+    how = f"trained with batches in {run.training['order']} order"
+    if run.training["solver"] == "exact":
+        how = "each model at its least cost (exact solver)"
     repeats = ""
     if spread.repeats:
         repeats = f" mean to max: test accuracy over {count_of(spread.repeats, 'repeat')}."
     return make_table(
-        f"Table 1. Accuracy, trained with batches in {run.training['order']} order.{repeats}{note}",
+        f"Table 1. Accuracy, {how}.{repeats}{note}",
         {"setting": [run.labels[model] for model in models]}
         | {name: [decimals(values[m]) for m in models] for name, values in columns.items()},
         strong=models.index(results.selected),
@@ -191,16 +194,24 @@ def final_table(results: Results) -> Table:
     excess = run.final("train_cost") - results.optimal_costs
     columns = {"setting": [run.labels[model] for model in models]}
     when = f"In the last epoch ({run.history.epochs})"
-    if (run.kept != run.history.epochs).any():
+    if run.convergence is not None:
+        when = "At the least cost"
+    elif (run.kept != run.history.epochs).any():
         when = "In the kept epoch of each model"
         columns["epoch"] = [str(run.kept[model]) for model in models]
     columns |= {name: [decimals(values[m]) for m in models] for name, values in curves.items()}
     columns["above optimum"] = [_excess(float(excess[model])) for model in models]
-    columns["best val. accuracy"] = [_best_epoch(run, model) for model in models]
     notes = ""
+    if run.convergence is None:
+        columns["best val. accuracy"] = [_best_epoch(run, model) for model in models]
+    else:
+        proof = run.convergence
+        columns["gradient norm"] = [_excess(float(proof.gradient_norm[model])) for model in models]
+        columns["excess at most"] = [_excess(float(proof.excess[model])) for model in models]
+        notes = " excess: how far the training cost may lie above the least one, proven."
     if np.isfinite(results.optimal_costs).any():
         notes = " above optimum: training cost minus the least cost for this λ and loss."
-    if validated(run):
+    if validated(run) and run.convergence is None:
         notes += " best: the highest validation accuracy and its first epoch."
     return make_table(
         f"Table 2. {when}, on the whole {split_words(run)}.{notes}{note}",

@@ -11,7 +11,7 @@ from onelayer.option import COUNT, SEED, Checked, option, options_of
 from onelayer.training.augmentation import Augmentation
 
 SOLVERS = ("descent", "exact")
-_OF_DESCENT = (
+OF_DESCENT = (
     "batch_size",
     "epochs",
     "order",
@@ -19,7 +19,8 @@ _OF_DESCENT = (
     "keep",
     "patience",
     "time_limit",
-)
+)  # options that mean nothing to the exact solver
+OF_EXACT = ("solver", "tolerance")
 ClassWeight = str | Mapping[str, float] | Sequence[float] | None
 
 
@@ -109,7 +110,7 @@ class TrainingOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.solver == "exact":
-            for name in _OF_DESCENT:
+            for name in OF_DESCENT:
                 if (value := getattr(self, name)) != options_of(TrainingOptions)[name].default:
                     raise InputError(
                         f"{name} is {value}; the exact solver takes no mini-batches: leave it out, "

@@ -1,7 +1,7 @@
 """What probes print on a terminal."""
 
 from onelayer.evaluation.probing import Probing
-from onelayer.report.probes import probe_table
+from onelayer.report.probes import probe_table, tell_edges
 from onelayer.report.terminal import show_table
 
 _PAGE_ONLY = ("D", "setting", "train", "validation", "control, train")  # a line is 80 letters
@@ -12,4 +12,6 @@ def show_probes(probing: Probing) -> None:
     every = {row.labels for _, row in probing.rows()}
     alike = ("labels",) if len(every) == 1 else ()  # the same number in every row
     show_table(probe_table(probing).without((*_PAGE_ONLY, *alike)))
+    for warning in tell_edges(probing):
+        print(f"warning: {warning}")
     print(f"the most frequent training class: {probing.majority:.4f}")

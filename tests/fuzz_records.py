@@ -106,7 +106,7 @@ def lay_out(folder: Path) -> dict[str, Stored]:
     for command in (
         ["train", "made.npz", "--l2", "0,0.1", *small, "--out", "train"],
         ["reproduce", "specs/small.toml", "--out", "reproduce"],
-        ["probe", "layer1.npz", "--fractions", "0.5", "--control", *small, "--out", "probe"],
+        ["probe", "layer1.npz", "--fractions", "0.5", "--control", "--out", "probe"],
     ):
         quiet = io.StringIO()
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -321,6 +322,36 @@ def test_a_stored_probing_is_redrawn_to_the_same_bytes(layers, capsys):
     assert {path: path.read_bytes() for path in before} == before
     assert run(["report", "runs/probe", "--out", "copy"]) == 0
     assert Path("copy/probe.csv").read_bytes() == before[Path("runs/probe/probe.csv")]
+
+
+def test_the_feature_sets_are_compared_on_the_same_rows_and_their_models_are_kept(layers, capsys):
+    assert run(["probe", "layer1.npz", "layer2.npz", "--out", "out", "--report", "none"]) == 0
+    folder, data = RunFolder.open(Path("out")), make_features(1.0)
+    weak, strong = folder.probes().feature_sets
+    models = [onelayer.load_model(path) for path in sorted(Path("out/models").iterdir())]
+    right = []
+    for model, strength, features in zip(models, (0.2, 1.0), (weak, strong), strict=True):
+        test = make_features(strength).test
+        right.append(model.predict(test.X) == test.y)
+        assert right[-1].mean() == features.probe.test
+    first, second = (right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()
+    assert weak.p == pytest.approx(binomtest(first, first + second).pvalue)
+    assert strong.p is None
+    capsys.readouterr()
+    np.savez("new.npz", X=data.test.X[:5])
+    assert run(["predict", "out", "new.npz"]) == 0  # the best layer's
+    classes = [line.split(",")[3] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert classes == [str(k) for k in models[1].predict(data.test.X[:5])]
+    assert run(["report", "out"]) == 0
+    assert len(list(Path("out/models").iterdir())) == 2
+
+
+def test_a_choice_on_the_edge_of_the_grid_is_told(layers, capsys):
+    command = ["probe", "layer1.npz", "--report", "none", "--force", "--l2"]
+    assert run([*command, "1,0.1"]) == 0
+    assert "of 2 that were tried: the best may be" in capsys.readouterr().out
+    assert run([*command, "1000,1,0"]) == 0
+    assert "that were tried" not in capsys.readouterr().out
 
 
 def test_a_second_look_at_the_test_split_is_told(layers, capsys):

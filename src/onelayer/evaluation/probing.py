@@ -1,15 +1,17 @@
 """What linear probes of several feature sets over the same rows are worth."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onelayer.errors import InputError
+from onelayer.evaluation.comparison import holm, mcnemar_test
 from onelayer.evaluation.statistics import Spread, spread, wilson_interval
 from onelayer.option import build
-from onelayer.records import SHARE, Kind, Within
+from onelayer.records import SHARE, Arrays, Kind, Within
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.options import TrainingOptions
 
@@ -57,13 +59,16 @@ class FeatureSet:
 
     Each probe has the setting that did best on the validation split. `control` is, if it was asked
     for, the last one's setting trained on shuffled labels: its `train` accuracies are of those
-    labels, its `validation` and `test` accuracies of the true ones.
+    labels, its `validation` and `test` accuracies of the true ones. `p` is that of McNemar's test
+    against the feature set with the best probe on the same test rows, corrected for all feature
+    sets (Holm); None for that one.
     """
 
     name: str
     n_features: Annotated[int, Within(1)]
     by_labels: tuple[Labelled, ...]
     control: Labelled | None
+    p: Annotated[float, SHARE] | None = None
 
     @property
     def probe(self) -> Probe:
@@ -125,4 +130,25 @@ class Probing:
                 yield features, labelled
 
 
-PROBING = Kind("probes", Probing, format=2)
+def compare_with_best(
+    feature_sets: Sequence[FeatureSet], right: NDArray[np.bool_]
+) -> tuple[FeatureSet, ...]:
+    """Return the feature sets with their p against the best, from the test rows (N, S) it is right.
+
+    The best is the one with the most test rows right, the first of equals.
+    """
+    best = int(right.sum(axis=0).argmax())
+    p = mcnemar_test(right).p[best].copy()
+    p[best] = np.nan
+    corrected = [None if np.isnan(value) else float(value) for value in holm(p)]
+    return tuple(
+        replace(features, p=value) for features, value in zip(feature_sets, corrected, strict=True)
+    )
+
+
+def _as_it_is(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
+    """Return what format 3 stores: before it no feature set was compared with the best."""
+    return header["record"], arrays
+
+
+PROBING = Kind("probes", Probing, format=3, upgrades={2: _as_it_is})

@@ -1,5 +1,6 @@
 """A folder of results: which files it has, whose they are, and how often its test set was seen."""
 
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from onelayer.training.run import RUN, RUN_FILE, Run, load_run
 T = TypeVar("T")
 
 REPORT_PAGE, PROBES_PAGE = "report.html", "probe.html"
+_MODELS = "models"  # of probes
 _RESULTS, _PROBING, _ABLATION = "results.safetensors", "probe.json", "ablation.json"
 _TEST_LOG, _SPEC, _OPTIMA = "test_evaluations.json", "spec.json", "optima.json"
 
@@ -143,6 +145,22 @@ class RunFolder:
         """Write what `probes` returns."""
         self._save(PROBING, probing, _PROBING)
 
+    def save_probe(self, name: str, model: Classifier) -> None:
+        """Write the model of a feature set as a file of its own."""
+        plain = re.sub(r"[^\w.-]+", "-", name)[:60]
+        place = len(list((self.path / _MODELS).glob("*"))) + 1
+        self._save(MODEL, model, f"{_MODELS}/{place}-{plain}.safetensors")
+
+    def probe_model(self, number: int | None) -> Classifier:
+        """Read the model of feature set `number`, or of that with the best validation accuracy."""
+        sets = self.probes().feature_sets
+        if number is None:
+            number = max(range(len(sets)), key=lambda place: sets[place].probe.validation)
+        files = list((self.path / _MODELS).glob(f"{number + 1}-*.safetensors"))
+        if not files:
+            raise InputError(f"{self.path}: has no model {number} in {_MODELS}")
+        return load_model(files[0])
+
     def probes(self) -> Probing:
         """Read what save_probes wrote; raises InputError as `results` does."""
         return self._load(PROBING, _PROBING)
@@ -205,6 +223,8 @@ def open_model(path: Path, number: int | None = None) -> Classifier:
     if folder.has_results:
         results = folder.results()
         run, chosen = results.run, results.selected
+    elif folder.has_probes:
+        return folder.probe_model(number)
     elif (path / RUN_FILE).is_file():
         run, chosen = load_run(path), 0
     else:

@@ -11,13 +11,19 @@ from numpy.typing import NDArray
 
 from onelayer.arguments import checked
 from onelayer.data.catalog import is_path
-from onelayer.data.dataset import SPLIT_NAMES, Dataset
+from onelayer.data.dataset import BLOCK, SPLIT_NAMES, Dataset
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.data.splitting import subset_weights
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.evaluation.model_evaluation import evaluate_model
-from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing
+from onelayer.evaluation.probing import (
+    FeatureSet,
+    Labelled,
+    Probe,
+    Probing,
+    compare_with_best,
+)
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import choose
 from onelayer.experiments.experiment import load_splits
@@ -27,7 +33,7 @@ from onelayer.option import Checked, option, takes
 from onelayer.progress import progress_bar
 from onelayer.report.page import check_form
 from onelayer.report.probes import write_probes
-from onelayer.training.classifier import model_of
+from onelayer.training.classifier import Classifier, model_of
 from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
 from onelayer.training.loop import train
 from onelayer.training.machine import Machine
@@ -121,6 +127,7 @@ def probe(
     machine: Machine,
     asked: ProbeOptions,
     fractions: Sequence[float] = (1.0,),
+    on_model: Callable[[str, Classifier], None] | None = None,
 ) -> Probing:
     """Train the probes of every feature set and judge them on its test split.
 
@@ -130,6 +137,8 @@ def probe(
     split, and that one alone sees the test split. The scaling is that of all training rows,
     labelled or not. With `control` the setting that was chosen with all labels is trained again on
     the training labels in `draws` random orders. The other keywords are those of train.
+
+    `on_model(name, model)` is called with the chosen probe of a feature set as soon as it is found.
 
     By default each probe is the exact optimum. Without settings its λ is found: see follow_paths.
     With solver="descent" all settings are trained on all subsets in one pass, in which rows without
@@ -157,14 +166,21 @@ def probe(
     first = next(iter(feature_sets.values()))
     subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
     shuffles = asked.draws if asked.control else 0
-    probed = tuple(
-        _probe_features(name, data, settings, subsets, shuffles, options, machine)
-        for name, data in feature_sets.items()
-    )
+    probed, right = [], []
+    for name, data in feature_sets.items():
+        features, tried, model = _probe_features(
+            name, data, settings, subsets, shuffles, options, machine
+        )
+        probed.append((features, tried))
+        right.append(_right_rows(model, data))
+        if on_model is not None:
+            on_model(name, model)
     samples = {name: len(split) for name, split in first.splits.items()}
     digests = {name: dict(data.digests) for name, data in feature_sets.items()}
     return Probing(
-        feature_sets=tuple(features for features, _ in probed),
+        feature_sets=compare_with_best(
+            [features for features, _ in probed], np.stack(right, axis=1)
+        ),
         class_names=first.class_names,
         samples=samples,
         majority=_majority(first),
@@ -189,7 +205,8 @@ def probe_sources(
     """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
 
     `data` says how all of them are read (see load_feature_sets), `options` are those of probe.
-    `report` selects the files drawn: "all", "html" (the page alone) or "none". `out` gets all of it
+    `report` selects the files drawn: "all", "html" (the page alone) or "none". The probes with all
+    labels are stored as models, from which predict, evaluate and export go on. `out` gets all of it
     or, on any error, nothing. `announce` is told what was understood of the data, and of a further
     look at the test split in the same folder.
 
@@ -204,7 +221,7 @@ def probe_sources(
         feature_sets = load_feature_sets(sources, **data or {})
         for note in (note for some in feature_sets.values() for note in some.notes):
             announce(f"note: {note}")
-        probing = probe(feature_sets, settings, **options)
+        probing = probe(feature_sets, settings, on_model=folder.save_probe, **options)
         folder.save_probes(probing)
         tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
         if warning := folder.add_look(len(tested), max(tested)):
@@ -279,8 +296,8 @@ def _probe_features(
     shuffles: int,
     options: TrainingOptions,
     machine: Machine,
-) -> tuple[FeatureSet, Sequence[Hyperparameters]]:
-    """Return the probes of a feature set, and the settings that were tried."""
+) -> tuple[FeatureSet, Sequence[Hyperparameters], Classifier]:
+    """Return the probes of a feature set, the settings that were tried, and the best's model."""
     scale = fit_scaling(options.scaling, data)
     weights = np.concatenate([*subsets.values()])
     if settings is None:
@@ -290,7 +307,8 @@ def _probe_features(
         every = np.repeat(weights, M, axis=0) if R > 1 else None
         run = _train(name, data, list(settings) * R, scale, options, machine, every)
         models = [range(M * r, M * (r + 1)) for r in range(R)]
-    probes = [_judge(run, _choose(name, run, some), data) for some in models]
+    chosen = [_choose(name, run, some) for some in models]
+    probes = [_judge(run, model, data) for model in chosen]
     draws = iter(probes)
     by_labels = tuple(
         Labelled(fraction, int(own[0].sum()), tuple(itertools.islice(draws, len(own))))
@@ -300,10 +318,16 @@ def _probe_features(
     if shuffles:
         best = probes[-1].setting
         control = _train_controls(name, data, best, scale, shuffles, options, machine)
+    tried = settings or sorted(set(run.settings), key=lambda setting: -setting.l2)
     features = FeatureSet(name, data.n_features, by_labels, control)
-    return features, sorted(set(run.settings), key=lambda setting: -setting.l2) if (
-        settings is None
-    ) else settings
+    return features, tried, model_of(run, chosen[-1])
+
+
+def _right_rows(model: Classifier, data: Dataset) -> NDArray[np.bool_]:
+    """Return which rows of the test split the model is right on."""
+    test = data.splits["test"]
+    predicted = [model.predict(test.X[rows]) for rows in test.blocks(BLOCK)]
+    return np.asarray(np.concatenate(predicted) == test.y)
 
 
 def _find_l2(

@@ -15,6 +15,7 @@ from onelayer.report.labels import (
     PER_CENT,
     count_of,
     decimals,
+    p_value,
     signed,
 )
 from onelayer.report.lettering import legend
@@ -61,12 +62,15 @@ def probe_table(probing: Probing) -> Table:
     note = ""
     if every > SHOWN:
         note = f" Shown: the {SHOWN} of {every:,} feature sets with the highest; {CSV} has all."
+    compared = ""
+    if any(features.p is not None for features in probing.feature_sets):
+        compared = " p: against the most accurate feature set (McNemar, Holm)."
     names = setting_labels(probing.grid, probing.training["solver"])
     labels = dict(zip(probing.grid, names, strict=True))
     cells = [_cells(probing, labels, *row) for row in probing.rows()]
     best = _best(probing)
     return make_table(
-        f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.{note}",
+        f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.{compared}{note}",
         {name: [row[name] for row in cells] for name in cells[0]},
         strong=list(probing.rows()).index((best, best.by_labels[-1])),
         mark="the best with all labels",
@@ -93,7 +97,7 @@ def _cells(
     draws, spread = labelled.draws, labelled.test
     alone = len(draws) == 1
     low, high = probing.interval(draws[0].test)
-    control = _control(features, labelled)
+    control, whole = _control(features, labelled), labelled is features.by_labels[-1]
     cells = {
         "features": features.name,
         "D": f"{features.n_features:,}",
@@ -104,6 +108,7 @@ def _cells(
         "test": decimals(float(spread.mean[0])),
         "sd": decimals(float(spread.sd[0])),
         f"95{PER_CENT} interval": f"{low:.4f}–{high:.4f}" if alone else MISSING,
+        "p": MISSING if not whole or features.p is None else p_value(features.p),
     }
     if control is None or features.selectivity is None:
         return cells | dict.fromkeys(_CONTROL, MISSING)
@@ -135,6 +140,7 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
         "test_sd": float(spread.sd[0]),
         "test_low": low,
         "test_high": high,
+        "p_against_best": features.p if labelled is features.by_labels[-1] else None,
         "control_train_accuracy": None if control is None else control.train,
         "control_test_accuracy": None if control is None else float(control.test.mean[0]),
         "control_test_sd": None if control is None else float(control.test.sd[0]),

@@ -322,7 +322,8 @@ def _biases_left(gradient: Floats, curvature: Floats) -> tuple[Floats, Floats, F
     damping = np.log1p(length) / np.where(length > 0, length, 1)
     rise = (inverse * along**2).sum(axis=1)
     # The cost is self-concordant in b: near enough, its second derivative hardly changes.
-    near = 36 * rise * inverse.max(axis=1) <= 1
+    flat = np.where(used, 0, np.abs(along)).max(axis=1)  # above rounding, nothing bends the cost
+    near = (36 * rise * inverse.max(axis=1) <= 1) & (flat < 1e-14)
     moved = 2.5 * np.sqrt(rise)
     return -damping * newton, np.where(near, rise, math.inf), np.where(near, moved, math.inf)
 

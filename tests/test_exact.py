@@ -209,6 +209,20 @@ def test_weights_count_rows_and_rows_without_one_are_not_there(loss):
 
 
 @each_loss
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), exponent=st.floats(-5, 1))
+def test_rare_classes_heavy_tails_and_classes_apart_are_proven_too(loss, seed, exponent):
+    generator = np.random.default_rng(seed)
+    X = np.exp(2 * generator.normal(size=(60, 4))) * (generator.random((60, 4)) < 0.7)
+    y = generator.choice(4, 60, p=[0.9, 0.05, 0.04, 0.01])
+    y[:2] = 0, 1
+    X[:, 0] += 9 * y * generator.integers(2)
+    weights = generator.gamma(0.2, size=60) + 1e-12
+    solution = solve(X, y, [10**exponent], loss, K=4, weights=weights, tolerance=1e-6)
+    assert sound(solution, 1e-6)
+
+
+@each_loss
 def test_models_of_other_rows_are_solved_on_their_own_rows(loss):
     data, generator = made(0), np.random.default_rng(0)
     weights = generator.integers(0, 3, (3, len(data.train))).astype(float)

@@ -123,9 +123,11 @@ class CrossEntropy(Loss):
         return values, G
 
     def curvature(self, S: Array, shares: Array) -> Array:
-        """Return Σ w (diag(p) − p pᵀ)."""
+        """Return Σ w (diag(p) − p pᵀ); p_k (1 − p_k) is Σ p_k p_j, j ≠ k, which does not cancel."""
         P = SOFTMAX.probabilities(S)
-        H: Array = np.diag(shares @ P) - (P.T * shares) @ P
+        H: Array = -(P.T * shares) @ P
+        np.fill_diagonal(H, 0)
+        np.fill_diagonal(H, -H.sum(axis=1))
         return H
 
     def bends(self, slopes: Array) -> Array:

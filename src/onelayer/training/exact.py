@@ -27,6 +27,7 @@ from onelayer.training.convergence import Convergence
 from onelayer.training.lbfgs import Models, Point, minimise
 
 MOST_EVALUATIONS = 1000  # of one model, in float32 and again in float64
+MOST_STEPS = 20  # of Newton's method, for the biases alone
 UNUSED = 50.0  # how far the bias of a class without rows lies below all others: p < 1e-21
 
 
@@ -260,12 +261,12 @@ class _Search:
         """Return U with its biases improved, the cost, the gradient's norm and the excess, (M,).
 
         With g = ∂J/∂W at the biases of least cost, J is at most ‖g‖² / 4λ above its minimum, since
-        it is strongly convex in W there: this is also the duality gap. Where the biases are not
-        good enough for the tolerance, one damped step of Newton's method improves them; what is
-        left is added.
+        it is strongly convex in W there: this is also the duality gap. Where the biases alone are
+        not good enough for the tolerance, damped steps of Newton's method improve them; what is
+        left is added. No cost is below 0, so none is further above the least than it is high.
         """
         axes, l2 = self.problem.axes, self.l2[:, None, None]
-        for attempt in (1, 2):
+        for attempt in range(MOST_STEPS + 1):
             sums = _add_up(
                 self.problem, self.problem.exact_rows, axes.to_features(U), self.pool, True
             )
@@ -273,12 +274,15 @@ class _Search:
             G[..., :-1] += 2 * l2 * U[..., :-1]
             cost = sums.loss + self.l2 * _squares(U[..., :-1])
             step, rise, moved = _biases_left(G[..., -1], sums.curvature)
-            norm = np.sqrt(_squares(G[..., :-1])) + moved * math.sqrt(self.problem.spread.sum())
+            of_W = np.sqrt(_squares(G[..., :-1]))
+            moved *= math.sqrt(self.problem.spread.sum())
             with np.errstate(divide="ignore", invalid="ignore"):
-                excess = np.minimum(norm**2 / (4 * self.l2) + rise, cost)  # no cost is below 0
+                least = of_W**2 / (4 * self.l2)
+                excess = np.minimum((of_W + moved) ** 2 / (4 * self.l2) + rise, cost)
                 excess[self.l2 == 0] = math.nan
-            far = (self.l2 > 0) & ~(excess <= self.tolerance * cost)
-            if attempt == 2 or not far.any():
+            allowed = self.tolerance * cost
+            far = (excess > allowed) & (least <= allowed)  # for the biases alone
+            if attempt == MOST_STEPS or not far.any():
                 break
             U = U.copy()
             U[far, :, -1] += step[far]
@@ -313,17 +317,19 @@ def _biases_left(gradient: Floats, curvature: Floats) -> tuple[Floats, Floats, F
     A damped step of Newton's method towards them (M, K), how much of the cost is above theirs (M,),
     and how far ∂J/∂W is from theirs (M,), over √Σ w ‖z‖²; infinite where that is not known.
     """
-    bends, Q = np.linalg.eigh(curvature)
-    used = bends > 1e-13 * bends[:, -1:]
+    units = np.sqrt(np.einsum("mkk->mk", curvature))  # small for a class of few rows
+    units = np.where(units > 0, units, 1)
+    bends, Q = np.linalg.eigh(curvature / units[:, :, None] / units[:, None, :])
+    used = bends > 1e-13
     inverse = np.where(used, 1 / np.where(used, bends, 1), 0)
-    along = np.einsum("mkj,mk->mj", Q, gradient)
-    newton = np.einsum("mkj,mj->mk", Q, inverse * along)
+    along = np.einsum("mkj,mk->mj", Q, gradient / units)
+    newton = np.einsum("mkj,mj->mk", Q, inverse * along) / units
     length = 2 * np.abs(newton).max(axis=1, keepdims=True)
     damping = np.log1p(length) / np.where(length > 0, length, 1)
     rise = (inverse * along**2).sum(axis=1)
     # The cost is self-concordant in b: near enough, its second derivative hardly changes.
     flat = np.where(used, 0, np.abs(along)).max(axis=1)  # above rounding, nothing bends the cost
-    near = (36 * rise * inverse.max(axis=1) <= 1) & (flat < 1e-14)
+    near = (72 * rise * inverse.max(axis=1) <= units.min(axis=1) ** 2) & (flat < 1e-14)
     moved = 2.5 * np.sqrt(rise)
     return -damping * newton, np.where(near, rise, math.inf), np.where(near, moved, math.inf)
 

@@ -43,20 +43,25 @@ def minimise(
 ) -> tuple[Floats, NDArray[np.intp]]:
     """Return the parameters (M, n) of least cost, and how often each model was evaluated, (M,).
 
-    A model ends when its `progress` is 1 or less, when it has not fallen by a tenth in PATIENCE
-    evaluations, or after `most` of them. Costs that differ by the share `rounding` count as equal.
+    A model ends when its `progress` is 1 or less, when neither that has fallen by a tenth nor the
+    cost by more than rounding in PATIENCE evaluations, or after `most` of them. Costs that differ
+    by the share `rounding` count as equal.
     """
     x, all_models = start.copy(), np.arange(len(start))
     point = Point(*map(np.array, evaluate(x, all_models)))
     pairs, length = _Pairs(np.sqrt(point.inverse)), np.ones(len(x))
-    best, waited = np.full(len(x), np.inf), np.zeros(len(x), np.intp)
+    best, lowest = np.full((2, len(x)), np.inf)
+    waited = np.zeros(len(x), np.intp)
     counts = np.ones(len(x), np.intp)
     models = all_models
     for _ in range(most):
         here = Point(*(part[models] for part in point))
         left = progress(here, models)
-        waited[models] = np.where(left < 0.9 * best[models], 0, waited[models] + 1)
-        best[models] = np.minimum(best[models], left)
+        fallen = here.cost < lowest[models] - 10 * rounding * np.abs(here.cost)
+        better = left < 0.9 * best[models]
+        waited[models] = np.where(better | fallen, 0, waited[models] + 1)
+        best[models] = np.where(better, left, best[models])
+        lowest[models] = np.where(fallen, here.cost, lowest[models])
         running = (left > 1) & (waited[models] < PATIENCE) & np.isfinite(here.cost)
         models, here = models[running], Point(*(part[running] for part in here))
         if not len(models):

@@ -30,6 +30,38 @@ def test_derivatives_equal_the_complex_step(name, seed):
         np.testing.assert_allclose(G[:, k], loss.values(moved, y).imag / 1e-30, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.smooth])
+@given(seed=st.integers(0, 10**6))
+def test_second_derivatives_equal_the_complex_step_of_the_slopes(name, seed):
+    loss, (S, y) = LOSSES[name], problem(seed)
+    shares = np.random.default_rng(seed).random(len(y))
+    H = np.empty((5, 5))
+    for k in range(5):
+        moved = S.astype(complex)
+        moved[:, k] += 1e-30j
+        bends = loss.slopes(moved, y).imag / 1e-30
+        H[k] = shares @ bends
+        np.testing.assert_allclose(loss.bends(loss.slopes(S, y))[:, k], bends[:, k], atol=1e-14)
+    np.testing.assert_allclose(loss.curvature(S, shares), H, rtol=0, atol=1e-13)
+    assert np.linalg.eigvalsh(H).max() <= shares.sum() / 2
+
+
+@each_loss
+def test_values_and_slopes_at_once_are_both_alone(name):
+    loss, (S, y) = LOSSES[name], problem(0)
+    values, slopes = loss.values_and_slopes(1000 * S, y)
+    np.testing.assert_allclose(values, loss.values(1000 * S, y), rtol=1e-13)
+    np.testing.assert_allclose(slopes, loss.slopes(1000 * S, y), rtol=1e-13)
+
+
+@each_loss
+@pytest.mark.parametrize("number", [1.0, -300.0])
+def test_a_number_added_to_all_scores_changes_nothing_as_the_loss_says(name, number):
+    loss, (S, y) = LOSSES[name], problem(1)
+    same = np.allclose(loss.values(S + number, y), loss.values(S, y), rtol=1e-12)
+    assert same == loss.relative
+
+
 @each_loss
 @given(seed=st.integers(0, 10**6), size=st.floats(1e-3, 10))
 def test_values_with_a_class_replaced_are_the_values_of_those_scores(name, seed, size):

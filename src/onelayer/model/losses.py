@@ -36,8 +36,13 @@ class Loss(ABC):
         How scores become probabilities; None if they do not.
     log_loss
         Whether l = −log p_y, with p of the link.
+    relative
+        Whether the same number added to all scores of a row changes nothing.
+    averaged
+        Whether l is a mean over the K classes; else it is no other for a class more whose p is 0.
     smooth
-        Whether it is convex and has a second derivative, so that the least cost can be found.
+        Whether the exact solver can minimise it: it is convex, with a second derivative of ½ at
+        most that changes as slowly as those of softmax and sigmoid do (docs/exact.md).
     """
 
     name: str
@@ -46,6 +51,8 @@ class Loss(ABC):
     slope_equations: Rows = ()
     link: Link | None = None
     log_loss: bool = False
+    relative: bool = False
+    averaged: bool = False
     smooth: bool = False
 
     @abstractmethod
@@ -62,6 +69,10 @@ class Loss(ABC):
 
     def curvature(self, S: Array, shares: Array) -> Array:
         """Return Σ w ∂²l/∂s∂sᵀ (K, K) over rows with the shares w (N,); of a smooth loss alone."""
+        raise NotImplementedError(f"the loss {self.name} has no second derivative")
+
+    def bends(self, slopes: Array) -> Array:
+        """Return ∂²l/∂s_k² (N, K) where the slopes are these; of a smooth loss alone."""
         raise NotImplementedError(f"the loss {self.name} has no second derivative")
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
@@ -87,6 +98,7 @@ class CrossEntropy(Loss):
     slope_equations = (("", "g = p − e", "cross-entropy"),)
     link = SOFTMAX
     log_loss = True
+    relative = True
     smooth = True
 
     def values(self, S: Array, y: Labels) -> Array:
@@ -111,10 +123,18 @@ class CrossEntropy(Loss):
         return values, G
 
     def curvature(self, S: Array, shares: Array) -> Array:
-        """Return Σ w (diag(p) − p pᵀ)."""
+        """Return Σ w (diag(p) − p pᵀ); p_k (1 − p_k) is Σ p_k p_j, j ≠ k, which does not cancel."""
         P = SOFTMAX.probabilities(S)
-        H: Array = np.diag(shares @ P) - (P.T * shares) @ P
+        H: Array = -(P.T * shares) @ P
+        np.fill_diagonal(H, 0)
+        np.fill_diagonal(H, -H.sum(axis=1))
         return H
+
+    def bends(self, slopes: Array) -> Array:
+        """Return p (1 − p), of which a slope is p or p − 1."""
+        sizes: Array = np.abs(slopes)
+        sizes -= sizes * sizes
+        return sizes
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
         """See Loss.values_with; the change is expected to be small."""
@@ -140,6 +160,7 @@ class Hinge(Loss):
     slope_equations = (
         ("", "gⱼ = 1 if sⱼ − s_y + 1 > 0, else 0;  g_y = −Σⱼ gⱼ", "hinge loss, j ≠ y"),
     )
+    relative = True
 
     def values(self, S: Array, y: Labels) -> Array:
         """Return the sum of the margins that are violated."""
@@ -185,6 +206,7 @@ class BinaryCrossEntropy(Loss):
     )
     slope_equations = (("", "g = (p − e) / K", "binary cross-entropy"),)
     link = SIGMOIDS
+    averaged = True
     smooth = True
 
     def values(self, S: Array, y: Labels) -> Array:
@@ -204,6 +226,12 @@ class BinaryCrossEntropy(Loss):
         P = np.exp(-_softplus(-S))
         H: Array = np.diag(shares @ (P * (1 - P))) / S.shape[1]
         return H
+
+    def bends(self, slopes: Array) -> Array:
+        """Return p (1 − p) / K, of which a slope is p / K or (p − 1) / K."""
+        sizes: Array = np.abs(slopes)
+        sizes -= slopes.shape[1] * sizes * sizes
+        return sizes
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
         """See Loss.values_with."""

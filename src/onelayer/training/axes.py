@@ -59,9 +59,10 @@ def principal_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling
     Rows that are fewer than the features span as many axes, and W of least cost lies in their span.
     """
     D, N = split.X.shape[1], len(rows)
-    mean = np.zeros(D)
+    mean, largest = np.zeros(D), 0.0
     for X, own in _blocks(split, rows, shares, scaling):
         mean += own @ X
+        largest = max(largest, np.abs(X).max())
     if min(N, D) > LARGEST:
         variances = np.zeros(D)
         for X, own in _blocks(split, rows, shares, scaling):
@@ -73,14 +74,14 @@ def principal_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling
         _, lengths, Vt = np.linalg.svd(X * np.sqrt(shares)[:, None], full_matrices=False)
         used = lengths > np.finfo(np.float64).eps * D * lengths.max(initial=0)
         return Axes(mean, lengths[used] ** 2, np.ascontiguousarray(Vt[used].T))
-    gram = np.zeros((D, D))
+    gram, unit = np.zeros((D, D)), largest or 1.0  # whose square may be too large for float32
     for X, own in _blocks(split, rows, shares, scaling):
         X -= mean
-        X *= np.sqrt(own)[:, None]
+        X *= np.sqrt(own)[:, None] / unit
         Z = X.astype(np.float32)
         gram += Z.T @ Z
     spread, Q = np.linalg.eigh(gram)
-    return Axes(mean, np.maximum(spread, 0), Q)
+    return Axes(mean, np.maximum(spread, 0) * unit**2, Q)
 
 
 def _blocks(

@@ -27,7 +27,7 @@ from onelayer.training.convergence import Convergence
 from onelayer.training.lbfgs import Models, Point, minimise
 
 MOST_EVALUATIONS = 1000  # of one model, in float32 and again in float64
-NEAR = 0.5  # a Newton step of the biases above this says nothing of where it leads
+MOST_STEPS = 20  # of Newton's method, for the biases alone
 UNUSED = 50.0  # how far the bias of a class without rows lies below all others: p < 1e-21
 
 
@@ -143,12 +143,13 @@ class Problem:
         memory: int = 1 << 30,
     ) -> None:
         rows = np.flatnonzero(weights > 0)
-        self.shares: Floats = weights[rows] / weights[rows].sum(dtype=np.float64)
+        shares: Floats = weights[rows] / weights[rows].sum(dtype=np.float64)
         self.present, self.labels = np.unique(split.y[rows], return_inverse=True)
         self.n_classes, self.loss = n_classes, loss
-        if axes is None or 2 * len(rows) < len(axes.mean):
-            axes = principal_axes(split, rows, self.shares, scaling)
-        self.axes = axes
+        self.frequencies = np.bincount(self.labels, shares)
+        if axes is not None and 2 * len(rows) < len(axes.mean):
+            axes = None
+        self.axes = axes or principal_axes(split, rows, shares, scaling)
         self.exact_rows: Rows = Stored(split.X, rows, scaling)
         self.fast_rows: Rows = Stored(split.X, rows, scaling, self.axes)
         width = len(self.axes.spread) + 1
@@ -158,6 +159,17 @@ class Problem:
                 some = slice(first, first + ROWS)
                 Z[some] = self.fast_rows.read(some)
             self.fast_rows = Held(Z)
+        self.spread = self.axes.spread if axes is None else self._spread(shares)
+        # A class without rows adds 0 to a mean over the classes, too.
+        self.shares = shares * (len(self.present) / n_classes if loss.averaged else 1)
+
+    def _spread(self, shares: Floats) -> Floats:
+        """Return Σ w z² along axes (R,) that were found for other rows or shares."""
+        spread = np.zeros(len(self.axes.spread))
+        for first in range(0, len(shares), ROWS):
+            some = slice(first, first + ROWS)
+            spread += shares[some] @ np.square(self.fast_rows.read(some)[:, :-1], dtype=float)
+        return spread
 
     def largest_l2(self, share: float) -> float:
         """Return the λ for which W = 0 costs at most this share more than the least cost.
@@ -171,10 +183,9 @@ class Problem:
         return float(squares[0] / (4 * share * sums.loss[0]))
 
     def start(self, models: int) -> Floats:
-        """Return parameters (M, K, P) of no weights and the biases that then cost least."""
-        counts = np.bincount(self.labels, self.shares)
-        start = np.zeros((models, len(counts), len(self.axes.spread) + 1))
-        start[..., -1] = np.log(counts)
+        """Return parameters (M, K, P) without weights, whose softmax is the class frequencies."""
+        start = np.zeros((models, len(self.present), len(self.axes.spread) + 1))
+        start[..., -1] = np.log(self.frequencies)
         return start
 
     def solve(
@@ -193,123 +204,156 @@ class Problem:
         products are in float64.
         """
         decays = np.asarray(l2, np.float64)
-        U = self.start(len(decays)) if start is None else start
-        counts = np.zeros(len(decays), np.intp)
-        search = _Search(self, decays, tolerance / 2)
+        U = self.start(len(decays)) if start is None else start.copy()
+        far, counts = np.arange(len(decays)), np.zeros(len(decays), np.intp)
+        cost, norm, excess = np.empty((3, len(decays)))
+        # What a search goes by is a little less than the proof: more than one try.
+        tries = [(self.fast_rows, 2)] * fast + [(self.exact_rows, share) for share in (2, 20, 200)]
         with _pool() as pool:
-            if fast:
-                U, counts = search.run(self.fast_rows, U, pool)
-            proven, cost, U = search.prove(U, pool)
-            # What the search goes by is a little less than what prove says: more than one try.
-            for share in (2, 20, 200):
-                far = np.flatnonzero(~(proven.excess <= tolerance * cost))
-                if not len(far) or (share > 2 and not decays[far].any()):
-                    break
-                again = _Search(self, decays[far], tolerance / share, search.first)
-                U[far], more = again.run(self.exact_rows, U[far], pool)
+            flat = self.flat_slope(pool) if (decays == 0).any() else math.nan
+            for rows, share in tries:
+                search = _Search(self, decays[far], pool, tolerance, flat)
+                found, more = search.run(rows, U[far], share)
                 counts[far] += more
-                proven, cost, U = search.prove(U, pool)
+                U[far], cost[far], norm[far], excess[far] = search.prove(found)
+                reached = np.where(decays > 0, excess <= tolerance * cost, norm <= tolerance * flat)
+                tried = (decays == 0) & (rows is self.exact_rows)
+                far = np.flatnonzero(~(reached | tried))
+                if not len(far):
+                    break
         V = self.axes.to_features(U)
         weights = np.zeros((len(decays), self.n_classes, V.shape[2] - 1))
         lowest = V[..., -1].min(axis=1, keepdims=True) - UNUSED
         biases = np.repeat(lowest, self.n_classes, axis=1)
         weights[:, self.present], biases[:, self.present] = V[..., :-1], V[..., -1]
-        return Solution(weights, biases, cost, proven, counts), U
+        return Solution(weights, biases, cost, Convergence(norm, excess), counts), U
+
+    def flat_slope(self, pool: "Pool") -> float:
+        """Return the norm of the gradient at `start`, which a search with λ = 0 begins with."""
+        sums = _add_up(self, self.fast_rows, self.start(1), pool)
+        return float(np.linalg.norm(sums.gradient))
 
 
 class _Search:
     """One search for the least cost of M models: evaluations of a Problem in its axes."""
 
     def __init__(
-        self,
-        problem: Problem,
-        l2: Floats,
-        tolerance: float,
-        first: Floats | None = None,
+        self, problem: Problem, l2: Floats, pool: Pool, tolerance: float, flat: float
     ) -> None:
-        self.problem, self.l2, self.tolerance = problem, l2, tolerance
+        self.problem, self.l2, self.pool = problem, l2, pool
+        self.tolerance, self.flat = tolerance, flat
         self.shape = len(problem.present), len(problem.axes.spread) + 1
-        self.first = first  # the norms of the gradients at W = 0, for λ = 0
 
-    def run(self, rows: Rows, U: Floats, pool: Pool) -> tuple[Floats, NDArray[np.intp]]:
-        """Minimise with products of these rows; `rows` in float64 are features, else axes."""
+    def run(self, rows: Rows, U: Floats, share: float) -> tuple[Floats, NDArray[np.intp]]:
+        """Minimise with products of these rows, to 1 / share of the tolerance."""
 
         def evaluate(flat: Floats, models: Models) -> Point:
-            return self._point(rows, flat.reshape(-1, *self.shape), models, pool)
+            U = self._centred(flat.reshape(-1, *self.shape))
+            cost, G, inverse = self._point(rows, U, models)
+            return Point(cost, self._centred(G).reshape(flat.shape), inverse.reshape(flat.shape))
 
-        rounding = 1e-7 if rows.dtype == np.float32 else 1e-14
+        def progress(point: Point, models: Models) -> Floats:
+            return share * self._progress(point, models)
+
         flat, counts = minimise(
             evaluate,
             U.reshape(len(U), -1),
-            self._progress,
-            rounding=rounding,
+            progress,
+            rounding=1e-7 if rows.dtype == np.float32 else 1e-14,
             most=MOST_EVALUATIONS,
         )
-        return flat.reshape(U.shape), counts
+        return self._centred(flat.reshape(U.shape)), counts
 
-    def prove(self, U: Floats, pool: Pool) -> tuple[Convergence, Floats, Floats]:
-        """Return how near U is to the least cost, the cost, and U with its biases improved.
+    def _centred(self, U: Floats) -> Floats:
+        """Return parameters whose mean over the classes is 0 where the loss knows no such mean.
+
+        Weight decay alone bends the cost along it, so little that a search would take long there.
+        """
+        return U - U.mean(axis=1, keepdims=True) if self.problem.loss.relative else U
+
+    def prove(self, U: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return U with its biases improved, the cost, the gradient's norm and the excess, (M,).
 
         With g = ∂J/∂W at the biases of least cost, J is at most ‖g‖² / 4λ above its minimum, since
-        it is strongly convex in W there: this is also the duality gap. One step of Newton's method
-        takes the biases to where their own gradient vanishes; what is left of it is added.
+        it is strongly convex in W there: this is also the duality gap. Where the biases alone are
+        not good enough for the tolerance, damped steps of Newton's method improve them; what is
+        left is added. No cost is below 0, so none is further above the least than it is high.
         """
         axes, l2 = self.problem.axes, self.l2[:, None, None]
-        for attempt in (0, 1):
-            sums = _add_up(self.problem, self.problem.exact_rows, axes.to_features(U), pool, True)
+        for attempt in range(MOST_STEPS + 1):
+            sums = _add_up(
+                self.problem, self.problem.exact_rows, axes.to_features(U), self.pool, True
+            )
             G = axes.gradient(sums.gradient)
             G[..., :-1] += 2 * l2 * U[..., :-1]
-            shift = _newton_step(sums.curvature, G[..., -1])
-            left = np.einsum("mk,mk->m", shift, G[..., -1])
-            squares = _squares(G[..., :-1])
-            small = np.abs(shift).max(axis=1) < NEAR
-            negligible = left <= 1e-6 * squares / np.maximum(4 * self.l2, 1e-300)
-            if attempt or (negligible | ~small).all():
+            cost = sums.loss + self.l2 * _squares(U[..., :-1])
+            step, rise, moved = _biases_left(G[..., -1], sums.curvature)
+            of_W = np.sqrt(_squares(G[..., :-1]))
+            moved *= math.sqrt(self.problem.spread.sum())
+            with np.errstate(divide="ignore", invalid="ignore"):
+                least = of_W**2 / (4 * self.l2)
+                excess = np.minimum((of_W + moved) ** 2 / (4 * self.l2) + rise, cost)
+                excess[self.l2 == 0] = math.nan
+            allowed = self.tolerance * cost
+            far = (excess > allowed) & (least <= allowed)  # for the biases alone
+            if attempt == MOST_STEPS or not far.any():
                 break
             U = U.copy()
-            U[..., -1] -= np.where(small[:, None], shift, 0)
-        moved = np.sqrt(_squares(shift[..., None]) * axes.spread.sum()) / 2
-        with np.errstate(divide="ignore"):
-            excess = (np.sqrt(squares) + moved) ** 2 / (4 * self.l2) + left
-            excess[~small] = np.inf
-        cost = sums.loss + self.l2 * _squares(U[..., :-1])
-        norm = np.sqrt(squares + _squares(G[..., -1:]))
-        return Convergence(norm, np.where(self.l2 > 0, excess, math.nan)), cost, U
+            U[far, :, -1] += step[far]
+        return U, cost, np.sqrt(_squares(G)), excess
 
-    def _point(self, rows: Rows, U: Floats, models: Models, pool: Pool) -> Point:
-        axes, l2 = self.problem.axes, self.l2[models]
-        in_axes = rows.dtype == np.float32
-        sums = _add_up(self.problem, rows, U if in_axes else axes.to_features(U), pool)
+    def _point(self, rows: Rows, U: Floats, models: Models) -> Point:
+        problem, l2 = self.problem, self.l2[models]
+        axes, in_axes = problem.axes, rows.dtype == np.float32
+        sums = _add_up(problem, rows, U if in_axes else axes.to_features(U), self.pool)
         G = sums.gradient if in_axes else axes.gradient(sums.gradient)
         G[..., :-1] += 2 * l2[:, None, None] * U[..., :-1]
         cost = sums.loss + l2 * _squares(U[..., :-1])
-        # g (1 − g) of the slopes is p (1 − p), the second derivative by a score, of both losses.
-        spread = np.append(axes.spread, 1.0)
-        bend = np.maximum(sums.bend, 1e-9)[..., None] * spread
+        bend = np.maximum(sums.bend, 1e-9)[..., None] * np.append(problem.spread, 1.0)
         bend[..., :-1] += 2 * l2[:, None, None]
         bend[bend == 0] = 1  # a feature without spread, which nothing moves
-        m = len(models)
-        return Point(cost, G.reshape(m, -1), (1 / bend).reshape(m, -1))
+        return Point(cost, G, 1 / bend)
 
     def _progress(self, point: Point, models: Models) -> Floats:
-        """Return the bound of the excess over what is tolerated, see prove."""
+        """Return the excess over what is tolerated, or for λ = 0 the gradient's norm."""
         l2, G = self.l2[models], point.gradient.reshape(len(models), *self.shape)
         inverse = point.inverse.reshape(G.shape)[..., -1]
-        if self.first is None:
-            self.first = np.sqrt(_squares(G))
-        norm = np.sqrt(_squares(G)) / np.maximum(self.first[models], 1e-300) / self.tolerance
         with np.errstate(divide="ignore", invalid="ignore"):
             excess = _squares(G[..., :-1]) / (4 * l2) + (G[..., -1] ** 2 * inverse).sum(axis=1)
-            left: Floats = np.where(l2 > 0, excess / (self.tolerance * point.cost), norm)
+            norm = np.sqrt(_squares(G)) / self.flat
+            left: Floats = np.where(l2 > 0, excess / point.cost, norm) / self.tolerance
             return left
+
+
+def _biases_left(gradient: Floats, curvature: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return what is known of the biases of least cost from the derivatives by b, for M models.
+
+    A damped step of Newton's method towards them (M, K), how much of the cost is above theirs (M,),
+    and how far ∂J/∂W is from theirs (M,), over √Σ w ‖z‖²; infinite where that is not known.
+    """
+    units = np.sqrt(np.einsum("mkk->mk", curvature))  # small for a class of few rows
+    units = np.where(units > 0, units, 1)
+    bends, Q = np.linalg.eigh(curvature / units[:, :, None] / units[:, None, :])
+    used = bends > 1e-13
+    inverse = np.where(used, 1 / np.where(used, bends, 1), 0)
+    along = np.einsum("mkj,mk->mj", Q, gradient / units)
+    newton = np.einsum("mkj,mj->mk", Q, inverse * along) / units
+    length = 2 * np.abs(newton).max(axis=1, keepdims=True)
+    damping = np.log1p(length) / np.where(length > 0, length, 1)
+    rise = (inverse * along**2).sum(axis=1)
+    # The cost is self-concordant in b: near enough, its second derivative hardly changes.
+    flat = np.where(used, 0, np.abs(along)).max(axis=1)  # above rounding, nothing bends the cost
+    near = (72 * rise * inverse.max(axis=1) <= units.min(axis=1) ** 2) & (flat < 1e-14)
+    moved = 2.5 * np.sqrt(rise)
+    return -damping * newton, np.where(near, rise, math.inf), np.where(near, moved, math.inf)
 
 
 @dataclass
 class _Sums:
     """Sums over weighted rows, for each model.
 
-    The loss (M,), its derivative by the parameters (M, K, P), Σ w |g| (1 − |g|) of the slopes
-    g by class (M, K), and the second derivative by the biases (M, K, K) if asked for.
+    The loss (M,), its derivative by the parameters (M, K, P), and its second derivative by the
+    biases, the diagonal (M, K) and, if asked for, all of it (M, K, K).
     """
 
     loss: Floats
@@ -355,9 +399,7 @@ def _add_up_blocks(
                     sums.curvature[m] += problem.loss.curvature(of_model.T, w)
                 values, slopes = problem.loss.values_and_slopes(of_model.T, y)
                 sums.loss[m] += values @ w
-                size = np.abs(slopes.T)
-                size -= size * size
-                sums.bend[m] += size @ w_like
+                sums.bend[m] += w_like @ problem.loss.bends(slopes)
                 np.multiply(slopes.T, w_like, out=of_model)
             total += np.matmul(S, Z, out=product)
     sums.gradient += total.reshape(V.shape)

@@ -43,20 +43,25 @@ def minimise(
 ) -> tuple[Floats, NDArray[np.intp]]:
     """Return the parameters (M, n) of least cost, and how often each model was evaluated, (M,).
 
-    A model ends when its `progress` is 1 or less, when it has not fallen by a tenth in PATIENCE
-    evaluations, or after `most` of them. Costs that differ by the share `rounding` count as equal.
+    A model ends when its `progress` is 1 or less, when neither that has fallen by a tenth nor the
+    cost by more than rounding in PATIENCE evaluations, or after `most` of them. Costs that differ
+    by the share `rounding` count as equal.
     """
     x, all_models = start.copy(), np.arange(len(start))
     point = Point(*map(np.array, evaluate(x, all_models)))
-    pairs, length = _Pairs(*x.shape), np.ones(len(x))
-    best, waited = np.full(len(x), np.inf), np.zeros(len(x), np.intp)
+    pairs, length = _Pairs(np.sqrt(point.inverse)), np.ones(len(x))
+    best, lowest = np.full((2, len(x)), np.inf)
+    waited = np.zeros(len(x), np.intp)
     counts = np.ones(len(x), np.intp)
     models = all_models
     for _ in range(most):
         here = Point(*(part[models] for part in point))
         left = progress(here, models)
-        waited[models] = np.where(left < 0.9 * best[models], 0, waited[models] + 1)
-        best[models] = np.minimum(best[models], left)
+        fallen = here.cost < lowest[models] - 10 * rounding * np.abs(here.cost)
+        better = left < 0.9 * best[models]
+        waited[models] = np.where(better | fallen, 0, waited[models] + 1)
+        best[models] = np.where(better, left, best[models])
+        lowest[models] = np.where(fallen, here.cost, lowest[models])
         running = (left > 1) & (waited[models] < PATIENCE) & np.isfinite(here.cost)
         models, here = models[running], Point(*(part[running] for part in here))
         if not len(models):
@@ -70,7 +75,7 @@ def minimise(
         pairs.add(models[good], step[good], (tried.gradient - here.gradient)[good])
         for kept, new in zip((x, *point), (x[models] + step, *tried), strict=True):
             kept[models[good]] = new[good]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             # The minimum of the parabola through both costs and the first slope.
             shorter = np.nan_to_num(-promised / (2 * (change - promised)), posinf=0, neginf=0)
         length[models] = np.where(good, 1, length[models] * np.clip(shorter, 0.1, 0.5))
@@ -78,35 +83,42 @@ def minimise(
 
 
 class _Pairs:
-    """The last steps of M models and the changes of their gradients, in float32."""
+    """The last steps of M models and the changes of their gradients, in float32.
 
-    def __init__(self, models: int, n: int) -> None:
-        self._steps = np.zeros((MEMORY, models, n), np.float32)
-        self._changes = np.zeros((MEMORY, models, n), np.float32)
-        self._factors = np.zeros((MEMORY, models))  # 1 / step·change; 0 where there is no pair
+    They are kept in the `units` (M, n) in which the preconditioner of the start is 1, so that the
+    units of the features neither overflow nor matter.
+    """
+
+    def __init__(self, units: Floats) -> None:
+        self._units = units
+        self._steps = np.zeros((MEMORY, *units.shape), np.float32)
+        self._changes = np.zeros((MEMORY, *units.shape), np.float32)
+        self._factors = np.zeros((MEMORY, len(units)))  # 1 / step·change; 0 where there is no pair
         self._next = 0
 
     def add(self, models: Models, steps: Floats, changes: Floats) -> None:
         """Remember a step for these models; one along which the gradient fell is of no use."""
         slot = self._next
         self._next = (slot + 1) % MEMORY
-        lengths = np.linalg.norm(steps, axis=1)
-        self._factors[slot] = 0
-        units = np.where(lengths > 0, lengths, 1)[:, None]
-        self._steps[slot, models], self._changes[slot, models] = steps / units, changes / units
+        steps, changes = steps / self._units[models], changes * self._units[models]
+        lengths = _norms(steps)
+        steps, changes = steps / lengths, changes / lengths
+        self._steps[slot, models], self._changes[slot, models] = steps, changes
         bent = _dots(self._steps[slot, models], self._changes[slot, models])
-        useful = bent > 1e-8 * np.linalg.norm(self._changes[slot, models], axis=1)
+        useful = bent > 1e-8 * np.linalg.norm(changes, axis=1)
+        self._factors[slot] = 0
         self._factors[slot, models] = np.where(useful, 1 / np.where(useful, bent, 1), 0)
 
     def direction(self, point: Point, models: Models) -> Floats:
         """Return the direction (m, n) in which the cost of these models falls."""
         whole = len(models) == self._steps.shape[1]
         own = slice(None) if whole else models
+        units, gradient = self._units[own], point.gradient * self._units[own]
         slots = [(self._next - 1 - back) % MEMORY for back in range(MEMORY)]
         slots = [slot for slot in slots if self._factors[slot, own].any()]
-        units = np.linalg.norm(point.gradient, axis=1)[:, None]
-        units = np.where(units > 0, units, 1)
-        q, inverse = (point.gradient / units).astype(np.float32), point.inverse.astype(np.float32)
+        length = _norms(gradient)
+        q = (gradient / length).astype(np.float32)
+        inverse = (point.inverse / units**2).astype(np.float32)
         weights, scale = {}, np.ones(len(models))
         for slot in slots:
             factors = self._factors[slot, own]
@@ -120,12 +132,18 @@ class _Pairs:
         for slot in reversed(slots):
             change = weights[slot] - self._factors[slot, own] * _dots(self._changes[slot, own], q)
             q += change[:, None].astype(np.float32) * self._steps[slot, own]
-        steps = -q.astype(np.float64) * units
+        steps = -q * units * length
         upwards = np.einsum("mn,mn->m", steps, point.gradient) >= 0
         if upwards.any():  # rounding alone is left of the pairs
             self._factors[:, models[upwards]] = 0
             steps[upwards] = -(point.inverse * point.gradient)[upwards]
         return steps
+
+
+def _norms(rows: Floats) -> Floats:
+    """Return the norms (m, 1) of the rows of a matrix, 1 for those that are 0."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(norms > 0, norms, 1)
 
 
 def _dots(a: NDArray[Any], b: NDArray[Any]) -> Floats:

@@ -9,7 +9,7 @@ from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
 from onelayer.model.losses import LOSSES, find_loss
-from onelayer.training.axes import principal_axes
+from onelayer.training.axes import ROWS, principal_axes
 from onelayer.training.convergence import Convergence
 from onelayer.training.exact import Problem, Solution
 from onelayer.training.hyperparameters import Hyperparameters
@@ -38,9 +38,11 @@ def check_solvable(settings: Sequence[Hyperparameters]) -> None:
 def bytes_to_solve(n_classes: int, n_features: int) -> int:
     """Return the memory that one model takes while its least cost is searched, in bytes.
 
-    Each parameter stands in float32 in all pairs of steps and changes, and in ten float64 arrays.
+    Each parameter stands in float32 in all pairs of steps and changes, and in ten float64 arrays,
+    and so does the second derivative by the biases; scores are of a block of rows.
     """
-    return n_classes * (n_features + 1) * (2 * 4 * MEMORY + 10 * 8)
+    pairs, arrays = 2 * 4 * MEMORY * (n_features + 1), 10 * 8 * (n_features + 1 + n_classes)
+    return n_classes * (pairs + arrays + 4 * ROWS)
 
 
 def solve_models(

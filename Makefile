@@ -9,7 +9,7 @@ CASES ?= 100000
 SEED ?= 0
 KILLS ?= 60
 
-.PHONY: run test test-anywhere test-slow test-kill test-torch fuzz check docs example bench bench-compare clean
+.PHONY: run test test-anywhere test-slow test-kill test-torch fuzz check docs example bench bench-compare bench-probe clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -53,6 +53,9 @@ bench: .venv/.bench  ## ours against the peers; results in benchmarks/results
 bench-compare: .venv/.bench  ## BASE=rev: fails if an epoch became slower than in that revision
 	@test -n "$(BASE)" || { echo "name a revision: make bench-compare BASE=main" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.compare $(BASE)
+
+bench-probe: .venv/.bench  ## the exact solver against LogisticRegression, at equal costs
+	$(BIN)/python -m benchmarks.solver --rounds $(ROUNDS)
 
 clean:  ## what the targets above made, except the downloaded data
 	rm -rf .venv runs/dd2424-a1 docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

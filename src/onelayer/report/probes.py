@@ -19,6 +19,7 @@ from onelayer.report.labels import (
     signed,
 )
 from onelayer.report.lettering import legend
+from onelayer.report.markup import escape_latex, latex_table, markdown_table
 from onelayer.report.page import figure_folder, render_html
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.naming import common_words, setting_labels
@@ -30,14 +31,20 @@ SHOWN = 60  # feature sets in figures and tables
 
 
 def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
-    """Write probe.csv, figures/ and probe.html into an existing folder.
+    """Write the tables probe.csv, .md and .tex, figures/ and probe.html into an existing folder.
 
     The same results give the same bytes. Of the form "html" there are no separate figures, of the
-    form "none" it is probe.csv alone.
+    form "none" there are the tables alone.
     """
     records = [_record(probing, *row) for row in probing.rows()]
     columns = {name: [record[name] for record in records] for name in records[0]}
     write_csv(columns, folder / CSV)
+    table = probe_table(probing)
+    words, caption = table.text_columns, escape_latex(table.caption)
+    latex = latex_table(table.header, table.rows, caption, text_columns=words, label="tab:probes")
+    (folder / "probe.tex").write_text(latex, "utf-8", newline="\n")
+    markdown = markdown_table(table.header, table.rows, text_columns=words)
+    (folder / "probe.md").write_text(markdown, "utf-8", newline="\n")
     if form == "none":
         return
     from onelayer.report.probe_figures import draw_probes

@@ -1,21 +1,17 @@
 """Table 1 as files, and the tables of the report."""
 
 import math
-import re
-import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onelayer.errors import visible
 from onelayer.evaluation.csv_export import Columns, exact, write_csv
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table, make_table
 from onelayer.report.choice import ROWS, chosen_words, show_settings
 from onelayer.report.labels import MISSING, count_of, decimals, one_line, split_words, validated
-from onelayer.report.lettering import legible
+from onelayer.report.markup import escape_latex, latex_table, markdown_table
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import Run
 
@@ -31,24 +27,6 @@ _CAPTION = (
     "Accuracy on the test set. accuracy: the main run; accuracy_mean to accuracy_max: "
     "over the repeats, each in an order of its own."
 )
-_TEX = {
-    "\\": r"\textbackslash{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "`": "{}`",  # ?` would be another sign
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",  # \textquotedbl is missing from LaTeX's default encoding
-    "λ": r"$\lambda$",
-    "η": r"$\eta$",
-    "×": r"$\times$",
-    "±": r"$\pm$",
-    "−": "$-$",
-}
-_TEX_KNOWS = "–—‘’“”…ßæÆœŒøØłŁı"  # beyond accents, what LaTeX sets without a package
-_TEX_ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
 
 
 def table1(results: Results) -> Columns:
@@ -79,8 +57,13 @@ def write_table1(results: Results, folder: Path) -> None:
     columns, notice = table1(results), one_line(results.notice)
     write_csv(columns, folder / "table1.csv", notice)
     names, rows = list(columns), _rounded(columns)
-    (folder / "table1.md").write_text(_markdown(names, rows, notice), "utf-8", newline="\n")
-    (folder / "table1.tex").write_text(_latex(names, rows, notice), "utf-8", newline="\n")
+    caption = escape_latex(_CAPTION)
+    if notice:
+        caption += rf" \textbf{{Notice: {escape_latex(notice)}}}"
+    markdown = markdown_table(names, rows, notice=notice)
+    (folder / "table1.md").write_text(markdown, "utf-8", newline="\n")
+    latex = latex_table(names, rows, caption)
+    (folder / "table1.tex").write_text(latex, "utf-8", newline="\n")
 
 
 def _rounded(columns: Columns) -> list[tuple[str, ...]]:
@@ -93,62 +76,6 @@ def _round(name: str, value: Any) -> str:
     if not isinstance(value, float) or math.isnan(value):
         return exact(value)
     return f"{value:.4f}" if name in _ACCURACIES else f"{value:g}"
-
-
-def _markdown(names: Sequence[str], rows: Sequence[Sequence[str]], notice: str) -> str:
-    cells = ([escape_markdown(cell) for cell in row] for row in rows)
-    lines = [_row(names), _row(["---:"] * len(names)), *map(_row, cells)]
-    if notice:
-        lines = [f"> **Notice:** {escape_markdown(notice)}", "", *lines]
-    return "\n".join(lines) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def escape_markdown(text: str) -> str:
-    """Return the text so that Markdown shows it as it is: no markup, link, mathematics or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!&$~^@]|:(?=//)|(?<=[Ww]{3})\.)", r"\\\1", visible(text))
-
-
-def _latex(names: Sequence[str], rows: Sequence[Sequence[str]], notice: str) -> str:
-    """Render a table that needs the package booktabs and nothing else."""
-    caption = escape_latex(_CAPTION)
-    if notice:
-        caption += rf" \textbf{{Notice: {escape_latex(notice)}}}"
-    # Names break at their underscores, so that eleven columns fit a page.
-    heads = [rf"\shortstack[r]{{{escape_latex(name)}}}".replace(r"\_", r"\_\\") for name in names]
-    body = [f"{' & '.join(map(escape_latex, row))} \\\\" for row in rows]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering\scriptsize\setlength{\tabcolsep}{1.8pt}",
-            rf"\caption{{{caption}}}",
-            rf"\begin{{tabular}}{{@{{}}{'r' * len(names)}@{{}}}}",
-            r"\toprule",
-            f"{' & '.join(heads)} \\\\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def escape_latex(text: str) -> str:
-    """Return the text so that LaTeX sets it as it is; what its fonts lack is transliterated."""
-    written = legible(one_line(text), lambda character: character in _TEX or _tex_sets(character))
-    return "".join(_TEX.get(character, character) for character in written).replace("--", "-{}-")
-
-
-def _tex_sets(character: str) -> bool:
-    """Whether LaTeX sets the character without a package: ASCII, and letters with its accents."""
-    parts = unicodedata.normalize("NFD", character)
-    letter = parts[0].isascii() and parts[0].isprintable() and set(parts[1:]) <= _TEX_ACCENTS
-    return character in _TEX_KNOWS or (letter and character < "\u0180")
 
 
 def accuracy_table(results: Results) -> Table:

@@ -75,6 +75,16 @@ def job_of(data, settings, **options):
     return Job(data, settings, TrainingOptions(**options), Machine(), fit_scaling("unit", data))
 
 
+def test_a_forecast_of_the_exact_solver_grows_with_the_rows():
+    options, found = TrainingOptions(solver="exact"), []
+    for N in (2_000, 40_000):
+        job = Job(make_data(N=N), grid(l2=[0.1, 1]), options, Machine(), None)
+        found.append(forecast(job))
+    assert [one.stacks for one in found] == [(2,), (2,)]
+    assert found[0].bytes == found[1].bytes == 2 * job.model_bytes
+    assert 0 < found[0].seconds < found[1].seconds
+
+
 def test_a_forecast_names_the_stacks_and_grows_with_the_epochs():
     data, settings = make_data(N=200), grid(l2=[0, 0.1, 1])
     jobs = [job_of(data, settings, batch_size=10, epochs=epochs) for epochs in (1, 1000)]

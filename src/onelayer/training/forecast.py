@@ -5,15 +5,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
+from onelayer.data.scaling import fit_scaling
+from onelayer.model.losses import find_loss
 from onelayer.training.epochs import feed
+from onelayer.training.exact import Problem
 from onelayer.training.job import Job
 from onelayer.training.schedules import LearningRates
 
 _SECONDS = 0.5  # to measure steps, and again to measure evaluation
 _BATCHES = 100  # of an epoch are stepped on, over and over
 _ROWS = 2000  # are evaluated, over and over
+_EVALUATIONS = 60  # of the exact solver; models of a small λ take more, others far fewer
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ def forecast(job: Job) -> Forecast:
         If the memory does not suffice, before anything is allocated.
     """
     data, options = job.data, job.options
+    if options.solver == "exact":
+        return _forecast_solving(job)
     n_steps = -(-len(data.train) // options.batch_size)
     n_rows = sum(len(split) for split in (data.train, data.validation) if split is not None)
     n_evaluations = sum(map(options.evaluates, range(options.epochs + 1)))
@@ -51,6 +58,21 @@ def forecast(job: Job) -> Forecast:
         evaluation = n_evaluations * n_rows * row
         seconds += sizes.count(size) * (options.epochs * n_steps * step + evaluation)
     kept = len(job.settings) * job.kept_bytes
+    return Forecast(sizes, max(sizes) * job.model_bytes, kept, seconds)
+
+
+def _forecast_solving(job: Job) -> Forecast:
+    """Predict the exact solver from the time of one evaluation of some rows."""
+    data, sizes = job.data, tuple(map(len, job.stacks))
+    kept = len(job.settings) * job.kept_bytes
+    split, loss = data.train.head(_ROWS), find_loss(job.settings[0].loss)
+    scaling = job.scaling or fit_scaling("none", data)
+    with threadpool_limits(job.machine.threads):
+        begin = time.perf_counter()
+        problem = Problem(split, np.ones(len(split)), scaling, loss, data.n_classes)
+        prepared = time.perf_counter() - begin
+        row = {size: problem.time_evaluation(size, _time_of) / len(split) for size in set(sizes)}
+    seconds = prepared + len(data.train) * sum(_EVALUATIONS * row[size] for size in sizes)
     return Forecast(sizes, max(sizes) * job.model_bytes, kept, seconds)
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import version as version_of
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from onelayer.evaluation.metrics import METRICS
 from onelayer.experiments.spec import ExperimentOptions
 from onelayer.option import options_of
 from onelayer.training.hyperparameters import Hyperparameters
@@ -29,6 +30,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say shapes, which types do not
 napoleon_google_docstring = False
+napoleon_attr_annotations = False
 
 html_theme = "furo"
 html_title = "onelayer"
@@ -42,6 +44,10 @@ def rewrite(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += describe_commands()
     if page == "train":
         source[0] = source[0].replace("<!-- options -->", describe_options())
+    if page in ("maths", "models"):
+        source[0] = source[0].replace(
+            "<!-- metrics -->", describe_metrics(equations=page == "maths")
+        )
     source[0] = re.sub(r"(?<!!)(\[[^]]*\]\()(?=\.\./)", r"\1path:", source[0])
 
 
@@ -61,6 +67,22 @@ def describe_options() -> str:
         values = each.expected if each.kind in (bool, int, float) else ""
         meaning = each.sentence.replace("|", "\\|")
         rows.append(f"| `{name}` | {meaning} | {values} | `{each.default}` |")
+    return "\n".join(rows)
+
+
+def describe_metrics(*, equations: bool) -> str:
+    """Return the table of the metrics: their equations, or what they say and take."""
+    rows = [
+        f"| metric | {'equation | source' if equations else 'meaning | takes'} |",
+        "|---|---|---|",
+    ]
+    for metric in METRICS.values():
+        title = f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
+        equation = metric.equation.replace("|", "\\|")
+        said = (metric.sentence, " or ".join(metric.takes))
+        rows.append(
+            f"| {' | '.join((title, *((equation, metric.source) if equations else said)))} |"
+        )
     return "\n".join(rows)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from onelayer.data.scaling import Scaling
-from onelayer.evaluation.metrics import Confusions
+from onelayer.evaluation.confusions import Confusions
 from onelayer.evaluation.per_class import most_confident_mistakes
 from onelayer.evaluation.predictions import Ensemble, Mistakes, Predictions, Scored
 from onelayer.evaluation.results import BatchCheck, Results

@@ -23,7 +23,7 @@ from onelayer.data.sample_weights import MOST_WEIGHTS, bootstrap_weights
 from onelayer.data.splitting import fold_weights, subset_weights
 from onelayer.errors import InputError, unknown_name
 from onelayer.evaluation import predictions
-from onelayer.evaluation.metrics import Confusions, most_confused
+from onelayer.evaluation.confusions import Confusions, most_confused
 from onelayer.evaluation.results import RESULTS
 from onelayer.evaluation.weight_images import smoothness, total_variation, weight_images
 from onelayer.experiments.probe import ProbeOptions

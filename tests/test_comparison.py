@@ -11,8 +11,16 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
-from onelayer.evaluation.comparison import holm, holm_pairs, mcnemar_test, resampled_t_test
+from onelayer.evaluation.comparison import (
+    bootstrap_test,
+    holm,
+    holm_pairs,
+    mcnemar_test,
+    resampled_t_test,
+)
+from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.statistics import student_quantile, student_tail
 
 GENERATOR = np.random.default_rng(0)
@@ -159,3 +167,50 @@ def test_what_cannot_be_compared_is_refused_in_one_line(call, message):
     with pytest.raises(InputError, match=message) as refusal:
         call()
     assert "\n" not in str(refusal.value)
+
+
+LABELS = GENERATOR.integers(3, size=250)
+SCORES = [GENERATOR.normal(size=(250, 3)) + gain * np.eye(3)[LABELS] for gain in (0.5, 0.6, 2)]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro-f1", "auroc"])
+def test_the_paired_bootstrap_draws_the_same_rows_for_all_models(name):
+    metric, test = METRICS[name], bootstrap_test(METRICS[name], SCORES, LABELS, 39, seed=1)
+    differences = []
+    for resample in range(39):
+        rows = random_stream(1, Stream.BOOTSTRAP, resample).integers(250, size=250)
+        first, second = (metric(S[rows], LABELS[rows]) for S in SCORES[:2])
+        differences.append(first - second)
+    expected = metric(SCORES[0], LABELS) - metric(SCORES[1], LABELS)
+    assert test.difference[0, 1] == pytest.approx(expected, abs=1e-12)
+    found = [test.low[0, 1], test.high[0, 1]]
+    np.testing.assert_allclose(found, np.quantile(differences, [0.025, 0.975]), atol=1e-12)
+    tail = min(np.sum(np.array(differences) <= 0), np.sum(np.array(differences) >= 0))
+    assert test.p[0, 1] == pytest.approx(min(1, 2 * (tail + 1) / 40))
+    assert test.p[0, 2] == pytest.approx(2 / 40)  # no resample says otherwise
+
+
+def test_the_paired_bootstrap_turns_round_with_its_pair_and_equals_differ_by_nothing():
+    test = bootstrap_test(METRICS["accuracy"], [*SCORES, SCORES[0]], LABELS, 50)
+    np.testing.assert_allclose(test.difference, -test.difference.T, atol=1e-15)
+    np.testing.assert_allclose(test.low, -test.high.T, atol=1e-12)
+    np.testing.assert_array_equal(test.p, test.p.T)
+    assert (test.difference[0, 3], test.low[0, 3], test.high[0, 3], test.p[0, 3]) == (0, 0, 0, 1)
+
+
+def test_the_paired_bootstrap_of_accuracies_has_the_normal_interval_and_p():
+    right = np.stack([S.argmax(axis=1) == LABELS for S in SCORES[:2]])
+    each = right[0] * 1.0 - right[1]
+    error, R = each.std() / np.sqrt(250), 1000
+    test = bootstrap_test(METRICS["accuracy"], SCORES[:2], LABELS, R)
+    found = [test.low[0, 1], test.high[0, 1]]
+    # A quantile of R draws strays by √(q (1 − q) / R) over the density, and by the grid of 1/N.
+    stray = 4 * np.sqrt(0.025 * 0.975 / R) * error / stats.norm.pdf(1.96) + 1 / 250
+    np.testing.assert_allclose(found, each.mean() + error * np.array([-1.96, 1.96]), atol=stray)
+
+
+def test_models_without_a_value_are_nan_throughout_and_none_is_refused():
+    test = bootstrap_test(METRICS["auroc"], SCORES[:2], np.zeros(250, int), 5)
+    assert np.isnan([test.difference, test.low, test.high, test.p]).all()
+    with pytest.raises(InputError, match="values of no model"):
+        bootstrap_test(METRICS["auroc"], [], LABELS)

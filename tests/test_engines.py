@@ -23,7 +23,7 @@ from onelayer.data.dataset import Split
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
-from onelayer.evaluation.metrics import confusion_matrices
+from onelayer.evaluation.confusions import confusion_matrices
 from onelayer.model import network
 from onelayer.model.losses import LOSSES
 from onelayer.training import compiled_engine

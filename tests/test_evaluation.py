@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 from made import make_data
 from onelayer.data.dataset import Split
 from onelayer.errors import InputError
-from onelayer.evaluation.metrics import Confusions, accuracies, confusion_matrices, predict
+from onelayer.evaluation.confusions import Confusions, accuracies, confusion_matrices, predict
 from onelayer.evaluation.predictions import ask_together, keep_predictions
 from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.evaluation.run_folder import RunFolder

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onelayer.evaluation.metrics import accuracies, confusion_matrices
+from onelayer.evaluation.confusions import accuracies, confusion_matrices
 from onelayer.experiments.experiment import run_checks
 from onelayer.experiments.spec import adjust, load_spec
 from onelayer.training.loop import train

@@ -19,7 +19,9 @@ import onelayer
 from made import make_data
 from onelayer.cli import run as run_command
 from onelayer.errors import InputError
-from onelayer.evaluation.metrics import Confusions
+from onelayer.evaluation import model_evaluation
+from onelayer.evaluation.confusions import Confusions
+from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.report.evidence import COLOURS, class_evidence, draw_evidence
@@ -106,7 +108,48 @@ def test_evaluate_says_what_scikit_learn_does(model_file, digits, capsys):
     )
     assert words in out
     error = evaluation.reliability.expected_calibration_error
-    assert f"expected calibration error {error:.4f} (15 bins)" in out
+    assert f" {error:.4f} " in next(line for line in out.splitlines() if "calibration" in line)
+
+
+def test_evaluate_tells_every_metric_and_writes_them(model_file, digits, tmp_path, capsys):
+    model, file = load_model(model_file), tmp_path / "m.csv"
+    S, P, y = model.scores(digits.test.X), model.probabilities(digits.test.X), digits.test.y
+    status, out, err = call(capsys, "evaluate", model_file, "digits", "--out", file)
+    assert (status, err, out.splitlines()[-1]) == (0, "", f"metrics: {file}")
+    rows = read_csv(file.read_text())
+    assert [row["metric"] for row in rows] == list(METRICS)
+    for row, metric in zip(rows, METRICS.values(), strict=True):
+        expected = metric.interval(metric.choose(S, P), y)
+        found = [float(row[name]) for name in ("value", "low", "high")]
+        np.testing.assert_allclose(found, [expected.value, expected.low, expected.high], rtol=1e-9)
+        assert row["method"] == expected.method
+        assert row["better"] == ("higher" if metric.better(1, 0) else "lower")
+        line = next(
+            line
+            for line in out.splitlines()
+            if line.startswith((f"{metric.title} ↑", f"{metric.title} ↓"))
+        )
+        assert line.split()[-3:] == [f"{value:.4f}" for value in found]
+    assert call(capsys, "evaluate", model_file, "digits", "--out", file)[0] == 2  # it is there
+
+
+def test_a_metric_that_a_model_does_not_have_says_why(tmp_path, monkeypatch, capsys):
+    data, path = make_data(), write_model(tmp_path, loss="hinge")
+    found = evaluate_model(load_model(path), data, metrics=METRICS.values())
+    without = ["log-loss", "brier", "ece"]
+    assert {name: found.left_out.pop(name) for name in without} == dict.fromkeys(
+        without, "the loss has no probabilities"
+    )
+    assert found.left_out == {"top-5": "takes 6 classes"}
+    S = load_model(path).scores(data.test.X)
+    assert found.value("auroc") == METRICS["auroc"](S, data.test.y)
+    monkeypatch.setattr(model_evaluation, "MOST_SCORES", S.size - 1)
+    found = evaluate_model(load_model(path), data, metrics=METRICS.values())
+    assert found.left_out["auroc"] == f"more than {S.size - 1:,} scores"
+    monkeypatch.setenv("COLUMNS", "120")
+    show_evaluation(found, found.intervals(10))
+    out = capsys.readouterr().out
+    assert all(why in out for why in found.left_out.values())
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +347,7 @@ def test_long_names_are_folded_and_numbers_never_cut(monkeypatch, capsys):
     confusions = Confusions.of(counts[None])
     evaluation = ModelEvaluation("made", "test", names, confusions, None)
     monkeypatch.setenv("COLUMNS", "50")
-    show_evaluation(evaluation)
+    show_evaluation(evaluation, {})
     table = capsys.readouterr().out.split("confusion")[0]
     for cell in [
         cell for row in class_table("", confusions[0], names, 13).rows for cell in row[1:]
@@ -380,6 +423,8 @@ def test_explain_writes_a_png_and_replaces_none(model_file, picture, tmp_path, c
         (["evaluate", "{model}", "{other}"], "samples of 5 features, the model was trained on 12"),
         (["evaluate", "{model}", "nowhere.npz"], "nowhere.npz: no such file"),
         (["evaluate", "{model}", "{other}", "--split", "tset"], "unknown split 'tset'"),
+        (["evaluate", "{model}", "{other}", "--out", "m"], "expected a name that ends in .csv"),
+        (["evaluate", "{model}", "{other}", "--out", "{hole}"], "exists; add --force"),
         (["predict", "{model}", "nowhere.png"], "nowhere.png: no such file"),
         (["predict", "{model}", "{model}"], "arrays: biases, "),
         (["predict", "{model}", "{picture}"], "the model was trained on rows of features"),

@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 from made import make_data
 from made_results import make_folds, make_results
 from onelayer.errors import InputError
-from onelayer.evaluation.metrics import accuracies, confusion_matrices, predict
+from onelayer.evaluation.confusions import accuracies, confusion_matrices, predict
 from onelayer.evaluation.predictions import (
     Ensemble,
     Predictions,

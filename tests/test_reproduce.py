@@ -15,7 +15,7 @@ from onelayer.data.catalog import load_dataset
 from onelayer.data.fetching import cache
 from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
-from onelayer.evaluation.metrics import accuracies, confusion_matrices
+from onelayer.evaluation.confusions import accuracies, confusion_matrices
 from onelayer.evaluation.results import count_failed
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments.experiment import run_experiment

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import classification_report
 
 from made_results import HOSTILE, make_folds, make_results, nan_curves
-from onelayer.evaluation.metrics import Confusions
+from onelayer.evaluation.confusions import Confusions
 from onelayer.evaluation.predictions import NO_PREDICTIONS
 from onelayer.report.markup import escape_latex, escape_markdown
 from onelayer.report.per_class import error_table

@@ -57,23 +57,33 @@ def evaluate(
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     number: Number = None,
     source: Source = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A file that ends in .csv, for the metrics in full.")
+    ] = None,
+    force: ForceFile = False,
 ) -> None:
-    """Evaluate a model on labelled samples: accuracy, classes, confusions, calibration.
+    """Evaluate a model on labelled samples: metrics with intervals, classes, confusions.
 
     A model in an output folder is evaluated on the data it was trained on, in the same splits.
     The folder counts how often the test split was evaluated.
     """
+    from onelayer.evaluation.metrics import METRICS
     from onelayer.evaluation.model_evaluation import evaluate_model
     from onelayer.evaluation.run_folder import count_look, open_model
     from onelayer.experiments.evaluation_data import load_evaluation_data
+    from onelayer.report.metrics import write_metrics
     from onelayer.report.terminal.model import show_evaluation
+    from onelayer.storage import check_output_file
 
+    if out is not None:
+        check_output_file(out, (".csv",), force=force)
     opened, options = open_model(model, number), _reading().build(context.obj).given
     data = load_evaluation_data(model, opened, dataset, split, source=source, **options)
     for note in data.notes:
         tell(note)
-    evaluation = evaluate_model(opened, data, split)
-    show_evaluation(evaluation)
+    evaluation = evaluate_model(opened, data, split, METRICS.values())
+    measured = evaluation.intervals()
+    show_evaluation(evaluation, measured)
     if data.notice:
         print(f"\n{data.notice}")
     if data.full_scale != opened.full_scale:
@@ -87,6 +97,9 @@ def evaluate(
         and (warning := count_look(model, evaluation.accuracy))
     ):
         print(f"\n{warning}")
+    if out is not None:
+        write_metrics(evaluation, measured, out)
+        print(f"\nmetrics: {out}")
 
 
 @app.command(

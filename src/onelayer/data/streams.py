@@ -26,6 +26,7 @@ class Stream(IntEnum):
     CHECKED_PARAMETERS = 9  # W and b of a gradient check
     SHOWN_IMAGES = 10
     SHOWN_AUGMENTATION = 11
+    BOOTSTRAP = 12  # place: resample
 
 
 def random_stream(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -16,6 +16,7 @@ from onelayer.model.links import SOFTMAX, Link, shifted
 from onelayer.model.losses import CROSS_ENTROPY
 
 BINNINGS = ("width", "count")
+BINS = 15
 _TOGETHER = 250_000  # scores that become probabilities at a time: they stay in cache
 
 
@@ -58,7 +59,7 @@ class TemperatureScaling:
 
 
 def reliability(
-    probabilities: ArrayLike, y: ArrayLike, bins: int = 15, binning: str = "width"
+    probabilities: ArrayLike, y: ArrayLike, bins: int = BINS, binning: str = "width"
 ) -> Reliability:
     """Group the rows of probabilities (N, K) by confidence and compare it with accuracy.
 
@@ -81,20 +82,25 @@ def reliability(
 def bin_confidences(
     confidence: NDArray[np.float64],
     right: NDArray[np.bool_],
-    bins: int = 15,
+    bins: int = BINS,
     binning: str = "width",
 ) -> Reliability:
     """Group rows by confidence (N,) as `reliability` does; `right` (N,) says which are right."""
     edges = np.linspace(0, 1, bins + 1)
     if binning == "count":
         edges = np.quantile(confidence, edges)
-    places = np.searchsorted(edges[1:-1], confidence)
+    places = find_bins(confidence, edges)
     count = np.bincount(places, minlength=bins)
     means = np.full((2, bins), np.nan)
     for mean, values in zip(means, (confidence, right), strict=True):
         total = np.bincount(places, weights=values, minlength=bins)
         np.divide(total, count, out=mean, where=count > 0)
     return Reliability(edges, count, *means)
+
+
+def find_bins(confidence: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the bin (N,) that each confidence falls into, as `Reliability` has them."""
+    return np.searchsorted(edges[1:-1], confidence)
 
 
 def brier_score(probabilities: ArrayLike, y: ArrayLike) -> float:
@@ -107,10 +113,10 @@ def brier_score(probabilities: ArrayLike, y: ArrayLike) -> float:
     InputError
         If the arrays are not probabilities and labels.
     """
-    return float(_squared_distances(*check_labelled(probabilities, y)).mean())
+    return float(squared_distances(*check_labelled(probabilities, y)).mean())
 
 
-def _squared_distances(P: NDArray[np.float64], y: NDArray[np.intp]) -> NDArray[np.float64]:
+def squared_distances(P: NDArray[np.float64], y: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return the squared distance (N,) of each row of P (N, K) to its one-hot label."""
     P = P.copy()
     P[np.arange(len(y)), y] -= 1
@@ -206,7 +212,7 @@ def _measure(link: Link, test: Scored, temperature: float) -> tuple[Reliability,
         P = np.exp(log_p)
         confidence.append(P.max(axis=1))
         right.append(P.argmax(axis=1) == y)
-        brier.append(_squared_distances(P, y))
+        brier.append(squared_distances(P, y))
         loss.append(-log_p[np.arange(len(y)), y])
     bins = bin_confidences(np.concatenate(confidence), np.concatenate(right))
     return bins, float(np.concatenate(brier).mean()), float(np.concatenate(loss).mean())

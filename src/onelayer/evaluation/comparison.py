@@ -5,13 +5,22 @@ setting i with setting j. Two settings are M = 2, entry [0, 1].
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onelayer.errors import InputError
-from onelayer.evaluation.statistics import check_accuracies, student_quantile, student_tail
+from onelayer.evaluation.metrics import Metric, value_of
+from onelayer.evaluation.statistics import (
+    RESAMPLES,
+    bootstrap,
+    check_accuracies,
+    percentiles,
+    student_quantile,
+    student_tail,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,16 @@ class McNemarTest:
 
     difference: NDArray[np.float64]
     only_first: NDArray[np.intp]
+    p: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BootstrapTest:
+    """Differences of a metric i − j with their 95 % intervals and two-sided p, each (M, M)."""
+
+    difference: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
     p: NDArray[np.float64]
 
 
@@ -87,6 +106,48 @@ def mcnemar_test(right: ArrayLike) -> McNemarTest:
     # Both tails of a fair coin are alike, so p is twice the smaller one; near the middle they meet.
     p = np.minimum(1, 2 * bdtr(np.minimum(only, only.T), only + only.T, 0.5))
     return McNemarTest((only - only.T) / len(right), only, p)
+
+
+def bootstrap_test(
+    metric: Metric,
+    values: Sequence[ArrayLike],
+    y: ArrayLike,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> BootstrapTest:
+    """Compare all pairs of M models by a metric of their values, each (N, K), on the same N rows.
+
+    The paired bootstrap, equation (S9): each resample draws rows, the same for all models, and
+    their differences give the percentile interval and p (Davison and Hinkley 1997, section 4.2).
+    Pairs in which a model has no value are NaN throughout.
+
+    Raises
+    ------
+    InputError
+        If there is no model, or as Metric.interval.
+
+    Examples
+    --------
+    >>> from onelayer.evaluation.metrics import METRICS
+    >>> y = np.arange(40) % 2
+    >>> test = bootstrap_test(METRICS["auroc"], [np.eye(2)[y], np.full((40, 2), 0.5)], y)
+    >>> float(test.difference[0, 1]), float(test.low[0, 1]), round(float(test.p[0, 1]), 3)
+    (0.5, 0.5, 0.002)
+    """
+    if not values:
+        raise InputError("values of no model")
+    statistics = [metric.statistic_of(each, y) for each in values]
+    N = len(np.asarray(y))
+    found = np.array([value_of(statistic, N) for statistic in statistics])
+    drawn = bootstrap(statistics, N, resamples, seed)
+    differences = drawn[:, :, None] - drawn[:, None, :]  # (R, M, M)
+    difference = found[:, None] - found
+    less, more = (differences <= 0).sum(axis=0), (differences >= 0).sum(axis=0)
+    known = np.count_nonzero(~np.isnan(differences), axis=0)
+    p = np.minimum(1, 2 * (np.minimum(less, more) + 1) / (known + 1))
+    return BootstrapTest(
+        difference, *percentiles(differences), np.where(np.isnan(difference), np.nan, p)
+    )
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:

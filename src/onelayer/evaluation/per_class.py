@@ -27,20 +27,28 @@ class ClassScores:
     f1: NDArray[np.float64]
     support: NDArray[np.intp]
 
+    @classmethod
+    def of_counts(
+        cls, right: NDArray[Any], predicted: NDArray[Any], support: NDArray[Any]
+    ) -> "ClassScores":
+        """Return those of the right, the predicted and the true samples of each class, (…, K)."""
+        f1 = ratio(2 * right, predicted + support)
+        return cls(ratio(right, predicted), ratio(right, support), f1, support)
+
     @property
     def macro_precision(self) -> NDArray[np.float64]:
         """The mean precision of the classes that have one, (…)."""
-        return _mean(self.precision)
+        return mean_of_known(self.precision)
 
     @property
     def macro_recall(self) -> NDArray[np.float64]:
         """The mean recall of the classes that have one, (…)."""
-        return _mean(self.recall)
+        return mean_of_known(self.recall)
 
     @property
     def macro_f1(self) -> NDArray[np.float64]:
         """The mean F1 of the classes that have one, (…)."""
-        return _mean(self.f1)
+        return mean_of_known(self.f1)
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,7 @@ def class_scores(confusion: "ArrayLike | coo_array") -> ClassScores:
         raise InputError("confusion holds a negative count")
     C = C.astype(np.intp)  # sums of bytes would not fit in bytes
     right = C.diagonal() if C.ndim == 2 else C.diagonal(0, -2, -1)
-    support, predicted = C.sum(axis=-1), C.sum(axis=-2)
-    f1 = _ratio(2 * right, predicted + support)
-    return ClassScores(_ratio(right, predicted), _ratio(right, support), f1, support)
+    return ClassScores.of_counts(right, C.sum(axis=-2), C.sum(axis=-1))
 
 
 def most_confident_mistakes(values: ArrayLike, y: ArrayLike, count: int) -> NDArray[np.intp]:
@@ -111,14 +117,14 @@ def true_class_histogram(
     )
 
 
-def _ratio(part: ArrayLike, whole: NDArray[np.intp]) -> NDArray[np.float64]:
+def ratio(part: ArrayLike, whole: NDArray[Any]) -> NDArray[np.float64]:
     """Return part / whole with NaN for 0/0."""
     ratio = np.full(whole.shape, np.nan)
     np.divide(part, whole, out=ratio, where=whole > 0)
     return ratio
 
 
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean over the last axis of what is not NaN; NaN where nothing is left."""
     known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))
+    return ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))

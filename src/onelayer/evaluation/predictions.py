@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import BLOCK, Dataset, Split
 from onelayer.errors import InputError
+from onelayer.evaluation.confusions import block_rows, predict
 from onelayer.evaluation.ensembles import majority_vote, mean_probabilities
-from onelayer.evaluation.metrics import block_rows, predict
 from onelayer.evaluation.per_class import most_confident_mistakes
 from onelayer.model.links import Link
 from onelayer.model.losses import find_loss

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from onelayer.errors import InputError
 from onelayer.evaluation.calibration import Calibration
+from onelayer.evaluation.confusions import Confusions, accuracies
 from onelayer.evaluation.csv_export import write_csv
-from onelayer.evaluation.metrics import Confusions, accuracies
 from onelayer.evaluation.predictions import Ensemble, Predictions
 from onelayer.evaluation.selection import Selection
 from onelayer.evaluation.statistics import Spread, spread

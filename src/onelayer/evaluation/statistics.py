@@ -1,14 +1,29 @@
-"""Uncertainty of a measured accuracy: spread over repeats, confidence intervals, Student's t."""
+"""Uncertainty of what was measured: spread over repeats, intervals, the bootstrap, Student's t."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 
 CONFIDENCE = 0.95  # of every interval
+RESAMPLES = 1000  # of a bootstrap
+
+Statistic = Callable[[NDArray[np.intp]], float]  # of how often each of N rows counts, (N,)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and its 95 % interval, with the method that gave it; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+    method: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,40 @@ def wilson_interval(
     width = z * math.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2))
     scale = 1 + z**2 / samples
     return (centre - width) / scale, (centre + width) / scale
+
+
+def bootstrap(
+    statistics: Sequence[Statistic], rows: int, resamples: int = RESAMPLES, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return what T statistics say of resamples of N `rows`, (resamples, T).
+
+    A resample draws N rows with replacement. All statistics see the same resamples, and so do all
+    models with the same number of rows: differences are paired (Efron 1979).
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two resamples or the seed is negative.
+    """
+    if resamples < 2:
+        raise InputError(f"resamples is {resamples}; expected at least 2")
+    values = np.empty((resamples, len(statistics)))
+    for place in range(resamples):
+        drawn = random_stream(seed, Stream.BOOTSTRAP, place).integers(rows, size=rows)
+        counts = np.bincount(drawn, minlength=rows)
+        values[place] = [statistic(counts) for statistic in statistics]
+    return values
+
+
+def percentiles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends (…) of the 95 % percentile interval of resamples (R, …).
+
+    NaN stands for a resample in which there is no value: it is left out.
+    """
+    none = np.isnan(values).all(axis=0)
+    shares = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    low, high = np.nanquantile(np.where(none, 0.0, values), shares, axis=0)  # it warns of all NaN
+    return np.where(none, np.nan, low), np.where(none, np.nan, high)
 
 
 def student_tail(t: ArrayLike, freedom: int) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from onelayer.data.fetching.cache import NoSourceError
 from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import fold_weights, split_off
 from onelayer.errors import InputError
-from onelayer.evaluation.metrics import Confusions, accuracies, confusion_matrices
+from onelayer.evaluation.confusions import Confusions, accuracies, confusion_matrices
 from onelayer.evaluation.optimum import optima_of
 from onelayer.evaluation.predictions import Ensemble, ask_together, keep_predictions
 from onelayer.evaluation.results import BatchCheck, Results

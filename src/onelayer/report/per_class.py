@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onelayer.evaluation.metrics import most_confused
+from onelayer.evaluation.confusions import most_confused
 from onelayer.evaluation.per_class import class_scores
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table, make_table

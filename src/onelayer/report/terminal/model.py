@@ -1,7 +1,7 @@
 """The evaluation and the predictions of one model, for a terminal or a pipe."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from rich.table import Table
@@ -11,7 +11,9 @@ from onelayer.errors import is_hidden, printable
 from onelayer.evaluation.csv_export import write_rows
 from onelayer.evaluation.model_evaluation import ModelEvaluation
 from onelayer.evaluation.ranking import Ranking
+from onelayer.evaluation.statistics import Interval
 from onelayer.report.labels import count_of, decimals
+from onelayer.report.metrics import metric_table
 from onelayer.report.per_class import CLASSES, class_table, confused_table
 from onelayer.report.terminal import (
     MANY,
@@ -28,8 +30,8 @@ _MATRIX = 12  # classes up to which a confusion matrix fits a terminal
 _CONFUSIONS = 10  # shown of more classes
 
 
-def show_evaluation(evaluation: ModelEvaluation) -> None:
-    """Print accuracy, calibration, the scores of each class and the confusion matrix."""
+def show_evaluation(evaluation: ModelEvaluation, measured: Mapping[str, Interval]) -> None:
+    """Print accuracy, metrics, the scores of each class and the confusion matrix."""
     low, high = evaluation.interval
     samples = count_of(evaluation.samples, f"{evaluation.split} sample")
     console = plain_console()
@@ -38,12 +40,8 @@ def show_evaluation(evaluation: ModelEvaluation) -> None:
         f"{samples} of {evaluation.data}",
         soft_wrap=True,
     )
-    if evaluation.reliability is None:
-        console.print("expected calibration error: none, the loss has no probabilities")
-    else:
-        bins = len(evaluation.reliability.count)
-        error = evaluation.reliability.expected_calibration_error
-        console.print(f"expected calibration error {error:.4f} ({bins} bins)")
+    if measured:
+        show_table(metric_table(evaluation, measured))
     confusion, names = evaluation.counts[0], evaluation.class_names
     show_table(class_table("Each class.", confusion, names, CLASSES if len(names) > MANY else MANY))
     if len(evaluation.class_names) <= _MATRIX:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, log_loss
 from sklearn.preprocessing import StandardScaler
 
 import onelayer
@@ -344,6 +345,25 @@ def test_the_feature_sets_are_compared_on_the_same_rows_and_their_models_are_kep
     assert classes == [str(k) for k in models[1].predict(data.test.X[:5])]
     assert run(["report", "out"]) == 0
     assert len(list(Path("out/models").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["log-loss", "macro-f1"])
+def test_any_metric_can_choose_and_all_are_told_of_the_chosen_probe(name):
+    data, settings = make_features(0.5), onelayer.grid(l2=[1e-4, 1e-2, 1])
+    found = onelayer.probe({"a": data}, settings, metric=name).feature_sets[0]
+    run = onelayer.train(data, settings, solver="exact", scaling="standardise")
+    models = [onelayer.model_of(run, number) for number in range(3)]
+    of = {
+        "log-loss": lambda model, split: log_loss(split.y, model.probabilities(split.X)),
+        "macro-f1": lambda model, split: f1_score(split.y, model.predict(split.X), average="macro"),
+    }
+    validation = [of[name](model, data.validation) for model in models]
+    best = int(np.argmin(validation) if name == "log-loss" else np.argmax(validation))
+    assert found.probe.setting == settings[best]
+    for metric, value in of.items():
+        told = found.metrics[metric]
+        assert told.value == pytest.approx(value(models[best], data.test))
+        assert told.low < told.value < told.high
 
 
 def test_a_choice_on_the_edge_of_the_grid_is_told(layers, capsys):

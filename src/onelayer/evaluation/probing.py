@@ -1,7 +1,7 @@
 """What linear probes of several feature sets over the same rows are worth."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from onelayer.errors import InputError
 from onelayer.evaluation.comparison import holm, mcnemar_test
-from onelayer.evaluation.statistics import Spread, spread, wilson_interval
+from onelayer.evaluation.metrics import find_metric
+from onelayer.evaluation.statistics import Interval, Spread, spread, wilson_interval
 from onelayer.option import build
 from onelayer.records import SHARE, Arrays, Kind, Within
 from onelayer.training.hyperparameters import Hyperparameters
@@ -61,7 +62,8 @@ class FeatureSet:
     for, the last one's setting trained on shuffled labels: its `train` accuracies are of those
     labels, its `validation` and `test` accuracies of the true ones. `p` is that of McNemar's test
     against the feature set with the best probe on the same test rows, corrected for all feature
-    sets (Holm); None for that one.
+    sets (Holm); None for that one. `metrics` are those of the probe on the test split, by name;
+    what its loss or its classes do not allow is missing.
     """
 
     name: str
@@ -69,6 +71,7 @@ class FeatureSet:
     by_labels: tuple[Labelled, ...]
     control: Labelled | None
     p: Annotated[float, SHARE] | None = None
+    metrics: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def probe(self) -> Probe:
@@ -88,7 +91,8 @@ class Probing:
     """Everything that tables, figures and the page of `onelayer probe` are made from.
 
     `samples` are the rows of each split, `majority` the share of test rows that are of the most
-    frequent training class, `grid` the settings that were tried, `training` how they were trained.
+    frequent training class, `grid` the settings that were tried, `training` how they were trained,
+    and `metric` the name of the metric that chose among them.
 
     Raises
     ------
@@ -104,8 +108,10 @@ class Probing:
     grid: tuple[Hyperparameters, ...]
     training: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    metric: str = "accuracy"
 
     def __post_init__(self) -> None:
+        find_metric(self.metric)
         drawn = [len(labelled.draws) for _, labelled in self.rows()]
         if not drawn or not all(drawn) or not all(one.by_labels for one in self.feature_sets):
             raise InputError("feature sets without a probe")

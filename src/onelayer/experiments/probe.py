@@ -16,6 +16,7 @@ from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.data.splitting import subset_weights
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
+from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.probing import (
     FeatureSet,
@@ -77,6 +78,11 @@ class ProbeOptions(Checked):
         "Number of random subsets per fraction, and of label shuffles.",
         least=1,
         most=1000,
+    )
+    metric: str = option(
+        "accuracy",
+        f"Metric on the validation split that chooses: {', '.join(METRICS)}.",
+        choices=METRICS,
     )
     control: bool = option(False, "Also probe with shuffled labels and report the selectivity.")
 
@@ -155,7 +161,7 @@ def probe(
     --------
     >>> X = np.random.default_rng(0).normal(size=(100, 5))
     >>> data = onelayer.dataset_from(X, (X[:, 0] > 0).astype(int))
-    >>> probing = onelayer.probe({"layer 1": data}, epochs=5, batch_size=10)
+    >>> probing = onelayer.probe({"layer 1": data})
     >>> [features.name for features in probing.feature_sets]
     ['layer 1']
     """
@@ -169,7 +175,7 @@ def probe(
     probed, right = [], []
     for name, data in feature_sets.items():
         features, tried, model = _probe_features(
-            name, data, settings, subsets, shuffles, options, machine
+            name, data, settings, subsets, shuffles, METRICS[asked.metric], options, machine
         )
         probed.append((features, tried))
         right.append(_right_rows(model, data))
@@ -188,6 +194,7 @@ def probe(
         grid=_grid_of(tried for _, tried in probed),
         training=asdict(options),
         provenance=provenance() | {"digests": digests},
+        metric=asked.metric,
     )
 
 
@@ -294,6 +301,7 @@ def _probe_features(
     settings: Sequence[Hyperparameters] | None,
     subsets: Mapping[float, NDArray[np.uint8]],
     shuffles: int,
+    metric: Metric,
     options: TrainingOptions,
     machine: Machine,
 ) -> tuple[FeatureSet, Sequence[Hyperparameters], Classifier]:
@@ -307,7 +315,7 @@ def _probe_features(
         every = np.repeat(weights, M, axis=0) if R > 1 else None
         run = _train(name, data, list(settings) * R, scale, options, machine, every)
         models = [range(M * r, M * (r + 1)) for r in range(R)]
-    chosen = [_choose(name, run, some) for some in models]
+    chosen = [_choose(name, run, some, data, metric) for some in models]
     probes = [_judge(run, model, data) for model in chosen]
     draws = iter(probes)
     by_labels = tuple(
@@ -319,8 +327,10 @@ def _probe_features(
         best = probes[-1].setting
         control = _train_controls(name, data, best, scale, shuffles, options, machine)
     tried = settings or sorted(set(run.settings), key=lambda setting: -setting.l2)
-    features = FeatureSet(name, data.n_features, by_labels, control)
-    return features, tried, model_of(run, chosen[-1])
+    model = model_of(run, chosen[-1])
+    metrics = evaluate_model(model, data, metrics=METRICS.values()).intervals(seed=options.seed)
+    features = FeatureSet(name, data.n_features, by_labels, control, metrics=metrics)
+    return features, tried, model
 
 
 def _right_rows(model: Classifier, data: Dataset) -> NDArray[np.bool_]:
@@ -372,15 +382,22 @@ def _train(
         )
 
 
-def _choose(name: str, run: Run, models: range) -> int:
-    """Return the one of `models` that is best on the validation split."""
+def _choose(name: str, run: Run, models: range, data: Dataset, metric: Metric) -> int:
+    """Return the one of `models` that is best on the validation split, the first of equals."""
     selection = choose(run, models=slice(models.start, models.stop))
     if not selection.informed:
         raise InputError(
             f"{name}: every setting was no longer finite, the first in "
             f"{run.stopped[models.start]}; expected smaller learning rates or --scaling standardise"
         )
-    return models[selection.chosen]
+    if metric.name == "accuracy":
+        return models[selection.chosen]
+    sound = [model for model in models if not run.stopped[model]]
+    found = [evaluate_model(model_of(run, m), data, "validation", [metric]) for m in sound]
+    if why := found[0].left_out.get(metric.name):
+        raise InputError(f"{name}: metric {metric.name}: {why}; choose by another one")
+    merits = [metric.merit(evaluation.value(metric.name)) for evaluation in found]
+    return sound[int(np.argmax(merits))]
 
 
 def _judge(run: Run, model: int, data: Dataset) -> Probe:

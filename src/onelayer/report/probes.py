@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.evaluation.csv_export import write_csv
+from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.evaluation.selection import edges_of
@@ -115,12 +116,41 @@ def _cells(
         "test": decimals(float(spread.mean[0])),
         "sd": decimals(float(spread.sd[0])),
         f"95{PER_CENT} interval": f"{low:.4f}–{high:.4f}" if alone else MISSING,
+        **_metric_cell(probing, features, whole=whole),
         "p": MISSING if not whole or features.p is None else p_value(features.p),
     }
     if control is None or features.selectivity is None:
         return cells | dict.fromkeys(_CONTROL, MISSING)
     figures = (decimals(control.train), decimals(float(control.test.mean[0])))
     return cells | dict(zip(_CONTROL, (*figures, signed(features.selectivity)), strict=True))
+
+
+def _metric_cell(probing: Probing, features: FeatureSet, *, whole: bool) -> dict[str, str]:
+    """Return the metric that chose, on the test split, with its interval; nothing for accuracy."""
+    if probing.metric == "accuracy":
+        return {}
+    found = features.metrics.get(probing.metric)
+    if found is None or not whole:
+        return {probing.metric: MISSING}
+    return {probing.metric: f"{found.value:.4f} ({found.low:.4f}–{found.high:.4f})"}
+
+
+def metrics_table(probing: Probing) -> Table:
+    """Return all metrics of each feature set with all labels, on the test split."""
+    sets = _shown(probing).feature_sets
+    columns = {"features": [features.name for features in sets]}
+    for name, metric in METRICS.items():
+        found = [features.metrics.get(name) for features in sets]
+        arrow = "↑" if metric.higher_is_better else "↓"
+        columns[f"{metric.title} {arrow}"] = [
+            MISSING if one is None else f"{one.value:.4f} ({one.low:.4f}–{one.high:.4f})"
+            for one in found
+        ]
+    caption = (
+        f"Metrics on the {probing.samples['test']:,} test rows with their 95{PER_CENT} intervals: "
+        "Wilson's for shares of rows, else of the bootstrap. ↑: higher is better."
+    )
+    return make_table(caption, columns)
 
 
 def _control(features: FeatureSet, labelled: Labelled) -> Labelled | None:
@@ -147,6 +177,14 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
         "test_sd": float(spread.sd[0]),
         "test_low": low,
         "test_high": high,
+        **{
+            f"test_{name.replace('-', '_')}{suffix}": getattr(features.metrics[name], field)
+            if name in features.metrics and labelled is features.by_labels[-1]
+            else None
+            for name in METRICS
+            if name != "accuracy"
+            for suffix, field in (("", "value"), ("_low", "low"), ("_high", "high"))
+        },
         "p_against_best": features.p if labelled is features.by_labels[-1] else None,
         "control_train_accuracy": None if control is None else control.train,
         "control_test_accuracy": None if control is None else float(control.test.mean[0]),
@@ -166,7 +204,11 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         f"would be right on {100 * probing.majority:.2f}{PER_CENT}."
     )
     names = legend([features.name for features in sets])
-    tables = [*filter(None, [names]), table.without(("train", *_CONTROL))]
+    tables = [
+        *filter(None, [names]),
+        table.without(("train", *_CONTROL)),
+        metrics_table(probing),
+    ]
     if sets[0].control:
         every = len(sets[0].by_labels)
         others = [name for name in table.header if name not in ("features", *_CONTROLLED)]
@@ -200,10 +242,11 @@ def _tell_method(probing: Probing) -> Iterator[str]:
         f"A probe is one layer, trained on {samples['train']:,} rows {how}. Scaling of the "
         f"features: {probing.scaling}, estimated on all training rows."
     )
+    metric = METRICS[probing.metric].title
     yield (
         f"{samples['validation']:,} validation rows select the best of "
-        f"{count_of(len(probing.grid), 'setting')} for each probe; only that one is evaluated on "
-        f"the {samples['test']:,} test rows."
+        f"{count_of(len(probing.grid), 'setting')} for each probe by {metric}; only that "
+        f"one is evaluated on the {samples['test']:,} test rows."
     )
     if len(sets[0].by_labels) > 1:
         yield (

@@ -198,6 +198,18 @@ def test_a_huge_decay_leaves_one_step_down_the_gradient(loss):
 
 
 @each_loss
+@pytest.mark.parametrize("share", [0.01, 0.5])
+def test_with_the_largest_decay_no_weights_cost_a_share_more_at_most(loss, share):
+    X, y = samples(17)
+    own = problem(X, y, loss)
+    largest = own.largest_l2(share)
+    b = find_loss(loss).biases(np.bincount(y) / len(y))
+    flat = cost_of(X, y, np.zeros((4, 5)), b, 0, loss)
+    least = own.solve([largest], tolerance=1e-10)[0].cost[0]
+    assert least <= flat <= least * (1 + share / (1 - share))
+
+
+@each_loss
 def test_weights_count_rows_and_rows_without_one_are_not_there(loss):
     X, y = samples(6)
     counts = bootstrap_weights(80, 1, 0)[0].astype(float)

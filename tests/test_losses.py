@@ -46,6 +46,14 @@ def test_second_derivatives_equal_the_complex_step_of_the_slopes(name, seed):
     assert np.linalg.eigvalsh(H).max() <= shares.sum() / 2
 
 
+@pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.smooth])
+def test_no_scores_that_all_rows_share_cost_less_than_the_biases(name):
+    y = np.repeat([0, 1, 2], [1, 5, 14])
+    b = LOSSES[name].biases(np.bincount(y) / 20)
+    slopes = LOSSES[name].slopes(np.tile(b, (20, 1)), y)
+    np.testing.assert_allclose(slopes.mean(axis=0), 0, atol=1e-15)
+
+
 @each_loss
 def test_values_and_slopes_at_once_are_both_alone(name):
     loss, (S, y) = LOSSES[name], problem(0)

@@ -75,6 +75,13 @@ class Loss(ABC):
         """Return ∂²l/∂s_k² (N, K) where the slopes are these; of a smooth loss alone."""
         raise NotImplementedError(f"the loss {self.name} has no second derivative")
 
+    def biases(self, frequencies: Array) -> Array:
+        """Return the scores (K,) that cost least if all rows get the same; of a smooth loss alone.
+
+        The frequencies (K,) are those of the classes, each above 0.
+        """
+        raise NotImplementedError(f"the loss {self.name} has no such scores in closed form")
+
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
         """Return l (N, C) with the scores of class k replaced by each column of s_k (N, C).
 
@@ -135,6 +142,11 @@ class CrossEntropy(Loss):
         sizes: Array = np.abs(slopes)
         sizes -= sizes * sizes
         return sizes
+
+    def biases(self, frequencies: Array) -> Array:
+        """Return log f, of which f is the softmax."""
+        scores: Array = np.log(frequencies)
+        return scores
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
         """See Loss.values_with; the change is expected to be small."""
@@ -232,6 +244,11 @@ class BinaryCrossEntropy(Loss):
         sizes: Array = np.abs(slopes)
         sizes -= slopes.shape[1] * sizes * sizes
         return sizes
+
+    def biases(self, frequencies: Array) -> Array:
+        """Return log f / (1 − f), of which f is the sigmoid; for f = 1 a large number."""
+        scores: Array = np.log(frequencies) - np.log(np.maximum(1 - frequencies, 1e-12))
+        return scores
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
         """See Loss.values_with."""

@@ -183,9 +183,9 @@ class Problem:
         return float(squares[0] / (4 * share * sums.loss[0]))
 
     def start(self, models: int) -> Floats:
-        """Return parameters (M, K, P) without weights, whose softmax is the class frequencies."""
+        """Return parameters (M, K, P) of no weights and the biases that then cost least."""
         start = np.zeros((models, len(self.present), len(self.axes.spread) + 1))
-        start[..., -1] = np.log(self.frequencies)
+        start[..., -1] = self.loss.biases(self.frequencies)
         return start
 
     def solve(
@@ -421,18 +421,6 @@ def _pool() -> Iterator[Pool]:
     threads = max((library["num_threads"] for library in libraries), default=1)
     with threadpool_limits(1), ThreadPoolExecutor(threads) as executor:
         yield Pool(threads, executor)
-
-
-def _newton_step(H: Floats, g: Floats) -> Floats:
-    """Return H⁺ g (M, K) of symmetric H (M, K, K), sums of second derivatives over all shares.
-
-    The softmax knows no scores that are all moved alike: along these H is rounding.
-    """
-    bends, axes = np.linalg.eigh(H)
-    along = np.einsum("mij,mi->mj", axes, g)
-    along = np.divide(along, bends, out=np.zeros_like(along), where=bends > 1e-14)
-    step: Floats = np.einsum("mij,mj->mi", axes, along)
-    return step
 
 
 def _squares(G: Floats) -> Floats:

@@ -85,12 +85,23 @@ Fitted = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
 Fit = Callable[[Floats, Labels, Sequence[float], float], Fitted]
 
 
-def fit_ours(X: Floats, y: Labels, decays: Sequence[float], tolerance: float) -> Fitted:
-    """Fit all λ in one stack."""
+def fit_ours(
+    X: Floats,
+    y: Labels,
+    decays: Sequence[float],
+    tolerance: float,
+    weights: NDArray[np.float64] | None = None,
+) -> Fitted:
+    """Fit all λ in one stack, each on the rows that its weights leave."""
     names = tuple(map(str, range(int(y.max()) + 1)))
     data = Dataset("made", Split(X, y), None, None, names)
     run = onelayer.train(
-        data, onelayer.grid(l2=decays), solver="exact", tolerance=tolerance, scaling="none"
+        data,
+        [onelayer.Hyperparameters(l2=l2) for l2 in decays],
+        solver="exact",
+        tolerance=tolerance,
+        scaling="none",
+        sample_weights=weights,
     )
     return list(zip(run.weights.astype(float), run.biases.astype(float), strict=True))
 
@@ -169,6 +180,12 @@ def work_of(case: Case, fit: Fit, tolerance: float, X: Floats, y: Labels) -> Cal
     if case.subsets:
         generator = np.random.default_rng(1)
         rows = [generator.permutation(len(y))[:n] for n in case.subsets for _ in range(5)]
+        if fit is fit_ours:
+            weights = np.zeros((len(rows), len(y)))
+            for own, some in zip(weights, rows, strict=True):
+                own[some] = 1
+            every = np.repeat(weights, len(decays), axis=0)
+            return lambda: fit_ours(X, y, decays * len(rows), tolerance, every)
         parts = [(X[some], np.unique(y[some], return_inverse=True)[1]) for some in rows]
         return lambda: [fit(*part, decays, tolerance) for part in parts]
     if case.folds and fit is fit_ours:

@@ -5,7 +5,7 @@ model brings the diagonal of a matrix near the inverse of its second derivatives
 what the last step has shown of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,15 +119,11 @@ class _Pairs:
         length = _norms(gradient)
         q = (gradient / length).astype(np.float32)
         inverse = (point.inverse / units**2).astype(np.float32)
-        weights, scale = {}, np.ones(len(models))
+        weights, scale = dict[int, Floats](), self._scale(slots, own, inverse)
         for slot in slots:
             factors = self._factors[slot, own]
             weights[slot] = factors * _dots(self._steps[slot, own], q)
             q -= weights[slot][:, None].astype(np.float32) * self._changes[slot, own]
-        for slot in reversed(slots):  # the newest pair that a model has is the last one here
-            factors, changes = self._factors[slot, own], self._changes[slot, own]
-            seen = factors * _dots(changes, inverse * changes)
-            scale = np.where(factors > 0, 1 / np.where(factors > 0, seen, 1), scale)
         q *= scale[:, None].astype(np.float32) * inverse
         for slot in reversed(slots):
             change = weights[slot] - self._factors[slot, own] * _dots(self._changes[slot, own], q)
@@ -138,6 +134,18 @@ class _Pairs:
             self._factors[:, models[upwards]] = 0
             steps[upwards] = -(point.inverse * point.gradient)[upwards]
         return steps
+
+    def _scale(self, slots: Sequence[int], own: Any, inverse: NDArray[np.float32]) -> Floats:
+        """Return what the newest pair of each model says of the scale of its preconditioner."""
+        scale, open_ = np.ones(len(inverse)), np.ones(len(inverse), bool)
+        for slot in slots:
+            factors, changes = self._factors[slot, own], self._changes[slot, own]
+            new = open_ & (factors > 0)
+            seen = factors * _dots(changes, inverse * changes)
+            scale[new], open_ = 1 / seen[new], open_ & ~new
+            if not open_.any():
+                break
+        return scale
 
 
 def _norms(rows: Floats) -> Floats:

@@ -73,7 +73,7 @@ def cost_by_scipy(X, y, l2, loss, K):
         cost = cost_of(X, y, W, b[:, 0], 0, loss) + np.sum(l2 * W**2)
         return cost, gradient.ravel()
 
-    options = {"maxiter": 9000, "maxfun": 9000, "ftol": 0, "gtol": 1e-9, "maxcor": 50}
+    options = {"maxiter": 9000, "maxfun": 9000, "ftol": 1e-16, "gtol": 1e-8, "maxcor": 50}
     start = np.zeros(np.prod(shape))
     return minimize(cost, start, jac=True, method="L-BFGS-B", options=options).fun
 

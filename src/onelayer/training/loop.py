@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,8 +84,9 @@ def train(
     trained = []
     for _, stack, part in job.run(measure_splits, on_epoch):
         trained.append(part)
-        engine = type(stack).__name__
-    return gather(data, settings, options, scaling, trained, engine, time.perf_counter() - begin)
+        origin = provenance() | {"engine": type(stack).__name__}
+    origin["seconds"] = time.perf_counter() - begin
+    return gather(data, settings, options, scaling, trained, origin)
 
 
 def gather(
@@ -93,10 +95,9 @@ def gather(
     options: TrainingOptions,
     scaling: Scaling,
     trained: Sequence[Trained],
-    engine: str,
-    seconds: float,
+    origin: Mapping[str, Any],
 ) -> Run:
-    """Return the run of all trained stacks, which `engine` trained in so many seconds."""
+    """Return the run of all trained stacks; `origin` is the provenance known so far."""
     return Run(
         settings=tuple(settings),
         training={
@@ -117,11 +118,9 @@ def gather(
         image_shape=data.image_shape,
         columns=data.columns,
         convergence=_convergence(trained),
-        provenance=provenance()
-        | {
-            "engine": engine,
+        provenance={
+            **origin,
             "stacks": [len(part.kept) for part in trained],
-            "seconds": seconds,
             "digests": dict(data.digests),
         },
     )

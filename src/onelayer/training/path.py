@@ -20,6 +20,7 @@ from onelayer.training.job import judge_solution
 from onelayer.training.loop import gather, measure_splits
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
+from onelayer.training.provenance import provenance
 from onelayer.training.run import Run
 from onelayer.training.solving import bytes_to_solve
 
@@ -53,7 +54,6 @@ def follow_paths(
     if len(weights) > 1:
         every = np.flatnonzero(weights.any(axis=0))
         axes = principal_axes(data.train, every, np.full(len(every), 1 / len(every)), scaling)
-    engine = ""
     with threadpool_limits(machine.threads):
         for number, own in enumerate(weights):
             on_path(number)
@@ -72,9 +72,9 @@ def follow_paths(
             settings += path.settings
             paths.append(range(first, len(settings)))
             trained += parts
-            engine = path.engine
-    seconds = time.perf_counter() - begin
-    return gather(data, settings, options, scaling, trained, engine, seconds), paths
+            origin = provenance() | {"engine": path.engine}
+    origin["seconds"] = time.perf_counter() - begin
+    return gather(data, settings, options, scaling, trained, origin), paths
 
 
 class _Path:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.arrays import poolable
 from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, Split
 from onelayer.data.files import entries, read_file
@@ -60,9 +62,9 @@ def read_pair(path: Path) -> Contents:
     )
 
 
-def npy_features(path: Path) -> list[NDArray[np.generic]]:
+def npy_features(path: Path, pool: str | None = None) -> list[Any]:
     """Map the features of a .npy file, or read them, if they are in Fortran order."""
-    return [open_npy(path)]
+    return [poolable(str(path.parent), path.name, open_npy(path), pool)]
 
 
 def _find_features(folder: Path, split: str) -> list[Path]:

@@ -15,7 +15,7 @@ from format_writers import NAMES, bfloat16_of, named, torch_file, torch_tensor, 
 from onelayer.cli import run as run_cli
 from onelayer.data.unlabelled import read_unlabelled
 from onelayer.errors import InputError
-from onelayer.experiments.probe import load_feature_sets
+from onelayer.experiments.probe import load_feature_sets, name_sources
 
 N, D, T = 60, 5, 3
 LAYERS = ("layer2", "layer10")
@@ -80,6 +80,12 @@ DRAWN = {
     "targets.npy and codes": lambda at: beside(save_npy(at, targets=Y), "classes.txt", LINES),
     "labels.txt": lambda at: beside(at, "labels.txt", "\n".join(named(Y))),
     "labels.csv": lambda at: beside(at, "labels.csv", "label\n" + "\n".join(named(Y))),
+    "labels outside": lambda at: save_npy(
+        at, labels=np.array(named(Y)), **{f"layers/{n}": X for n, X in STORED.items()}
+    ),
+    "a folder a layer, labels outside": lambda at: save_npy(
+        at, labels=np.array(named(Y)), **{f"{n}/X": X for n, X in STORED.items()}
+    ),
     "strangers beside them": lambda at: save_npy(
         at, **STORED, labels=np.array(named(Y)), ids=np.arange(N), mask=np.ones((N, 4), int)
     ),
@@ -108,7 +114,7 @@ DRAWN = {
 }  # fmt: skip
 SPLIT = {
     "train/": lambda at: save_parts(at, "{split}/{layer}", "{split}/labels"),
-    "labels outside": lambda at: save_parts(at, "{split}/{layer}", "{split}_labels"),
+    "labels of splits outside": lambda at: save_parts(at, "{split}/{layer}", "{split}_labels"),
     "train_layer": lambda at: save_parts(at, "{split}_{layer}", "{split}_labels"),
     "layer-train": lambda at: save_parts(at, "{layer}-{split}", "y_{split}"),
     "layer.train.feats": lambda at: save_parts(at, "{layer}_{split}_feats", "{split}_targets"),
@@ -295,12 +301,15 @@ def groups_apart(data, folder_rows=VIEWS):
     return found
 
 
-@pytest.mark.parametrize("form", ["beside", "file", "array", "csv", "parquet"])
+@pytest.mark.parametrize("form", ["beside", "file", "array", "key", "csv", "parquet"])
 def test_rows_of_one_group_are_never_in_two_splits(form, tmp_path):
     X, y, groups = STORED["layer2"].astype(np.float32), VIEWS % 3, {}
     views = np.array([f"v{view}" for view in VIEWS])
     if form == "array":
         np.savez(tmp_path / "a.npz", X=X, y=y, groups=views)
+    elif form == "key":
+        np.savez(tmp_path / "a.npz", X=X, y=y, thing=views)
+        groups = {"groups": "thing"}
     elif form in ("csv", "parquet"):
         table = pa.table({f"x{d}": X[:, d] for d in range(D)} | {"view": views, "label": y})
         groups = {"groups": "view"}
@@ -317,6 +326,7 @@ def test_rows_of_one_group_are_never_in_two_splits(form, tmp_path):
     (path,) = (path for path in tmp_path.glob("a.*"))
     data = onelayer.load_dataset(path, **groups)
     assert data.n_features == D
+    assert any("groups of rows from" in note for note in data.notes)
     assert [len(some) for some in groups_apart(data)] == [11, 2, 2]
     assert sum(map(len, data.splits.values())) == N
     specs = load_feature_sets([str(path)], validation=0.25, **groups)
@@ -336,7 +346,7 @@ def test_splits_and_groups_that_contradict_are_refused(tmp_path):
         (tmp_path / "s.txt").write_text("\n".join(map(str, values)))
         with pytest.raises(InputError, match=message):
             onelayer.load_dataset(tmp_path / "a.npz", **{name: "s.txt"})
-    with pytest.raises(InputError, match=r"t\.txt: expected a file \.npy, \.txt or \.csv"):
+    with pytest.raises(InputError, match=r"no file t\.txt and no such array: X, y"):
         onelayer.load_dataset(tmp_path / "a.npz", groups="t.txt")
     (tmp_path / "g.txt").write_text("\n".join(map(str, VIEWS)))
     (tmp_path / "s.txt").write_text("\n".join(["train", "test", "val"] * 20))
@@ -363,6 +373,16 @@ def test_labels_of_another_length_or_in_two_files_are_refused(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_features_without_labels_are_told_so(tmp_path):
+    folder = save_npy(tmp_path, **STORED)
+    with pytest.raises(
+        InputError, match=r"without labels: layer10\.npy, layer2\.npy; expected lab"
+    ):
+        onelayer.load_dataset(folder)
+    with pytest.raises(InputError, match=r"read as \.npy, without labels"):
+        onelayer.load_dataset(folder / "layer2.npy")
+
+
 def test_files_called_like_layers_are_no_shards(tmp_path):
     path = DRAWN[".npz a layer"](tmp_path)
     with pytest.raises(InputError, match=r"2 sets of features: layer2\.npz, layer10\.npz; expect"):
@@ -372,12 +392,16 @@ def test_files_called_like_layers_are_no_shards(tmp_path):
 def test_names_are_natural_in_order_and_long_ones_lose_their_middle(tmp_path):
     long = "a-network-with-a-very-long-name-of-many-parts-layer"
     paths = [tmp_path / f"{long}{place}.npy" for place in (10, 2)]
-    assert [name[-2:] for name in load_feature_sets([str(tmp_path)])] == ["r2", "10"]
-    assert [n[-2:] for n in load_feature_sets([*map(str, sorted(paths))])] == ["r2", "10"]
-    assert [n[-2:] for n in load_feature_sets([str(p) for p in sorted(paths)[::-1]])] == [
-        "r2",
-        "10",
-    ]
+    save_npy(tmp_path, **{path.stem: STORED["layer2"] for path in paths}, y=Y)
+    names = name_sources([*map(str, paths)])
+    assert len({*names}) == 2
+    assert all(len(name) <= 40 and "…" in name and name.startswith("a-net") for name in names)
+    assert names[0].endswith("layer10")
+    twins = [f"a/{'x' * 60}{side}{'y' * 60}.npy" for side in "pq"]
+    assert len({*name_sources(twins)}) == 2
+    for sources in ([tmp_path], sorted(paths), sorted(paths)[::-1]):
+        found = load_feature_sets([*map(str, sources)])
+        assert [name[-2:] for name in found] == ["r2", "10"]
 
 
 def test_every_door_takes_one_layer(tmp_path, capsys):

@@ -7,6 +7,7 @@ say which of several sets of features it is: train_layer1, layer1_train, layer1 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from onelayer.data.contents import Arrays, Contents, Part, check_shapes
 from onelayer.data.dataset import SPLIT_NAMES, SPLIT_WORDS
 from onelayer.data.derived import kind_of, widened
 from onelayer.data.files import by_number
+from onelayer.data.labels import check_label_shape
 from onelayer.data.npy import Mapped
 from onelayer.data.pooling import check_pooled, pooled
 from onelayer.errors import InputError
@@ -29,6 +31,7 @@ _FEATURES = (
 _PICTURES = ("images", "image", "imgs", "img", "pixels")
 _CLASSES = ("class", "classes", "category", "categories")  # or what the classes are called
 ROW_COLUMNS = ("split", "splits", "group", "groups")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 _UNNAMED = ("arr_0", "arr_1")  # as numpy.savez(path, X, y) calls them
 _ROLE_WORDS = {
     **dict.fromkeys((*_FEATURES, *_PICTURES), "X"),
@@ -97,17 +100,18 @@ def tells_of_rows(name: str) -> bool:
 
 
 def set_of(name: str) -> str:
-    """Return what a set of features is called: a name without its split.
+    """Return what a set of features is called: a name without its split, and X as that of a file.
 
     Examples
     --------
-    >>> set_of("train_layer1"), set_of("layer1-test"), set_of("val/layer1")
-    ('layer1', 'layer1', 'layer1')
+    >>> set_of("train_layer1"), set_of("layer1-test"), set_of("val/layer1"), set_of("layer1/X")
+    ('layer1', 'layer1', 'layer1', 'layer1')
     """
     for word in _words(name):
         if word in SPLIT_WORDS:
             name = re.sub(word, "", name, count=1, flags=re.IGNORECASE)
-    return re.sub(r"([-_. /])[-_. /]+", r"\1", name).strip("-_. /")
+    name = re.sub(r"([-_. /])[-_. /]+", r"\1", name).strip("-_. /")
+    return "/".join(part for part in name.split("/") if not means_features(part)) or name
 
 
 def find_sets(names: Iterable[str], look: Look) -> list[str]:
@@ -124,13 +128,18 @@ def find_sets(names: Iterable[str], look: Look) -> list[str]:
 
 
 def find_arrays(
-    source: str, names: Iterable[str], look: Look | None = None, feature_set: str | None = None
+    source: str,
+    names: Iterable[str],
+    look: Look | None = None,
+    feature_set: str | None = None,
+    of_rows: Mapping[str, str] = NOTHING,
 ) -> Found:
     """Return which of the arrays hold features and labels of each split, of "train" if none.
 
     X, y, data, labels and the like count, alone or beside a split: X_train, val_labels. Without
     such features it is the only other array that may be (see find_sets), or the `feature_set`;
-    labels that share words with that belong to it. A test split without labels is left out, and so
+    labels that share words with that belong to it. `of_rows` are the names of the "groups" and the
+    "split" of the rows, if other ones than these. A test split without labels is left out, and so
     are arrays that mean none of these, with a note.
 
     Raises
@@ -162,12 +171,13 @@ def find_arrays(
         raise InputError(f"{source}: {seen}; expected X and y, or X_train and y_train and so on")
     parts = {split: (pair["X"], pair["y"]) for split, pair in roles.items()}
     class_names = next((name for name in names if name.lower() in CLASS_NAMES), None)
-    of_rows = _find_of_rows(source, names) if len(parts) == 1 else {}
+    of_rows = _find_of_rows(source, names, of_rows) if len(parts) == 1 or of_rows else {}
     used = {class_names, *unlabelled, *of_rows.values()}
     used |= {name for pair in parts.values() for name in pair}
     notes = [f"{source}: {name!r} has no labels and is not used" for name in unlabelled]
     sets = _sets_among(names, look) if look and chosen else {}
     used |= {name for some in sets.values() for name in some.values()}
+    used |= {name for name in names if any(_is_own(name, {*key}) for key in sets)}
     if unused := [name for name in names if name not in used]:
         pairs = ", ".join(f"{X!r} and {y!r}" for X, y in parts.values())
         notes.append(f"{source}: features and labels are {pairs}; not used: {listed(unused)}")
@@ -213,6 +223,7 @@ def read_labelled(
     *,
     feature_set: str | None = None,
     pool: str | None = None,
+    of_rows: Mapping[str, str] = NOTHING,
     title: Callable[[str], str] = str,
     sound: bool = False,
 ) -> Contents:
@@ -227,7 +238,7 @@ def read_labelled(
     InputError
         As find_arrays, check_pooled and `read`, or if the class names are no strings.
     """
-    found = find_arrays(source, names, look, feature_set)
+    found = find_arrays(source, names, look, feature_set, of_rows)
     wanted = [name for pair in found.parts.values() for name in pair]
     if look is not None and sound:
         for X, y in found.parts.values():
@@ -236,14 +247,16 @@ def read_labelled(
     parts = {
         split: _part(source, title, arrays, names, pool) for split, names in found.parts.items()
     }
-    of_rows = {role: _unmapped(arrays[name]) for role, name in found.of_rows.items()}
+    values = {role: _unmapped(arrays[name]) for role, name in found.of_rows.items()}
     X, y = found.parts["train"]
     told = Arrays(
         *(set_of(X), title(y), pool),
         **{role: title(name) for role, name in found.of_rows.items()},
         certain=means_features(X),
+        kind=kind_of(_stored(arrays[X])),
+        shape=tuple(_stored(arrays[X]).shape[1:]),
     )
-    contents = Contents(parts, notes=found.notes, of_rows=of_rows, arrays=told)
+    contents = Contents(parts, notes=found.notes, of_rows=values, arrays=told)
     if found.class_names is None:
         return contents
     called = np.asarray(_unmapped(arrays[found.class_names]))
@@ -281,10 +294,11 @@ def _part(
 ) -> Part:
     """Return the samples of the arrays of these names; features may be mapped from a file."""
     (X, y), (of_X, of_y) = (arrays[name] for name in names), map(title, names)
-    labels, files = _unmapped(y), (X,) if isinstance(X, Mapped) else ()
-    X = X.array if isinstance(X, Mapped) else X
-    _check_rows(source, of_X, X.shape, of_y, np.shape(labels)[:1])
-    return Part(poolable(source, of_X, X, pool), labels, files)
+    labels, stored = _unmapped(y), _stored(X)
+    _check_rows(source, of_X, stored.shape, of_y, np.shape(labels)[:1])
+    samples = poolable(source, of_X, stored, pool)
+    in_memory = not isinstance(X, Mapped) or (pool is not None and pool != "none")
+    return Part(samples, labels, () if in_memory else (X,))
 
 
 def _judge(
@@ -300,6 +314,7 @@ def _judge(
         return
     (shape, kind), (rows, _) = of_X, of_y
     _check_rows(source, title(X), shape, title(y), rows)
+    check_label_shape(source, rows)
     check_pooled(f"{source}: {title(X)}", shape, kind, pool, pictures=_means_pictures(X))
     check_shapes(source, shape if pool is None else (*shape[:1], shape[-1]), rows)
 
@@ -309,6 +324,10 @@ def _check_rows(source: str, X: str, shape: Sequence[int], y: str, rows: Sequenc
         raise InputError(
             f"{source}: {X}: features of the shape {(*shape,)}, labels of {rows[0]:,} in {y}"
         )
+
+
+def _stored(array: Any) -> Any:
+    return array.array if isinstance(array, Mapped) else array
 
 
 def _unmapped(array: Any) -> Any:
@@ -354,13 +373,13 @@ def _choose_set(
 def _named(source: str, names: Sequence[str], feature_set: str) -> dict[str, str]:
     """Return the arrays of a set of features by split; InputError if there are none."""
     wanted, found = _meaning(feature_set).key, dict[str, str]()
-    for name in names:
-        meaning = _meaning(name)
-        if meaning.key != wanted or not meaning.split:
-            continue
-        if meaning.split in found:
-            raise InputError(f"{source}: both {found[meaning.split]!r} and {name!r} mean the same")
-        found[meaning.split] = name
+    meanings = {name: m for name in names if (m := _meaning(name)).split and m.role in (None, "X")}
+    exact = [name for name, meaning in meanings.items() if meaning.key == wanted]
+    for name in exact or [name for name, meaning in meanings.items() if meaning.others == wanted]:
+        split = meanings[name].split
+        if split in found:
+            raise InputError(f"{source}: both {found[split]!r} and {name!r} mean the same")
+        found[split] = name
     if not found:
         raise InputError(f"{source}: no set of features {feature_set!r}; arrays: {listed(names)}")
     return found
@@ -375,7 +394,7 @@ def _find_roles(
     """
     found: dict[str, dict[str, str]] = {split: {"X": name} for split, name in chosen.items()}
     words = {word for name in chosen.values() for word in _meaning(name).others}
-    own = {n for n in names if (m := _meaning(n)).others and m.role == "y" and words >= {*m.others}}
+    own = {name for name in names if _is_own(name, words)}
     certain_first = sorted(names, key=lambda name: bool(set(_words(name)) & set(_CLASSES)))
     for name in sorted(certain_first, key=lambda name: name not in own):
         meaning = _meaning(name)
@@ -395,11 +414,22 @@ def _find_roles(
     return found
 
 
-def _find_of_rows(source: str, names: Sequence[str]) -> dict[str, str]:
+def _is_own(name: str, words: set[str]) -> bool:
+    """Return whether an array holds labels of the sets of features that are called so alone."""
+    meaning = _meaning(name)
+    return meaning.role == "y" and bool(meaning.others) and words >= {*meaning.others}
+
+
+def _find_of_rows(source: str, names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
     """Return the names of the arrays of the split and of the group of each row, if any."""
-    found: dict[str, str] = {}
+    found = dict(given)
+    for name in given.values():
+        if name not in names:
+            raise InputError(f"{source}: no file {name} and no such array: {listed(names)}")
     for name in filter(tells_of_rows, names):
         role = str(_meaning(name).role)
+        if role in given:
+            continue
         if role in found:
             raise InputError(f"{source}: both {found[role]!r} and {name!r} mean the same")
         found[role] = name

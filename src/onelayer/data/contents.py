@@ -60,7 +60,8 @@ class Part:
 class Arrays:
     """What arrays are called that were found by their names: features, labels, and of each row.
 
-    `pool` says what was taken of tokens. Features are `certain` if their name means nothing else.
+    `pool` says what was taken of tokens. Features are `certain` if their name means nothing else,
+    and were stored as numbers of the type `kind`, of the `shape` (…) each.
     """
 
     features: str
@@ -69,6 +70,8 @@ class Arrays:
     split: str = ""
     groups: str = ""
     certain: bool = True
+    kind: str = ""
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -261,11 +264,11 @@ def _told_of_arrays(source: str, contents: Contents, n_classes: int) -> tuple[st
     told, X = contents.arrays, contents.parts["train"].X
     if told is None:
         return ()
-    kind = kind_of(X)
+    kind = told.kind or kind_of(X)
     plain = told.certain and not (told.pool or told.split or told.groups)
     if plain and kind not in ("float16", "bfloat16"):
         return ()
-    sides = " × ".join(f"{side:,}" for side in X.shape[1:])
+    sides = " × ".join(f"{side:,}" for side in told.shape or X.shape[1:])
     parts = contents.parts
     counts = " + ".join(f"{len(parts[split].X):,}" for split in SPLIT_NAMES if split in parts)
     words = [f"{counts} × {sides} {kind}"]

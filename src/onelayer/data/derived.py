@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.shards import Shards
+
 _BLOCK = 1 << 24  # bytes of stored rows that are read together
 
 
@@ -111,7 +113,7 @@ def widened(X: Any) -> Any:
     >>> X.kind, X[1:].dtype
     ('float16', dtype('float32'))
     """
-    if isinstance(X, np.ndarray) and X.dtype.kind == "f" and X.dtype.itemsize == 2:
+    if isinstance(X, np.ndarray | Shards) and X.dtype.kind == "f" and X.dtype.itemsize == 2:
         return Derived(X, lambda stored, at: stored[at], X.shape[1:], np.float32)
     return X
 

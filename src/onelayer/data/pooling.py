@@ -47,7 +47,10 @@ def check_pooled(
 
 
 def pooled(X: Any, pool: str | None) -> Any:
-    """Return features (N, T, D) pooled to (N, D), when they are read; others as they are."""
+    """Return features (N, T, D) pooled to (N, D), read block by block; others as they are.
+
+    With "none" they become (N, T·D) when they are read: nothing gets smaller that could be kept.
+    """
     if pool is None:
         return X
     place = _place_of(pool)
@@ -62,7 +65,8 @@ def pooled(X: Any, pool: str | None) -> Any:
     _, T, D = X.shape
     exact = X.dtype.itemsize <= 2 or X.dtype == np.float32
     shape = (T * D,) if pool == "none" else (D,)
-    return Derived(X, make, shape, np.float32 if exact else np.float64)
+    made = Derived(X, make, shape, np.float32 if exact else np.float64)
+    return made if pool == "none" else made[:]
 
 
 def _place_of(pool: str) -> int | None:

@@ -45,6 +45,11 @@ def holds_array_files(folder: Path) -> bool:
     return bool(others) and any(map(means_labels, files.keys() - {"class_names"}))
 
 
+def loose_arrays(folder: Path) -> list[str]:
+    """Return the names of files of arrays in a folder, which may have no labels."""
+    return [path.name for path in entries(folder) if path.suffix.lower() in ARRAYS]
+
+
 def read_array_files(folder: Path, **options: Any) -> Contents:
     """Read the arrays that find_arrays finds among the files, by their names without suffix.
 
@@ -135,8 +140,22 @@ def read_of_rows(source: Path, name: str) -> Any:
 
 
 def _root_of(path: Path) -> Path:
-    """Return the folder of a file of features: that around the one of a split."""
-    return path.parent.parent if path.parent.name.lower() in SPLIT_WORDS else path.parent
+    """Return the folder of a file of features: that around the one it is in, if that is a part."""
+    return path.parent.parent if _is_part(path.parent) else path.parent
+
+
+def _is_part(folder: Path) -> bool:
+    """Return whether a folder is that of a split, or has no labels in one that has some."""
+    return folder.name.lower() in SPLIT_WORDS or (
+        not _holds_labels(folder) and _holds_labels(folder.parent)
+    )
+
+
+def _holds_labels(folder: Path) -> bool:
+    return any(
+        path.suffix.lower() in (*ARRAYS, ".txt", ".csv") and means_labels(path.stem)
+        for path in entries(folder)
+    )
 
 
 def _name_of(path: Path) -> str:
@@ -146,7 +165,7 @@ def _name_of(path: Path) -> str:
 def _find_files(folder: Path) -> dict[str, Path]:
     """Return the files of arrays, by their names without suffix; of labels also those of text."""
     found: dict[str, Path] = {}
-    inner = [path for path in entries(folder) if path.name.lower() in SPLIT_WORDS and path.is_dir()]
+    inner = [path for path in entries(folder) if path.is_dir() and _is_part(path)]
     for path in (path for place in (folder, *inner) for path in entries(place)):
         suffix = path.suffix.lower()
         array, name = suffix in ARRAYS, path.with_suffix("").relative_to(folder).as_posix()

@@ -21,7 +21,7 @@ from onelayer.data.columns import (
     choose_columns,
     listed,
 )
-from onelayer.data.contents import Contents, Part
+from onelayer.data.contents import Arrays, Contents, Part
 from onelayer.data.files import check_file
 from onelayer.data.formats.arrow_columns import (
     Numbers,
@@ -110,8 +110,18 @@ def read_table(
         notes += (f"{path}: {told_of_transparent(transparent)}",) if transparent else ()
     elif resize is not None:
         raise InputError(f"{path}: holds no pictures that could be resized")
-    part = Part(poolable(str(path), choice.columns.features[0], X, pool), labels)
-    return Contents({"train": part}, names, columns=choice.columns, notes=notes)
+    columns = choice.columns
+    part = Part(poolable(str(path), columns.features[0], X, pool), labels)
+    arrays = Arrays(
+        *(columns.features[0], columns.label or "", pool),
+        certain=feature_set is None,
+        kind=str(X.dtype),
+        shape=X.shape[1:],
+    )
+    vectors = len(columns.features) == 1 and X.ndim > 1
+    return Contents(
+        {"train": part}, names, columns=columns, notes=notes, arrays=arrays if vectors else None
+    )
 
 
 def table_features(
@@ -297,7 +307,8 @@ def _choose(
     if len(vectors) > 1:
         several = listed([names[column] for column in vectors])
         raise InputError(
-            f"{source}: several columns of lists or pictures: {several}; --feature-set names one"
+            f"{source}: several columns of lists or pictures: {several}; expected one, which "
+            "--feature-set may name"
         )
     chosen = vectors or [c for c in choice.features if number_type(kinds[c]) is not None]
     others = sorted({*choice.features}.difference(chosen))

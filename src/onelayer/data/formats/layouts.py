@@ -127,8 +127,8 @@ def _check_shards(folder: Path, split: str, members: Sequence[Path]) -> None:
     if several or len({_shards_of(path) for path in members}) > 1:
         names = listed([path.name for path in members])
         raise InputError(
-            f"{folder}: {split} is there more than once: {names}; expected one, or "
-            "files that differ by a number alone"
+            f"{folder}: {split} is there more than once: {names}; expected one, or shards: files "
+            "that differ by a number alone and are not called like layers"
         )
     of = [match for path in members if (match := _OF.search(path.stem))]
     if of:

@@ -18,6 +18,7 @@ from onelayer.data.formats.array_files import (
     find_beside,
     holds_array_files,
     lies_beside_labels,
+    loose_arrays,
     one_array_features,
     read_array_file,
     read_array_files,
@@ -388,16 +389,22 @@ def read_dataset(
         If it has no known format, takes no such option, or is damaged; names the file.
     """
     options = build(Reading, options).given
-    of_rows = {role: options.pop(role) for role in OF_ROWS if role in options}
+    of_rows = {
+        role.removesuffix("_file"): str(options.pop(role)) for role in OF_ROWS if role in options
+    }
     form = find_format(path, options)
-    columns = [name for name in of_rows.values() if form.table and not find_beside(path, name)]
-    leave = {"leave": columns} if columns else {}
-    contents = form.read_labelled(path, like, **options, **leave)
+    within = {role: name for role, name in of_rows.items() if not find_beside(path, name)}
+    held: dict[str, Any] = {}
+    if within and form.table:
+        held = {"leave": [*within.values()]}
+    elif within and "pool" in form.options:
+        held = {"of_rows": within}
+    contents = form.read_labelled(path, like, **options, **held)
     for role, name in of_rows.items():
-        values = (
-            _column(form, path, name, contents) if name in columns else read_of_rows(path, name)
-        )
-        contents = _with_rows(path, contents, role.removesuffix("_file"), name, values)
+        if role not in within or "of_rows" not in held:
+            column = form.table and role in within
+            values = _column(form, path, name, contents) if column else read_of_rows(path, name)
+            contents = _with_rows(path, contents, role, name, values)
     return make_dataset(
         str(path),
         contents,
@@ -459,6 +466,11 @@ def _suiting(path: Path) -> Format:
             raise InputError(
                 f"{path}: {len(layers):,} sets of features: {listed([p.name for p in layers])}; "
                 "expected the path of one; onelayer probe takes them all"
+            )
+        if not suited and (arrays := loose_arrays(path)):
+            raise NoLabelsError(
+                f"{path}: arrays without labels: {listed(arrays)}; expected labels.npy, labels.txt "
+                "or labels.csv beside them, or X.npy and y.npy"
             )
         if not suited:
             looks = "; ".join(form.looks for form in FOLDERS)

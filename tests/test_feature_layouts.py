@@ -410,7 +410,7 @@ def test_every_door_takes_one_layer(tmp_path, capsys):
     for command in (
         ["data", "info", str(folder)],
         ["train", str(folder), *common, "--out", str(tmp_path / "run")],
-        ["probe", str(folder / "hidden_states.npy"), *common, "--out", str(tmp_path / "probe")],
+        ["probe", str(folder / "hidden_states.npy"), *common[-2:], "--out", str(tmp_path / "p")],
         ["evaluate", str(tmp_path / "run"), str(folder)],
         ["predict", str(tmp_path / "run"), str(folder / "hidden_states.npy")],
     ):

@@ -152,9 +152,13 @@ def _is_part(folder: Path) -> bool:
 
 
 def _holds_labels(folder: Path) -> bool:
+    try:
+        names = entries(folder)
+    except InputError:  # nobody asked for the folder around one that can be read
+        return False
     return any(
         path.suffix.lower() in (*ARRAYS, ".txt", ".csv") and means_labels(path.stem)
-        for path in entries(folder)
+        for path in names
     )
 
 

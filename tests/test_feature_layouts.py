@@ -333,6 +333,18 @@ def test_rows_of_one_group_are_never_in_two_splits(form, tmp_path):
     groups_apart(*specs.values())
 
 
+def test_a_column_that_says_the_split_of_a_row_is_no_feature(tmp_path):
+    table = pa.table({"a": STORED["layer2"][:, 0], "b": Y % 2, "part": OF_ROWS, "label": named(Y)})
+    pa.csv.write_csv(table, tmp_path / "a.csv")
+    data = onelayer.load_dataset(tmp_path / "a.csv", split_file="part")
+    assert {split: len(some) for split, some in data.splits.items()} == {
+        split: len(Y[rows]) for split, rows in ROWS.items()
+    }
+    assert data.columns.features == ("a", "b")
+    with pytest.raises(InputError, match="no column 'parts', only a, b, part, label"):
+        onelayer.load_dataset(tmp_path / "a.csv", split_file="parts")
+
+
 def test_splits_and_groups_that_contradict_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", X=STORED["layer2"], y=Y)
     for name, values, message in (

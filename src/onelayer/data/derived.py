@@ -89,7 +89,7 @@ class Derived:
 
 def kind_of(X: Any) -> str:
     """Return the name of the type in which features are stored."""
-    return str(getattr(X, "kind", X.dtype))
+    return str(getattr(X, "kind", X.dtype.newbyteorder("=")))
 
 
 def take(X: Any, rows: NDArray[np.intp]) -> Any:

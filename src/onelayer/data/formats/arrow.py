@@ -291,7 +291,7 @@ def _choose(
         label = _class_column(table, labelled)
     index = _index_of(table.schema)
     choice = choose_columns(
-        source, names, label, like=like, labelled=labelled, index=[*index, *leave]
+        source, names, label, like=like, labelled=labelled, index=index, leave=leave
     )
     if like is not None:
         return choice

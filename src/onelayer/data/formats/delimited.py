@@ -150,7 +150,7 @@ def _choose(
                     f"{path}: column {column} is called {name[:40]!r}; the first line must name "
                     "the columns, one of them label"
                 )
-    return choose_columns(str(path), names, label, like=like, index=leave)
+    return choose_columns(str(path), names, label, like=like, leave=leave)
 
 
 class _Numbers:

@@ -256,7 +256,12 @@ def numbers_of(numbers: tuple[int, ...]) -> bytes:
     return b"(" + b"".join(b"J" + struct.pack("<i", number) for number in numbers) + b"t"
 
 
-TORCH_TYPES = {"u1": "Byte", "f4": "Float", "i8": "Long"}
+def bfloat16_of(X: np.ndarray) -> np.ndarray:
+    """Return the upper halves of float32."""
+    return (X.astype("<f4").view("<u4") >> 16).astype("<u2")
+
+
+TORCH_TYPES = {"u1": "Byte", "f2": "Half", "f4": "Float", "i8": "Long"}
 
 
 def torch_tensor(

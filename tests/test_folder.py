@@ -106,7 +106,7 @@ DAMAGE = {
     ),
     "a type that is not read": (
         lambda f: swap(f / "train/000.X.npy", lambda X: X.astype(np.int16)),
-        r"train/000.X.npy: int16 of the shape \(20, 12\), expected uint8, float32 or float64",
+        r"train/000.X.npy: int16 of the shape \(20, 12\), expected uint8, float16, float32",
     ),
     "the other byte order": (
         lambda f: swap(f / "train/000.X.npy", lambda X: X.astype(">f4")),

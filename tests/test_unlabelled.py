@@ -79,7 +79,13 @@ def test_every_format_that_train_reads_predicts_the_same_rows(form, tmp_path, ca
 
 def test_every_format_of_the_registry_is_among_those_that_are_tested(tmp_path):
     tested = {  # by other tests
-        *(".npy", "a picture", "a folder of pictures", "train-images-idx3-ubyte"),
+        *(
+            ".npy",
+            ".npy beside labels.npy",
+            "a picture",
+            "a folder of pictures",
+            "train-images-idx3-ubyte",
+        ),
         *(form.looks for form in FOLDERS if "CIFAR" in form.looks),
     }
     for name, write in WRITERS.items():

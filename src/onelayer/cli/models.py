@@ -42,8 +42,8 @@ def _reading() -> Group:
     return Group(Reading)
 
 
-def _labels() -> Group:
-    return replace(_reading(), names=("label",))
+def _unlabelled() -> Group:
+    return replace(_reading(), names=("label", "feature_set", "pool"))
 
 
 @app.command(cls=command_of(lambda: [_reading()]), epilog="Example: onelayer evaluate runs/cifar10")
@@ -103,7 +103,7 @@ def evaluate(
 
 
 @app.command(
-    cls=command_of(lambda: [_labels()]),
+    cls=command_of(lambda: [_unlabelled()]),
     epilog="Example: onelayer predict model.safetensors cat.png --top 3",
 )
 def predict(
@@ -137,7 +137,7 @@ def predict(
         )
     opened = open_model(model, number)
     quantity = "score" if opened.link is None else "probability"
-    rankings = rank_files(opened, files, top, tell=tell, **_labels().build(context.obj).given)
+    rankings = rank_files(opened, files, top, tell=tell, **_unlabelled().build(context.obj).given)
     if form == "table":
         show_rankings(rankings, quantity)
         return

@@ -1,40 +1,69 @@
 """Named arrays and files: which hold features and which the labels, of which split, by their names.
 
-A name is its words: X_train, trainX, x-train and train.X mean the same.
+A name is its words: X_train, trainX, x-train and train.X mean the same. Words that mean neither
+say which of several sets of features it is: train_layer1, layer1_train, layer1 of the folder train.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from onelayer.data.columns import LABEL_COLUMNS, NoLabelsError, listed
-from onelayer.data.contents import SPLIT_WORDS, Contents, Part, check_shapes
-from onelayer.data.dataset import SPLIT_NAMES
+from onelayer.data.contents import Arrays, Contents, Part, check_shapes
+from onelayer.data.dataset import SPLIT_NAMES, SPLIT_WORDS
+from onelayer.data.derived import kind_of, widened
+from onelayer.data.files import by_number
+from onelayer.data.labels import check_label_shape
+from onelayer.data.npy import Mapped
+from onelayer.data.pooling import check_pooled, pooled
 from onelayer.errors import InputError
 
 CLASS_NAMES = ("class_names", "label_names", "target_names")
 _FEATURES = (
     *("x", "data", "features", "feature", "feats", "feat", "embeddings", "embedding", "embeds"),
-    *("images", "image", "imgs", "img", "inputs", "input", "pixels", "vectors", "activations"),
+    *("inputs", "input", "vectors", "activations", "acts", "hidden", "states", "state"),
+    *("representations", "representation", "reps", "latents", "latent", "emb", "embs", "embed"),
 )
+_PICTURES = ("images", "image", "imgs", "img", "pixels")
 _CLASSES = ("class", "classes", "category", "categories")  # or what the classes are called
+ROW_COLUMNS = ("split", "splits", "group", "groups")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 _UNNAMED = ("arr_0", "arr_1")  # as numpy.savez(path, X, y) calls them
-_ROLE_WORDS = dict.fromkeys(_FEATURES, "X") | dict.fromkeys((*LABEL_COLUMNS, *_CLASSES), "y")
+_ROLE_WORDS = {
+    **dict.fromkeys((*_FEATURES, *_PICTURES), "X"),
+    **dict.fromkeys((*LABEL_COLUMNS, *_CLASSES), "y"),
+    **dict(zip(ROW_COLUMNS, ("split", "split", "groups", "groups"), strict=True)),
+}
 
-ShapeOf = Callable[[str], Sequence[int]]
+Look = Callable[[str], tuple[Sequence[int], str] | None]  # shape and type of an array, if it is one
 Read = Callable[[Sequence[str]], Mapping[str, Any]]  # arrays, by name
 
 
 @dataclass(frozen=True)
 class Found:
-    """The names of the features and labels of each split, and of the class names, if any."""
+    """The names of the features and labels of each split, and of the class names, if any.
+
+    `of_rows` are the names of an array of the "split" of each row, and of one of their "groups".
+    """
 
     parts: Mapping[str, tuple[str, str]]
     class_names: str | None
     notes: tuple[str, ...] = ()
+    of_rows: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What a name means: the role of an array, its split, and the words that say neither."""
+
+    role: str | None
+    split: str
+    others: tuple[str, ...]
+    key: tuple[str, ...]  # all words but that of the split
 
 
 def split_of(name: str) -> str | None:
@@ -51,33 +80,83 @@ def split_of(name: str) -> str | None:
 
 def means_features(name: str) -> bool:
     """Return whether an array or column of this name holds features."""
-    return _meaning(name)[0] == "X"
+    meaning = _meaning(name)
+    return meaning.role == "X" and not meaning.others
 
 
 def means_labels(name: str) -> bool:
     """Return whether an array or file of this name holds labels, or the names of classes."""
-    return _meaning(name)[0] == "y" or name.lower() in CLASS_NAMES
+    return _meaning(name).role == "y" or name.lower() in CLASS_NAMES
 
 
-def find_arrays(source: str, names: Iterable[str]) -> Found:
+def tells_of_rows(name: str) -> bool:
+    """Return whether an array or file of this name holds the split or the group of each row."""
+    meaning = _meaning(name)
+    return (
+        meaning.role in ("split", "groups")
+        and not meaning.others
+        and meaning.key == (*_words(name),)
+    )
+
+
+def set_of(name: str) -> str:
+    """Return what a set of features is called: a name without its split, and X as that of a file.
+
+    Examples
+    --------
+    >>> set_of("train_layer1"), set_of("layer1-test"), set_of("val/layer1"), set_of("layer1/X")
+    ('layer1', 'layer1', 'layer1', 'layer1')
+    """
+    for word in _words(name):
+        if word in SPLIT_WORDS:
+            name = re.sub(word, "", name, count=1, flags=re.IGNORECASE)
+    name = re.sub(r"([-_. /])[-_. /]+", r"\1", name).strip("-_. /")
+    return "/".join(part for part in name.split("/") if not means_features(part)) or name
+
+
+def find_sets(names: Iterable[str], look: Look) -> list[str]:
+    """Return the names of the sets of features that arrays hold beside labels, if several.
+
+    There are none where a name means features alone, as X does. Others are of decimals or bytes,
+    of at least two dimensions, and have a part to train on.
+    """
+    names = list(names)
+    if any(map(means_features, names)) or not any(map(means_labels, names)):
+        return []
+    sets = _sets_among(names, look)
+    return [set_of(split["train"]) for split in sets.values()] if len(sets) > 1 else []
+
+
+def find_arrays(
+    source: str,
+    names: Iterable[str],
+    look: Look | None = None,
+    feature_set: str | None = None,
+    of_rows: Mapping[str, str] = NOTHING,
+) -> Found:
     """Return which of the arrays hold features and labels of each split, of "train" if none.
 
-    X, y, data, labels and the like count, alone or beside a split: X_train, val_labels. A test
-    split without labels is left out, and so are arrays that mean none of these, with a note.
+    X, y, data, labels and the like count, alone or beside a split: X_train, val_labels. Without
+    such features it is the only other array that may be (see find_sets), or the `feature_set`;
+    labels that share words with that belong to it. `of_rows` are the names of the "groups" and the
+    "split" of the rows, if other ones than these. A test split without labels is left out, and so
+    are arrays that mean none of these, with a note.
 
     Raises
     ------
     NoLabelsError
         If there are features and no labels.
     InputError
-        If two names mean the same, or a split lacks one of the two.
+        If two names mean the same, or a split lacks one of the two; or as `feature_set` there is
+        none, or several without it.
     """
     names = list(names)
     seen = f"arrays: {listed(names) or 'none'}"
-    if sorted(names) == [*_UNNAMED]:
+    if sorted(names) == [*_UNNAMED] and feature_set is None:
         note = f"{source}: arrays without names are taken for features and labels, in their order"
         return Found({"train": _UNNAMED}, None, (note,))
-    roles = _find_roles(source, names)
+    chosen = _choose_set(source, names, look, feature_set)
+    roles = _find_roles(source, names, chosen)
     unlabelled = []
     if "X" in roles.get("test", ()) and "y" not in roles["test"] and len(roles) > 1:
         unlabelled = [roles.pop("test")["X"]]
@@ -92,15 +171,20 @@ def find_arrays(source: str, names: Iterable[str]) -> Found:
         raise InputError(f"{source}: {seen}; expected X and y, or X_train and y_train and so on")
     parts = {split: (pair["X"], pair["y"]) for split, pair in roles.items()}
     class_names = next((name for name in names if name.lower() in CLASS_NAMES), None)
-    used = {class_names, *unlabelled, *(name for pair in parts.values() for name in pair)}
+    of_rows = _find_of_rows(source, names, of_rows) if len(parts) == 1 or of_rows else {}
+    used = {class_names, *unlabelled, *of_rows.values()}
+    used |= {name for pair in parts.values() for name in pair}
     notes = [f"{source}: {name!r} has no labels and is not used" for name in unlabelled]
+    sets = _sets_among(names, look) if look and chosen else {}
+    used |= {name for some in sets.values() for name in some.values()}
+    used |= {name for name in names if any(_is_own(name, {*key}) for key in sets)}
     if unused := [name for name in names if name not in used]:
         pairs = ", ".join(f"{X!r} and {y!r}" for X, y in parts.values())
         notes.append(f"{source}: features and labels are {pairs}; not used: {listed(unused)}")
-    return Found(parts, class_names, tuple(notes))
+    return Found(parts, class_names, tuple(notes), of_rows)
 
 
-def find_features(source: str, names: Iterable[str]) -> list[str]:
+def find_features(source: str, names: Iterable[str], feature_set: str | None = None) -> list[str]:
     """Return the names of the features: X, or X_train and so on in the order of the splits.
 
     Labels may be missing. If no name means features, a single array is taken for them.
@@ -112,11 +196,19 @@ def find_features(source: str, names: Iterable[str]) -> list[str]:
     """
     names = list(names)
     meanings = {name: _meaning(name) for name in names}
-    found = {name: split for name, (role, split) in meanings.items() if role == "X"}
+    if feature_set is not None:
+        found = {name: split for split, name in _named(source, names, feature_set).items()}
+        return sorted(found, key=lambda name: SPLIT_NAMES.index(found[name]))
+    found = {
+        name: meaning.split
+        for name, meaning in meanings.items()
+        if meaning.role == "X" and not meaning.others
+    }
     if sorted(names) == [*_UNNAMED]:
         found = {_UNNAMED[0]: "train"}
     if not found:
-        found = {name: split_of(name) or "train" for name in names if meanings[name][0] != "y"}
+        rest = [n for n in names if meanings[n].role in (None, "X") and not tells_of_rows(n)]
+        found = {name: split_of(name) or "train" for name in rest}
     if not found or len(set(found.values())) < len(found):
         seen = listed(names) or "none"
         raise InputError(f"{source}: arrays: {seen}; expected X, or X_train, X_test and so on")
@@ -124,49 +216,196 @@ def find_features(source: str, names: Iterable[str]) -> list[str]:
 
 
 def read_labelled(
-    source: str, names: Iterable[str], read: Read, shape_of: ShapeOf | None = None
+    source: str,
+    names: Iterable[str],
+    read: Read,
+    look: Look | None = None,
+    *,
+    feature_set: str | None = None,
+    pool: str | None = None,
+    of_rows: Mapping[str, str] = NOTHING,
+    title: Callable[[str], str] = str,
+    sound: bool = False,
 ) -> Contents:
     """Return the samples of the arrays that find_arrays finds, which `read` reads.
 
-    With `shape_of`, their shapes are judged before anything is read.
+    `look` says what a header promises. Where headers are known to be `sound`, shapes are judged
+    before anything is read. `title` is what a message calls an array. Tokens (N, T, D) are pooled
+    as `pool` says.
 
     Raises
     ------
     InputError
-        As find_arrays and `read`, or if the class names are no strings.
+        As find_arrays, check_pooled and `read`, or if the class names are no strings.
     """
-    found = find_arrays(source, names)
+    found = find_arrays(source, names, look, feature_set, of_rows)
     wanted = [name for pair in found.parts.values() for name in pair]
-    if shape_of is not None:
+    if look is not None and sound:
         for X, y in found.parts.values():
-            check_shapes(source, shape_of(X), shape_of(y))
-    arrays = read([*wanted, *filter(None, [found.class_names])])
-    parts = {split: Part(arrays[X], arrays[y]) for split, (X, y) in found.parts.items()}
+            _judge(source, title, (X, look(X)), (y, look(y)), pool)
+    arrays = read([*wanted, *filter(None, [found.class_names]), *found.of_rows.values()])
+    parts = {
+        split: _part(source, title, arrays, names, pool) for split, names in found.parts.items()
+    }
+    values = {role: _unmapped(arrays[name]) for role, name in found.of_rows.items()}
+    X, y = found.parts["train"]
+    told = Arrays(
+        *(set_of(X), title(y), pool),
+        **{role: title(name) for role, name in found.of_rows.items()},
+        certain=means_features(X),
+        kind=kind_of(_stored(arrays[X])),
+        shape=tuple(_stored(arrays[X]).shape[1:]),
+    )
+    contents = Contents(parts, notes=found.notes, of_rows=values, arrays=told)
     if found.class_names is None:
-        return Contents(parts, notes=found.notes)
-    called = np.asarray(arrays[found.class_names])
+        return contents
+    called = np.asarray(_unmapped(arrays[found.class_names]))
     if called.dtype.kind not in "UT" or called.ndim != 1:
         raise InputError(f"{source}: {found.class_names} of {called.dtype}, expected strings")
-    return Contents(parts, tuple(map(str, called.tolist())), notes=found.notes)
+    return replace(contents, class_names=tuple(map(str, called.tolist())))
 
 
-def read_features(source: str, names: Iterable[str], read: Read) -> list[Any]:
+def read_features(
+    source: str,
+    names: Iterable[str],
+    read: Read,
+    *,
+    feature_set: str | None = None,
+    pool: str | None = None,
+) -> list[Any]:
     """Return the arrays that find_features finds, which `read` reads."""
-    wanted = find_features(source, names)
+    wanted = find_features(source, names, feature_set)
     arrays = read(wanted)
-    return [arrays[name] for name in wanted]
+    return [poolable(source, name, _unmapped(arrays[name]), pool) for name in wanted]
 
 
-def _find_roles(source: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the names of the features "X" and labels "y" of each split, as far as they are."""
-    found: dict[str, dict[str, str]] = {}
+def poolable(source: str, name: str, X: Any, pool: str | None) -> Any:
+    """Return features of a name, pooled; InputError as check_pooled."""
+    check_pooled(f"{source}: {name}", X.shape, kind_of(X), pool, pictures=_means_pictures(name))
+    return pooled(widened(X), pool)
+
+
+def _part(
+    source: str,
+    title: Callable[[str], str],
+    arrays: Mapping[str, Any],
+    names: tuple[str, str],
+    pool: str | None,
+) -> Part:
+    """Return the samples of the arrays of these names; features may be mapped from a file."""
+    (X, y), (of_X, of_y) = (arrays[name] for name in names), map(title, names)
+    labels, stored = _unmapped(y), _stored(X)
+    _check_rows(source, of_X, stored.shape, of_y, np.shape(labels)[:1])
+    samples = poolable(source, of_X, stored, pool)
+    in_memory = not isinstance(X, Mapped) or (pool is not None and pool != "none")
+    return Part(samples, labels, () if in_memory else (X,))
+
+
+def _judge(
+    source: str,
+    title: Callable[[str], str],
+    features: tuple[str, tuple[Sequence[int], str] | None],
+    labels: tuple[str, tuple[Sequence[int], str] | None],
+    pool: str | None,
+) -> None:
+    """Raise InputError for shapes of features and labels that no samples have, by their headers."""
+    (X, of_X), (y, of_y) = features, labels
+    if of_X is None or of_y is None:
+        return
+    (shape, kind), (rows, _) = of_X, of_y
+    _check_rows(source, title(X), shape, title(y), rows)
+    check_label_shape(source, rows)
+    check_pooled(f"{source}: {title(X)}", shape, kind, pool, pictures=_means_pictures(X))
+    check_shapes(source, shape if pool is None else (*shape[:1], shape[-1]), rows)
+
+
+def _check_rows(source: str, X: str, shape: Sequence[int], y: str, rows: Sequence[int]) -> None:
+    if len(rows) and shape[:1] != rows[:1]:
+        raise InputError(
+            f"{source}: {X}: features of the shape {(*shape,)}, labels of {rows[0]:,} in {y}"
+        )
+
+
+def _stored(array: Any) -> Any:
+    return array.array if isinstance(array, Mapped) else array
+
+
+def _unmapped(array: Any) -> Any:
+    """Return an array itself, and one of a mapped file as that in memory."""
+    return np.array(array.array) if isinstance(array, Mapped) else array
+
+
+def _means_pictures(name: str) -> bool:
+    return any(word in _PICTURES for word in _words(name))
+
+
+def _sets_among(names: Sequence[str], look: Look) -> dict[tuple[str, ...], dict[str, str]]:
+    """Return the names of the arrays of each set of features by split; see find_sets."""
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in names:
+        meaning = _meaning(name)
+        if meaning.role not in (None, "X") or not meaning.split or name.lower() in CLASS_NAMES:
+            continue
+        looks = look(name)
+        if looks and len(looks[0]) >= 2 and ("float" in looks[1] or looks[1] in ("uint8", "int8")):
+            found.setdefault(meaning.key, {}).setdefault(meaning.split, name)
+    return {key: split for key, split in found.items() if "train" in split}
+
+
+def _choose_set(
+    source: str, names: Sequence[str], look: Look | None, feature_set: str | None
+) -> dict[str, str]:
+    """Return the arrays of the set of features that is asked for, by split; none for X and such."""
+    if feature_set is not None:
+        return _named(source, names, feature_set)
+    if look is None or any(map(means_features, names)) or not any(map(means_labels, names)):
+        return {}
+    sets = _sets_among(names, look)
+    if len(sets) > 1:
+        called = listed(sorted((set_of(split["train"]) for split in sets.values()), key=by_number))
+        raise InputError(
+            f"{source}: {len(sets):,} sets of features: {called}; --feature-set names one of them, "
+            "and onelayer probe takes them all"
+        )
+    return next(iter(sets.values()), {})
+
+
+def _named(source: str, names: Sequence[str], feature_set: str) -> dict[str, str]:
+    """Return the arrays of a set of features by split; InputError if there are none."""
+    wanted, found = _meaning(feature_set).key, dict[str, str]()
+    meanings = {name: m for name in names if (m := _meaning(name)).split and m.role in (None, "X")}
+    exact = [name for name, meaning in meanings.items() if meaning.key == wanted]
+    for name in exact or [name for name, meaning in meanings.items() if meaning.others == wanted]:
+        split = meanings[name].split
+        if split in found:
+            raise InputError(f"{source}: both {found[split]!r} and {name!r} mean the same")
+        found[split] = name
+    if not found:
+        raise InputError(f"{source}: no set of features {feature_set!r}; arrays: {listed(names)}")
+    return found
+
+
+def _find_roles(
+    source: str, names: Sequence[str], chosen: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Return the names of the features "X" and labels "y" of each split, as far as they are.
+
+    Features are those `chosen`, if any; labels that share words with them alone are theirs.
+    """
+    found: dict[str, dict[str, str]] = {split: {"X": name} for split, name in chosen.items()}
+    words = {word for name in chosen.values() for word in _meaning(name).others}
+    own = {name for name in names if _is_own(name, words)}
     certain_first = sorted(names, key=lambda name: bool(set(_words(name)) & set(_CLASSES)))
-    for name in certain_first:
-        role, split = _meaning(name)
-        if role is None:
+    for name in sorted(certain_first, key=lambda name: name not in own):
+        meaning = _meaning(name)
+        role, split = meaning.role, meaning.split
+        if role not in ("X", "y") or not split or (role == "X" and chosen):
+            continue
+        if meaning.others and name not in own:
             continue
         pair = found.setdefault(split, {})
-        if role in pair and _words(name)[-1] not in _CLASSES:
+        kept = pair.get(role) in own and name not in own
+        if role in pair and _words(name)[-1] not in _CLASSES and not kept:
             raise InputError(
                 f"{source}: both {pair[role]!r} and {name!r} mean the same, "
                 f"{'features' if role == 'X' else 'labels'}; expected one of them"
@@ -175,17 +414,41 @@ def _find_roles(source: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _meaning(name: str) -> tuple[str | None, str]:
-    """Return the role of an array, "X", "y" or None, and its split: of roles the last one counts.
+def _is_own(name: str, words: set[str]) -> bool:
+    """Return whether an array holds labels of the sets of features that are called so alone."""
+    meaning = _meaning(name)
+    return meaning.role == "y" and bool(meaning.others) and words >= {*meaning.others}
+
+
+def _find_of_rows(source: str, names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of the arrays of the split and of the group of each row, if any."""
+    found = dict(given)
+    for name in given.values():
+        if name not in names:
+            raise InputError(f"{source}: no file {name} and no such array: {listed(names)}")
+    for name in filter(tells_of_rows, names):
+        role = str(_meaning(name).role)
+        if role in given:
+            continue
+        if role in found:
+            raise InputError(f"{source}: both {found[role]!r} and {name!r} mean the same")
+        found[role] = name
+    return found
+
+
+def _meaning(name: str) -> _Meaning:
+    """Return what a name means: of roles the last one counts.
 
     So image_features are features, and image_labels labels.
     """
     words = _words(name)
     roles = [_ROLE_WORDS[word] for word in words if word in _ROLE_WORDS]
     splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
-    if not roles or len(splits) > 1 or len(words) != len(roles) + len(splits):
-        return None, ""
-    return roles[-1], splits[0] if splits else "train"
+    others = tuple(word for word in words if word not in _ROLE_WORDS and word not in SPLIT_WORDS)
+    key = tuple(word for word in words if word not in SPLIT_WORDS)
+    if len(splits) > 1 or not key:
+        return _Meaning(None, "", others, key)
+    return _Meaning(roles[-1] if roles else None, splits[0] if splits else "train", others, key)
 
 
 def _words(name: str) -> list[str]:

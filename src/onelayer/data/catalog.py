@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onelayer.arguments import checked
 from onelayer.data.dataset import SPLIT_NAMES, Dataset, ImageShape, Split
+from onelayer.data.derived import Derived
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
 from onelayer.data.formats.registry import place_of, read_dataset
@@ -115,9 +116,10 @@ def load_dataset(
 def _without_validation(data: Dataset) -> Dataset:
     if data.validation is None:
         return data
-    parts = [
-        Split(split.X[np.arange(len(split))], split.y) for split in (data.train, data.validation)
-    ]
+    parts = [data.train, data.validation]
+    if isinstance(data.train.X, Derived) and (whole := data.train.X.joined(data.validation.X)):
+        y, groups = _under_each_other(parts)
+        return replace(data, train=Split(whole, y, data.train.files, groups), validation=None)
     return replace(data, train=_join(parts), validation=None)
 
 
@@ -192,10 +194,17 @@ def _join(splits: Sequence[Split]) -> Split:
     """Return the samples of all `splits`, without a copy if there is only one."""
     if len(splits) == 1:
         return splits[0]
-    return Split(
-        np.concatenate([split.X for split in splits]),
-        np.concatenate([split.y for split in splits]),
-    )
+    y, groups = _under_each_other(splits)
+    return Split(np.concatenate([split.X[:] for split in splits]), y, groups=groups)
+
+
+def _under_each_other(
+    splits: Sequence[Split],
+) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
+    """Return the labels and the groups of several splits."""
+    groups = [split.groups for split in splits if split.groups is not None]
+    y = np.concatenate([split.y for split in splits])
+    return y, np.concatenate(groups) if len(groups) == len(splits) else None
 
 
 def _read_cifar10(

@@ -134,13 +134,15 @@ def choose_columns(
     like: Columns | None = None,
     labelled: bool = True,
     index: Collection[str] = (),
+    leave: Collection[str] = (),
 ) -> Choice:
     """Return which of a table's columns hold features, and which one the labels.
 
     The labels are in the column `label`; else in that of `like`, the columns of a model; else in
     the first of LABEL_COLUMNS, in any case; else, if there must be labels (`labelled`), in the
     last. Features are the columns of `like`, by name, or else all others but the index of a frame:
-    those in `index` and those without a name of their own, as pandas writes it.
+    those in `index` and those without a name of their own, as pandas writes it. Columns to `leave`
+    are left out without a note.
 
     Raises
     ------
@@ -155,6 +157,9 @@ def choose_columns(
     """
     names = [str(name).strip() for name in names]
     known = set() if like is None else {*like.features}
+    for name in leave:
+        if name not in names:
+            raise InputError(f"{source}: no column {name!r}, only {listed(names)}")
     unnamed = [
         column
         for column, name in enumerate(names)
@@ -166,7 +171,9 @@ def choose_columns(
     found = None if place is None else names[place]
     if like is not None:
         return _choose_like(source, names, place, found, like, labelled)
-    places = [c for c in range(len(names)) if c != place and c not in unnamed]
+    places = [
+        c for c in range(len(names)) if c != place and c not in unnamed and names[c] not in leave
+    ]
     columns = Columns(tuple(names[c] for c in places), found)
     notes = _notes_on_labels(source, columns) if labelled and label is None else []
     if unnamed:

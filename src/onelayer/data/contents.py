@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.columns import MOST_LETTERS, Columns, judge_features
-from onelayer.data.dataset import Dataset, Features, ImageShape, Split, check_finite
+from onelayer.data.dataset import SPLIT_NAMES, Dataset, Features, ImageShape, Split, check_finite
+from onelayer.data.derived import Derived, kind_of, take, widened
 from onelayer.data.labels import (
     MOST_CLASSES,
     check_label_shape,
@@ -22,18 +23,19 @@ from onelayer.data.labels import (
     notes_on_classes,
 )
 from onelayer.data.npy import Mapped
-from onelayer.data.splitting import draw_stratified
+from onelayer.data.splitting import (
+    check_groups_apart,
+    draw_stratified,
+    label_groups,
+    number_groups,
+    rows_of_splits,
+)
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError, is_hidden
 
 FRACTION = 0.15  # of all samples that validate, and that test, if the source does not say which
 FEWEST = 4  # samples: with fewer a drawn split would be empty
 LONGEST_NAME = 100  # characters
-SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
 _PIXEL = re.compile(r"(?:(?:pixel|pix|px)[-_ ]?|(?=[0-9]+x))([0-9]{1,4})(?:[x_-]([0-9]{1,4}))?")
 # Joiners, variation selectors, fillers and a blank: part of a name, but nothing to tell it by.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]")
@@ -44,12 +46,32 @@ class Part:
     """Samples as they are stored: X (N, D), or images, and labels (N,).
 
     Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels. Labels are as they
-    came: an array or a list. `files` are those that X is mapped from.
+    came: an array or a list. `files` are those that X is mapped from, `groups` (N,) the number of
+    the group that a row is of.
     """
 
     X: Any
     labels: Any
     files: tuple[Mapped, ...] = ()
+    groups: NDArray[np.intp] | None = None
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What arrays are called that were found by their names: features, labels, and of each row.
+
+    `pool` says what was taken of tokens. Features are `certain` if their name means nothing else,
+    and were stored as numbers of the type `kind`, of the `shape` (…) each.
+    """
+
+    features: str
+    labels: str = ""
+    pool: str | None = None
+    split: str = ""
+    groups: str = ""
+    certain: bool = True
+    kind: str = ""
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,8 +80,9 @@ class Contents:
 
     If there are class names, each label is a place among them or one of the names. `files` are the
     files that were read, if the source is not itself the only one; `columns` are the names of a
-    table's columns, each of one feature or a single one of all, and `notes` are sentences on what
-    was understood.
+    table's columns, each of one feature or a single one of all, `notes` are sentences on what was
+    understood, `of_rows` are the "split" and the "groups" of the rows of a single part, as they
+    came, and `arrays` says what arrays are called.
     """
 
     parts: Mapping[str, Part]
@@ -68,6 +91,8 @@ class Contents:
     files: Sequence[Path] = ()
     columns: Columns | None = None
     notes: tuple[str, ...] = ()
+    of_rows: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Arrays | None = None
 
 
 def make_dataset(
@@ -102,13 +127,16 @@ def make_dataset(
     column = None if columns is None else columns.label
     indices, class_names = encode_labels(source, labels, contents.class_names, column)
     check_class_names(source, class_names)
-    if contents.class_names is None and len(indices["train"]) >= FEWEST:
-        check_shared(source, indices, column)
     for split, part in contents.parts.items():
         if 0 in part.X.shape or len(part.X) != len(indices[split]):
             raise InputError(
                 f"{source}: features of the shape {part.X.shape}, labels of {len(indices[split]):,}"
             )
+    notes = (*notes, *_told_of_arrays(source, contents, len(class_names)))
+    contents = _tell_rows_apart(source, contents, indices)
+    indices = {split: part.labels for split, part in contents.parts.items()}
+    if contents.class_names is None and len(indices["train"]) >= FEWEST:
+        check_shared(source, indices, column)
     train = contents.parts["train"].X
     image_shape = contents.image_shape or _image_shape(source, train)
     kept: list[int] | None = None
@@ -131,12 +159,16 @@ def make_dataset(
             if not allow_missing:  # here rows are still those of the source
                 used = X if kept is None else np.asarray(X)[:, kept]
                 check_finite(name, Split(used, y), _fitting(columns, used.shape[1]))
-            for drawn, rows in _draw(source, y, "test" not in contents.parts, seed).items():
-                taken = X[rows] if kept is None else np.asarray(X)[np.ix_(rows, np.array(kept))]
-                splits[drawn] = Split(_as_features(source, taken), y[rows])
+            whole = replace(part, X=X)
+            for drawn, rows in _draw(source, whole, "test" not in contents.parts, seed).items():
+                some = part_of(whole, rows)
+                taken = some.X if kept is None else np.asarray(some.X)[:, kept]
+                splits[drawn] = Split(
+                    _as_features(source, taken), some.labels, some.files, some.groups
+                )
         else:
             X = X if kept is None else np.asarray(X)[:, kept]
-            splits[split] = Split(_as_features(source, X), y, part.files)
+            splits[split] = Split(_as_features(source, X), y, part.files, part.groups)
     if np.ptp(splits["train"].y) == 0:
         raise InputError(f"{source}: all training samples are of one class, expected several")
     notes += notes_on_classes(source, splits, class_names)
@@ -187,10 +219,79 @@ def check_shapes(source: str, X: Sequence[int], y: Sequence[int]) -> None:
     check_label_shape(source, y)
 
 
-def _draw(
+def part_of(part: Part, rows: NDArray[np.intp]) -> Part:
+    """Return some rows of a part whose labels are an array; what stays in a file is not read."""
+    X = take(part.X, rows)
+    groups = None if part.groups is None else part.groups[rows]
+    return Part(X, part.labels[rows], part.files if isinstance(X, Derived) else (), groups)
+
+
+def _tell_rows_apart(
+    source: str, contents: Contents, indices: Mapping[str, NDArray[np.intp]]
+) -> Contents:
+    """Return contents with the labels as `indices`, and the split and group of each row as told.
+
+    Raises
+    ------
+    InputError
+        If they have splits of their own, too, or a group is in two splits; as number_groups and
+        rows_of_splits.
+    """
+    parts = {split: replace(part, labels=indices[split]) for split, part in contents.parts.items()}
+    told = contents.arrays
+    if not contents.of_rows or told is None:
+        return replace(contents, parts=parts)
+    if set(parts) != {"train"}:
+        raise InputError(
+            f"{source}: has splits of its own, {', '.join(parts)}, so {told.split or told.groups} "
+            "cannot say where a row belongs"
+        )
+    whole = parts["train"]
+    if "groups" in contents.of_rows:
+        groups = number_groups(told.groups, contents.of_rows["groups"], len(whole.labels))
+        whole = replace(whole, groups=groups)
+    parts = {"train": whole}
+    if "split" in contents.of_rows:
+        rows = rows_of_splits(told.split, contents.of_rows["split"], len(whole.labels))
+        parts = {split: part_of(whole, some) for split, some in rows.items()}
+        groups_of = {split: part.groups for split, part in parts.items() if part.groups is not None}
+        check_groups_apart(f"{told.split} and {told.groups}", groups_of)
+    return replace(contents, parts=parts)
+
+
+def _told_of_arrays(source: str, contents: Contents, n_classes: int) -> tuple[str, ...]:
+    """Return a sentence on what arrays are, if that is not plain from their names and types."""
+    told, X = contents.arrays, contents.parts["train"].X
+    if told is None:
+        return ()
+    kind = told.kind or kind_of(X)
+    plain = told.certain and not (told.pool or told.split or told.groups)
+    if plain and kind not in ("float16", "bfloat16"):
+        return ()
+    sides = " × ".join(f"{side:,}" for side in told.shape or X.shape[1:])
+    parts = contents.parts
+    counts = " + ".join(f"{len(parts[split].X):,}" for split in SPLIT_NAMES if split in parts)
+    words = [f"{counts} × {sides} {kind}"]
+    words += [f"as {', '.join(filter(parts.get, SPLIT_NAMES))}"] if len(parts) > 1 else []
+    words += [f"pooled by {told.pool}"] if told.pool else []
+    words += [f"labels from {told.labels} ({n_classes:,} classes)"] if told.labels else []
+    words += [f"split by {told.split}"] if told.split else []
+    words += [f"groups of rows from {told.groups}"] if told.groups else []
+    return (f"{source if told.certain else told.features}: {', '.join(words)}",)
+
+
+def _draw(source: str, part: Part, with_test: bool, seed: int) -> dict[str, NDArray[np.intp]]:
+    """Return the rows that train, that validate and, if asked, that test; groups stay whole."""
+    if part.groups is not None:
+        labels, members = label_groups(part.groups, part.labels)
+        drawn = _draw_rows(f"{source}, groups", labels, with_test, seed)
+        return {split: np.flatnonzero(np.isin(members, some)) for split, some in drawn.items()}
+    return _draw_rows(source, part.labels, with_test, seed)
+
+
+def _draw_rows(
     source: str, y: NDArray[np.intp], with_test: bool, seed: int
 ) -> dict[str, NDArray[np.intp]]:
-    """Return the rows that train, that validate and, if asked, that test."""
     if len(y) < FEWEST:
         raise InputError(f"{source}: {len(y)} samples are too few to split, expected {FEWEST}")
     generator = random_stream(seed, Stream.DEFAULT_SPLITS)
@@ -218,6 +319,8 @@ def _image_shape(source: str, X: Any) -> ImageShape | None:
         raise InputError(
             f"{source}: features of the shape {X.shape}, expected (N, D), (N, H, W), or images "
             "with 1 or 3 channels"
+            + "; of maps (N, C, H, W), X.mean(axis=(2, 3)) gives (N, C)"
+            * (X.ndim == 4)
         )
     return None
 
@@ -247,7 +350,10 @@ def unlabelled_rows(
 
 
 def _flatten(X: Any) -> Features:
-    """Return images as rows (N, D), channel by channel."""
+    """Return images as rows (N, D), channel by channel; what is of 16 bits is widened later."""
+    X = widened(X)
+    if X.ndim != 2 and isinstance(X, Derived):
+        X = X[:]
     if X.ndim == 4 and X.shape[1] not in (1, 3):
         X = X.transpose(0, 3, 1, 2)
     flat: Features = X if X.ndim == 2 else X.reshape(len(X), math.prod(X.shape[1:]))
@@ -259,6 +365,8 @@ def _as_features(source: str, X: Features) -> Features:
     if X.dtype.kind not in "biuf":
         raise InputError(f"{source}: features of {str(X.dtype)[:40]}, expected real numbers")
     dtype = feature_type([X.dtype])
+    if isinstance(X, Derived):
+        return X
     if X.dtype == dtype and X.strides[1] == dtype.itemsize:
         return X
     with np.errstate(over="ignore"):  # a value too large becomes infinite, and is reported

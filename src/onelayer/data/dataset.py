@@ -10,34 +10,43 @@ from numpy.typing import ArrayLike, NDArray
 
 from onelayer.arguments import check_fields
 from onelayer.data.columns import Columns
+from onelayer.data.derived import Derived
 from onelayer.data.npy import Mapped
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError
 from onelayer.plain_values import check_text
 
-Features = NDArray[np.generic] | Shards
+Features = NDArray[np.generic] | Shards | Derived
 ImageShape = tuple[int, int, int]  # channels, height, width
 BLOCK = 1000  # rows looked at together: memory stays small whatever N is
 SPLIT_NAMES = ("train", "validation", "test")
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
 
 
 @dataclass(frozen=True)
 class Split:
     """N labelled samples: X (N, D) as stored, y (N,) class indices.
 
-    `files` are those that X is mapped from, in order; none if X is in memory.
+    `files` are those that X is mapped from, in order; none if X is in memory. Rows of one of the
+    `groups` (N,), by number, are never held out alone.
     """
 
     X: Features
     y: NDArray[np.intp]
     files: tuple[Mapped, ...] = ()
+    groups: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def head(self, samples: int) -> "Split":
         """Return the first `samples` samples, without copying what lies in one file."""
-        return Split(self.X[:samples], self.y[:samples], self.files)
+        groups = None if self.groups is None else self.groups[:samples]
+        return Split(self.X[:samples], self.y[:samples], self.files, groups)
 
     def blocks(self, rows: int) -> Iterator[slice]:
         """Yield slices of `rows` consecutive rows to read one after another, and of what is left.
@@ -60,6 +69,7 @@ class Split:
 
     def place(self, row: int) -> str:
         """Return how to call a row in a message: by its file, if X is mapped."""
+        row = self.X.stored_row(row) if isinstance(self.X, Derived) else row
         ends = list(accumulate(len(file.array) for file in self.files))
         if not ends:
             return f"row {row}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -75,6 +76,8 @@ def digests_of(files: Sequence[Path], source: Path) -> dict[str, str]:
         If a file cannot be read.
     """
     root = source if source.is_dir() else source.parent
+    if not all(path.is_relative_to(root) for path in files):
+        root = Path(os.path.commonpath(files))
     digests = {path.relative_to(root): sha256(path) for path in files}
     if len(digests) <= _MOST_DIGESTS:
         return {printable(str(name)): digest for name, digest in digests.items()}
@@ -95,6 +98,20 @@ def entries(folder: Path, pattern: str = "*") -> list[Path]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
     return sorted(path for path in found if not _is_litter(path.name.lower()))
+
+
+def by_number(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names by the numbers in them: layer2 comes before layer10.
+
+    Examples
+    --------
+    >>> sorted(["layer10", "layer2", "layer"], key=by_number)
+    ['layer', 'layer2', 'layer10']
+    """
+    parts = re.findall(r"[0-9]{1,18}|[^0-9]+", name)
+    return [
+        (int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in parts
+    ]
 
 
 def _is_litter(name: str) -> bool:

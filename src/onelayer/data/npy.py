@@ -4,6 +4,8 @@ import math
 import os
 import sys
 import warnings
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -105,6 +107,15 @@ def read_header(
     return shape, dtype, in_fortran_order
 
 
+def look_at(where: str, file: BinaryIO) -> tuple[tuple[int, ...], str] | None:
+    """Return shape and type of the values of a .npy file, None if they are no numbers or texts."""
+    try:
+        shape, dtype, _ = read_header(where, file, "biufU")
+    except (InputError, zipfile.BadZipFile, zlib.error, EOFError):  # whoever reads it says so
+        return None
+    return shape, str(dtype.newbyteorder("="))
+
+
 def read_npy(where: str, stream: BinaryIO, size: int) -> NDArray[Any]:
     """Return the numbers or texts of a .npy file of `size` bytes, block by block.
 
@@ -136,15 +147,30 @@ def load_npy(path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def open_npy(path: Path) -> NDArray[Any]:
-    """Map the numbers of a .npy file, or read those in Fortran order; errors as map_npy."""
+def map_or_load(path: Path) -> Mapped | NDArray[Any]:
+    """Map the numbers of a .npy file, or read those in Fortran order, and texts, into memory.
+
+    Raises
+    ------
+    InputError
+        As map_npy and load_npy.
+    """
     check_file(path)
     try:
         with path.open("rb") as file:
-            _, _, in_fortran_order = read_header(str(path), file)
+            _, dtype, in_fortran_order = read_header(str(path), file, "biufU")
+            aligned = file.tell() % dtype.itemsize == 0
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    return load_npy(path) if in_fortran_order else map_npy(path).array
+    return (
+        map_npy(path) if aligned and dtype.kind != "U" and not in_fortran_order else load_npy(path)
+    )
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """Map the numbers of a .npy file, or read those in Fortran order; errors as map_npy."""
+    opened = map_or_load(path)
+    return opened.array if isinstance(opened, Mapped) else opened
 
 
 def _read_mappable_header(

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from onelayer.data.pooling import read_pool
 from onelayer.errors import InputError
 from onelayer.option import Checked, option, options_of
 
+OF_ROWS = ("groups", "split_file")  # options of every format
 _LONGEST_SIDE = 10_000  # pixels
 
 
@@ -34,6 +36,27 @@ class Reading(Checked):
     label: str | None = option(
         None,
         "Column that holds the labels (default: label, class, target or y, else the last).",
+        kind=str,
+    )
+    feature_set: str | None = option(
+        None,
+        "Array, file or column of features, where there are several: layer3 of layer1.npy, …",
+        kind=str,
+    )
+    pool: str | None = option(
+        None,
+        "Of T vectors a sample (N, T, D), as tokens: mean, cls (the first), last, index:I or none.",
+        kind=str,
+        parse=read_pool,
+    )
+    groups: str | None = option(
+        None,
+        "File, or array beside the features, with the group of each row; none is split up.",
+        kind=str,
+    )
+    split_file: str | None = option(
+        None,
+        "File, or array beside the features, with train, validation or test (0, 1, 2) a row.",
         kind=str,
     )
 

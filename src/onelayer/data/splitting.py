@@ -7,12 +7,14 @@ scikit-learn's splitters are referees in the tests. They are not used here: they
 single row, give less even folds of groups, and take a second to import.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onelayer.data.dataset import Split
+from onelayer.data.dataset import SPLIT_NAMES, SPLIT_WORDS, Split
+from onelayer.data.derived import Derived, take
 from onelayer.data.sample_weights import check_count
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
@@ -26,8 +28,10 @@ def split_off(
     """Return the rest of a split, and the validation split that was taken from it.
 
     `samples` is a share of the rows if it is below 1, else their number. Each class gives the same
-    share of its rows, to a whole row (largest remainder); `seed` decides which rows. Both parts are
-    copies in memory, with values and order as stored. Errors name classes by `class_names`.
+    share of its rows, to a whole row (largest remainder); `seed` decides which rows. If the split
+    has groups, whole ones are drawn, `samples` being a share of them. Both parts keep the order as
+    stored, and are copies in memory, but for Derived features. Errors name classes by
+    `class_names`.
 
     Raises
     ------
@@ -35,29 +39,124 @@ def split_off(
         If `samples` leaves either part empty or is no whole number, a class has too few rows to
         be in both parts, or a mapped file has changed since it was opened.
     """
-    N = len(split)
+    labels, members = split.y, np.arange(len(split))
+    if split.groups is not None:
+        labels, members = label_groups(split.groups, split.y)
+        samples = samples if 0 < samples < 1 else samples / len(split)
+    N = len(labels)
     count = round(samples * N) if 0 < samples < 1 else samples
     if not 0 < count < N or count != int(count):
         raise InputError(
             f"{samples:g} samples to split off: "
             f"expected a share between 0 and 1, or a whole number from 1 to {N - 1}"
         )
-    held_out = draw_stratified(split.y, int(count), random_stream(seed, Stream.VALIDATION_SPLIT))
+    drawn = draw_stratified(labels, int(count), random_stream(seed, Stream.VALIDATION_SPLIT))
+    held_out = drawn[members]
     classes, places, sizes = np.unique(split.y, return_inverse=True, return_counts=True)
     taken = np.bincount(places[held_out], minlength=len(sizes))
     missing = np.flatnonzero((taken == 0) | (taken == sizes))
     if missing.size:
         name = _class_name(classes[missing[0]], class_names)
         raise InputError(
-            f"class {name} has {sizes[missing[0]]} of {N} rows, "
+            f"class {name} has {sizes[missing[0]]} of {len(split)} rows, "
             f"too few to be in both parts if {count:g} are split off"
         )
     split.check_unchanged()
     rest, held = (
-        Split(split.X[rows], split.y[rows])
-        for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
+        rows_of(split, rows) for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
     )
     return rest, held
+
+
+def rows_of(split: Split, rows: NDArray[np.intp]) -> Split:
+    """Return some rows of a split: a copy, but for Derived features."""
+    X = take(split.X, rows)
+    groups = None if split.groups is None else split.groups[rows]
+    return Split(X, split.y[rows], split.files if isinstance(X, Derived) else (), groups)
+
+
+def label_groups(
+    groups: NDArray[np.intp], y: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the most frequent label of each of G groups (G,), and the group of each row (N,).
+
+    Examples
+    --------
+    >>> labels, members = label_groups(np.array([7, 7, 3, 7]), np.array([1, 0, 2, 1]))
+    >>> labels.tolist(), members.tolist()
+    ([2, 1], [1, 1, 0, 1])
+    """
+    members = np.unique(groups, return_inverse=True)[1]
+    pairs, counts = np.unique(np.column_stack([members, y]), axis=0, return_counts=True)
+    pairs = pairs[np.lexsort((pairs[:, 1], -counts, pairs[:, 0]))]
+    return pairs[np.unique(pairs[:, 0], return_index=True)[1], 1], members
+
+
+def number_groups(where: str, values: ArrayLike, n_samples: int) -> NDArray[np.intp]:
+    """Return the number of the group of each row from numbers or names; InputError names `where`.
+
+    Raises
+    ------
+    InputError
+        If there is not one for every row, or only one in all.
+    """
+    given = np.asarray(values)
+    if given.shape != (n_samples,):
+        raise InputError(
+            f"{where}: groups of the shape {given.shape}, expected one for each of the "
+            f"{n_samples:,} rows"
+        )
+    names, numbers = np.unique(given, return_inverse=True)
+    if len(names) < 2:
+        raise InputError(f"{where}: all rows are of one group, so none can be held out")
+    return numbers
+
+
+def rows_of_splits(where: str, values: ArrayLike, n_samples: int) -> dict[str, NDArray[np.intp]]:
+    """Return the rows of each split from its name for each row, or 0, 1, 2 in that order.
+
+    Raises
+    ------
+    InputError
+        If there is not one for every row, or one is no such name; names `where` and the row.
+
+    Examples
+    --------
+    >>> rows_of_splits("split.txt", ["train", "test", "train"], 3)["train"].tolist()
+    [0, 2]
+    """
+    given = np.asarray(values)
+    if given.shape != (n_samples,):
+        raise InputError(
+            f"{where}: splits of the shape {given.shape}, expected one for each of the "
+            f"{n_samples:,} rows"
+        )
+    texts = (given.astype(np.int64) if given.dtype.kind in "bf" else given).astype(str)
+    known = {**SPLIT_WORDS, **{str(place): name for place, name in enumerate(SPLIT_NAMES)}}
+    found, places = np.unique(texts, return_inverse=True)
+    splits = [known.get(text.strip().lower()) for text in found]
+    if None in splits:
+        wrong = splits.index(None)
+        raise InputError(
+            f"{where}: row {int((places == wrong).argmax())} has the split {found[wrong][:40]!r}; "
+            f"expected {', '.join(SPLIT_NAMES)}, or 0, 1, 2 for them"
+        )
+    of_row = np.array(splits)[places]
+    rows = {name: np.flatnonzero(of_row == name) for name in SPLIT_NAMES if name in splits}
+    if "train" not in rows:
+        raise InputError(f"{where}: no row trains; expected some of {', '.join(SPLIT_NAMES)}")
+    return rows
+
+
+def check_groups_apart(where: str, groups: Mapping[str, NDArray[np.intp]]) -> None:
+    """Raise InputError if rows of one group are in two splits."""
+    for one, other in itertools.combinations(groups, 2):
+        both = np.intersect1d(groups[one], groups[other])
+        if both.size:
+            raise InputError(
+                f"{where}: {len(both):,} groups have rows in {one} and in {other}; expected all "
+                "rows of a group in one split"
+            )
 
 
 def draw_stratified(

@@ -45,6 +45,8 @@ def read_unlabelled(
         If a file has no known format, is damaged, or holds something else; names it.
     """
     if source == STANDARD_INPUT:
+        if others := options.keys() - {"label"}:
+            raise InputError(f"standard input: CSV, which takes no option {min(others)!r}")
         rows = stream_features(
             "standard input", sys.stdin.buffer, **options, like=columns, tell=tell
         )

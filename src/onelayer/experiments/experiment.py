@@ -270,7 +270,11 @@ def _draw_folds(spec: Spec, data: Dataset) -> NDArray[np.uint8]:
     """Return the weights (R, N) of the spec's folds."""
     training = spec.training
     return fold_weights(
-        data.train.y, training.folds, repeats=training.fold_repeats, seed=training.seed
+        data.train.y,
+        training.folds,
+        repeats=training.fold_repeats,
+        seed=training.seed,
+        groups=data.train.groups,
     )
 
 

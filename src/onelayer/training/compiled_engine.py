@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.contents import feature_type
 from onelayer.data.dataset import Features, Split
+from onelayer.data.derived import Derived
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.data.shards import Shards
@@ -278,7 +279,7 @@ def _locate(X: Features, rows: Rows) -> tuple[Array | Shards, NDArray[np.int64]]
 
     They are X itself if it is of one of the kernel's types with the values of a row side by side.
     """
-    if X.dtype not in _TYPES or X.strides[1] != X.dtype.itemsize:
+    if isinstance(X, Derived) or X.dtype not in _TYPES or X.strides[1] != X.dtype.itemsize:
         copied = np.ascontiguousarray(X[rows], feature_type([X.dtype]))
         return copied, copied.ctypes.data + np.arange(len(copied)) * copied.strides[0]
     index = np.arange(*rows.indices(len(X))) if isinstance(rows, slice) else rows

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,29 +10,52 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.data.arrays import means_features, means_labels, read_features, read_labelled
+from onelayer.data.arrays import (
+    ROW_COLUMNS,
+    find_sets,
+    means_features,
+    means_labels,
+    poolable,
+    read_features,
+    read_labelled,
+    set_of,
+    split_of,
+    tells_of_rows,
+)
 from onelayer.data.columns import LABEL_COLUMNS
 from onelayer.data.contents import Contents
+from onelayer.data.dataset import SPLIT_WORDS
 from onelayer.data.files import entries, read_file
-from onelayer.data.formats.torch_file import read_tensor
-from onelayer.data.npy import load_npy
+from onelayer.data.formats.torch_file import look_at_tensor, read_tensor
+from onelayer.data.npy import Mapped, look_at, map_or_load
 from onelayer.errors import InputError
 
 _LARGEST_TEXT = 1 << 28  # bytes
 _CLASSES = "classes"
-_ARRAYS = {".npy": load_npy, ".pt": read_tensor}
+ARRAYS = {".npy": map_or_load, ".pt": read_tensor}
 
 
 def holds_array_files(folder: Path) -> bool:
-    """Return whether a file of an array in `folder` is called like features."""
-    return any(means_features(p.stem) for p in entries(folder) if p.suffix.lower() in _ARRAYS)
+    """Return whether files of arrays in `folder` are called like features, or lie beside labels."""
+    files = _find_files(folder)
+    arrays = {name for name, path in files.items() if path.suffix.lower() in ARRAYS}
+    if any(map(means_features, arrays)):
+        return True
+    others = [name for name in arrays if not means_labels(name) and not tells_of_rows(name)]
+    return bool(others) and any(map(means_labels, files.keys() - {"class_names"}))
 
 
-def read_array_files(folder: Path) -> Contents:
+def loose_arrays(folder: Path) -> list[str]:
+    """Return the names of files of arrays in a folder, which may have no labels."""
+    return [path.name for path in entries(folder) if path.suffix.lower() in ARRAYS]
+
+
+def read_array_files(folder: Path, **options: Any) -> Contents:
     """Read the arrays that find_arrays finds among the files, by their names without suffix.
 
-    Arrays are .npy files, or .pt files of one tensor. Labels, one a line, and the names of the
-    classes in classes.txt may also be .txt; labels may be a .csv with or without column names.
+    Arrays are .npy files, or .pt files of one tensor, in the folder or in others in it that are
+    called like splits. Labels, one a line, and the names of the classes in classes.txt may also be
+    .txt; labels may be a .csv with or without column names. `options` are feature_set and pool.
 
     Raises
     ------
@@ -40,25 +63,120 @@ def read_array_files(folder: Path) -> Contents:
         If two files mean the same, one is missing, or a file is damaged.
     """
     files = _find_files(folder)
-    contents = read_labelled(str(folder), files, partial(_read, files))
-    return replace(contents, files=[*files.values()])
+
+    def title(name: str) -> str:
+        return str(files[name].relative_to(folder))
+
+    used: list[str] = []
+
+    def read(wanted: Sequence[str]) -> dict[str, Any]:
+        used.extend(wanted)
+        return _read(files, wanted)
+
+    look = partial(_look, files)
+    contents = read_labelled(str(folder), files, read, look, title=title, **options)
+    return replace(contents, files=[files[name] for name in used])
 
 
-def array_file_features(folder: Path) -> list[Any]:
+def lies_beside_labels(path: Path) -> bool:
+    """Return whether a file is called like no labels and there are such beside it."""
+    names = _find_files(_root_of(path)).keys() - {"class_names"}
+    own = _name_of(path)
+    return not (means_labels(own) or tells_of_rows(own)) and any(map(means_labels, names))
+
+
+def is_companion(path: Path, others: Iterable[Path]) -> bool:
+    """Return whether a file is read with one of the others: labels, or another split of a set."""
+    if path.suffix.lower() not in (*ARRAYS, ".txt", ".csv") or not path.is_file():
+        return False
+    root, name = _root_of(path), _name_of(path)
+    beside = [other for other in others if other != path and _root_of(other) == root]
+    if means_labels(name) or tells_of_rows(path.stem):
+        return bool(beside)
+    split = split_of(name) not in (None, "train")
+    return split and any(set_of(_name_of(other)) == set_of(name) for other in beside)
+
+
+def read_array_file(path: Path, **options: Any) -> Contents:
+    """Read one file of features beside others of labels, and of the other splits."""
+    return read_array_files(_root_of(path), feature_set=_name_of(path), **options)
+
+
+def array_file_sets(folder: Path) -> list[str]:
+    """Return the names of the sets of features, if there are several: see find_sets."""
+    files = _find_files(folder)
+    return find_sets(files, partial(_look, files))
+
+
+def array_file_features(folder: Path, **options: Any) -> list[Any]:
     """Read the arrays of features alone; errors as read_array_files."""
     files = _find_files(folder)
-    return read_features(str(folder), files, partial(_read, files))
+    return read_features(str(folder), files, partial(_read, files), **options)
+
+
+def one_array_features(path: Path, pool: str | None = None) -> list[Any]:
+    """Return the features of a file of one array, mapped if they can be."""
+    opened = ARRAYS[path.suffix.lower()](path)
+    X = opened.array if isinstance(opened, Mapped) else opened
+    return [poolable(str(path.parent), path.name, X, pool)]
+
+
+def find_beside(source: Path, name: str) -> Path | None:
+    """Return the file of this name, here or beside `source`, if there is one."""
+    beside = (source if source.is_dir() else source.parent) / name
+    return next((path for path in (Path(name), beside) if path.is_file()), None)
+
+
+def read_of_rows(source: Path, name: str) -> Any:
+    """Return one value for each row from a file, as labels are read: see find_beside."""
+    path = find_beside(source, name)
+    if path is None or path.suffix.lower() not in (*ARRAYS, ".txt", ".csv"):
+        raise InputError(
+            f"{name}: expected a file .npy, .txt or .csv with a line for each row of {source}, in "
+            "this folder or beside it"
+        )
+    (values,) = _read({name: path}, [name]).values()
+    return np.array(values.array) if isinstance(values, Mapped) else values
+
+
+def _root_of(path: Path) -> Path:
+    """Return the folder of a file of features: that around the one it is in, if that is a part."""
+    return path.parent.parent if _is_part(path.parent) else path.parent
+
+
+def _is_part(folder: Path) -> bool:
+    """Return whether a folder is that of a split, or has no labels in one that has some."""
+    return folder.name.lower() in SPLIT_WORDS or (
+        not _holds_labels(folder) and _holds_labels(folder.parent)
+    )
+
+
+def _holds_labels(folder: Path) -> bool:
+    try:
+        names = entries(folder)
+    except InputError:  # nobody asked for the folder around one that can be read
+        return False
+    return any(
+        path.suffix.lower() in (*ARRAYS, ".txt", ".csv") and means_labels(path.stem)
+        for path in names
+    )
+
+
+def _name_of(path: Path) -> str:
+    return path.with_suffix("").relative_to(_root_of(path)).as_posix()
 
 
 def _find_files(folder: Path) -> dict[str, Path]:
     """Return the files of arrays, by their names without suffix; of labels also those of text."""
     found: dict[str, Path] = {}
-    for path in entries(folder):
+    inner = [path for path in entries(folder) if path.is_dir() and _is_part(path)]
+    for path in (path for place in (folder, *inner) for path in entries(place)):
         suffix = path.suffix.lower()
-        array = suffix in _ARRAYS
-        if not array and not (suffix in (".txt", ".csv") and means_labels(path.stem)):
+        array, name = suffix in ARRAYS, path.with_suffix("").relative_to(folder).as_posix()
+        of_text = means_labels(path.stem) or tells_of_rows(path.stem)
+        if not path.is_file() or (not array and not (suffix in (".txt", ".csv") and of_text)):
             continue
-        name = "class_names" if path.stem == _CLASSES and not array else path.stem
+        name = "class_names" if path.stem == _CLASSES and not array else name
         if name in found:
             raise InputError(f"{folder}: both {found[name].name} and {path.name} mean the same")
         found[name] = path
@@ -71,8 +189,17 @@ def _labels(texts: list[str]) -> Any:
     return np.array(texts, np.int64) if whole else texts
 
 
+def _look(files: dict[str, Path], name: str) -> tuple[Sequence[int], str] | None:
+    """Return shape and type of an array; None of a text."""
+    path = files[name]
+    if path.suffix.lower() == ".npy":
+        with path.open("rb") as file:
+            return look_at(str(path), file)
+    return look_at_tensor(path) if path.suffix.lower() in ARRAYS else None
+
+
 def _read(files: dict[str, Path], wanted: Sequence[str]) -> dict[str, Any]:
-    readers = _ARRAYS | {".txt": _read_lines, ".csv": _read_column}
+    readers = ARRAYS | {".txt": _read_lines, ".csv": _read_column}
     read = {name: readers[files[name].suffix.lower()](files[name]) for name in wanted}
     return {name: _labels(a) if isinstance(a, list) else a for name, a in read.items()}
 
@@ -90,15 +217,16 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _read_column(path: Path) -> list[str]:
-    """Return the labels of a .csv: its only column, or the one that is called like labels."""
+    """Return what a .csv says of rows: its only column, or the one that is called so."""
     try:
         rows = list(csv.reader(_read_lines(path), strict=True))
     except csv.Error as error:
         raise InputError(f"{path}: cannot be read as CSV: {error}") from error
     names = [name.strip().lower() for name in rows[0]] if rows else []
-    column = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
+    called = ROW_COLUMNS if tells_of_rows(path.stem) else LABEL_COLUMNS
+    column = next((names.index(name) for name in called if name in names), None)
     if column is None and len(names) != 1:
-        raise InputError(f"{path}: expected one column, or one called {', '.join(LABEL_COLUMNS)}")
+        raise InputError(f"{path}: expected one column, or one called {', '.join(called)}")
     try:
         return [row[column or 0].strip() for row in rows[column is not None :]]
     except IndexError as error:

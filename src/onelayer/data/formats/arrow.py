@@ -1,7 +1,7 @@
 """Parquet and Arrow (Feather): columns of numbers, or one of lists or pictures, and labels."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.arrays import means_features
+from onelayer.data.arrays import means_features, poolable
 from onelayer.data.columns import (
     LABEL_COLUMNS,
     Choice,
@@ -21,7 +21,7 @@ from onelayer.data.columns import (
     choose_columns,
     listed,
 )
-from onelayer.data.contents import Contents, Part
+from onelayer.data.contents import Arrays, Contents, Part
 from onelayer.data.files import check_file
 from onelayer.data.formats.arrow_columns import (
     Numbers,
@@ -82,8 +82,13 @@ def read_table(
     label: str | None = None,
     resize: tuple[int, int] | None = None,
     like: Columns | None = None,
+    feature_set: str | None = None,
+    pool: str | None = None,
+    leave: Sequence[str] = (),
 ) -> Contents:
     """Read the features and labels of a file: see _choose and _collect.
+
+    Columns to `leave` are no features.
 
     Raises
     ------
@@ -93,7 +98,8 @@ def read_table(
         If there is no such column, or the file is damaged.
     """
     with opening(path) as table:
-        choice, known = _choose(table, label, like, labelled=True), table.class_names
+        choice = _choose(table, label, like, feature_set, labelled=True, leave=leave)
+        known = table.class_names
         X, labels, words = _collect(table, choice)
     notes = (*choice.notes, *words)
     names = None if isinstance(labels, list) else known.get(choice.columns.label or "")
@@ -104,8 +110,18 @@ def read_table(
         notes += (f"{path}: {told_of_transparent(transparent)}",) if transparent else ()
     elif resize is not None:
         raise InputError(f"{path}: holds no pictures that could be resized")
-    part = Part(X, labels)
-    return Contents({"train": part}, names, columns=choice.columns, notes=notes)
+    columns = choice.columns
+    part = Part(poolable(str(path), columns.features[0], X, pool), labels)
+    arrays = Arrays(
+        *(columns.features[0], columns.label or "", pool),
+        certain=feature_set is None,
+        kind=str(X.dtype),
+        shape=X.shape[1:],
+    )
+    vectors = len(columns.features) == 1 and X.ndim > 1
+    return Contents(
+        {"train": part}, names, columns=columns, notes=notes, arrays=arrays if vectors else None
+    )
 
 
 def table_features(
@@ -113,17 +129,28 @@ def table_features(
     path: Path,
     label: str | None = None,
     resize: tuple[int, int] | None = None,
+    feature_set: str | None = None,
+    pool: str | None = None,
     *,
     like: Columns | None,
     tell: Tell,
 ) -> Iterator[NDArray[Any]]:
     """Yield the features of a file, in one array; it may have no labels."""
     with opening(path) as table:
-        choice = _choose(table, label, like, labelled=False)
+        choice = _choose(table, label, like, feature_set, labelled=False)
         X, _, words = _collect(table, choice)
     for note in (*choice.notes, *words):
         tell(note)
-    yield X
+    yield poolable(str(path), choice.columns.features[0], X, pool)
+
+
+def table_sets(opening: Open, path: Path) -> list[str]:
+    """Return the columns of lists, if there are several and none is called like features."""
+    with opening(path) as table:
+        named = zip(table.schema.names, table.schema.types, strict=True)
+        vectors = [name for name, kind in named if is_vector(kind) and not is_picture(kind)]
+    several = len(vectors) > 1 and sum(map(means_features, vectors)) != 1
+    return vectors if several else []
 
 
 def table_pictures(opening: Open, path: Path) -> list[Encoded]:
@@ -243,7 +270,15 @@ def _index_of(schema: Any) -> list[str]:
         return []
 
 
-def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled: bool) -> Choice:
+def _choose(
+    table: _Table,
+    label: str | None,
+    like: Columns | None,
+    feature_set: str | None = None,
+    *,
+    labelled: bool,
+    leave: Sequence[str] = (),
+) -> Choice:
     """Return the columns of labels and features: the columns of a model, `like`, by name.
 
     Else features are in the only column of lists or pictures, and a note says which others are left
@@ -255,17 +290,26 @@ def _choose(table: _Table, label: str | None, like: Columns | None, *, labelled:
     if label is None and like is None:
         label = _class_column(table, labelled)
     index = _index_of(table.schema)
-    choice = choose_columns(source, names, label, like=like, labelled=labelled, index=index)
+    choice = choose_columns(
+        source, names, label, like=like, labelled=labelled, index=index, leave=leave
+    )
     if like is not None:
         return choice
     if choice.label is not None and is_vector(kinds[choice.label]):
         raise NoLabelsError(f"{source}: has no column of labels, only {listed(names)}")
     vectors = [column for column in choice.features if is_vector(kinds[column])]
+    if feature_set is not None:
+        vectors = [column for column in vectors if names[column] == feature_set]
+        if not vectors:
+            raise InputError(f"{source}: no column of lists {feature_set!r}, only {listed(names)}")
     if len(vectors) > 1:
         vectors = [column for column in vectors if means_features(names[column])] or vectors
     if len(vectors) > 1:
         several = listed([names[column] for column in vectors])
-        raise InputError(f"{source}: several columns of lists or pictures: {several}; expected one")
+        raise InputError(
+            f"{source}: several columns of lists or pictures: {several}; expected one, which "
+            "--feature-set may name"
+        )
     chosen = vectors or [c for c in choice.features if number_type(kinds[c]) is not None]
     others = sorted({*choice.features}.difference(chosen))
     if not chosen:

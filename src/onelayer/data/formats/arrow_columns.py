@@ -56,7 +56,8 @@ class Numbers:
                     f"{path}: the column {name[:40]!r} holds {kind!s:.40}, expected numbers"
                 )
         self.path, self.names, self.n = path, names, n
-        self.dtype = feature_type(filter(None, dtypes))
+        halves = {*dtypes} == {np.dtype(np.float16)}  # which stay, and are widened when read
+        self.dtype = np.dtype(np.float16) if halves else feature_type(filter(None, dtypes))
         self.held: NDArray[Any] = np.empty((0, 0), self.dtype)
 
     def add(self, batch: Any, start: int) -> None:

@@ -20,8 +20,15 @@ from onelayer.data.words import Words, leave_out
 from onelayer.errors import InputError
 
 
-def read_csv(path: Path, label: str | None = None, like: Columns | None = None) -> Contents:
+def read_csv(
+    path: Path,
+    label: str | None = None,
+    like: Columns | None = None,
+    leave: Sequence[str] = (),
+) -> Contents:
     """Read columns of numbers as features and one column of labels: see choose_columns.
+
+    Columns to `leave` are no features.
 
     Missing values (see data.cells) are NaN. Columns of words are left out or refused: data.words.
 
@@ -35,7 +42,7 @@ def read_csv(path: Path, label: str | None = None, like: Columns | None = None) 
     with open_text(path) as text:
         rows = iter(text)
         names = _names(next(rows, []))
-        choice = _choose(path, names, label, like, text.separator != ",")
+        choice = _choose(path, names, label, like, text.separator != ",", leave)
         numbers = _Numbers(str(path), text, choice, notes.append, words=like is None)
         values, labels, known = array("d"), list[str](), dict[str, str]()
         for X, cells in _blocks(str(path), rows, names, choice, numbers):
@@ -123,7 +130,12 @@ def _names_columns(cells: Sequence[str], like: Columns | None, comma: bool) -> b
 
 
 def _choose(
-    path: Path, names: Sequence[str], label: str | None, like: Columns | None, comma: bool
+    path: Path,
+    names: Sequence[str],
+    label: str | None,
+    like: Columns | None,
+    comma: bool,
+    leave: Sequence[str],
 ) -> Choice:
     """Return what the columns hold, after a look at their names."""
     if len(names) < 2:
@@ -138,7 +150,7 @@ def _choose(
                     f"{path}: column {column} is called {name[:40]!r}; the first line must name "
                     "the columns, one of them label"
                 )
-    return choose_columns(str(path), names, label, like=like)
+    return choose_columns(str(path), names, label, like=like, leave=leave)
 
 
 class _Numbers:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.arrays import poolable
 from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, Split
 from onelayer.data.files import entries, read_file
@@ -14,7 +16,7 @@ from onelayer.data.shards import Shards
 from onelayer.errors import InputError
 
 CLASSES = "classes.txt"
-_TYPES = (np.uint8, np.float32, np.float64)
+_TYPES = (np.uint8, np.float16, np.float32, np.float64)
 _CLASSES_LIMIT = 1 << 24  # bytes
 _UNNAMED_LIMIT = 100_000  # one stray label must not make a stack of a billion classes
 
@@ -30,7 +32,7 @@ def read_folder(folder: Path) -> Contents:
 
     A split is a folder of shards, train/a.X.npy (n, D) with train/a.y.npy (n,), which follow each
     other by name, or one such pair train.X.npy, train.y.npy; likewise validation and, if it is
-    there, test. Features are uint8 (255 then stands for 1), float32 or float64. A line of
+    there, test. Features are uint8 (255 then stands for 1), float16, float32 or float64. A line of
     classes.txt names a class; without it classes are called by their numbers.
 
     Raises
@@ -60,9 +62,9 @@ def read_pair(path: Path) -> Contents:
     )
 
 
-def npy_features(path: Path) -> list[NDArray[np.generic]]:
+def npy_features(path: Path, pool: str | None = None) -> list[Any]:
     """Map the features of a .npy file, or read them, if they are in Fortran order."""
-    return [open_npy(path)]
+    return [poolable(str(path.parent), path.name, open_npy(path), pool)]
 
 
 def _find_features(folder: Path, split: str) -> list[Path]:
@@ -93,7 +95,7 @@ def _check_alike(shard: Mapped, first: Mapped) -> None:
     if X.ndim != 2 or X.dtype not in _TYPES:
         raise InputError(
             f"{shard.path}: {X.dtype} of the shape {X.shape}, "
-            "expected uint8, float32 or float64 of the shape (N, D)"
+            "expected uint8, float16, float32 or float64 of the shape (N, D)"
         )
     if X.shape[1] != expected.shape[1] or X.dtype != expected.dtype:
         raise InputError(

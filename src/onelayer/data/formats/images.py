@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.contents import SPLIT_WORDS, Contents, Part
-from onelayer.data.dataset import SPLIT_NAMES, ImageShape
+from onelayer.data.contents import Contents, Part
+from onelayer.data.dataset import SPLIT_NAMES, SPLIT_WORDS, ImageShape
 from onelayer.data.files import check_file, entries, unpacked_limit
 from onelayer.data.formats.picture import SUFFIXES, Encoded, Picture, open_picture
 from onelayer.errors import InputError, printable

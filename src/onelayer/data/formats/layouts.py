@@ -15,13 +15,14 @@ from onelayer.data.arrays import split_of
 from onelayer.data.columns import listed
 from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES
-from onelayer.data.files import entries
+from onelayer.data.files import by_number, entries
 from onelayer.errors import InputError
 
 WHOLE = ""  # stands for a split where a file or folder may have several
 SUFFIXES = (
     *(".csv", ".tsv", ".parquet", ".feather", ".arrow", ".npz", ".safetensors", ".pt", ".pth"),
 )
+_LAYER = re.compile(r"(?i:layer|block|stage|depth)s?[-_. ]?[0-9]+")
 _OF = re.compile(r"(\d+)-of-(\d+)$")
 _NUMBER = re.compile(r"[-_. ]?\d+(-of-\d+)?$")
 
@@ -43,13 +44,20 @@ def find_members(folder: Path) -> dict[str, list[Path]]:
             found.setdefault(split, []).append(path)
     if not found and len(files) == 1:
         return {WHOLE: files}
-    if not found and len({_shards_of(path) for path in files}) == 1:
+    if not found and len({_shards_of(path) for path in files}) == 1 and not find_layers(folder):
         found = {"train": files}
     if "train" not in found:
         return {}
     for split, members in found.items():
         _check_shards(folder, split, members)
     return {split: found[split] for split in SPLIT_NAMES if split in found}
+
+
+def find_layers(folder: Path) -> list[Path]:
+    """Return files called like layers, layer1.npz and so on: sets of features of the same rows."""
+    files = list(filter(_is_data, entries(folder)))
+    named = [path for path in files if _LAYER.search(path.stem) and not split_of(path.stem)]
+    return sorted(named, key=lambda path: by_number(path.name)) if len(named) > 1 else []
 
 
 def join_contents(
@@ -113,12 +121,14 @@ def _shards_of(path: Path) -> tuple[str, str]:
 
 
 def _check_shards(folder: Path, split: str, members: Sequence[Path]) -> None:
-    several = len(members) > 1 and members[0].is_dir()
+    several = len(members) > 1 and (
+        members[0].is_dir() or any(_LAYER.search(path.stem) for path in members)
+    )
     if several or len({_shards_of(path) for path in members}) > 1:
         names = listed([path.name for path in members])
         raise InputError(
-            f"{folder}: {split} is there more than once: {names}; expected one, or "
-            "files that differ by a number alone"
+            f"{folder}: {split} is there more than once: {names}; expected one, or shards: files "
+            "that differ by a number alone and are not called like layers"
         )
     of = [match for path in members if (match := _OF.search(path.stem))]
     if of:

@@ -8,16 +8,18 @@ from typing import Any, BinaryIO, cast
 
 from numpy.typing import NDArray
 
-from onelayer.data.arrays import read_features, read_labelled
+from onelayer.data.arrays import find_sets, read_features, read_labelled
 from onelayer.data.contents import Contents
 from onelayer.data.files import check_file, unpacked_limit
 from onelayer.data.formats.zipped import is_plain, open_zip
-from onelayer.data.npy import read_npy
+from onelayer.data.npy import look_at, read_npy
 from onelayer.errors import InputError
 
 
-def read_npz(path: Path) -> Contents:
+def read_npz(path: Path, **options: Any) -> Contents:
     """Read X and y, or X_train, y_train and so on, and class_names, if there is such an array.
+
+    `options` are feature_set and pool.
 
     Raises
     ------
@@ -26,14 +28,33 @@ def read_npz(path: Path) -> Contents:
     """
     with open_zip(path, ".npz") as archive:
         members = _members(path, archive)
-        return read_labelled(str(path), members, partial(_read, path, archive, members))
+        read, look = partial(_read, path, archive, members), partial(_look, archive, members)
+        return read_labelled(str(path), members, read, look, **options)
 
 
-def npz_features(path: Path) -> list[NDArray[Any]]:
+def npz_sets(path: Path) -> list[str]:
+    """Return the names of the sets of features, if there are several: see find_sets."""
+    with open_zip(path, ".npz") as archive:
+        members = _members(path, archive)
+        return find_sets(members, partial(_look, archive, members))
+
+
+def npz_features(path: Path, **options: Any) -> list[NDArray[Any]]:
     """Read the arrays that find_features finds; InputError as read_npz."""
     with open_zip(path, ".npz") as archive:
         members = _members(path, archive)
-        return read_features(str(path), members, partial(_read, path, archive, members))
+        read = partial(_read, path, archive, members)
+        return read_features(str(path), members, read, **options)
+
+
+def _look(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str
+) -> tuple[Sequence[int], str] | None:
+    """Return shape and type of an array, None if its header is not one of plain values."""
+    if not is_plain(members[name]):
+        return None
+    with archive.open(members[name]) as stream:
+        return look_at(name, cast(BinaryIO, stream))
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

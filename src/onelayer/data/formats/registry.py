@@ -8,14 +8,21 @@ from typing import Any
 
 from onelayer.arguments import checked
 from onelayer.data.columns import Columns, NoLabelsError, Tell, listed
-from onelayer.data.contents import Contents, make_dataset
+from onelayer.data.contents import Arrays, Contents, make_dataset
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
-from onelayer.data.files import check_file, digests_of, entries
+from onelayer.data.files import by_number, check_file, digests_of, entries
 from onelayer.data.formats import text
 from onelayer.data.formats.array_files import (
     array_file_features,
+    array_file_sets,
+    find_beside,
     holds_array_files,
+    lies_beside_labels,
+    loose_arrays,
+    one_array_features,
+    read_array_file,
     read_array_files,
+    read_of_rows,
 )
 from onelayer.data.formats.arrow import (
     Open,
@@ -24,6 +31,7 @@ from onelayer.data.formats.arrow import (
     read_table,
     table_features,
     table_pictures,
+    table_sets,
 )
 from onelayer.data.formats.cifar import holds_cifar10, read_cifar10
 from onelayer.data.formats.cifar100 import find_cifar100, read_cifar100
@@ -38,12 +46,21 @@ from onelayer.data.formats.images import (
     list_pictures,
     read_images,
 )
-from onelayer.data.formats.layouts import WHOLE, find_members, join_contents
-from onelayer.data.formats.npz import npz_features, read_npz
+from onelayer.data.formats.layouts import WHOLE, find_layers, find_members, join_contents
+from onelayer.data.formats.npz import npz_features, npz_sets, read_npz
 from onelayer.data.formats.picture import Encoded, is_picture
-from onelayer.data.formats.tensors import read_safetensors, safetensors_features
-from onelayer.data.formats.torch_file import read_torch, torch_features
-from onelayer.data.reading import Reading
+from onelayer.data.formats.tensors import (
+    read_safetensors,
+    safetensors_features,
+    safetensors_sets,
+)
+from onelayer.data.formats.torch_file import (
+    holds_one_tensor,
+    read_torch,
+    torch_features,
+    torch_sets,
+)
+from onelayer.data.reading import OF_ROWS, Reading
 from onelayer.errors import InputError, printable
 from onelayer.option import build
 
@@ -61,6 +78,7 @@ class Format:
     without it they are those of `read`. If it is a `table`, both also take the Columns of a model,
     `like`, by whose names they read, and `features` takes what is to `tell`. `pictures(path)` lists
     the pictures instead, if samples are such: a model says to which size they are converted.
+    `sets(path)` lists the names of several sets of features, one of which an option asks for.
     """
 
     looks: str
@@ -70,6 +88,7 @@ class Format:
     features: Callable[..., Iterable[Any]] | None = None
     pictures: Callable[[Path], Sequence[Path | Encoded]] | None = None
     table: bool = False
+    sets: Callable[[Path], list[str]] | None = None
 
     def read_features(
         self, path: Path, like: Columns | None, tell: Tell, **options: Any
@@ -93,6 +112,13 @@ class Format:
                 f"{path}: read as {self.looks}, without labels; expected {labelled}"
             )
         return self.read(path, **options)
+
+    def sets_of(self, path: Path) -> list[str]:
+        """Return the names of the sets of features, none if there are not several."""
+        return self.sets(path) if self.sets else []
+
+
+_ARRAYS = ("feature_set", "pool")  # options of what holds arrays
 
 
 def _members(folder: Path) -> list[tuple[str, Path]]:
@@ -142,10 +168,18 @@ def _member_pictures(folder: Path) -> list[Path | Encoded]:
     return pictures
 
 
+def _member_sets(folder: Path) -> list[str]:
+    """Return the sets of features of the first file, which trains."""
+    (_, path), *_ = _members(folder)
+    return find_format(path).sets_of(path)
+
+
 def _of_members(looks: str, suits: Callable[[Path], object]) -> Format:
-    options = ("label", "resize", "coarse")
+    options = ("label", "resize", "coarse", *_ARRAYS)
     return Format(
-        looks, suits, _read_members, options, _member_features, _member_pictures, table=True
+        *(looks, suits, _read_members, options, _member_features, _member_pictures),
+        table=True,
+        sets=_member_sets,
     )
 
 
@@ -179,7 +213,14 @@ FOLDERS = (
         read_cifar100,
         ("coarse",),
     ),
-    Format("X.npy beside y.npy", holds_array_files, read_array_files, features=array_file_features),
+    Format(
+        "X.npy beside y.npy",
+        holds_array_files,
+        read_array_files,
+        _ARRAYS,
+        array_file_features,
+        sets=array_file_sets,
+    ),
     Format(
         _PICTURES,
         lambda folder: _holds_classes(folder),
@@ -245,10 +286,11 @@ def _table(looks: str, suits: Callable[[Path], object], opening: Open) -> Format
         looks,
         suits,
         partial(read_table, opening),
-        ("label", "resize"),
+        ("label", "resize", *_ARRAYS),
         partial(table_features, opening),
         partial(table_pictures, opening),
         table=True,
+        sets=partial(table_sets, opening),
     )
 
 
@@ -267,15 +309,33 @@ def _is_arrow(path: Path) -> bool:
     return begins(b"ARROW1")(path) or named(".arrow", ".feather", ".ipc")(path)
 
 
+def _is_beside_labels(path: Path) -> bool:
+    """Return whether a file holds one array of features, and others labels beside it."""
+    single = begins(b"\x93NUMPY")(path) or (named(".pt")(path) and holds_one_tensor(path))
+    return single and lies_beside_labels(path)
+
+
 FILES = (
-    Format(".npz", _is_npz, read_npz, features=npz_features),
+    Format(".npz", _is_npz, read_npz, _ARRAYS, npz_features, sets=npz_sets),
     _table(".parquet", begins(b"PAR1"), open_parquet),
     _table(".feather or .arrow", _is_arrow, open_arrow),
     Format(".X.npy beside .y.npy", named(".x.npy"), read_pair, features=npy_features),
-    Format(".npy", begins(b"\x93NUMPY"), read=None, features=npy_features),
+    Format(
+        ".npy beside labels.npy", _is_beside_labels, read_array_file, ("pool",), one_array_features
+    ),
+    Format(".npy", begins(b"\x93NUMPY"), None, ("pool",), npy_features),
     Format("a picture", _is_picture, read=None, pictures=lambda path: [path]),
-    Format(".safetensors", named(".safetensors"), read_safetensors, features=safetensors_features),
-    Format(".pt or .pth", named(".pt", ".pth"), read_torch, features=torch_features),
+    Format(
+        ".safetensors",
+        named(".safetensors"),
+        read_safetensors,
+        _ARRAYS,
+        safetensors_features,
+        sets=safetensors_sets,
+    ),
+    Format(
+        ".pt or .pth", named(".pt", ".pth"), read_torch, _ARRAYS, torch_features, sets=torch_sets
+    ),
     Format(
         "train-images-idx3-ubyte",
         named("-idx3-ubyte", ".idx3-ubyte", "-idx3-ubyte.gz", ".idx3-ubyte.gz"),
@@ -329,7 +389,22 @@ def read_dataset(
         If it has no known format, takes no such option, or is damaged; names the file.
     """
     options = build(Reading, options).given
-    contents = find_format(path, options).read_labelled(path, like, **options)
+    of_rows = {
+        role.removesuffix("_file"): str(options.pop(role)) for role in OF_ROWS if role in options
+    }
+    form = find_format(path, options)
+    within = {role: name for role, name in of_rows.items() if not find_beside(path, name)}
+    held: dict[str, Any] = {}
+    if within and form.table:
+        held = {"leave": [*within.values()]}
+    elif within and "pool" in form.options:
+        held = {"of_rows": within}
+    contents = form.read_labelled(path, like, **options, **held)
+    for role, name in of_rows.items():
+        if role not in within or "of_rows" not in held:
+            column = form.table and role in within
+            values = _column(form, path, name, contents) if column else read_of_rows(path, name)
+            contents = _with_rows(path, contents, role, name, values)
     return make_dataset(
         str(path),
         contents,
@@ -340,6 +415,33 @@ def read_dataset(
         digests=digests_of(contents.files or [path], path),
         allow_missing=allow_missing,
     )
+
+
+def _column(form: Format, path: Path, name: str, contents: Contents) -> Any:
+    """Return the values of a column of a table, which is read like labels."""
+    label = None if contents.columns is None else contents.columns.label
+    options: dict[str, Any] = {"label": name} | ({"leave": [label]} if label else {})
+    return form.read_labelled(path, **options).parts["train"].labels
+
+
+def _with_rows(path: Path, contents: Contents, role: str, name: str, values: Any) -> Contents:
+    """Return contents with the values of each row, its "split" or "groups", which `name` holds."""
+    told = vars(contents.arrays or Arrays(path.name)) | {role: name}
+    return replace(contents, of_rows={**contents.of_rows, role: values}, arrays=Arrays(**told))
+
+
+def feature_sets(path: Path) -> list[tuple[Path, str | None]]:
+    """Return the data sets that a path holds side by side, each of a set of features.
+
+    They are folders in it, or sets within one file or folder, which the option feature_set names;
+    in the order of the numbers in their names. A single one is the path itself.
+    """
+    if path.is_dir() and not _holds_samples(path) and len(inner := _inner(path)) > 1:
+        return [(place, None) for place in sorted(inner, key=lambda p: by_number(str(p)))]
+    if path.is_dir() and (layers := find_layers(path)) and not _holds_samples(path):
+        return [(layer, None) for layer in layers]
+    sets = find_format(path).sets_of(path)
+    return [(path, name) for name in sorted(sets, key=by_number)] or [(path, None)]
 
 
 def find_format(path: Path, options: Iterable[str] = ()) -> Format:
@@ -360,6 +462,16 @@ def find_format(path: Path, options: Iterable[str] = ()) -> Format:
 def _suiting(path: Path) -> Format:
     if path.is_dir():
         suited = [form for form in FOLDERS if form.suits(path)]
+        if not suited and (layers := find_layers(path)):
+            raise InputError(
+                f"{path}: {len(layers):,} sets of features: {listed([p.name for p in layers])}; "
+                "expected the path of one; onelayer probe takes them all"
+            )
+        if not suited and (arrays := loose_arrays(path)):
+            raise NoLabelsError(
+                f"{path}: arrays without labels: {listed(arrays)}; expected labels.npy, labels.txt "
+                "or labels.csv beside them, or X.npy and y.npy"
+            )
         if not suited:
             looks = "; ".join(form.looks for form in FOLDERS)
             seen = listed([entry.name for entry in entries(path)]) or "nothing"

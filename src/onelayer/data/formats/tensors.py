@@ -1,6 +1,7 @@
 """safetensors: named tensors after a JSON header whose offsets the library checks."""
 
 import json
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,20 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.arrays import read_features, read_labelled
+from onelayer.data.arrays import find_sets, read_features, read_labelled
 from onelayer.data.contents import Contents
+from onelayer.data.derived import bfloat16
 from onelayer.data.files import check_file
+from onelayer.data.npy import Mapped, stamp
 from onelayer.errors import InputError
 
 NAMES = "class_names"
 _TYPES = ("BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64", "F16", "F32", "F64")
 _BFLOAT16 = "BF16"
+_STAY = {_BFLOAT16: "<u2", "F16": "<f2"}  # in the file, and the type that NumPy knows
 
 
-def read_safetensors(path: Path) -> Contents:
-    """Read the tensors X and y, or X_train, y_train and so on.
+def read_safetensors(path: Path, **options: Any) -> Contents:
+    """Read the tensors X and y, or X_train, y_train and so on; `options` are feature_set and pool.
 
-    The header's metadata may hold class_names, a list of strings as JSON.
+    What is of 16 bits stays in the file, mapped, and so do tensors of three dimensions. The
+    header's metadata may hold class_names, a list of strings as JSON.
 
     Raises
     ------
@@ -37,7 +42,9 @@ def read_safetensors(path: Path) -> Contents:
             str(path),
             file.keys(),
             partial(_read, path, file),
-            lambda name: file.get_slice(name).get_shape(),
+            partial(_look, file),
+            sound=True,
+            **options,
         )
         names = json.loads((file.metadata() or {}).get(NAMES, "null"))
     if names is None:
@@ -47,17 +54,25 @@ def read_safetensors(path: Path) -> Contents:
     return replace(contents, class_names=tuple(names))
 
 
-def safetensors_features(path: Path) -> list[NDArray[Any]]:
+def safetensors_sets(path: Path) -> list[str]:
+    """Return the names of the sets of features, if there are several: see find_sets."""
+    with _open(path) as file:
+        return find_sets(file.keys(), partial(_look, file))
+
+
+def safetensors_features(path: Path, **options: Any) -> list[NDArray[Any]]:
     """Read the tensors that find_features finds; InputError as read_safetensors."""
     with _open(path) as file:
-        return read_features(str(path), file.keys(), partial(_read, path, file))
+        return read_features(str(path), file.keys(), partial(_read, path, file), **options)
 
 
-def widen(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Return the values of bfloat16, which is the upper half of a float32."""
-    values = halves.astype(np.uint32)
-    values <<= 16
-    return values.view(np.float32)
+def _look(file: Any, name: str) -> tuple[Sequence[int], str]:
+    """Return shape and type of a tensor."""
+    tensor = file.get_slice(name)
+    kind = tensor.get_dtype()
+    return (*tensor.get_shape(),), {"BF16": "bfloat16", "U8": "uint8", "I8": "int8"}.get(
+        kind, f"float{kind[1:]}" if kind.startswith("F") else kind
+    )
 
 
 @contextmanager
@@ -74,7 +89,7 @@ def _open(path: Path) -> Iterator[Any]:
         raise InputError(f"{path}: not a safetensors file, or damaged: {error}") from error
 
 
-def _read(path: Path, file: Any, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _read(path: Path, file: Any, wanted: Sequence[str]) -> dict[str, Any]:
     kinds = {name: file.get_slice(name).get_dtype() for name in wanted}
     for name, kind in kinds.items():
         if kind not in (_BFLOAT16, *_TYPES):
@@ -83,17 +98,22 @@ def _read(path: Path, file: Any, wanted: Sequence[str]) -> dict[str, NDArray[Any
                 "in PyTorch tensor.float() makes it F32"
             )
     return {
-        name: _read_bfloat16(path, name) if kind == _BFLOAT16 else file.get_tensor(name)
+        name: _map(path, name)
+        if kind in _STAY or (kind == "F32" and len(file.get_slice(name).get_shape()) == 3)
+        else file.get_tensor(name)
         for name, kind in kinds.items()
     }
 
 
-def _read_bfloat16(path: Path, name: str) -> NDArray[np.float32]:
-    """Return a tensor of the type that NumPy lacks, where the header, which was checked, says."""
+def _map(path: Path, name: str) -> Mapped:
+    """Map a tensor where the header, which was checked, says."""
     with path.open("rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
         tensor = json.loads(file.read(size))[name]
-        start, end = tensor["data_offsets"]
-        file.seek(8 + size + start)
-        halves = np.fromfile(file, "<u2", (end - start) // 2)
-    return widen(halves.astype(np.uint16, copy=False)).reshape(tensor["shape"])
+        start, _ = tensor["data_offsets"]
+        shape = tuple(tensor["shape"])
+        stored = np.memmap(file, _STAY.get(tensor["dtype"], "<f4"), "r", 8 + size + start, shape)
+        status = os.fstat(file.fileno())
+    array: Any = np.asarray(stored)
+    array = bfloat16(array) if tensor["dtype"] == _BFLOAT16 else array
+    return Mapped(path, array, stamp(status))

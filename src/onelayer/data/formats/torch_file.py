@@ -17,12 +17,12 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from onelayer.data.arrays import read_features, read_labelled
+from onelayer.data.arrays import find_sets, read_features, read_labelled
 from onelayer.data.columns import NoLabelsError, listed
 from onelayer.data.contents import Contents
+from onelayer.data.derived import bfloat16
 from onelayer.data.files import check_file, read_blocks, unpacked_limit
 from onelayer.data.formats.pickle_machine import Global, RefusedError, Vocabulary, read_pickle
-from onelayer.data.formats.tensors import widen
 from onelayer.data.formats.zipped import is_plain, open_zip
 from onelayer.errors import InputError
 
@@ -55,10 +55,11 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
-def read_torch(path: Path) -> Contents:
+def read_torch(path: Path, **options: Any) -> Contents:
     """Read a dictionary of tensors X and y, or X_train, y_train and so on, or a pair X, y.
 
-    Labels and class_names may also be lists of strings or of whole numbers.
+    Labels and class_names may also be lists of strings or of whole numbers. `options` are
+    feature_set and pool.
 
     Raises
     ------
@@ -68,22 +69,40 @@ def read_torch(path: Path) -> Contents:
     with _open(path) as (held, read):
         if isinstance(held, _Tensor):
             raise NoLabelsError(f"{path}: one tensor, without labels; {_SAVE}")
-        return read_labelled(str(path), held, read)
+        return read_labelled(str(path), held, read, partial(_look, held), **options)
 
 
-def torch_features(path: Path) -> list[NDArray[Any]]:
+def holds_one_tensor(path: Path) -> bool:
+    """Return whether a file holds a single tensor; InputError as read_torch."""
+    with _open(path) as (held, _):
+        return isinstance(held, _Tensor)
+
+
+def torch_sets(path: Path) -> list[str]:
+    """Return the names of the sets of features, if there are several: see find_sets."""
+    with _open(path) as (held, _):
+        return [] if isinstance(held, _Tensor) else find_sets(held, partial(_look, held))
+
+
+def look_at_tensor(path: Path) -> tuple[Sequence[int], str] | None:
+    """Return shape and type of a file of one tensor, None of another."""
+    with _open(path) as (held, _):
+        return _look({"X": held}, "X")
+
+
+def torch_features(path: Path, **options: Any) -> list[NDArray[Any]]:
     """Read the tensors that find_features finds, or a single one; InputError as read_torch."""
     with _open(path) as (held, read):
-        return read_features(str(path), ["X"] if isinstance(held, _Tensor) else held, read)
+        names = ["X"] if isinstance(held, _Tensor) else held
+        return read_features(str(path), names, read, **options)
 
 
-def read_tensor(path: Path) -> NDArray[Any]:
+def read_tensor(path: Path) -> Any:
     """Read a file that holds one tensor; InputError as read_torch."""
     with _open(path) as (held, read):
         if not isinstance(held, _Tensor):
             raise InputError(f"{path}: holds {listed([*held])}, expected one tensor")
-        tensor: NDArray[Any] = read(["X"])["X"]
-    return tensor
+        return read(["X"])["X"]
 
 
 @contextmanager
@@ -102,6 +121,15 @@ def _open(path: Path) -> Iterator[tuple[Any, Callable[[Sequence[str]], dict[str,
         held = read_pickle(str(path), bytes(content), _WORDS, _MOST_OPCODES, _arrays)
         named = {"X": held} if isinstance(held, _Tensor) else held
         yield held, partial(_read, path, archive, members, named)
+
+
+def _look(held: Mapping[str, Any], name: str) -> tuple[Sequence[int], str] | None:
+    """Return shape and type of a tensor, or the length of a list of labels."""
+    value = held[name]
+    if isinstance(value, _Tensor):
+        kind = value.storage.kind
+        return value.shape, "bfloat16" if kind == _BFLOAT16 else str(_TYPES[kind])
+    return ((len(value),), "list") if isinstance(value, list) else None
 
 
 def _key(name: str) -> str:
@@ -132,9 +160,9 @@ def _read(
     members: Mapping[str, zipfile.ZipInfo],
     held: Mapping[str, Any],
     wanted: Sequence[str],
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Any]:
     limit = unpacked_limit(check_file(path))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name in wanted:
         where, value = f"{path}: {name}", held[name]
         if isinstance(value, _Tensor):
@@ -155,7 +183,7 @@ def _read_tensor(
     members: Mapping[str, zipfile.ZipInfo],
     tensor: _Tensor,
     limit: int,
-) -> NDArray[Any]:
+) -> Any:
     dtype, storage = _TYPES[tensor.storage.kind], tensor.storage
     size, values = storage.numel * dtype.itemsize, math.prod(tensor.shape)
     last = tensor.offset + sum(
@@ -176,7 +204,7 @@ def _read_tensor(
     stored = np.frombuffer(content, dtype, offset=tensor.offset * dtype.itemsize)
     strides = [stride * dtype.itemsize for stride in tensor.strides]
     array = np.ascontiguousarray(as_strided(stored, tensor.shape, strides, writeable=False))
-    return widen(array) if storage.kind == _BFLOAT16 else array
+    return bfloat16(array) if storage.kind == _BFLOAT16 else array
 
 
 def _read_member(

@@ -1,0 +1,124 @@
+"""Rows that are made from stored ones when they are read: chosen, widened, pooled over tokens.
+
+So float16, bfloat16 and tokens stay as they are stored, in memory or in a mapped file.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.shards import Shards
+
+_BLOCK = 1 << 24  # bytes of stored rows that are read together
+
+
+class Derived:
+    """Features (N, …) of which `make(stored, at)` gives the rows `at`, a slice or an index array.
+
+    `kind` is the type in which they are stored. As of Shards, reading gives an array.
+    """
+
+    def __init__(
+        self,
+        stored: Any,
+        make: Callable[[Any, Any], NDArray[Any]],
+        shape: tuple[int, ...],
+        dtype: Any,
+        rows: NDArray[np.intp] | None = None,
+        kind: str = "",
+    ) -> None:
+        self._stored, self._make, self._rows = stored, make, rows
+        self.shape = (len(stored) if rows is None else len(rows), *shape)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.ndim = len(self.shape)
+        self.kind = kind or kind_of(stored)
+        row_bytes = stored.dtype.itemsize * math.prod(stored.shape[1:])
+        self._together = max(1, _BLOCK // max(1, row_bytes))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, at: Any) -> NDArray[Any]:
+        if isinstance(at, tuple):
+            rows, rest = self[at[0]], at[1:]
+            rest = rest if isinstance(at[0], int | np.integer) else (slice(None), *rest)
+            chosen: NDArray[Any] = rows[rest]
+            return chosen
+        if isinstance(at, int | np.integer):
+            return np.asarray(self[np.array([at])][0])
+        asked = np.arange(len(self))[at]
+        wanted = asked if self._rows is None else self._rows[asked]
+        if len(wanted) <= self._together:
+            return self._read(wanted)
+        made = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        for start in range(0, len(wanted), self._together):
+            some = slice(start, start + self._together)
+            made[some] = self._read(wanted[some])
+        return made
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def take(self, rows: NDArray[np.intp]) -> "Derived":
+        """Return these rows, without reading them."""
+        rows = rows if self._rows is None else self._rows[rows]
+        return self._of(rows)
+
+    def joined(self, other: Any) -> "Derived | None":
+        """Return the rows of both, if they are made of the same stored ones, else None."""
+        if getattr(other, "_stored", None) is not self._stored or self._rows is None:
+            return None
+        return self._of(np.concatenate([self._rows, other._rows]))
+
+    def stored_row(self, row: int) -> int:
+        """Return the place of a row among those that are stored."""
+        return row if self._rows is None else int(self._rows[row])
+
+    def _of(self, rows: NDArray[np.intp]) -> "Derived":
+        return Derived(self._stored, self._make, self.shape[1:], self.dtype, rows, self.kind)
+
+    def _read(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Return rows; those that follow each other are read in one go."""
+        in_a_run = len(rows) > 0 and bool((np.diff(rows) == 1).all())
+        at = slice(int(rows[0]), int(rows[-1]) + 1) if in_a_run else rows
+        return np.asarray(self._make(self._stored, at), self.dtype)
+
+
+def kind_of(X: Any) -> str:
+    """Return the name of the type in which features are stored."""
+    return str(getattr(X, "kind", X.dtype.newbyteorder("=")))
+
+
+def take(X: Any, rows: NDArray[np.intp]) -> Any:
+    """Return rows of features: of Derived ones without reading them, else a copy."""
+    return X.take(rows) if isinstance(X, Derived) else X[rows]
+
+
+def widen(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return the values of bfloat16, which is the upper half of a float32."""
+    values = halves.astype(np.uint32)
+    values <<= 16
+    return values.view(np.float32)
+
+
+def widened(X: Any) -> Any:
+    """Return features of float16 as float32, to be widened when they are read; others as they are.
+
+    Examples
+    --------
+    >>> X = widened(np.ones((3, 2), np.float16))
+    >>> X.kind, X[1:].dtype
+    ('float16', dtype('float32'))
+    """
+    if isinstance(X, np.ndarray | Shards) and X.dtype.kind == "f" and X.dtype.itemsize == 2:
+        return Derived(X, lambda stored, at: stored[at], X.shape[1:], np.float32)
+    return X
+
+
+def bfloat16(halves: NDArray[np.uint16]) -> Derived:
+    """Return the values of bfloat16, stored as the upper halves of float32."""
+    shape = halves.shape[1:]
+    return Derived(halves, lambda stored, at: widen(stored[at]), shape, np.float32, kind="bfloat16")

@@ -101,7 +101,7 @@ def test_all_folds_of_all_settings_are_counted():
 def test_subsets_and_draws_are_counted():
     data = onelayer.dataset_from(X, Y)
     fractions = np.linspace(0.1, 0.9, 100)
-    with pytest.raises(InputError, match="24 settings on 101 folds or subsets, drawn 1,000 times"):
+    with pytest.raises(InputError, match="16 settings on 101 folds or subsets, drawn 1,000 times"):
         onelayer.probe({"a": data}, fractions=fractions, draws=1000)
 
 

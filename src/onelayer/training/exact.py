@@ -391,9 +391,15 @@ def _add_up_blocks(
     problem: Problem, rows: Rows, V: Floats, blocks: Sequence[slice], curvature: bool
 ) -> _Sums:
     M, K, P = V.shape
-    flat = V.reshape(M * K, P).astype(rows.dtype)
+    # Of two classes, a loss that knows only differences of scores takes half of the products.
+    opposed = problem.loss.relative and K == 2
+    V = (V[:, :1] - V[:, 1:]) / 2 if opposed else V
+    flat = V.reshape(-1, P).astype(rows.dtype)
     sums = _Sums(
-        np.zeros(M), np.zeros(V.shape), np.zeros((M, K)), np.zeros((M, K, K) if curvature else 0)
+        np.zeros(M),
+        np.zeros((M, K, P)),
+        np.zeros((M, K)),
+        np.zeros((M, K, K) if curvature else 0),
     )
     total, product = np.zeros_like(flat), np.empty_like(flat)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -401,16 +407,20 @@ def _add_up_blocks(
             Z, y, w = rows.read(some), problem.labels[some], problem.shares[some]
             w_like = w.astype(rows.dtype)
             S = flat @ Z.T  # (M·K, n): each class lies in one piece
+            own = len(S) // M
             for m in range(M):
-                of_model = S[m * K : (m + 1) * K]
+                part = S[m * own : (m + 1) * own]
+                of_model = np.concatenate([part, -part]) if opposed else part
                 if curvature:
                     sums.curvature[m] += problem.loss.curvature(of_model.T, w)
                 values, slopes = problem.loss.values_and_slopes(of_model.T, y)
                 sums.loss[m] += values @ w
                 sums.bend[m] += w_like @ problem.loss.bends(slopes)
-                np.multiply(slopes.T, w_like, out=of_model)
+                np.multiply(slopes.T[:own], w_like, out=part)
             total += np.matmul(S, Z, out=product)
     sums.gradient += total.reshape(V.shape)
+    if opposed:
+        sums.gradient[:, 1] *= -1
     return sums
 
 

@@ -25,9 +25,10 @@ from onelayer.training.run import Run
 from onelayer.training.solving import bytes_to_solve
 
 STEPS = 2  # λ in each power of ten
-TOGETHER = 4  # λ that are searched in one stack
+TOGETHER = 2  # λ that are searched in one stack; more would go further beyond the best one
 BEYOND = 2  # λ smaller than the best one that show that it is passed
-MOST = 24  # λ on a path, twelve powers of ten
+MOST = 16  # λ on a path, eight powers of ten
+MATTERS = 1e-3  # the share by which a smaller λ must lower the loss on the validation split
 NOTHING_LEARNT = 0.01  # the share of the cost that W = 0 may cost more for the first λ
 
 
@@ -44,9 +45,9 @@ def follow_paths(
     """Return the models of least cost on a path of λ for each row of the weights (R, N).
 
     A path begins where W = 0 is optimal to one per cent and goes down in steps of √10, at round
-    numbers. It ends when accuracy and loss on the validation split were best BEYOND steps ago, so
-    that the best of the path is not its last. Each row trains on its own samples. The ranges are
-    the models of each path in the run, the largest λ first. `on_path` is told which one begins.
+    numbers. It ends when the accuracy on the validation split was best BEYOND steps ago, and since
+    then the loss there has not become better either. Each row trains on its own samples. The ranges
+    are the models of each path in the run, the largest λ first. `on_path` is told which one begins.
     """
     begin, settings = time.perf_counter(), list[Hyperparameters]()
     trained, paths = list[Trained](), list[range]()
@@ -135,9 +136,10 @@ class _Path:
         return parts
 
     def _turned(self) -> bool:
-        """Whether accuracy and loss on the validation split have been best some steps ago."""
+        """Whether the last steps made neither accuracy nor loss on the validation split better."""
         last = len(self._accuracy) - 1
         if last < BEYOND:
             return False
-        best = max(int(self._accuracy.argmax()), int(self._loss_curve.argmin()))
-        return last - best >= BEYOND
+        before = self._loss_curve[:-BEYOND].min()
+        learning = self._loss_curve[-BEYOND:].min() < before * (1 - MATTERS)
+        return last - int(self._accuracy.argmax()) >= BEYOND and not learning

@@ -45,9 +45,10 @@ def follow_paths(
     """Return the models of least cost on a path of λ for each row of the weights (R, N).
 
     A path begins where W = 0 is optimal to one per cent and goes down in steps of √10, at round
-    numbers. It ends when the accuracy on the validation split was best BEYOND steps ago, and since
-    then the loss there has not become better either. Each row trains on its own samples. The ranges
-    are the models of each path in the run, the largest λ first. `on_path` is told which one begins.
+    numbers. It ends when in BEYOND steps neither the loss on the validation split has become better
+    nor the accuracy there by more than half of its standard error. Each row trains on its own
+    samples. The ranges are the models of each path in the run, the largest λ first. `on_path` is
+    told which one begins.
     """
     begin, settings = time.perf_counter(), list[Hyperparameters]()
     trained, paths = list[Trained](), list[range]()
@@ -137,9 +138,11 @@ class _Path:
 
     def _turned(self) -> bool:
         """Whether the last steps made neither accuracy nor loss on the validation split better."""
-        last = len(self._accuracy) - 1
-        if last < BEYOND:
+        if len(self._accuracy) <= BEYOND:
             return False
-        before = self._loss_curve[:-BEYOND].min()
-        learning = self._loss_curve[-BEYOND:].min() < before * (1 - MATTERS)
-        return last - int(self._accuracy.argmax()) >= BEYOND and not learning
+        assert self._data.validation is not None
+        best, loss = self._accuracy[:-BEYOND].max(), self._loss_curve[:-BEYOND].min()
+        error = math.sqrt(best * (1 - best) / len(self._data.validation))
+        more_right = self._accuracy[-BEYOND:].max() > best + error / 2
+        less_loss = self._loss_curve[-BEYOND:].min() < loss * (1 - MATTERS)
+        return not (more_right or less_loss)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
@@ -58,6 +59,11 @@ def principal_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling
 
     Rows that are fewer than the features span as many axes, and W of least cost lies in their span.
     """
+    with threadpool_limits(1):  # where cores are busy, threads of BLAS wait for each other
+        return _find_axes(split, rows, shares, scaling)
+
+
+def _find_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling: Scaling) -> Axes:
     D, N = split.X.shape[1], len(rows)
     mean, largest = np.zeros(D), 0.0
     for X, own in _blocks(split, rows, shares, scaling):

@@ -155,9 +155,10 @@ class Problem:
         width = len(self.axes.spread) + 1
         if 4 * len(rows) * width <= memory:
             Z = np.empty((len(rows), width), np.float32)
-            for first in range(0, len(rows), ROWS):
-                some = slice(first, first + ROWS)
-                Z[some] = self.fast_rows.read(some)
+            with threadpool_limits(1):
+                for first in range(0, len(rows), ROWS):
+                    some = slice(first, first + ROWS)
+                    Z[some] = self.fast_rows.read(some)
             self.fast_rows = Held(Z)
         self.spread = self.axes.spread if axes is None else self._spread(shares)
         # A class without rows adds 0 to a mean over the classes, too.

@@ -27,7 +27,7 @@ from onelayer.model import network
 
 SHARE = 1e-5  # of the least cost: in accuracy nobody can tell them apart
 LADDER = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
-SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky")
+SOLVERS = ("lbfgs", "newton-cholesky")  # newton-cg took longer than lbfgs
 LARGEST_HESSIAN = 1500  # of newton-cholesky: D · K
 
 Floats = NDArray[np.float32]
@@ -131,7 +131,6 @@ def contenders(case: Case) -> dict[str, Fit]:
         for solver in SOLVERS
         for dtype in ("float32", "float64")
         if dtype == "float64" or solver == "lbfgs"
-        if solver != "newton-cg" or case.K == 2  # elsewhere it took longer than lbfgs
         if solver != "newton-cholesky" or case.D * case.K <= LARGEST_HESSIAN
     }
     return {"onelayer": fit_ours, **theirs}

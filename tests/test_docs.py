@@ -32,7 +32,7 @@ RECORDS = 100  # in each part of CIFAR-10, of which a batch and a gradient check
 TABLE = "length,width,kind\n" + "".join(f"{n % 7},{n % 5},{'ab'[n % 2]}\n" for n in range(200))
 SHORTER = {
     "train": ["--report", "none"],
-    "probe": ["--draws", "2", "--report", "none"],
+    "probe": ["--draws", "1", "--report", "none"],
     "reproduce": ["--epochs", "1", "--repeats", "1"],
 }
 CONFIG = 'dataset = "cifar10"\nl2 = [0, 0.1]\nepochs = 2\n'

@@ -1,5 +1,6 @@
 """Training: a grid of settings on a data set, in one pass."""
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -150,8 +151,11 @@ def weigh_samples(
         check_sample_weights(sample_weights, n_models, len(data.train))
         values = values * np.asarray(sample_weights, np.float64)
     values = np.atleast_2d(values)
-    groups = np.arange(n_models) if len(values) > 1 else np.zeros(n_models, np.intp)
-    return SampleWeights(values, groups)
+    if len(values) == 1:
+        return SampleWeights(values, np.zeros(n_models, np.intp))
+    # Neighbours with the same weights share them, and the exact solver's products.
+    new = np.array([True, *((row != last).any() for last, row in itertools.pairwise(values))])
+    return SampleWeights(values[new], np.cumsum(new) - 1)
 
 
 def _find_scaling(

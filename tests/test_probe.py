@@ -95,6 +95,17 @@ def test_the_exact_probe_of_a_fraction_is_the_optimum_on_its_rows():
                 assert ours == pytest.approx(accuracy, abs=1.5 / len(split))
 
 
+def test_a_path_knows_the_weights_of_the_classes():
+    data, weights = make_features(0.5), [1.0, 5.0, 1.0, 1.0]
+    found = onelayer.probe({"a": data}, fractions=[0.5], draws=1, class_weight=weights)
+    best = found.feature_sets[0].probe
+    alone = onelayer.train(
+        data, [best.setting], solver="exact", scaling="standardise", class_weight=weights
+    )
+    assert best.train == pytest.approx(alone.final("train_accuracy")[0], abs=1e-9)
+    assert best.validation == alone.final("validation_accuracy")[0]
+
+
 def test_a_path_ends_when_the_validation_split_has_turned():
     found = onelayer.probe({"noise": make_features(0.0), "strong": make_features(2.0)})
     assert {setting.learning_rate for setting in found.grid} == {0.01}

@@ -17,7 +17,7 @@ from onelayer.training.epochs import Trained
 from onelayer.training.exact import Problem
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import judge_solution
-from onelayer.training.loop import gather, measure_splits
+from onelayer.training.loop import gather, measure_splits, weigh_samples
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import provenance
@@ -47,9 +47,13 @@ def follow_paths(
     A path begins where W = 0 is optimal to one per cent and goes down in steps of √10, at round
     numbers. It ends when in BEYOND steps neither the loss on the validation split has become better
     nor the accuracy there by more than half of its standard error. Each row trains on its own
-    samples. The ranges are the models of each path in the run, the largest λ first. `on_path` is
-    told which one begins.
+    samples, weighed by class as the options say. The ranges are the models of each path in the run,
+    the largest λ first. `on_path` is told which one begins.
     """
+    if data.allow_missing:
+        data.check_finite()
+    weighed = weigh_samples(data, len(weights), weights, options)
+    assert weighed is not None
     begin, settings = time.perf_counter(), list[Hyperparameters]()
     trained, paths = list[Trained](), list[range]()
     axes = None
@@ -57,11 +61,12 @@ def follow_paths(
         every = np.flatnonzero(weights.any(axis=0))
         axes = principal_axes(data.train, every, np.full(len(every), 1 / len(every)), scaling)
     with threadpool_limits(machine.threads):
-        for number, own in enumerate(weights):
+        for number, group in enumerate(weighed.groups):
+            own = weighed.values[group]
             on_path(number)
             problem = Problem(
                 data.train,
-                own.astype(np.float64),
+                own,
                 scaling,
                 find_loss(loss),
                 data.n_classes,
@@ -87,7 +92,7 @@ class _Path:
         data: Dataset,
         problem: Problem,
         loss: str,
-        weights: NDArray[np.uint8],
+        weights: Floats,
         options: TrainingOptions,
         machine: Machine,
         scaling: Scaling,

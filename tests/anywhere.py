@@ -25,7 +25,9 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=
 OFFLINE = ["-m", "not cifar10 and not slow and not torch"]
 
 NUMBERS = "calibration classifier cross_validation engines ensembles gradient_check losses network"
-MORE_NUMBERS = "optimum plan predictions protocol run sample_weights scaling training"
+MORE_NUMBERS = (
+    "exact lbfgs metrics optimum plan predictions protocol run sample_weights scaling training"
+)
 # Against scikit-learn's solver, or many searches: half a minute in which only scipy computes.
 SLOW_NUMBERS = "not scikit_learns and not above_the_smallest"
 PLACES = "archive cache catalog config_file download folder formats pickled spec storage tables"

@@ -17,6 +17,7 @@ from onelayer.data.scaling import Scaling
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError
 from onelayer.estimator.conversions import C_from_l2
+from onelayer.experiments.spec import ExperimentOptions
 from onelayer.model import network
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.training import exact
@@ -409,3 +410,8 @@ def test_without_weight_decay_the_least_cost_is_scipys_where_there_is_one(l2, lo
 def test_a_loss_without_second_derivatives_is_refused():
     with pytest.raises(InputError, match=r"solver exact with the loss hinge.*cross-entropy or"):
         train(made(2), grid(loss=["hinge"]), solver="exact")
+
+
+def test_repeats_of_what_no_seed_changes_are_refused():
+    with pytest.raises(InputError, match="repeats is 2; the exact solver ends at the same least"):
+        ExperimentOptions(solver="exact", repeats=2)

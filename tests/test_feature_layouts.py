@@ -15,7 +15,7 @@ from format_writers import NAMES, bfloat16_of, named, torch_file, torch_tensor, 
 from onelayer.cli import run as run_cli
 from onelayer.data.unlabelled import read_unlabelled
 from onelayer.errors import InputError
-from onelayer.experiments.probe import load_feature_sets, name_sources
+from onelayer.experiments.feature_sets import load_feature_sets, name_sources
 
 N, D, T = 60, 5, 3
 LAYERS = ("layer2", "layer10")

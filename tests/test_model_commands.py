@@ -345,7 +345,7 @@ def test_long_names_are_folded_and_numbers_never_cut(monkeypatch, capsys):
     names = (*(f"{'long' * 24}{k:04d}" for k in range(12)), "–")
     counts = np.random.default_rng(0).integers(100_000, 999_999, (13, 13))
     confusions = Confusions.of(counts[None])
-    evaluation = ModelEvaluation("made", "test", names, confusions, None)
+    evaluation = ModelEvaluation("made", "test", names, confusions, None, np.ones(1, bool))
     monkeypatch.setenv("COLUMNS", "50")
     show_evaluation(evaluation, {})
     table = capsys.readouterr().out.split("confusion")[0]

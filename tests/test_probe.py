@@ -22,7 +22,8 @@ from onelayer.data.splitting import subset_weights
 from onelayer.errors import InputError
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
-from onelayer.experiments.probe import name_sources, probe_grid
+from onelayer.experiments.feature_sets import name_sources
+from onelayer.experiments.probe import probe_grid
 from onelayer.report import style
 from onelayer.report.probe_figures import draw_by_features, draw_by_labels
 

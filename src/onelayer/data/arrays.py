@@ -1,218 +1,28 @@
-"""Named arrays and files: which hold features and which the labels, of which split, by their names.
+"""Samples of named arrays: those that hold features and labels by their names, read and pooled."""
 
-A name is its words: X_train, trainX, x-train and train.X mean the same. Words that mean neither
-say which of several sets of features it is: train_layer1, layer1_train, layer1 of the folder train.
-"""
-
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from onelayer.data.columns import LABEL_COLUMNS, NoLabelsError, listed
+from onelayer.data.array_names import (
+    NOTHING,
+    Look,
+    find_arrays,
+    find_features,
+    means_features,
+    means_pictures,
+    set_of,
+)
 from onelayer.data.contents import Arrays, Contents, Part, check_shapes
-from onelayer.data.dataset import SPLIT_NAMES, SPLIT_WORDS
 from onelayer.data.derived import kind_of, widened
-from onelayer.data.files import by_number
 from onelayer.data.labels import check_label_shape
 from onelayer.data.npy import Mapped
 from onelayer.data.pooling import check_pooled, pooled
 from onelayer.errors import InputError
 
-CLASS_NAMES = ("class_names", "label_names", "target_names")
-_FEATURES = (
-    *("x", "data", "features", "feature", "feats", "feat", "embeddings", "embedding", "embeds"),
-    *("inputs", "input", "vectors", "activations", "acts", "hidden", "states", "state"),
-    *("representations", "representation", "reps", "latents", "latent", "emb", "embs", "embed"),
-)
-_PICTURES = ("images", "image", "imgs", "img", "pixels")
-_CLASSES = ("class", "classes", "category", "categories")  # or what the classes are called
-ROW_COLUMNS = ("split", "splits", "group", "groups")
-NOTHING: Mapping[str, str] = MappingProxyType({})
-_UNNAMED = ("arr_0", "arr_1")  # as numpy.savez(path, X, y) calls them
-_ROLE_WORDS = {
-    **dict.fromkeys((*_FEATURES, *_PICTURES), "X"),
-    **dict.fromkeys((*LABEL_COLUMNS, *_CLASSES), "y"),
-    **dict(zip(ROW_COLUMNS, ("split", "split", "groups", "groups"), strict=True)),
-}
-
-Look = Callable[[str], tuple[Sequence[int], str] | None]  # shape and type of an array, if it is one
 Read = Callable[[Sequence[str]], Mapping[str, Any]]  # arrays, by name
-
-
-@dataclass(frozen=True)
-class Found:
-    """The names of the features and labels of each split, and of the class names, if any.
-
-    `of_rows` are the names of an array of the "split" of each row, and of one of their "groups".
-    """
-
-    parts: Mapping[str, tuple[str, str]]
-    class_names: str | None
-    notes: tuple[str, ...] = ()
-    of_rows: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Meaning:
-    """What a name means: the role of an array, its split, and the words that say neither."""
-
-    role: str | None
-    split: str
-    others: tuple[str, ...]
-    key: tuple[str, ...]  # all words but that of the split
-
-
-def split_of(name: str) -> str | None:
-    """Return the split that a word of `name` means, if any and if only one.
-
-    Examples
-    --------
-    >>> split_of("mnist_train-00000-of-00002"), split_of("X_val"), split_of("data")
-    ('train', 'validation', None)
-    """
-    splits = {SPLIT_WORDS[word] for word in _words(name) if word in SPLIT_WORDS}
-    return splits.pop() if len(splits) == 1 else None
-
-
-def means_features(name: str) -> bool:
-    """Return whether an array or column of this name holds features."""
-    meaning = _meaning(name)
-    return meaning.role == "X" and not meaning.others
-
-
-def means_labels(name: str) -> bool:
-    """Return whether an array or file of this name holds labels, or the names of classes."""
-    return _meaning(name).role == "y" or name.lower() in CLASS_NAMES
-
-
-def tells_of_rows(name: str) -> bool:
-    """Return whether an array or file of this name holds the split or the group of each row."""
-    meaning = _meaning(name)
-    return (
-        meaning.role in ("split", "groups")
-        and not meaning.others
-        and meaning.key == (*_words(name),)
-    )
-
-
-def set_of(name: str) -> str:
-    """Return what a set of features is called: a name without its split, and X as that of a file.
-
-    Examples
-    --------
-    >>> set_of("train_layer1"), set_of("layer1-test"), set_of("val/layer1"), set_of("layer1/X")
-    ('layer1', 'layer1', 'layer1', 'layer1')
-    """
-    for word in _words(name):
-        if word in SPLIT_WORDS:
-            name = re.sub(word, "", name, count=1, flags=re.IGNORECASE)
-    name = re.sub(r"([-_. /])[-_. /]+", r"\1", name).strip("-_. /")
-    return "/".join(part for part in name.split("/") if not means_features(part)) or name
-
-
-def find_sets(names: Iterable[str], look: Look) -> list[str]:
-    """Return the names of the sets of features that arrays hold beside labels, if several.
-
-    There are none where a name means features alone, as X does. Others are of decimals or bytes,
-    of at least two dimensions, and have a part to train on.
-    """
-    names = list(names)
-    if any(map(means_features, names)) or not any(map(means_labels, names)):
-        return []
-    sets = _sets_among(names, look)
-    return [set_of(split["train"]) for split in sets.values()] if len(sets) > 1 else []
-
-
-def find_arrays(
-    source: str,
-    names: Iterable[str],
-    look: Look | None = None,
-    feature_set: str | None = None,
-    of_rows: Mapping[str, str] = NOTHING,
-) -> Found:
-    """Return which of the arrays hold features and labels of each split, of "train" if none.
-
-    X, y, data, labels and the like count, alone or beside a split: X_train, val_labels. Without
-    such features it is the only other array that may be (see find_sets), or the `feature_set`;
-    labels that share words with that belong to it. `of_rows` are the names of the "groups" and the
-    "split" of the rows, if other ones than these. A test split without labels is left out, and so
-    are arrays that mean none of these, with a note.
-
-    Raises
-    ------
-    NoLabelsError
-        If there are features and no labels.
-    InputError
-        If two names mean the same, or a split lacks one of the two; or as `feature_set` there is
-        none, or several without it.
-    """
-    names = list(names)
-    seen = f"arrays: {listed(names) or 'none'}"
-    if sorted(names) == [*_UNNAMED] and feature_set is None:
-        note = f"{source}: arrays without names are taken for features and labels, in their order"
-        return Found({"train": _UNNAMED}, None, (note,))
-    chosen = _choose_set(source, names, look, feature_set)
-    roles = _find_roles(source, names, chosen)
-    unlabelled = []
-    if "X" in roles.get("test", ()) and "y" not in roles["test"] and len(roles) > 1:
-        unlabelled = [roles.pop("test")["X"]]
-    if roles and not any("y" in pair for pair in roles.values()):
-        raise NoLabelsError(f"{source}: features without labels; {seen}; expected X and y")
-    for split, pair in roles.items():
-        if len(pair) < 2:
-            missing = "labels" if "X" in pair else "features"
-            beside = next(iter(pair.values()))
-            raise InputError(f"{source}: {split} has no {missing} beside {beside!r}; {seen}")
-    if "train" not in roles:
-        raise InputError(f"{source}: {seen}; expected X and y, or X_train and y_train and so on")
-    parts = {split: (pair["X"], pair["y"]) for split, pair in roles.items()}
-    class_names = next((name for name in names if name.lower() in CLASS_NAMES), None)
-    of_rows = _find_of_rows(source, names, of_rows) if len(parts) == 1 or of_rows else {}
-    used = {class_names, *unlabelled, *of_rows.values()}
-    used |= {name for pair in parts.values() for name in pair}
-    notes = [f"{source}: {name!r} has no labels and is not used" for name in unlabelled]
-    sets = _sets_among(names, look) if look and chosen else {}
-    used |= {name for some in sets.values() for name in some.values()}
-    used |= {name for name in names if any(_is_own(name, {*key}) for key in sets)}
-    if unused := [name for name in names if name not in used]:
-        pairs = ", ".join(f"{X!r} and {y!r}" for X, y in parts.values())
-        notes.append(f"{source}: features and labels are {pairs}; not used: {listed(unused)}")
-    return Found(parts, class_names, tuple(notes), of_rows)
-
-
-def find_features(source: str, names: Iterable[str], feature_set: str | None = None) -> list[str]:
-    """Return the names of the features: X, or X_train and so on in the order of the splits.
-
-    Labels may be missing. If no name means features, a single array is taken for them.
-
-    Raises
-    ------
-    InputError
-        If two names mean the same, or there are several arrays and none is called like features.
-    """
-    names = list(names)
-    meanings = {name: _meaning(name) for name in names}
-    if feature_set is not None:
-        found = {name: split for split, name in _named(source, names, feature_set).items()}
-        return sorted(found, key=lambda name: SPLIT_NAMES.index(found[name]))
-    found = {
-        name: meaning.split
-        for name, meaning in meanings.items()
-        if meaning.role == "X" and not meaning.others
-    }
-    if sorted(names) == [*_UNNAMED]:
-        found = {_UNNAMED[0]: "train"}
-    if not found:
-        rest = [n for n in names if meanings[n].role in (None, "X") and not tells_of_rows(n)]
-        found = {name: split_of(name) or "train" for name in rest}
-    if not found or len(set(found.values())) < len(found):
-        seen = listed(names) or "none"
-        raise InputError(f"{source}: arrays: {seen}; expected X, or X_train, X_test and so on")
-    return sorted(found, key=lambda name: SPLIT_NAMES.index(found[name]))
 
 
 def read_labelled(
@@ -281,7 +91,7 @@ def read_features(
 
 def poolable(source: str, name: str, X: Any, pool: str | None) -> Any:
     """Return features of a name, pooled; InputError as check_pooled."""
-    check_pooled(f"{source}: {name}", X.shape, kind_of(X), pool, pictures=_means_pictures(name))
+    check_pooled(f"{source}: {name}", X.shape, kind_of(X), pool, pictures=means_pictures(name))
     return pooled(widened(X), pool)
 
 
@@ -315,7 +125,7 @@ def _judge(
     (shape, kind), (rows, _) = of_X, of_y
     _check_rows(source, title(X), shape, title(y), rows)
     check_label_shape(source, rows)
-    check_pooled(f"{source}: {title(X)}", shape, kind, pool, pictures=_means_pictures(X))
+    check_pooled(f"{source}: {title(X)}", shape, kind, pool, pictures=means_pictures(X))
     check_shapes(source, shape if pool is None else (*shape[:1], shape[-1]), rows)
 
 
@@ -333,129 +143,3 @@ def _stored(array: Any) -> Any:
 def _unmapped(array: Any) -> Any:
     """Return an array itself, and one of a mapped file as that in memory."""
     return np.array(array.array) if isinstance(array, Mapped) else array
-
-
-def _means_pictures(name: str) -> bool:
-    return any(word in _PICTURES for word in _words(name))
-
-
-def _sets_among(names: Sequence[str], look: Look) -> dict[tuple[str, ...], dict[str, str]]:
-    """Return the names of the arrays of each set of features by split; see find_sets."""
-    found: dict[tuple[str, ...], dict[str, str]] = {}
-    for name in names:
-        meaning = _meaning(name)
-        if meaning.role not in (None, "X") or not meaning.split or name.lower() in CLASS_NAMES:
-            continue
-        looks = look(name)
-        if looks and len(looks[0]) >= 2 and ("float" in looks[1] or looks[1] in ("uint8", "int8")):
-            found.setdefault(meaning.key, {}).setdefault(meaning.split, name)
-    return {key: split for key, split in found.items() if "train" in split}
-
-
-def _choose_set(
-    source: str, names: Sequence[str], look: Look | None, feature_set: str | None
-) -> dict[str, str]:
-    """Return the arrays of the set of features that is asked for, by split; none for X and such."""
-    if feature_set is not None:
-        return _named(source, names, feature_set)
-    if look is None or any(map(means_features, names)) or not any(map(means_labels, names)):
-        return {}
-    sets = _sets_among(names, look)
-    if len(sets) > 1:
-        called = listed(sorted((set_of(split["train"]) for split in sets.values()), key=by_number))
-        raise InputError(
-            f"{source}: {len(sets):,} sets of features: {called}; --feature-set names one of them, "
-            "and onelayer probe takes them all"
-        )
-    return next(iter(sets.values()), {})
-
-
-def _named(source: str, names: Sequence[str], feature_set: str) -> dict[str, str]:
-    """Return the arrays of a set of features by split; InputError if there are none."""
-    wanted, found = _meaning(feature_set).key, dict[str, str]()
-    meanings = {name: m for name in names if (m := _meaning(name)).split and m.role in (None, "X")}
-    exact = [name for name, meaning in meanings.items() if meaning.key == wanted]
-    for name in exact or [name for name, meaning in meanings.items() if meaning.others == wanted]:
-        split = meanings[name].split
-        if split in found:
-            raise InputError(f"{source}: both {found[split]!r} and {name!r} mean the same")
-        found[split] = name
-    if not found:
-        raise InputError(f"{source}: no set of features {feature_set!r}; arrays: {listed(names)}")
-    return found
-
-
-def _find_roles(
-    source: str, names: Sequence[str], chosen: Mapping[str, str]
-) -> dict[str, dict[str, str]]:
-    """Return the names of the features "X" and labels "y" of each split, as far as they are.
-
-    Features are those `chosen`, if any; labels that share words with them alone are theirs.
-    """
-    found: dict[str, dict[str, str]] = {split: {"X": name} for split, name in chosen.items()}
-    words = {word for name in chosen.values() for word in _meaning(name).others}
-    own = {name for name in names if _is_own(name, words)}
-    certain_first = sorted(names, key=lambda name: bool(set(_words(name)) & set(_CLASSES)))
-    for name in sorted(certain_first, key=lambda name: name not in own):
-        meaning = _meaning(name)
-        role, split = meaning.role, meaning.split
-        if role not in ("X", "y") or not split or (role == "X" and chosen):
-            continue
-        if meaning.others and name not in own:
-            continue
-        pair = found.setdefault(split, {})
-        kept = pair.get(role) in own and name not in own
-        if role in pair and _words(name)[-1] not in _CLASSES and not kept:
-            raise InputError(
-                f"{source}: both {pair[role]!r} and {name!r} mean the same, "
-                f"{'features' if role == 'X' else 'labels'}; expected one of them"
-            )
-        pair.setdefault(role, name)
-    return found
-
-
-def _is_own(name: str, words: set[str]) -> bool:
-    """Return whether an array holds labels of the sets of features that are called so alone."""
-    meaning = _meaning(name)
-    return meaning.role == "y" and bool(meaning.others) and words >= {*meaning.others}
-
-
-def _find_of_rows(source: str, names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the names of the arrays of the split and of the group of each row, if any."""
-    found = dict(given)
-    for name in given.values():
-        if name not in names:
-            raise InputError(f"{source}: no file {name} and no such array: {listed(names)}")
-    for name in filter(tells_of_rows, names):
-        role = str(_meaning(name).role)
-        if role in given:
-            continue
-        if role in found:
-            raise InputError(f"{source}: both {found[role]!r} and {name!r} mean the same")
-        found[role] = name
-    return found
-
-
-def _meaning(name: str) -> _Meaning:
-    """Return what a name means: of roles the last one counts.
-
-    So image_features are features, and image_labels labels.
-    """
-    words = _words(name)
-    roles = [_ROLE_WORDS[word] for word in words if word in _ROLE_WORDS]
-    splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
-    others = tuple(word for word in words if word not in _ROLE_WORDS and word not in SPLIT_WORDS)
-    key = tuple(word for word in words if word not in SPLIT_WORDS)
-    if len(splits) > 1 or not key:
-        return _Meaning(None, "", others, key)
-    return _Meaning(roles[-1] if roles else None, splits[0] if splits else "train", others, key)
-
-
-def _words(name: str) -> list[str]:
-    """Return the words of a name: trainX, train_X and X-Train are train and x."""
-    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+", name[:200])
-    words = []
-    for part in map(str.lower, parts):
-        glued = part[:1] in "xy" and part[1:] in SPLIT_WORDS  # xtrain
-        words += [part[0], part[1:]] if glued else [part]
-    return words

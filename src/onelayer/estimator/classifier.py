@@ -58,7 +58,7 @@ def _has_probabilities(classifier: "OneLayerClassifier") -> bool:
 
 
 class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A one-layer network trained by mini-batch gradient descent: onelayer.train, one model.
+    """A one-layer network: onelayer.train, one model, by mini-batches or to its least cost.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ Keep = Callable[..., NDArray[Any]]  # of each row, as Metric.rows
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """What a model calls the rows of a split, counted.
+    """What a model calls the rows of a split, counted; `right` (N,) says of which it is right.
 
     `reliability` compares confidence with accuracy; None for a loss without probabilities.
     `statistics` are the metrics that were asked for, by their names; `left_out` says why one of
@@ -36,6 +36,7 @@ class ModelEvaluation:
     class_names: tuple[str, ...]
     counts: Confusions
     reliability: Reliability | None
+    right: NDArray[np.bool_]
     statistics: Mapping[str, Statistic] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -113,15 +114,23 @@ def evaluate_model(
                 blocks.append(keep(chooses[keep](S, P), y[rows]))
     except InputError as error:
         raise InputError(f"{data.name}: {split} split: {error}") from error
-    counts = Confusions.of_rows(y, np.concatenate(predicted), K)
+    called = np.concatenate(predicted)
+    counts = Confusions.of_rows(y, called, K)
     calibration = None
     if model.link is not None:
-        right = np.concatenate(likeliest) == y
-        calibration = bin_confidences(np.concatenate(confidence), right)
+        likely_right = np.concatenate(likeliest) == y
+        calibration = bin_confidences(np.concatenate(confidence), likely_right)
     whole = {keep: np.concatenate(blocks) for keep, blocks in kept.items()}
     statistics = {metric.name: metric.statistic(whole[metric.rows], y) for metric in chosen}
     return ModelEvaluation(
-        data.name, split, model.class_names, counts, calibration, statistics, left_out
+        data.name,
+        split,
+        model.class_names,
+        counts,
+        calibration,
+        called == y,
+        statistics,
+        left_out,
     )
 
 

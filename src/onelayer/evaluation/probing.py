@@ -12,7 +12,7 @@ from onelayer.evaluation.comparison import holm, mcnemar_test
 from onelayer.evaluation.metrics import find_metric
 from onelayer.evaluation.statistics import Interval, Spread, spread, wilson_interval
 from onelayer.option import build
-from onelayer.records import SHARE, Arrays, Kind, Within
+from onelayer.records import SHARE, Kind, Within, only_more_fields
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.options import TrainingOptions
 
@@ -152,9 +152,4 @@ def compare_with_best(
     )
 
 
-def _as_it_is(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
-    """Return what format 3 stores: before it no feature set was compared with the best."""
-    return header["record"], arrays
-
-
-PROBING = Kind("probes", Probing, format=3, upgrades={2: _as_it_is})
+PROBING = Kind("probes", Probing, format=3, upgrades={2: only_more_fields})

@@ -243,7 +243,7 @@ def _train(
     follow: OnEpoch | None = None,
 ) -> Run:
     """Train with a progress bar that shows the losses of the first models."""
-    with progress_bar(title, options.epochs) as update:
+    with progress_bar(title, options.known_epochs) as update:
 
         def show(epoch: int, curves: Curves, models: range) -> None:
             known = curves.get("train_loss", np.empty((0, epoch + 1)))[:4, epoch]
@@ -284,7 +284,7 @@ def _cross_validate(
     if not spec.training.folds:
         return None
     weights = _draw_folds(spec, data)
-    with progress_bar(f"{len(weights)} folds: epoch", spec.training.epochs) as update:
+    with progress_bar(f"{len(weights)} folds: epoch", spec.training.options.known_epochs) as update:
         return cross_validate(
             data,
             settings,

@@ -1,7 +1,7 @@
 """Linear probes: what one layer can read from several feature sets over the same rows."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.arguments import checked
-from onelayer.data.arrays import set_of
-from onelayer.data.catalog import is_path
-from onelayer.data.dataset import BLOCK, SPLIT_NAMES, Dataset
-from onelayer.data.files import by_number
-from onelayer.data.formats.array_files import ARRAYS, is_companion
-from onelayer.data.formats.registry import feature_sets
+from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.data.splitting import subset_weights
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import METRICS, Metric
-from onelayer.evaluation.model_evaluation import evaluate_model
+from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.probing import (
     FeatureSet,
     Labelled,
@@ -31,8 +26,7 @@ from onelayer.evaluation.probing import (
 )
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import choose
-from onelayer.experiments.experiment import load_splits
-from onelayer.experiments.spec import DataSpec
+from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.option import Checked, option, takes
 from onelayer.progress import progress_bar
@@ -61,7 +55,6 @@ DEFAULTS: Mapping[str, Any] = {
     "scaling": "standardise",
     "evaluate_every": 0,
 }
-_NAME = 40  # letters of the name of a feature set
 
 
 def probe_grid(solver: str = "descent", **values: Sequence[Any]) -> list[Hyperparameters] | None:
@@ -90,93 +83,6 @@ class ProbeOptions(Checked):
         choices=METRICS,
     )
     control: bool = option(False, "Also probe with shuffled labels and report the selectivity.")
-
-
-def load_feature_sets(sources: Sequence[str], **options: Any) -> dict[str, Dataset]:
-    """Return the data set of each path or name, by a short name of its own.
-
-    A folder or file of several sets of features stands for all of them, and files of labels beside
-    features are passed over: see list_sets. `options` are fields of DataSpec: validation,
-    split_seed, and those of Reading.
-
-    Raises
-    ------
-    InputError
-        If one cannot be read, or two are the same.
-    """
-    several = options.get("feature_set") is None
-    sets = list_sets(sources) if several else [(source, None) for source in sources]
-    names = name_sources([source if part is None else f"{source}/{part}" for source, part in sets])
-    specs = [
-        DataSpec(dataset=source, **options | ({"feature_set": part} if part else {}))
-        for source, part in sets
-    ]
-    return {name: load_splits(spec) for name, spec in zip(names, specs, strict=True)}
-
-
-def list_sets(sources: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Return the sets of features of all sources, each with its name if the source has several.
-
-    Sources that are sorted letter by letter, as a shell lists them, are sorted by their numbers.
-
-    Raises
-    ------
-    InputError
-        If one has no known format.
-    """
-    if list(sources) == sorted(sources):
-        sources = sorted(sources, key=by_number)
-    paths = [Path(source) for source in sources if is_path(source)]
-    beside = {path for path in paths if is_companion(path, paths)}
-    return [
-        (source if path == Path(source) else str(path), part)
-        for source in sources
-        if Path(source) not in beside
-        for path, part in (
-            feature_sets(Path(source)) if is_path(source) else [(Path(source), None)]
-        )
-    ]
-
-
-def name_sources(sources: Sequence[str]) -> list[str]:
-    """Return the stem of each path, or as many of its folders as tell all of them apart.
-
-    Of a long name the middle is left out, as far as names still differ.
-
-    Raises
-    ------
-    InputError
-        If two are the same.
-    """
-    paths = [Path(source).resolve() if is_path(source) else Path(source) for source in sources]
-    seen: set[Path] = set()
-    for source, path in zip(sources, paths, strict=True):
-        if path in seen:
-            raise InputError(f"{source}: given twice; expected each feature set once")
-        seen.add(path)
-    names, depth = [_stem(path) for path in paths], 0
-    while len(set(names)) < len(names):
-        depth += 1
-        names = ["/".join(path.parts[-depth:]) for path in paths]
-    for letters in range(_NAME, max(map(len, names), default=0)):
-        cut = [_without_middle(name, letters) for name in names]
-        if len(set(cut)) == len(cut):
-            return cut
-    return names
-
-
-def _stem(path: Path) -> str:
-    """Return the name of a folder, of a file without suffix, of an array without its split."""
-    if not path.is_file():
-        return path.name
-    return (path.suffix.lower() in ARRAYS and set_of(path.stem)) or path.stem
-
-
-def _without_middle(name: str, letters: int) -> str:
-    """Return a name of so many letters at most, its beginning and its end."""
-    if len(name) <= letters:
-        return name
-    return f"{name[: (letters - 1) // 2]}…{name[len(name) - letters // 2 :]}"
 
 
 @takes(DEFAULTS, options=TrainingOptions, machine=Machine, asked=ProbeOptions)
@@ -228,26 +134,25 @@ def probe(
     first = next(iter(feature_sets.values()))
     subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
     shuffles = asked.draws if asked.control else 0
-    probed, right = [], []
+    probed, right, found = [], [], set[Hyperparameters]()
     for name, data in feature_sets.items():
-        features, tried, model = _probe_features(
+        features, run, model, judged = _probe_features(
             name, data, settings, subsets, shuffles, METRICS[asked.metric], options, machine
         )
-        probed.append((features, tried))
-        right.append(_right_rows(model, data))
+        probed.append(features)
+        found.update(run.settings)
+        right.append(judged.right)
         if on_model is not None:
             on_model(name, model)
     samples = {name: len(split) for name, split in first.splits.items()}
     digests = {name: dict(data.digests) for name, data in feature_sets.items()}
     return Probing(
-        feature_sets=compare_with_best(
-            [features for features, _ in probed], np.stack(right, axis=1)
-        ),
+        feature_sets=compare_with_best(probed, np.stack(right, axis=1)),
         class_names=first.class_names,
         samples=samples,
         majority=_majority(first),
         scaling=options.scaling,
-        grid=_grid_of(tried for _, tried in probed),
+        grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
         training=asdict(options),
         provenance=provenance() | {"digests": digests},
         metric=asked.metric,
@@ -294,38 +199,6 @@ def probe_sources(
     return probing
 
 
-def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
-    """Raise InputError unless all have the same labels in every split, one to choose and to test.
-
-    Labels are compared by the names of their classes.
-    """
-    if not feature_sets:
-        raise InputError("no feature sets to probe; give at least one")
-    (first, reference), *others = feature_sets.items()
-    for name, why in (("validation", "to choose a setting on"), ("test", "to judge it on")):
-        if name not in reference.splits:
-            raise InputError(f"{first}: has no {name} split {why}")
-    for other, data in others:
-        both = f"{first} and {other} are not of the same rows"
-        for split in SPLIT_NAMES:
-            expected, found = (_labels(one, split) for one in (reference, data))
-            if len(expected) != len(found):
-                raise InputError(f"{both}: {len(expected)} and {len(found)} in the {split} split")
-            differ = np.flatnonzero(expected != found)
-            if differ.size:
-                row = differ[0]
-                raise InputError(
-                    f"{both}: row {row} of the {split} split is of class {expected[row]} in one "
-                    f"and {found[row]} in the other"
-                )
-
-
-def _labels(data: Dataset, split: str) -> NDArray[np.str_]:
-    """Return the class name of every row of a split, none if there is no such split."""
-    y = data.splits[split].y if split in data.splits else np.empty(0, np.intp)
-    return np.array(data.class_names)[y]
-
-
 def _majority(data: Dataset) -> float:
     """Return the share of test rows that are of the most frequent training class."""
     frequent = np.bincount(data.train.y).argmax()
@@ -345,12 +218,6 @@ def _draw_subsets(
     }
 
 
-def _grid_of(tried: Iterable[Sequence[Hyperparameters]]) -> tuple[Hyperparameters, ...]:
-    """Return all settings that were tried, each once; those that were found, by λ."""
-    every = dict.fromkeys(setting for settings in tried for setting in settings)
-    return tuple(every)
-
-
 def _probe_features(
     name: str,
     data: Dataset,
@@ -360,8 +227,11 @@ def _probe_features(
     metric: Metric,
     options: TrainingOptions,
     machine: Machine,
-) -> tuple[FeatureSet, Sequence[Hyperparameters], Classifier]:
-    """Return the probes of a feature set, the settings that were tried, and the best's model."""
+) -> tuple[FeatureSet, Run, Classifier, ModelEvaluation]:
+    """Return the probes of a feature set, all that was trained, and the model with all labels.
+
+    That model comes with its evaluation on the test split, which nothing else looks at for it.
+    """
     scale = fit_scaling(options.scaling, data)
     weights = np.concatenate([*subsets.values()])
     if settings is None:
@@ -372,7 +242,13 @@ def _probe_features(
         run = _train(name, data, list(settings) * R, scale, options, machine, every)
         models = [range(M * r, M * (r + 1)) for r in range(R)]
     chosen = [_choose(name, run, some, data, metric) for some in models]
-    probes = [_judge(run, model, data) for model in chosen]
+    best = model_of(run, chosen[-1])
+    judged = evaluate_model(best, data, metrics=METRICS.values())
+    others = (evaluate_model(model_of(run, model), data) for model in chosen[:-1])
+    probes = [
+        _probe(run, model, evaluation)
+        for model, evaluation in zip(chosen, (*others, judged), strict=True)
+    ]
     draws = iter(probes)
     by_labels = tuple(
         Labelled(fraction, int(own[0].sum()), tuple(itertools.islice(draws, len(own))))
@@ -380,20 +256,11 @@ def _probe_features(
     )
     control = None
     if shuffles:
-        best = probes[-1].setting
-        control = _train_controls(name, data, best, scale, shuffles, options, machine)
-    tried = settings or sorted(set(run.settings), key=lambda setting: -setting.l2)
-    model = model_of(run, chosen[-1])
-    metrics = evaluate_model(model, data, metrics=METRICS.values()).intervals(seed=options.seed)
+        setting = probes[-1].setting
+        control = _train_controls(name, data, setting, scale, shuffles, options, machine)
+    metrics = judged.intervals(seed=options.seed)
     features = FeatureSet(name, data.n_features, by_labels, control, metrics=metrics)
-    return features, tried, model
-
-
-def _right_rows(model: Classifier, data: Dataset) -> NDArray[np.bool_]:
-    """Return which rows of the test split the model is right on."""
-    test = data.splits["test"]
-    predicted = [model.predict(test.X[rows]) for rows in test.blocks(BLOCK)]
-    return np.asarray(np.concatenate(predicted) == test.y)
+    return features, run, best, judged
 
 
 def _find_l2(
@@ -425,8 +292,7 @@ def _train(
     machine: Machine,
     weights: NDArray[np.uint8] | None = None,
 ) -> Run:
-    total = options.epochs if options.solver == "descent" else None
-    with progress_bar(f"{title}: epoch", total) as update:
+    with progress_bar(f"{title}: epoch", options.known_epochs) as update:
         return train(
             data,
             settings,
@@ -456,12 +322,12 @@ def _choose(name: str, run: Run, models: range, data: Dataset, metric: Metric) -
     return sound[int(np.argmax(merits))]
 
 
-def _judge(run: Run, model: int, data: Dataset) -> Probe:
+def _probe(run: Run, model: int, on_test: ModelEvaluation) -> Probe:
     return Probe(
         run.settings[model],
         train=float(run.final("train_accuracy")[model]),
         validation=float(run.final("validation_accuracy")[model]),
-        test=evaluate_model(model_of(run, model), data).accuracy,
+        test=on_test.accuracy,
     )
 
 

@@ -119,6 +119,11 @@ class ExperimentOptions(TrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.repeats and self.solver == "exact":
+            raise InputError(
+                f"repeats is {self.repeats}; the exact solver ends at the same least cost whatever "
+                "the seed: leave it out, or ask for solver descent"
+            )
         if self.seed + self.repeats > SEED:
             raise InputError(
                 f"seed is {self.seed} and {self.repeats} repeats count on from it; "

@@ -1,5 +1,6 @@
 """How near trained models are to the least cost that there is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,3 +23,15 @@ class Convergence:
 
     def __post_init__(self) -> None:
         check_arrays(self)
+
+    def take(self, models: NDArray[np.intp]) -> "Convergence":
+        """Return what is known of these models, in this order."""
+        return Convergence(self.gradient_norm[models], self.excess[models])
+
+
+def join_convergence(parts: Sequence[Convergence]) -> Convergence:
+    """Return what is known of all models as one."""
+    return Convergence(
+        np.concatenate([part.gradient_norm for part in parts]),
+        np.concatenate([part.excess for part in parts]),
+    )

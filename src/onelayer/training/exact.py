@@ -43,12 +43,11 @@ class Solution:
 
     def take(self, models: NDArray[np.intp]) -> "Solution":
         """Return the solution of these models, in this order."""
-        norm, excess = self.convergence.gradient_norm[models], self.convergence.excess[models]
         return Solution(
             self.weights[models],
             self.biases[models],
             self.cost[models],
-            Convergence(norm, excess),
+            self.convergence.take(models),
             self.evaluations[models],
         )
 

@@ -15,7 +15,7 @@ from onelayer.data.sample_weights import SampleWeights, check_sample_weights, cl
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.errors import InputError
 from onelayer.option import takes
-from onelayer.training.convergence import Convergence
+from onelayer.training.convergence import Convergence, join_convergence
 from onelayer.training.engine import Engine, Opened, PerModel
 from onelayer.training.epochs import OnEpoch, Trained
 from onelayer.training.hyperparameters import Hyperparameters
@@ -24,7 +24,6 @@ from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import provenance
 from onelayer.training.run import CURVES, History, Run
-from onelayer.training.solving import join_convergence
 
 
 @takes(options=TrainingOptions, machine=Machine)

@@ -118,6 +118,11 @@ class TrainingOptions(Checked):
                     )
 
     @property
+    def known_epochs(self) -> int | None:
+        """The number of epochs, for a progress bar; None for the exact solver: nobody knows."""
+        return None if self.solver == "exact" else self.epochs
+
+    @property
     def keeps_best(self) -> bool:
         """Whether the best epoch's parameters are kept instead of the last one's."""
         return self.keep == "best" or self.patience is not None

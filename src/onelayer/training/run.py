@@ -17,7 +17,7 @@ from onelayer.data.in_memory import rows_of
 from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
 from onelayer.option import build, option
-from onelayer.records import COUNT, SHARE, Arrays, Kind, check_arrays
+from onelayer.records import COUNT, SHARE, Kind, check_arrays, only_more_fields
 from onelayer.training.convergence import Convergence
 from onelayer.training.hyperparameters import LARGEST, Hyperparameters
 from onelayer.training.naming import setting_labels, setting_words
@@ -159,12 +159,7 @@ class Run:
         RUN.save(self, Path(folder) / RUN_FILE)
 
 
-def _as_it_is(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
-    """Return what the next format stores: it added a field, columns and then convergence."""
-    return header.get("record", header), arrays
-
-
-RUN = Kind("run", Run, format=5, upgrades={3: _as_it_is, 4: _as_it_is})
+RUN = Kind("run", Run, format=5, upgrades={3: only_more_fields, 4: only_more_fields})
 
 
 @checked

@@ -10,7 +10,7 @@ from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.training.axes import ROWS, principal_axes
-from onelayer.training.convergence import Convergence
+from onelayer.training.convergence import join_convergence
 from onelayer.training.exact import Problem, Solution
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.lbfgs import MEMORY
@@ -91,12 +91,4 @@ def join_solutions(parts: Iterable[Solution]) -> Solution:
         np.concatenate([part.cost for part in parts]),
         join_convergence([part.convergence for part in parts]),
         np.concatenate([part.evaluations for part in parts]),
-    )
-
-
-def join_convergence(parts: Sequence[Convergence]) -> Convergence:
-    """Return what is known of all models as one."""
-    return Convergence(
-        np.concatenate([part.gradient_norm for part in parts]),
-        np.concatenate([part.excess for part in parts]),
     )

@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.data.arrays import (
+from onelayer.data.array_names import (
     ROW_COLUMNS,
     find_sets,
     means_features,
     means_labels,
-    poolable,
-    read_features,
-    read_labelled,
     set_of,
     split_of,
     tells_of_rows,
 )
+from onelayer.data.arrays import poolable, read_features, read_labelled
 from onelayer.data.columns import LABEL_COLUMNS
 from onelayer.data.contents import Contents
 from onelayer.data.dataset import SPLIT_WORDS

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.arrays import means_features, poolable
+from onelayer.data.array_names import means_features
+from onelayer.data.arrays import poolable
 from onelayer.data.columns import (
     LABEL_COLUMNS,
     Choice,

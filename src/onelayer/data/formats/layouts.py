@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.data.arrays import split_of
+from onelayer.data.array_names import split_of
 from onelayer.data.columns import listed
 from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES

@@ -8,7 +8,8 @@ from typing import Any, BinaryIO, cast
 
 from numpy.typing import NDArray
 
-from onelayer.data.arrays import find_sets, read_features, read_labelled
+from onelayer.data.array_names import find_sets
+from onelayer.data.arrays import read_features, read_labelled
 from onelayer.data.contents import Contents
 from onelayer.data.files import check_file, unpacked_limit
 from onelayer.data.formats.zipped import is_plain, open_zip

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.arrays import find_sets, read_features, read_labelled
+from onelayer.data.array_names import find_sets
+from onelayer.data.arrays import read_features, read_labelled
 from onelayer.data.contents import Contents
 from onelayer.data.derived import bfloat16
 from onelayer.data.files import check_file

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from onelayer.data.arrays import find_sets, read_features, read_labelled
+from onelayer.data.array_names import find_sets
+from onelayer.data.arrays import read_features, read_labelled
 from onelayer.data.columns import NoLabelsError, listed
 from onelayer.data.contents import Contents
 from onelayer.data.derived import bfloat16

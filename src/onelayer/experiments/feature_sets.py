@@ -1,0 +1,139 @@
+"""Feature sets to probe: found, named and loaded, and held to the same rows."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.array_names import set_of
+from onelayer.data.catalog import is_path
+from onelayer.data.dataset import SPLIT_NAMES, Dataset
+from onelayer.data.files import by_number
+from onelayer.data.formats.array_files import ARRAYS, is_companion
+from onelayer.data.formats.registry import feature_sets
+from onelayer.errors import InputError
+from onelayer.experiments.experiment import load_splits
+from onelayer.experiments.spec import DataSpec
+
+_NAME = 40  # letters of the name of a feature set
+
+
+def load_feature_sets(sources: Sequence[str], **options: Any) -> dict[str, Dataset]:
+    """Return the data set of each path or name, by a short name of its own.
+
+    A folder or file of several sets of features stands for all of them, and files of labels beside
+    features are passed over: see list_sets. `options` are fields of DataSpec: validation,
+    split_seed, and those of Reading.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or two are the same.
+    """
+    several = options.get("feature_set") is None
+    sets = list_sets(sources) if several else [(source, None) for source in sources]
+    names = name_sources([source if part is None else f"{source}/{part}" for source, part in sets])
+    specs = [
+        DataSpec(dataset=source, **options | ({"feature_set": part} if part else {}))
+        for source, part in sets
+    ]
+    return {name: load_splits(spec) for name, spec in zip(names, specs, strict=True)}
+
+
+def list_sets(sources: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Return the sets of features of all sources, each with its name if the source has several.
+
+    Sources that are sorted letter by letter, as a shell lists them, are sorted by their numbers.
+
+    Raises
+    ------
+    InputError
+        If one has no known format.
+    """
+    if list(sources) == sorted(sources):
+        sources = sorted(sources, key=by_number)
+    paths = [Path(source) for source in sources if is_path(source)]
+    beside = {path for path in paths if is_companion(path, paths)}
+    return [
+        (source if path == Path(source) else str(path), part)
+        for source in sources
+        if Path(source) not in beside
+        for path, part in (
+            feature_sets(Path(source)) if is_path(source) else [(Path(source), None)]
+        )
+    ]
+
+
+def name_sources(sources: Sequence[str]) -> list[str]:
+    """Return the stem of each path, or as many of its folders as tell all of them apart.
+
+    Of a long name the middle is left out, as far as names still differ.
+
+    Raises
+    ------
+    InputError
+        If two are the same.
+    """
+    paths = [Path(source).resolve() if is_path(source) else Path(source) for source in sources]
+    seen: set[Path] = set()
+    for source, path in zip(sources, paths, strict=True):
+        if path in seen:
+            raise InputError(f"{source}: given twice; expected each feature set once")
+        seen.add(path)
+    names, depth = [_stem(path) for path in paths], 0
+    while len(set(names)) < len(names):
+        depth += 1
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+    for letters in range(_NAME, max(map(len, names), default=0)):
+        cut = [_without_middle(name, letters) for name in names]
+        if len(set(cut)) == len(cut):
+            return cut
+    return names
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a folder, of a file without suffix, of an array without its split."""
+    if not path.is_file():
+        return path.name
+    return (path.suffix.lower() in ARRAYS and set_of(path.stem)) or path.stem
+
+
+def _without_middle(name: str, letters: int) -> str:
+    """Return a name of so many letters at most, its beginning and its end."""
+    if len(name) <= letters:
+        return name
+    return f"{name[: (letters - 1) // 2]}…{name[len(name) - letters // 2 :]}"
+
+
+def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
+    """Raise InputError unless all have the same labels in every split, one to choose and to test.
+
+    Labels are compared by the names of their classes.
+    """
+    if not feature_sets:
+        raise InputError("no feature sets to probe; give at least one")
+    (first, reference), *others = feature_sets.items()
+    for name, why in (("validation", "to choose a setting on"), ("test", "to judge it on")):
+        if name not in reference.splits:
+            raise InputError(f"{first}: has no {name} split {why}")
+    for other, data in others:
+        both = f"{first} and {other} are not of the same rows"
+        for split in SPLIT_NAMES:
+            expected, found = (_labels(one, split) for one in (reference, data))
+            if len(expected) != len(found):
+                raise InputError(f"{both}: {len(expected)} and {len(found)} in the {split} split")
+            differ = np.flatnonzero(expected != found)
+            if differ.size:
+                row = differ[0]
+                raise InputError(
+                    f"{both}: row {row} of the {split} split is of class {expected[row]} in one "
+                    f"and {found[row]} in the other"
+                )
+
+
+def _labels(data: Dataset, split: str) -> NDArray[np.str_]:
+    """Return the class name of every row of a split, none if there is no such split."""
+    y = data.splits[split].y if split in data.splits else np.empty(0, np.intp)
+    return np.array(data.class_names)[y]

@@ -9,6 +9,9 @@ CASES ?= 100000
 SEED ?= 0
 KILLS ?= 60
 
+# The tests start hundreds of Pythons: what they compile is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-anywhere test-slow test-kill test-torch fuzz check docs example bench bench-compare bench-probe clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from onelayer.data.catalog import load_dataset
 from onelayer.data.dataset import Dataset
@@ -19,6 +20,7 @@ settings.load_profile("steady")
 
 
 LONGEST_ID = 40
+LAY_OUT = ConstrainedLayoutEngine.execute
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -35,10 +37,17 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.fixture(scope="session", autouse=True)
 def coarse_pictures():
-    """Save figures at a low resolution: no test looks at their pixels."""
+    """Save figures at a low resolution and with parts where they fall: few tests look at them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(style.LOOK, "savefig.dpi", 40)
+        patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
         yield
+
+
+@pytest.fixture
+def laid_out(coarse_pictures, monkeypatch):
+    """Put the parts of figures where a reader sees them."""
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", LAY_OUT)
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def test_a_data_set_may_have_any_name_and_none_reaches_the_terminal_raw(
 ):
     monkeypatch.chdir(tmp_path)
     np.savez(name, X=np.eye(40, 3), y=np.arange(40) % 2)
-    for arguments in (["data", "info"], ["train", "--epochs", "1", "--report", "html"]):
+    for arguments in (["data", "info"], ["train", "--epochs", "1", "--report", "none"]):
         status, out, err = call(capsys, *arguments, tmp_path / name)
         assert (status, err) == (0, "")
         assert "\x1b[31m" not in out
@@ -184,7 +184,7 @@ def test_a_failed_check_ends_in_1(tmp_path, capsys):
 def test_a_diverging_model_is_reported_and_the_rest_is_kept(tmp_path, capsys):
     status, out, _ = call(
         capsys, "train", "digits", "--epochs", "20", "--l2", "10", "--learning-rate", "0.001,1e4",
-        "--report", "html", "--out", tmp_path / "out",
+        "--report", "none", "--out", tmp_path / "out",
     )  # fmt: skip
     assert status == 0
     assert "λ=10, η=10000 diverged in epoch" in out

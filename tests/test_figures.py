@@ -19,6 +19,8 @@ from onelayer.report.mistakes import draw_mistakes
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import CURVES, History
 
+pytestmark = pytest.mark.usefixtures("laid_out")
+
 
 def draw(function, *arguments):
     with style.look():

@@ -35,7 +35,7 @@ def test_files_cut_short_anywhere_are_refused(formats):
     for form in formats.values():
         for path in form.files[:3]:
             content = path.read_bytes()
-            for end in np.unique(np.linspace(0, len(content) - 1, 27).astype(int)):
+            for end in np.unique(np.linspace(0, len(content) - 1, 14).astype(int)):
                 path.write_bytes(content[:end])
                 outcome = read(form)
                 # A table of text is one up to each of its lines, a list of names likewise, and
@@ -45,7 +45,7 @@ def test_files_cut_short_anywhere_are_refused(formats):
                 assert outcome in ("InputError", "data" if text or pixels else ""), (path, end)
                 cut += 1
             path.write_bytes(content)
-    assert cut >= 1000
+    assert cut >= 500
 
 
 def test_the_fuzzer_reports_crashes_hangs_and_errors(formats, monkeypatch, tmp_path, capfd):

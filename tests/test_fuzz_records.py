@@ -18,7 +18,7 @@ def test_edited_folders_open_or_say_why_not_in_one_line(tmp_path, monkeypatch):
         with warnings.catch_warnings():
             prepare()
             layout = fuzz_records.lay_out(tmp_path)
-            came = [fuzz_records.run_case(seed, layout, tmp_path) for seed in range(50)]
+            came = [fuzz_records.run_case(seed, layout, tmp_path) for seed in range(30)]
     finally:
         put_back()
         signal.signal(signal.SIGALRM, handler)

@@ -278,7 +278,7 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_damaged_bytes_are_a_record_or_one_line(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
     CHECKPOINT.save(make_checkpoint(), path)

@@ -24,7 +24,6 @@ from made_results import (
 )
 from onelayer.errors import is_hidden
 from onelayer.evaluation.predictions import NO_PREDICTIONS
-from onelayer.evaluation.run_folder import RunFolder
 from onelayer.report import curves, figures
 from onelayer.report.blocks import Bullets, Paragraph, Report, Section, Table
 from onelayer.report.content import compose
@@ -86,21 +85,7 @@ def test_page_and_pdf_hold_the_numbers_of_table_1_and_the_outcome(written):
         assert "W[1, 11], relative error 3.0000e-07" in text
 
 
-def test_same_results_give_the_same_bytes_though_they_were_stored_between(written, tmp_path):
-    RunFolder(tmp_path / "stored").save_results(RESULTS)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
-    (tmp_path / "again").mkdir()
-    write_report(RunFolder.open(tmp_path / "stored").results(), tmp_path / "again")
-    first, second = (
-        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
-        for folder in (written, tmp_path / "again")
-    )
-    assert len([path for path in first if path.suffix != ".parquet"]) == 22
-    assert first == second
-    assert before == {path: path.read_bytes() for path in before}
-
-
-def test_names_cannot_break_out_of_the_page(tmp_path):
+def test_names_cannot_break_out_of_the_page(tmp_path, blank_dots):
     results = make_results(
         classes=HOSTILE[:3],
         title=HOSTILE[0] + "\x1b[2J \u202e{nb}",
@@ -119,7 +104,9 @@ def test_names_cannot_break_out_of_the_page(tmp_path):
     assert all("<script" not in path.read_text("utf-8") for path in tmp_path.rglob("*.svg"))
 
 
-def test_classes_of_every_script_are_told_apart_on_the_page_in_the_pdf_and_in_figures(tmp_path):
+def test_classes_of_every_script_are_told_apart_on_the_page_in_the_pdf_and_in_figures(
+    tmp_path, blank_dots
+):
     results = make_results((0.5,), classes=SCRIPTS, repeats=(), checks=(), image_shape=(1, 2, 2))
     write_report(results, tmp_path)
     page, paper = read_html(tmp_path / "report.html"), read_pdf(tmp_path / "report.pdf")

@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit status, one line for bad input, quiet in a pipe."""
 
+import csv
 import json
 
 import numpy as np
@@ -188,6 +189,26 @@ def test_a_diverging_model_is_reported_and_the_rest_is_kept(tmp_path, capsys):
     )  # fmt: skip
     assert status == 0
     assert "λ=10, η=10000 diverged in epoch" in out
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_where_every_setting_diverged_none_is_chosen_and_the_status_is_3(tmp_path, capsys, keep):
+    status, out, err = call(
+        capsys, "train", "digits", "--epochs", "2", "--l2", "10", "--learning-rate", "1e4,1e5",
+        "--keep", keep, "--report", "html", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert status == 3
+    assert "every setting diverged, λ=10, η=10000 in epoch 1" in err
+    assert err.count("\n") == 1
+    assert "*" not in out
+    assert f"report: {tmp_path / 'out'}" in out
+    with (tmp_path / "out" / "grid.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["chosen"] for row in rows] == ["false", "false"]
+    told = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Every model diverged." in told
+    assert "selected on" not in told
+    assert "were tried" not in told
 
 
 @pytest.mark.parametrize(

@@ -438,7 +438,6 @@ def write_bad(name):
         (["--fractions", "few"], "--fractions: found 'few'; expected like 0.01,0.1"),
         (["--validation", "0"], "validation"),
         (["--scaling", "wrong"], "unknown scaling 'wrong'"),
-        (["--l2", "1", "--learning-rate", "1e30"], "layer1: every setting was no longer finite"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_leaves_nothing(layers, capsys, arguments, words):
@@ -449,6 +448,14 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(layers, capsys, arguments
     assert run([*COMMAND, *added]) == 2
     error = capsys.readouterr().err
     assert words in error
+    assert error.count("\n") == 1
+    assert not list(Path().glob("runs/*"))
+
+
+def test_where_every_setting_diverged_there_is_no_probe_and_the_status_is_3(layers, capsys):
+    assert run([*COMMAND, "--l2", "1", "--learning-rate", "1e30"]) == 3
+    error = capsys.readouterr().err
+    assert "layer1: every setting diverged, λ=1, η=1e+30" in error
     assert error.count("\n") == 1
     assert not list(Path().glob("runs/*"))
 

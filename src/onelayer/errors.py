@@ -13,6 +13,10 @@ class InputError(ValueError):
     """Bad input, told in one line: which file or option, what was found, what would be right."""
 
 
+class DivergedError(InputError):
+    """Every setting diverged, so that none could be chosen: a command ends with status 3."""
+
+
 def printable(text: str) -> str:
     """Return the text with escapes for all that a terminal would obey or not show."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

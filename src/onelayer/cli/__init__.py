@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from onelayer.cli import data, experiments, models, probes, training
-from onelayer.errors import InputError, printable
+from onelayer.errors import DivergedError, InputError, printable
 from onelayer.process import check_signals
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit status: 0, 1 for a failed check, 2 for bad input.
+    """Run one command and return its exit status: 0, or one of those that docs/commands.md lists.
 
     Bad input, a full disk and the like end in one line on standard error, never in a traceback.
     Ctrl-C ends in 130.
@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> int:
         status: Any = app(arguments, standalone_mode=False)
     except Exception as error:
         check_signals()
-        return _fail(_line_of(error))
+        return _fail(_line_of(error), 3 if isinstance(error, DivergedError) else 2)
     if status == 130:
         return _fail("interrupted", status)
     return status or 0

@@ -44,7 +44,7 @@ def reproduce(
 ) -> int:
     """Run a published experiment: check gradients, train, repeat, evaluate, report.
 
-    Exits with 1 if a gradient check fails.
+    Exits with 1 if a gradient check fails, with 3 if every setting diverged.
     """
     from onelayer.experiments.spec import adjust, load_spec
 
@@ -120,8 +120,12 @@ def run_spec(
     report: str,
     track: str | None = None,
 ) -> int:
-    """Run a spec into its folder and show its results; return 1 if a gradient check failed."""
+    """Run a spec into its folder and show its results; return 1 if a gradient check failed.
+
+    Raises DivergedError if every setting diverged; the results are stored all the same.
+    """
     from onelayer.evaluation.run_folder import RunFolder
+    from onelayer.evaluation.selection import check_choice
     from onelayer.experiments.reproduce import reproduce as reproduce_spec
     from onelayer.report.terminal.results import show_results
 
@@ -137,7 +141,10 @@ def run_spec(
     )
     show_results(results, RunFolder.open(folder).ablation())
     show_page(folder)
-    return 1 if results.failed_checks else 0
+    if results.failed_checks:
+        return 1
+    check_choice(results.run)
+    return 0
 
 
 def show_page(folder: Path) -> None:

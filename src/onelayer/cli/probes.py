@@ -50,7 +50,10 @@ def probe(
     report: Report = "all",
     force: Force = False,
 ) -> None:
-    """Probe feature sets of the same rows: accuracy of each, by label count, against a control."""
+    """Probe feature sets of the same rows: accuracy of each, by label count, against a control.
+
+    Exits with 3 if every setting of a probe diverged.
+    """
     from onelayer.experiments.probe import probe_grid, probe_sources
     from onelayer.report.terminal.probes import show_probes
 

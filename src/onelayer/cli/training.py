@@ -86,8 +86,11 @@ def train(
     report: Report = "all",
     source: Source = None,
     force: Force = False,
-) -> None:
-    """Train a grid of settings in one pass; the selected one is evaluated on the test split."""
+) -> int:
+    """Train a grid of settings in one pass; the selected one is evaluated on the test split.
+
+    Exits with 3 if every setting diverged; the folder is written all the same.
+    """
     from onelayer.experiments.spec import spec_of_grid
     from onelayer.training.hyperparameters import grid
 
@@ -101,7 +104,8 @@ def train(
     if plan:
         _show_plan(spec, machine.build(context.obj), source)
     else:
-        run_spec(spec, out, source, force, machine.build(context.obj), report, track)
+        return run_spec(spec, out, source, force, machine.build(context.obj), report, track)
+    return 0
 
 
 def _show_plan(spec: "Spec", machine: "Machine", source: Path | None) -> None:

@@ -143,6 +143,11 @@ class Results:
         return self.selection.chosen
 
     @property
+    def diverged(self) -> bool:
+        """Whether the chosen model diverged: then all did, and there is no choice."""
+        return bool(self.run.stopped[self.selected])
+
+    @property
     def failed_checks(self) -> int:
         """The number of checks, of gradients and of the engine, that failed."""
         return count_failed(self.checks, self.engine_checks)

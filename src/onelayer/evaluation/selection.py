@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onelayer.errors import InputError, unknown_name
+from onelayer.errors import DivergedError, InputError, unknown_name
 from onelayer.evaluation.statistics import check_accuracies, student_quantile, wilson_interval
 from onelayer.records import COUNT, SHARE, check_arrays
 from onelayer.training.cross_validation import CrossValidation
@@ -80,6 +80,16 @@ def choose(
     return Selection(rule, first, first, unknown, unknown, intervals, np.zeros(len(sound), bool))
 
 
+def check_choice(run: Run, models: slice = slice(None)) -> None:
+    """Raise DivergedError if every one of the `models` of a run diverged: there is no choice."""
+    names, places = run.labels[models], run.stopped[models]
+    if all(places):
+        raise DivergedError(
+            f"every setting diverged, {names[0]} in {places[0]}, so none was chosen; expected "
+            "smaller learning rates or --scaling standardise"
+        )
+
+
 def simplicity(setting: Hyperparameters) -> tuple[float, float]:
     """Return a key that is least for the simplest setting: larger l2, then smaller learning rate.
 
@@ -132,7 +142,8 @@ def select(
     ------
     InputError
         If the rule is unknown or needs accuracies, an accuracy is not one, there is not one setting
-        for each column, every setting diverged, or one fold comes without `samples`.
+        for each column, or one fold comes without `samples`; DivergedError, which is one, too, if
+        every setting diverged.
     """
     if rule not in RULES:
         raise unknown_name("selection rule", rule, RULES)
@@ -144,7 +155,7 @@ def select(
         raise InputError(f"{len(settings)} settings for {M} columns, expected one for each")
     means = values.mean(axis=0)
     if np.isnan(means).all():
-        raise InputError("every setting diverged; expected smaller learning rates")
+        raise DivergedError("every setting diverged; expected smaller learning rates")
     if not accuracies:
         errors, intervals = np.full(M, np.nan), np.full((M, 2), np.nan)
     else:

@@ -14,7 +14,7 @@ from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.data.splitting import subset_weights
 from onelayer.data.streams import Stream, random_stream
-from onelayer.errors import InputError
+from onelayer.errors import DivergedError, InputError
 from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.probing import (
@@ -25,7 +25,7 @@ from onelayer.evaluation.probing import (
     compare_with_best,
 )
 from onelayer.evaluation.run_folder import RunFolder
-from onelayer.evaluation.selection import choose
+from onelayer.evaluation.selection import check_choice, choose
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.option import Checked, option, takes
@@ -306,12 +306,12 @@ def _train(
 
 def _choose(name: str, run: Run, models: range, data: Dataset, metric: Metric) -> int:
     """Return the one of `models` that is best on the validation split, the first of equals."""
-    selection = choose(run, models=slice(models.start, models.stop))
-    if not selection.informed:
-        raise InputError(
-            f"{name}: every setting was no longer finite, the first in "
-            f"{run.stopped[models.start]}; expected smaller learning rates or --scaling standardise"
-        )
+    some = slice(models.start, models.stop)
+    try:
+        check_choice(run, some)
+    except DivergedError as error:
+        raise DivergedError(f"{name}: {error}") from error
+    selection = choose(run, models=some)
     if metric.name == "accuracy":
         return models[selection.chosen]
     sound = [model for model in models if not run.stopped[model]]

@@ -1,5 +1,7 @@
 """How a setting was selected, and which settings are shown where not all have room."""
 
+from typing import Any
+
 import numpy as np
 
 from onelayer.evaluation.comparison import resampled_t_test
@@ -33,11 +35,20 @@ def show_settings(results: Results, limit: int) -> tuple[list[int], str]:
     M = len(results.run.settings)
     if limit >= M:
         return list(range(M)), ""
+    if results.diverged:
+        return list(range(limit)), f" Shown: the first {limit:,} of {M:,} settings."
     best = f" with the best {_accuracy(results)}" if results.selection.informed else ""
     note = (
         f" Shown: the selected one of {M:,} settings and the {count_of(limit - 1, 'other')}{best}."
     )
     return sorted(rank_settings(results)[:limit]), note
+
+
+def set_off(results: Results, models: list[int]) -> dict[str, Any]:
+    """Return what sets the selected one of the shown `models` off; nothing if it diverged."""
+    if results.diverged:
+        return {}
+    return {"strong": models.index(results.selected), "mark": chosen_words(results)}
 
 
 def chosen_words(results: Results) -> str:

@@ -37,7 +37,7 @@ def grid_columns(results: Results) -> Columns:
         "selection_low": selection.intervals[:, 0].tolist(),
         "selection_high": selection.intervals[:, 1].tolist(),
         "within_standard_error": selection.within.tolist(),
-        "chosen": [model == selection.chosen for model in range(M)],
+        "chosen": [model == selection.chosen and not results.diverged for model in range(M)],
         "test_accuracy": results.test_accuracies.tolist(),
     }
 

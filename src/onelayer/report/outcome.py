@@ -28,7 +28,8 @@ def summarise(results: Results) -> str:
         f"{'was' if len(run.settings) == 1 else 'were'} trained on {training['dataset']} "
         f"{_tell_solver(training)}."
     )
-    edges = [f"{edge}." for edge in edges_of(run.settings, run.settings[results.selected])]
+    chosen = [] if results.diverged else [run.settings[results.selected]]
+    edges = [f"{edge}." for setting in chosen for edge in edges_of(run.settings, setting)]
     sentences = [trained, _trust(results), _selected(results), *edges, tell_published(results)]
     return " ".join(filter(None, sentences))
 
@@ -64,7 +65,7 @@ def _trust(results: Results) -> str:
 def _selected(results: Results) -> str:
     """Give the test accuracy of the selected setting."""
     selected, selection = results.selected, results.selection
-    if all(results.run.stopped):
+    if results.diverged:
         return "Every model diverged."
     how = chosen_words(results)
     if selection.informed and selection.chosen != selection.best:

@@ -9,7 +9,7 @@ import numpy as np
 from onelayer.evaluation.csv_export import Columns, exact, write_csv
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table, make_table
-from onelayer.report.choice import ROWS, chosen_words, show_settings
+from onelayer.report.choice import ROWS, set_off, show_settings
 from onelayer.report.labels import MISSING, count_of, decimals, one_line, split_words, validated
 from onelayer.report.markup import escape_latex, latex_table, markdown_table
 from onelayer.training.hyperparameters import OPTIONS
@@ -104,8 +104,7 @@ def accuracy_table(results: Results) -> Table:
         f"Table 1. Accuracy, {how}.{repeats}{note}",
         {"setting": [run.labels[model] for model in models]}
         | {name: [decimals(values[m]) for m in models] for name, values in columns.items()},
-        strong=models.index(results.selected),
-        mark=chosen_words(results),
+        **set_off(results, models),
     )
 
 
@@ -143,8 +142,7 @@ def final_table(results: Results) -> Table:
     return make_table(
         f"Table 2. {when}, on the whole {split_words(run)}.{notes}{note}",
         columns,
-        strong=models.index(results.selected),
-        mark=chosen_words(results),
+        **set_off(results, models),
     )
 
 

@@ -185,7 +185,9 @@ class _Log:
         """Return what is left: the last parameters of every model, or its best ones."""
         kept = np.full(len(self.running), self._measured[-1])
         if self._best is not None:
-            found = self._best.epochs >= 0
+            # What diverged before it got better than it began has not been trained.
+            diverged = np.array([place != "" for place in self._stopped])
+            found = np.where(diverged, self._best.epochs > 0, self._best.epochs >= 0)
             stack.recall(found)
             kept[found] = self._best.epochs[found]
             for model in np.flatnonzero(found):

@@ -182,6 +182,44 @@ def test_a_failed_check_ends_in_1(tmp_path, capsys):
     assert (tmp_path / "out" / "figures" / "gradient_check.png").is_file()
 
 
+def test_options_are_understood_by_the_names_of_the_field(tmp_path, capsys):
+    line = ["--lambda", "0,0.1", "--lr=0.02"]
+    (tmp_path / "mine.toml").write_text("lambda = [0, 0.1]\nlr = 0.02\n")
+    for given in (line, ["--config", tmp_path / "mine.toml"]):
+        assert call(capsys, *SHORT, *given, "--out", tmp_path / "out", "--force")[0] == 0
+        settings = onelayer.load_run(tmp_path / "out" / "run").settings
+        assert [(each.l2, each.learning_rate) for each in settings] == [(0, 0.02), (0.1, 0.02)]
+    with pytest.raises(onelayer.InputError, match="'lr'; did you mean 'learning_rate'"):
+        onelayer.grid(lr=[0.1])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("digits --l2 0 0.1", "--l2 0 0.1: write --l2 0,0.1"),
+        ("--lambda 0 0.1 1 digits", "--lambda 0 0.1 1: write --lambda 0,0.1,1"),
+        ("digits --lr=0.1, 0.01 --epochs 1", "--lr 0.1, 0.01: write --lr 0.1,0.01"),
+        ("digits --loss hinge cross-entropy", "write --loss hinge,cross-entropy"),
+        ("digits --nesterov no yes", "write --nesterov no,yes"),
+    ],
+)
+def test_a_space_where_a_comma_is_meant_is_told(capsys, given, words):
+    status, _, err = call(capsys, "train", *given.split())
+    assert (status, err) == (2, f"onelayer: {err.removeprefix('onelayer: ')}")
+    assert err.endswith(f"{words}\n")
+    assert err.count("\n") == 1
+
+
+def test_a_list_in_quotes_with_spaces_is_told_and_a_file_called_like_a_number_is_a_file(
+    tmp_path, capsys, monkeypatch
+):
+    assert call(capsys, "train", "digits", "--l2", "0 0.1")[2].endswith("write --l2 0,0.1\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "5").write_text("a,b\n1,x\n2,y\n" * 40)
+    err = call(capsys, *SHORT[:1], "--l2", "0", "5", *SHORT[2:])[2]
+    assert "write --l2" not in err
+
+
 def test_a_diverging_model_is_reported_and_the_rest_is_kept(tmp_path, capsys):
     status, out, _ = call(
         capsys, "train", "digits", "--epochs", "20", "--l2", "10", "--learning-rate", "0.001,1e4",

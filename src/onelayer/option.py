@@ -7,7 +7,7 @@ and config files, the keywords of the Python functions (`takes`), labels and the
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any, TypeVar
@@ -32,7 +32,8 @@ class Option:
     Numbers lie from `least` to `most`, strictly above `above` and below `below`. `choices` are the
     known texts. `parse` raises InputError for a text that it cannot read; of any other class it
     returns the value. None is a value where it is the default. `label` writes a value in a model's
-    name, `flag` is the name on the command line where that is another one.
+    name, `flag` is the name on the command line where that is another one, and `aliases` are
+    further names there.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Option:
     symbol: str = ""
     label: str = "{}"
     flag: str = ""
+    aliases: Sequence[str] = ()
     least: float = -math.inf
     most: float = math.inf
     above: float = -math.inf
@@ -132,6 +134,14 @@ def options_of(*classes: type) -> Mapping[str, Option]:
     }
 
 
+def unknown_option(kind: str, name: str, options: Mapping[str, Option]) -> InputError:
+    """Build the error for a name of none of the options; of an alias it says the name."""
+    for each in options.values():
+        if name in each.aliases:
+            return InputError(f"unknown {kind} {name!r}; did you mean {each.name!r}?")
+    return unknown_name(kind, name, options)
+
+
 class Checked:
     """A frozen dataclass of options that checks its values, and their types, when it is built.
 
@@ -157,7 +167,7 @@ def build(cls: type[T], values: Mapping[str, Any], kind: str = "option") -> T:
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:
-            raise unknown_name(kind, name, known)
+            raise unknown_option(kind, name, options_of(cls))  # type: ignore[arg-type]
     return cls(**values)
 
 

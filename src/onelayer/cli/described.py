@@ -1,10 +1,12 @@
 """Command-line options made from the fields of dataclasses: see onelayer.option."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -75,9 +77,17 @@ def command_of(load: Callable[[], Sequence[Group]]) -> type[TyperCommand]:
     def parameters() -> tuple[Any, ...]:
         return tuple(_parameters(load()))
 
+    def many() -> dict[str, Option]:
+        groups = [group for group in load() if group.many]
+        return {name: each for group in groups for name, each in group.options.items()}
+
     class DescribedCommand(TyperCommand):
         def get_params(self, ctx: Any) -> list[Any]:
             return [*parameters(), *super().get_params(ctx)]
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            _refuse_spaces(args, [each for each in self.get_params(ctx) if each.multiple], many())
+            return super().parse_args(ctx, args)
 
         def invoke(self, ctx: Any) -> Any:
             ctx.obj = {each.name: ctx.params.pop(each.name) for each in parameters()}
@@ -117,18 +127,52 @@ def _type(each: Option, group: Group) -> Any:
 
 
 def _option(each: Option, group: Group) -> Any:
-    flag = _flag(each)
+    flags = (_flag(each), *(f"--{alias}" for alias in each.aliases))
     if not group.many:
-        return typer.Option(flag, help=each.sentence)
+        return typer.Option(*flags, help=each.sentence)
     default = group.default(each.name)
     values = default if isinstance(default, tuple) else (default,)
     words = ",".join(_written(value) for value in values)
     help_text = f"{each.sentence.removesuffix('.')} (default: {words})."
-    return typer.Option(flag, help=help_text, rich_help_panel=_MANY)
+    return typer.Option(*flags, help=help_text, rich_help_panel=_MANY)
+
+
+def _refuse_spaces(
+    args: Sequence[str], multiple: Sequence[Any], described: Mapping[str, Option]
+) -> None:
+    """Raise InputError for values with a space where a comma is meant: --l2 0 0.1."""
+    flags = {flag: described.get(each.name) for each in multiple for flag in each.opts}
+    for place, given in enumerate(args):
+        flag, equals, value = given.partition("=")
+        if flag in flags:
+            _refuse_words(flag, flags[flag], [*([value] if equals else []), *args[place + 1 :]])
+
+
+def _refuse_words(flag: str, option: Option | None, after: Sequence[str]) -> None:
+    """Raise InputError if more than the first word `after` a flag is a value of it.
+
+    A word that is no value of the option, or is the name of a file, is an argument.
+    """
+    more = itertools.takewhile(partial(_is_value, option), after[1:])
+    words = [*after[:1], *more]
+    values = " ".join(words).replace(",", " ").split()
+    spaced = len(values) > 1 and (len(words) > 1 or not _is_value(option, words[0]))
+    if spaced and all(_is_value(option, value) for value in values):
+        raise InputError(f"{flag} {' '.join(words)}: write {flag} {','.join(values)}")
+
+
+def _is_value(option: Option | None, text: str) -> bool:
+    """Whether a word is one value or several of an option, by default of numbers."""
+    try:
+        for part in filter(None, text.split(",")):
+            float(part) if option is None else _read(option, part.strip())
+    except ValueError:  # InputError is one
+        return False
+    return not Path(text).exists()
 
 
 def _read_list(each: Option, texts: Sequence[str]) -> list[Any]:
-    return [_read(each, text) for text in ",".join(texts).split(",")]
+    return [_read(each, text.strip()) for text in ",".join(texts).split(",")]
 
 
 def _read(each: Option, text: str) -> Any:

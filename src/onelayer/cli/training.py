@@ -33,7 +33,8 @@ def _take_from_file(context: typer.Context, path: Path | None) -> Path | None:
     parameters = {name.lstrip("-"): each for each in every for name in each.opts}
     del parameters["config"]
     context.default_map = {}
-    for option, text in load_config(path, parameters).items():
+    names = {option: each.name for option, each in parameters.items()}
+    for option, text in load_config(path, names).items():
         parameter = parameters[option]
         value = [text] if parameter.multiple else text
         try:

@@ -1,7 +1,7 @@
 """The options of a command in a file, and how such files are read."""
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ def read_table(path: Path) -> dict[str, Any]:
     return table
 
 
-def load_config(path: Path, options: Collection[str]) -> dict[str, str]:
+def load_config(path: Path, options: Mapping[str, str]) -> dict[str, str]:
     """Return the value of every option that the file `path` sets, as the command line has it.
 
-    Its keys are the names of `options`, with - or _. A list is a text with commas then, true and
+    Its keys are those of `options`, with - or _, which has the name of each: an option may have
+    several. A list is a text with commas then, true and
     false are yes and no.
 
     Raises
@@ -49,12 +50,13 @@ def load_config(path: Path, options: Collection[str]) -> dict[str, str]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     values: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for key, value in read_table(path).items():
         option = key.replace("_", "-")
         if option not in options:
             raise InputError(f"{path}: {unknown_name('key', option, options)}")
-        if option in values:
-            raise InputError(f"{path}: {option} is given twice, with - and with _")
+        if (other := keys.setdefault(options[option], key)) != key:
+            raise InputError(f"{path}: {option} is given twice, as {other} and as {key}")
         entries = value if isinstance(value, list) else [value]
         if not entries:
             raise InputError(f"{path}: {option}: found an empty list; expected a value")

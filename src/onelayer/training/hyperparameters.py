@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onelayer.errors import InputError, shown, unknown_name
+from onelayer.errors import InputError, shown
 from onelayer.model.losses import CROSS_ENTROPY, LOSSES
-from onelayer.option import COUNT, SEED, Checked, option, options_of
+from onelayer.option import COUNT, SEED, Checked, option, options_of, unknown_option
 from onelayer.training.schedules import Schedule
 
 MOST_SETTINGS = 100_000  # the names of more have no room in a record
@@ -35,10 +35,22 @@ class Hyperparameters(Checked):
     """
 
     l2: float = option(
-        0.0, "Weight of the penalty Σ W².", symbol="λ", label="λ={:g}", least=0, most=LARGEST
+        0.0,
+        "Weight of the penalty Σ W².",
+        symbol="λ",
+        label="λ={:g}",
+        aliases=("lambda",),
+        least=0,
+        most=LARGEST,
     )
     learning_rate: float = option(
-        0.01, "Learning rate.", symbol="η", label="η={:g}", above=0, most=LARGEST
+        0.01,
+        "Learning rate.",
+        symbol="η",
+        label="η={:g}",
+        aliases=("lr",),
+        above=0,
+        most=LARGEST,
     )
     init_sd: float = option(
         0.01,
@@ -128,7 +140,7 @@ def grid(**values: Sequence[Any]) -> list[Hyperparameters]:
     """
     for name in values:
         if name not in OPTIONS:
-            raise unknown_name("hyperparameter", name, OPTIONS)
+            raise unknown_option("hyperparameter", name, OPTIONS)
         if isinstance(values[name], str):
             raise InputError(f"{name} is a text; a grid takes a list: {name}=[{values[name]!r}]")
     try:

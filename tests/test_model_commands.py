@@ -233,7 +233,7 @@ def test_looks_at_the_test_split_are_counted_where_the_model_comes_from(trained,
     _, first = evaluate(trained, "digits")
     out, second = evaluate(trained, "digits")
     assert (first, second) == (before + 1, before + 2)
-    assert f"This is evaluation number {second} of the test set in this folder" in out
+    assert f"This is evaluation number {second} of the test set, after" in out
     call(capsys, "export", trained, "--out", trained / "model.safetensors", "--force")
     assert evaluate(trained / "model.safetensors", "digits")[1] == second + 1
     assert "test_evaluations.json" in json.loads((trained / "files.json").read_text())["files"]

@@ -13,10 +13,12 @@ import filelock
 import pytest
 
 import interrupted
-from onelayer import storage
+from onelayer import load_dataset, storage
 from onelayer.cli import run as run_command
+from onelayer.cli.options import place_of
 from onelayer.errors import InputError
-from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.run_folder import RunFolder, count_look
+from onelayer.evaluation.test_log import name_of_test
 from onelayer.storage import added_files, output_folder
 
 TRAIN = ["train", "digits", "--epochs", "1", "--report", "none", "--out"]
@@ -181,18 +183,52 @@ def test_a_folder_that_is_mounted_is_not_replaced(tmp_path):
     assert "a mount point cannot be replaced; choose a new folder inside it" in done.stderr
 
 
+def test_a_further_run_gets_a_folder_with_a_number_and_its_look_is_still_a_further_one(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    train = TRAIN[:-1]
+
+    def call(*arguments):
+        assert run_command(list(arguments)) == 0
+        return capsys.readouterr().out
+
+    assert "number 2" not in call(*train)
+    out = call(*train)
+    assert "evaluation number 2 of the test set" in out
+    assert out.endswith(f"results: {Path('runs/digits-2')}\n")
+    split = name_of_test(load_dataset("digits"))
+    assert "evaluation number 3 of the test set" in count_look(Path("runs/digits"), 0.5, split)
+    assert run_command([*TRAIN, "runs/digits-2"]) == 2  # a name that is given must be free
+    assert "add --force" in capsys.readouterr().err
+    Path("runs/digits-2/test_evaluations.json").write_text("{")  # no matter to its neighbours
+    assert "number 3 of the test set" in count_look(Path("runs/digits"), 0.5, split)
+    with place_of(None, "digits", force=True) as place:
+        assert place == Path("runs/digits")
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["digits", "digits-2"]
+
+
+def test_looks_at_other_test_splits_do_not_count(tmp_path):
+    for number, split in enumerate("aabba", 1):
+        with RunFolder.create(tmp_path / f"run-{number}") as folder:
+            warning = folder.add_look(1, 0.5, split)
+        told = {2: "number 2 ", 4: "number 2 ", 5: "number 3 "}.get(number, "")
+        assert told in warning
+        assert bool(told) == bool(warning)
+
+
 def test_looks_survive_a_kill_between_two_renames(tmp_path):
     path = tmp_path / "run"
     with RunFolder.create(path) as folder:
-        folder.add_look(1, 0.5)
+        folder.add_look(1, 0.5, "")
     stopped = tmp_path / ".run.12345678.onelayer"  # as a kill there leaves it
     stopped.mkdir()
     (stopped / "lock").touch()
     path.rename(stopped / "old")
     with output_folder(tmp_path / "newer") as newer:
-        RunFolder(newer).add_look(2, 0.6)
+        RunFolder(newer).add_look(2, 0.6, "")
     (tmp_path / "newer").rename(stopped / "new")
     with RunFolder.create(path, force=True) as folder:
-        folder.add_look(3, 0.7)
+        folder.add_look(3, 0.7, "")
     assert [look.models for look in RunFolder.open(path).looks()] == [2, 3]
     assert list(tmp_path.iterdir()) == [path]

@@ -2,12 +2,14 @@ import json
 import os
 import signal
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from onelayer.errors import InputError
-from onelayer.storage import added_files, atomic_file, output_folder
+from onelayer.storage import added_files, atomic_file, fresh_folder, output_folder
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -46,6 +48,32 @@ def test_a_folder_inside_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file is not a folder; choose another --out"):
         write_run(tmp_path / "file/new/run", a="1")
+
+
+def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path):
+    everyone = threading.Barrier(20)
+
+    def write(number):
+        everyone.wait()
+        with fresh_folder(tmp_path / "runs" / "a") as place:
+            write_run(place, name=str(number))
+            return place
+
+    with ThreadPoolExecutor(20) as threads:
+        places = list(threads.map(write, range(20)))
+    names = {"a", *(f"a-{number}" for number in range(2, 21))}
+    assert {place.name for place in places} == names
+    assert [(place / "name").read_text() for place in places] == list(map(str, range(20)))
+
+
+def test_a_fresh_folder_of_a_run_that_failed_is_gone(tmp_path):
+    with pytest.raises(ValueError, match="bad"), fresh_folder(tmp_path / "a"):
+        raise ValueError("bad")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    inside = fresh_folder(tmp_path / "file/new/run")
+    with pytest.raises(InputError, match="file is not a folder; choose another --out"), inside:
+        pass
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])

@@ -8,13 +8,14 @@ process leaves a workshop that nobody holds; the next writer of the same name re
 import ctypes
 import glob
 import hashlib
+import itertools
 import json
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,15 +87,19 @@ def check_output_folder(path: Path, *, force: bool) -> None:
     """Raise InputError unless `path` can take output: absent, empty, or a folder and `force`."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise InputError(f"{path}: exists and is not a folder; choose another --out")
-    above = next(one for one in Path(os.path.abspath(path)).parents if os.path.lexists(one))
-    if not above.is_dir():
-        raise InputError(f"{path}: {above} is not a folder; choose another --out")
+    _check_above(path)
     if not path.is_dir():
         return
     if any(path.iterdir()) and not force:
         raise InputError(f"{path}: the folder is not empty; add --force to replace an earlier run")
     if what := _why_it_stays(path):
         raise InputError(f"{path}: {what} cannot be replaced; choose a new folder inside it")
+
+
+def _check_above(path: Path) -> None:
+    above = next(one for one in Path(os.path.abspath(path)).parents if os.path.lexists(one))
+    if not above.is_dir():
+        raise InputError(f"{path}: {above} is not a folder; choose another --out")
 
 
 def _why_it_stays(path: Path) -> str:
@@ -155,6 +160,38 @@ def output_folder(path: Path, *, force: bool = False, run_id: str = "") -> Itera
             listed = {*earlier.files, MANIFEST} if earlier else set[str]()
             _replace(place, workshop, listed, [_swap, _rename])
         _sync_folder(place.parent)
+
+
+@contextmanager
+def fresh_folder(path: Path) -> Iterator[Path]:
+    """Yield `path`, or the first of `path-2`, `path-3`, … that does not exist, as an empty folder.
+
+    It is made before the block runs, so no other process gets the same one; it goes if the block
+    leaves nothing in it.
+
+    Raises
+    ------
+    InputError
+        If what `path` should lie in is not a folder.
+    """
+    _check_above(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = itertools.chain([path.name], (f"{path.name}-{number}" for number in itertools.count(2)))
+    place = next(place for place in map(path.with_name, names) if _make(place))
+    try:
+        yield place
+    finally:
+        with suppress(OSError):  # it holds the outcome
+            place.rmdir()
+
+
+def _make(folder: Path) -> bool:
+    """Make a folder; False if there is something of this name."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onelayer.cli.described import Group, command_of
-from onelayer.cli.options import Force, Out, Report, Source, SpecName
+from onelayer.cli.options import Force, Out, Report, Source, SpecName, place_of
 
 if TYPE_CHECKING:
     from onelayer.experiments.spec import Spec
@@ -129,16 +129,16 @@ def run_spec(
     from onelayer.experiments.reproduce import reproduce as reproduce_spec
     from onelayer.report.terminal.results import show_results
 
-    folder = out or Path("runs") / spec.name
-    results = reproduce_spec(
-        spec,
-        folder,
-        force=force,
-        source=source,
-        machine=machine,
-        track=track,
-        report=report,
-    )
+    with place_of(out, spec.name, force) as folder:
+        results = reproduce_spec(
+            spec,
+            folder,
+            force=force,
+            source=source,
+            machine=machine,
+            track=track,
+            report=report,
+        )
     show_results(results, RunFolder.open(folder).ablation())
     show_page(folder)
     if results.failed_checks:

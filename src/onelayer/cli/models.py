@@ -70,6 +70,7 @@ def evaluate(
     from onelayer.evaluation.metrics import METRICS
     from onelayer.evaluation.model_evaluation import evaluate_model
     from onelayer.evaluation.run_folder import count_look, open_model
+    from onelayer.evaluation.test_log import name_of_test
     from onelayer.experiments.evaluation_data import load_evaluation_data
     from onelayer.report.metrics import write_metrics
     from onelayer.report.terminal.model import show_evaluation
@@ -94,7 +95,7 @@ def evaluate(
     if (
         split == "test"
         and data.name == opened.dataset
-        and (warning := count_look(model, evaluation.accuracy))
+        and (warning := count_look(model, evaluation.accuracy, name_of_test(data)))
     ):
         print(f"\n{warning}")
     if out is not None:

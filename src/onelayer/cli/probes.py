@@ -1,7 +1,6 @@
 """Linear probes of features."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from onelayer.cli.options import (
     Force,
     Out,
     Report,
+    place_of,
 )
 from onelayer.errors import InputError
 
@@ -58,7 +58,7 @@ def probe(
     from onelayer.report.terminal.probes import show_probes
 
     data, models, asked, training, machine = _groups()
-    folder = out or Path("runs/probe")
+    folder = context.with_resource(place_of(out, "probe", force))
     options = training.build(context.obj)
     probing = probe_sources(
         features,

@@ -1,10 +1,12 @@
 """A folder of results: which files it has, whose they are, and how often its test set was seen."""
 
+import glob
+import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,11 +34,13 @@ class RunFolder:
     """The folder `path` of one run, whose records all carry `run_id`.
 
     A file that is not the one that the run wrote, by its digest in files.json, or a record of
-    another run is refused: numbers of two runs never meet in one report.
+    another run is refused: numbers of two runs never meet in one report. `place` is where the
+    folder will be when it is written.
     """
 
     path: Path
     run_id: str = ""
+    place: Path | None = None
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -54,7 +58,7 @@ class RunFolder:
         """
         run_id = uuid.uuid4().hex
         with output_folder(path, force=force, run_id=run_id) as new:
-            earlier, folder = cls.open(path), cls(new, run_id)
+            earlier, folder = cls.open(path), cls(new, run_id, path)
             folder._save(TEST_LOG, earlier.looks(), _TEST_LOG)
             if earlier.optima_file.is_file():
                 shutil.copy(earlier.optima_file, new)
@@ -180,11 +184,33 @@ class RunFolder:
         path = self.path / _TEST_LOG
         return TEST_LOG.load(path) if path.is_file() else ()
 
-    def add_look(self, models: int, best_accuracy: float) -> str:
-        """Count a look that was just taken; return a warning if it was not the first, else ""."""
-        looks = (*self.looks(), TestEvaluation.now(models, best_accuracy))
+    def all_looks(self) -> tuple[TestEvaluation, ...]:
+        """Return the looks of this folder after those of its neighbours at the same test split.
+
+        Neighbours are the folders beside it that differ in their number alone: see fresh_folder.
+        """
+        own = self.looks()
+        known = {"", own[-1].split} if own else {""}
+        others = (look for folder in self._neighbours() for look in folder.looks())
+        return (*sorted((look for look in others if look.split in known), key=_when), *own)
+
+    def _neighbours(self) -> Iterator["RunFolder"]:
+        place = Path(os.path.abspath(self.place or self.path))
+        stem = _stem(place.name)
+        for path in sorted(place.parent.glob(f"{glob.escape(stem)}*")):
+            alike = {path.name, _stem(path.name)} & {place.name, stem}
+            with suppress(InputError):  # what is damaged says nothing
+                if alike and path != place and RunFolder(path).looks():
+                    yield RunFolder(path)
+
+    def add_look(self, models: int, best_accuracy: float, split: str) -> str:
+        """Count a look that was just taken; return a warning if it was not the first, else "".
+
+        `split` is the name of the test split: see name_of_test.
+        """
+        looks = (*self.looks(), TestEvaluation.now(models, best_accuracy, split))
         self._save(TEST_LOG, looks, _TEST_LOG)
-        return warn_of_second_look(looks)
+        return warn_of_second_look(self.all_looks())
 
     def _save(self, kind: Kind[T], record: T, name: str) -> None:
         kind.save(record, self.path / name, self.run_id)
@@ -193,6 +219,15 @@ class RunFolder:
         if manifest := read_manifest(self.path):
             manifest.check(self.path, name)
         return kind.load(self.path / name, self.run_id, **apart)
+
+
+def _stem(name: str) -> str:
+    """Return the name of a folder without its number."""
+    return re.sub(r"-\d+$", "", name)
+
+
+def _when(look: TestEvaluation) -> str:
+    return look.when
 
 
 def _numbered(repeats: Sequence[T]) -> dict[str, T]:
@@ -235,12 +270,12 @@ def open_model(path: Path, number: int | None = None) -> Classifier:
         raise InputError(f"{path}: {error}") from error
 
 
-def count_look(path: Path, accuracy: float) -> str:
-    """Count a look at the test set by the model in `path`, if it is in a folder of results.
+def count_look(path: Path, accuracy: float, split: str) -> str:
+    """Count a look at the test set `split` by the model in `path`, if in a folder of results.
 
     Returns a warning if it was not the first, else "".
     """
     folder = find_folder(path)
     if folder is None:
         return ""
-    return folder.add_look(models=1, best_accuracy=accuracy)
+    return folder.add_look(models=1, best_accuracy=accuracy, split=split)

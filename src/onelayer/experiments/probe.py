@@ -26,6 +26,7 @@ from onelayer.evaluation.probing import (
 )
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import check_choice, choose
+from onelayer.evaluation.test_log import name_of_test
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.option import Checked, option, takes
@@ -176,7 +177,7 @@ def probe_sources(
     `report` selects the files drawn: "all", "html" (the page alone) or "none". The probes with all
     labels are stored as models, from which predict, evaluate and export go on. `out` gets all of it
     or, on any error, nothing. `announce` is told what was understood of the data, and of a further
-    look at the test split in the same folder.
+    look at the test split in the same folder or its neighbours.
 
     Raises
     ------
@@ -191,8 +192,9 @@ def probe_sources(
             announce(f"note: {note}")
         probing = probe(feature_sets, settings, on_model=folder.save_probe, **options)
         folder.save_probes(probing)
+        test = name_of_test(next(iter(feature_sets.values())))
         tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
-        if warning := folder.add_look(len(tested), max(tested)):
+        if warning := folder.add_look(len(tested), max(tested), test):
             announce(warning)
         with progress_bar("drawing the page", None):
             write_probes(probing, folder.path, report)

@@ -10,6 +10,7 @@ from onelayer.errors import InputError, unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow, ablation_rows
 from onelayer.evaluation.results import BatchCheck, Results, write_checks
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.test_log import name_of_test
 from onelayer.experiments.experiment import (
     load_data,
     run_checks,
@@ -57,14 +58,14 @@ def reproduce(
     """
     check_form(report)
     with RunFolder.create(out, force=force) as folder, _tracker(track, spec) as follow:
-        results = _run(spec, folder, source, announce, machine, follow)
+        results, test = _run(spec, folder, source, announce, machine, follow)
         rows = _run_variants(spec, results, folder, source, announce, machine)
         if results.evaluated.size:
             best = float(np.nanmax(results.test_accuracies))
-            if warning := folder.add_look(len(results.evaluated), best):
+            if warning := folder.add_look(len(results.evaluated), best, test):
                 announce(warning)
         with progress_bar("drawing the report", None):
-            write_report(results, folder.path, rows, folder.looks(), report)
+            write_report(results, folder.path, rows, folder.all_looks(), report)
     return results
 
 
@@ -83,8 +84,8 @@ def _run(
     announce: Callable[[str], None],
     machine: Machine,
     follow: OnEpoch | None = None,
-) -> Results:
-    """Run one experiment and write its results, and the spec, into `folder`."""
+) -> tuple[Results, str]:
+    """Run one experiment and write results and spec into `folder`; also return name_of_test."""
     data = load_data(spec.data, source)
     notes = [f"note: {note}" for note in data.notes]
     for words in (
@@ -100,7 +101,7 @@ def _run(
     folder.save_model(results.run, results.selected)
     with atomic_file(folder.spec_file) as path:
         path.write_text(to_json(spec.model_dump(), 1) + "\n", "utf-8")
-    return results
+    return results, name_of_test(data)
 
 
 def _run_variants(
@@ -115,7 +116,7 @@ def _run_variants(
     variants = []
     for variant, own in zip(spec.variants, spec.of_variants(), strict=True):
         announce(f"variant {variant.name}: {visible(variant.title)}")
-        results = _run(own, folder.variant(variant.name), source, lambda _: None, machine)
+        results, _ = _run(own, folder.variant(variant.name), source, lambda _: None, machine)
         variants.append((variant.name, variant.title, results))
     rows = ablation_rows(base, variants) if variants else []
     if rows:
@@ -170,7 +171,7 @@ def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> Pat
     """
     stored = RunFolder.open(folder)
     found = stored.probes() if stored.has_probes else stored.results()
-    rows, looks = stored.ablation(), stored.looks()
+    rows, looks = stored.ablation(), stored.all_looks()
     with stored.extend() if out is None else stored.copy(out, force=force) as target:
         if isinstance(found, Results):
             write_report(found, target.path, rows, looks)

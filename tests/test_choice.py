@@ -13,10 +13,11 @@ from made_results import make_folds, make_results, nan_curves, nan_validation
 from onelayer.evaluation.comparison import resampled_t_test
 from onelayer.evaluation.selection import choose
 from onelayer.evaluation.statistics import wilson_interval
-from onelayer.report.choice import choice_table, chosen_words, show_settings
+from onelayer.report.choice import best_settings, choice_table, chosen_words, show_settings
 from onelayer.report.grid_export import write_grid
 from onelayer.report.outcome import summarise, tell_winner
 from onelayer.report.significance import comparison_table, ensemble_table
+from onelayer.report.tables import accuracy_table
 from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
 
 
@@ -46,6 +47,22 @@ def test_without_anything_to_choose_by_the_first_sound_setting_is_taken_and_told
     assert choice_table(results) is None
     assert f"λ=0.1, η=0.01 ({chosen_words(results)})" in summarise(results)
     assert "selected" not in summarise(results) + tell_winner(results)
+
+
+def test_of_many_settings_the_best_are_shown_sorted_and_the_selected_one_is_among_them():
+    folds, M = make_folds(25), 25
+    folds.accuracy[:] = (
+        np.linspace(0.5, 0.9, M)[::-1] + 0.01 * np.arange(len(folds.accuracy))[:, None]
+    )
+    results = make_results((0.5,) * M, cross_validation=folds, repeats=())
+    models, note = best_settings(results, 10)
+    assert models == list(range(10))
+    assert "10 settings of 25" in note
+    table = accuracy_table(results, (models, note))
+    assert table.rows[table.strong][0] == results.run.labels[results.selected]
+    simple = replace(results.selection, rule="1se", chosen=M - 1)
+    models, _ = best_settings(replace(results, selection=simple), 10)
+    assert models == [*range(9), M - 1]
 
 
 def test_all_stopped_is_still_a_choice_of_none():

@@ -124,7 +124,6 @@ def run_spec(
 
     Raises DivergedError if every setting diverged; the results are stored all the same.
     """
-    from onelayer.evaluation.run_folder import RunFolder
     from onelayer.evaluation.selection import check_choice
     from onelayer.experiments.reproduce import reproduce as reproduce_spec
     from onelayer.report.terminal.results import show_results
@@ -138,8 +137,8 @@ def run_spec(
             machine=machine,
             track=track,
             report=report,
+            show=show_results,
         )
-    show_results(results, RunFolder.open(folder).ablation())
     show_page(folder)
     if results.failed_checks:
         return 1

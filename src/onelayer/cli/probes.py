@@ -60,19 +60,19 @@ def probe(
     data, models, asked, training, machine = _groups()
     folder = context.with_resource(place_of(out, "probe", force))
     options = training.build(context.obj)
-    probing = probe_sources(
+    probe_sources(
         features,
         folder,
         probe_grid(options.solver, **models.lists(context.obj)),
         data=data.values(context.obj),
         force=force,
         report=report,
+        show=show_probes,
         fractions=_read_fractions(fractions or ()),
         asked=asked.build(context.obj),
         options=options,
         machine=machine.build(context.obj),
     )
-    show_probes(probing)
     show_page(folder)
 
 

@@ -1,6 +1,6 @@
 """One experiment: check, train, repeat, choose, evaluate; nothing is written here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import Job, initial_parameters
 from onelayer.training.loop import train, weigh_samples
 from onelayer.training.machine import HERE, Machine
+from onelayer.training.naming import setting_labels
 from onelayer.training.options import TrainingOptions
 from onelayer.training.run import Run
 
@@ -242,17 +243,27 @@ def _train(
     title: str,
     follow: OnEpoch | None = None,
 ) -> Run:
-    """Train with a progress bar that shows the losses of the first models."""
+    """Train with a progress bar that names the best of the models so far."""
+    labels = setting_labels(settings, options.solver)
     with progress_bar(title, options.known_epochs) as update:
 
         def show(epoch: int, curves: Curves, models: range) -> None:
-            known = curves.get("train_loss", np.empty((0, epoch + 1)))[:4, epoch]
-            words = " ".join(f"{loss:.3f}" for loss in known if np.isfinite(loss))
-            update(epoch, f"loss {words}{' …' if len(settings) > 4 else ''}" if words else "")
+            update(epoch, best_so_far(epoch, curves, labels[models.start : models.stop]))
             if follow is not None:
                 follow(epoch, curves, models)
 
         return train(data, settings, options=options, machine=machine, on_epoch=show)
+
+
+def best_so_far(epoch: int, curves: Curves, labels: Sequence[str]) -> str:
+    """Name the model of the highest accuracy after an epoch, and the split; "" if unknown."""
+    for split, name in (("validation", "validation"), ("train", "training")):
+        accuracies = curves.get(f"{split}_accuracy", np.empty((0, epoch + 1)))[:, epoch]
+        if np.isfinite(accuracies).any():
+            best = int(np.nanargmax(accuracies))
+            others = f", best of {len(labels):,}" if len(labels) > 1 else ""
+            return f"{name} {accuracies[best]:.4f}{others}: {labels[best]}"
+    return ""
 
 
 def _repeat(

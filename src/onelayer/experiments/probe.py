@@ -168,6 +168,7 @@ def probe_sources(
     data: Mapping[str, Any] | None = None,
     force: bool = False,
     announce: Callable[[str], None] = print,
+    show: Callable[[Probing], None] | None = None,
     report: str = "all",
     **options: Any,
 ) -> Probing:
@@ -177,7 +178,8 @@ def probe_sources(
     `report` selects the files drawn: "all", "html" (the page alone) or "none". The probes with all
     labels are stored as models, from which predict, evaluate and export go on. `out` gets all of it
     or, on any error, nothing. `announce` is told what was understood of the data, and of a further
-    look at the test split in the same folder or its neighbours.
+    look at the test split in the same folder or its neighbours; `show` is called with the outcome
+    before the page is drawn.
 
     Raises
     ------
@@ -196,6 +198,8 @@ def probe_sources(
         tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
         if warning := folder.add_look(len(tested), max(tested), test):
             announce(warning)
+        if show is not None:
+            show(probing)
         with progress_bar("drawing the page", None):
             write_probes(probing, folder.path, report)
     return probing

@@ -1,6 +1,6 @@
 """Run an experiment from its spec and leave everything in one folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from onelayer.training.engine_check import EngineCheck
 from onelayer.training.epochs import OnEpoch
 from onelayer.training.machine import HERE, Machine
 
+Show = Callable[[Results, Sequence[AblationRow]], None]
+
 
 def reproduce(
     spec: Spec,
@@ -38,6 +40,7 @@ def reproduce(
     force: bool = False,
     source: Path | None = None,
     announce: Callable[[str], None] = print,
+    show: Show | None = None,
     track: str | None = None,
     report: str = "all",
     machine: Machine = HERE,
@@ -48,6 +51,7 @@ def reproduce(
     open_tracker) of the training. `report` is "all", "html" (the page alone) or
     "none"; redraw draws it later. If the data set cannot be had at all, scikit-learn's digits stand
     in; the notice of that goes to `announce` before anything else happens, and into every table.
+    `show` is called with the results and the table of variants before the report is drawn.
     `out` gets all of it or, on any error, nothing.
 
     Raises
@@ -64,6 +68,8 @@ def reproduce(
             best = float(np.nanmax(results.test_accuracies))
             if warning := folder.add_look(len(results.evaluated), best, test):
                 announce(warning)
+        if show is not None:
+            show(results, rows)
         with progress_bar("drawing the report", None):
             write_report(results, folder.path, rows, folder.all_looks(), report)
     return results

@@ -44,6 +44,18 @@ def show_settings(results: Results, limit: int) -> tuple[list[int], str]:
     return sorted(rank_settings(results)[:limit]), note
 
 
+def best_settings(results: Results, limit: int) -> tuple[list[int], str]:
+    """Return the best models, best first and the selected one among them, and who they are."""
+    means, M = results.selection.means, len(results.run.settings)
+    models = sorted(rank_settings(results)[:limit], key=lambda m: -np.nan_to_num(means[m], nan=-1))
+    if not results.selection.informed:
+        return models, f" Shown: {limit} of {M:,} settings; all are in grid.csv."
+    return models, (
+        f" Shown: the {limit} settings of {M:,} with the best {_accuracy(results)}, best first; "
+        "all are in grid.csv."
+    )
+
+
 def set_off(results: Results, models: list[int]) -> dict[str, Any]:
     """Return what sets the selected one of the shown `models` off; nothing if it diverged."""
     if results.diverged:

@@ -78,10 +78,13 @@ def _round(name: str, value: Any) -> str:
     return f"{value:.4f}" if name in _ACCURACIES else f"{value:g}"
 
 
-def accuracy_table(results: Results) -> Table:
-    """Return Table 1 as the report and the terminal show it; the selected setting is set off."""
+def accuracy_table(results: Results, shown: tuple[list[int], str] | None = None) -> Table:
+    """Return Table 1 as the report and the terminal show it; the selected setting is set off.
+
+    `shown` are its models, by default those of show_settings, and a sentence if they are not all.
+    """
     spread, folds, run = results.repeat_spread, results.cross_validation, results.run
-    models, note = show_settings(results, ROWS)
+    models, note = shown or show_settings(results, ROWS)
     columns = {
         "published": results.published,
         "test": results.test_accuracies,

@@ -5,17 +5,20 @@ from collections.abc import Sequence
 from onelayer.evaluation.ablation import AblationRow
 from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.report.ablation import ablation_table
-from onelayer.report.choice import ROWS
+from onelayer.report.choice import ROWS, best_settings
 from onelayer.report.gradient_checks import excerpt_table
 from onelayer.report.tables import accuracy_table
 from onelayer.report.terminal import show_table
 
+_MANY, _BEST = 20, 10  # settings, beyond which only the best are shown
+
 
 def show_results(results: Results, rows: Sequence[AblationRow]) -> None:
-    """Print the accuracies of every setting, the variants, the checks, and what ended early."""
+    """Print the accuracies of the settings, the variants, the checks, and what ended early."""
     if results.notice:
         print(results.notice)
-    show_table(accuracy_table(results))
+    many = len(results.run.settings) > _MANY
+    show_table(accuracy_table(results, best_settings(results, _BEST) if many else None))
     ablation = ablation_table(rows)
     if ablation is not None:
         show_table(ablation.without(("change", "validation")))

@@ -36,7 +36,7 @@ from onelayer.errors import InputError, shown
 from onelayer.plain_values import LONGEST, check_plain, parse_json, read_text, to_json
 from onelayer.storage import atomic_file
 
-_KEY = "onelayer"  # of the header's metadata; the library writes several keys in any order
+KEY = "onelayer"  # of the header's metadata; the library writes several keys in any order
 _LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _LARGEST_INT = 1 << 63  # a larger one overflows wherever it is used
 
@@ -122,7 +122,7 @@ class Kind(Generic[T]):
                 from safetensors.numpy import save_file
 
                 try:
-                    save_file(arrays, temporary, {_KEY: text})
+                    save_file(arrays, temporary, {KEY: text})
                 except SafetensorError as error:  # a full disk
                     raise OSError(errno.EIO, str(error)) from error
 
@@ -243,7 +243,7 @@ def _read(path: Path) -> tuple[Any, Arrays]:
     if length > min(2 * LONGEST, path.stat().st_size):  # quotes in the JSON are escaped
         raise InputError(f"a header of {length:,} bytes in a file of {path.stat().st_size:,}")
     with safe_open(path, framework="numpy") as tensors:
-        text = (tensors.metadata() or {}).get(_KEY)
+        text = (tensors.metadata() or {}).get(KEY)
         if text is None:
             raise InputError("a safetensors file, but not one of onelayer")
         names = list(tensors.keys())

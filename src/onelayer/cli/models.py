@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,10 @@ from onelayer.cli.options import (
     Source,
     tell,
 )
+from onelayer.errors import InputError
+
+if TYPE_CHECKING:
+    from onelayer.evaluation.model_evaluation import ModelEvaluation
 
 app = typer.Typer()
 
@@ -49,7 +53,13 @@ def _unlabelled() -> Group:
 @app.command(cls=command_of(lambda: [_reading()]), epilog="Example: onelayer evaluate runs/cifar10")
 def evaluate(
     context: typer.Context,
-    model: ModelPath,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A model file, a folder written by train, a saved run; or a .csv of predictions, "
+            "or W and b in a .npz or .safetensors."
+        ),
+    ],
     dataset: Annotated[
         str | None,
         typer.Argument(help="A data set, a file or a folder (default: that of its training)."),
@@ -65,42 +75,86 @@ def evaluate(
     """Evaluate a model on labelled samples: metrics with intervals, classes, confusions.
 
     A model in an output folder is evaluated on the data it was trained on, in the same splits.
-    The folder counts how often the test split was evaluated.
+    The folder counts how often the test split was evaluated. Predictions of another program are
+    labels, or a probability for each class, of the rows of the split in their order.
     """
-    from onelayer.evaluation.metrics import METRICS
-    from onelayer.evaluation.model_evaluation import evaluate_model
-    from onelayer.evaluation.run_folder import count_look, open_model
-    from onelayer.evaluation.test_log import name_of_test
-    from onelayer.experiments.evaluation_data import load_evaluation_data
+    from onelayer.evaluation.foreign import is_foreign
     from onelayer.report.metrics import write_metrics
     from onelayer.report.terminal.model import show_evaluation
     from onelayer.storage import check_output_file
 
     if out is not None:
         check_output_file(out, (".csv",), force=force)
-    opened, options = open_model(model, number), _reading().build(context.obj).given
-    data = load_evaluation_data(model, opened, dataset, split, source=source, **options)
-    for note in data.notes:
-        tell(note)
-    evaluation = evaluate_model(opened, data, split, METRICS.values())
+    options = _reading().build(context.obj).given
+    if is_foreign(model):
+        if number is not None:
+            raise InputError(f"{model}: not a folder of models, so it has no model {number}")
+        evaluation, remarks = _evaluate_foreign(model, dataset, split, source, options)
+    else:
+        evaluation, remarks = _evaluate_model(model, number, dataset, split, source, options)
     measured = evaluation.intervals()
     show_evaluation(evaluation, measured)
-    if data.notice:
-        print(f"\n{data.notice}")
-    if data.full_scale != opened.full_scale:
-        print(
-            f"\nnote: the model learned that {opened.full_scale:g} stands for 1, here it is "
-            f"{data.full_scale:g}; values were taken as they are stored"
-        )
-    if (
-        split == "test"
-        and data.name == opened.dataset
-        and (warning := count_look(model, evaluation.accuracy, name_of_test(data)))
-    ):
-        print(f"\n{warning}")
+    for remark in filter(None, remarks):
+        print(f"\n{remark}")
     if out is not None:
         write_metrics(evaluation, measured, out)
         print(f"\nmetrics: {out}")
+
+
+def _evaluate_model(
+    path: Path,
+    number: int | None,
+    dataset: str | None,
+    split: str,
+    source: Path | None,
+    options: dict[str, Any],
+) -> tuple["ModelEvaluation", list[str]]:
+    """Evaluate a model of onelayer; also return what is to be said of it."""
+    from onelayer.evaluation.metrics import METRICS
+    from onelayer.evaluation.model_evaluation import evaluate_model
+    from onelayer.evaluation.run_folder import count_look, open_model
+    from onelayer.evaluation.test_log import name_of_test
+    from onelayer.experiments.evaluation_data import load_evaluation_data
+
+    model = open_model(path, number)
+    data = load_evaluation_data(path, model, dataset, split, source=source, **options)
+    for note in data.notes:
+        tell(note)
+    evaluation = evaluate_model(model, data, split, METRICS.values())
+    remarks = [data.notice]
+    if data.full_scale != model.full_scale:
+        remarks.append(
+            f"note: the model learned that {model.full_scale:g} stands for 1, here it is "
+            f"{data.full_scale:g}; values were taken as they are stored"
+        )
+    if split == "test" and data.name == model.dataset:
+        remarks.append(count_look(path, evaluation.accuracy, name_of_test(data)))
+    return evaluation, remarks
+
+
+def _evaluate_foreign(
+    path: Path, dataset: str | None, split: str, source: Path | None, options: dict[str, Any]
+) -> tuple["ModelEvaluation", list[str]]:
+    """Evaluate what another program predicted or trained, as _evaluate_model does."""
+    from onelayer.data.catalog import load_dataset
+    from onelayer.evaluation.foreign import holds_predictions, read_predictions, read_weights
+    from onelayer.evaluation.metrics import METRICS
+    from onelayer.evaluation.model_evaluation import evaluate_model, evaluate_predictions
+
+    if dataset is None:
+        raise InputError(f"{path}: says not what it is of; name a data set after it")
+    data = load_dataset(dataset, source=source, **options)
+    for note in data.notes:
+        tell(note)
+    if holds_predictions(path):
+        predictions = read_predictions(path, data, split)
+        tell(predictions.note)
+        evaluation = evaluate_predictions(predictions, data, split, METRICS.values())
+    else:
+        model, note = read_weights(path, data)
+        tell(note)
+        evaluation = evaluate_model(model, data, split, METRICS.values())
+    return evaluation, [data.notice]
 
 
 @app.command(
@@ -124,7 +178,7 @@ def predict(
     number: Number = None,
 ) -> None:
     """Predict the most likely classes of pictures or rows of features, with probabilities."""
-    from onelayer.errors import InputError, unknown_name
+    from onelayer.errors import unknown_name
     from onelayer.evaluation.ranking import rank_files
     from onelayer.evaluation.run_folder import open_model
     from onelayer.report.terminal.model import FORMATS, WIDEST, show_rankings, write_rankings

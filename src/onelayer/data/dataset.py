@@ -13,7 +13,7 @@ from onelayer.data.columns import Columns
 from onelayer.data.derived import Derived
 from onelayer.data.npy import Mapped
 from onelayer.data.shards import Shards
-from onelayer.errors import InputError
+from onelayer.errors import InputError, unknown_name
 from onelayer.plain_values import check_text
 
 Features = NDArray[np.generic] | Shards | Derived
@@ -189,3 +189,12 @@ def check_finite(where: str, split: Split, columns: Columns | None = None) -> No
             name = "" if columns is None else f", column {columns.features[column][:40]!r},"
             place = f"{split.place(rows.start + int(row))}{name}"
             raise InputError(f"{where}: {place} holds a value that is not finite")
+
+
+def find_split(data: Dataset, split: str) -> Split:
+    """Return a split of the data; raises InputError if there is none of this name."""
+    if split not in SPLIT_NAMES:
+        raise unknown_name("split", split, SPLIT_NAMES)
+    if split not in data.splits:
+        raise InputError(f"{data.name}: has no {split} split, only {', '.join(data.splits)}")
+    return data.splits[split]

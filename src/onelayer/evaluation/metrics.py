@@ -57,6 +57,8 @@ class Metric:
         Whether it is a share of the rows, which has Wilson's interval.
     fewest_classes
         Of fewer it says nothing.
+    of_labels
+        Whether predicted labels alone say it.
 
     Examples
     --------
@@ -75,6 +77,7 @@ class Metric:
     statistic: Callable[[Array, Labels], Statistic]
     is_share: bool = False
     fewest_classes: int = 2
+    of_labels: bool = False
 
     @property
     def keeps_all(self) -> bool:
@@ -89,7 +92,7 @@ class Metric:
         """Return the value with the sign that makes larger ones better; −∞ for NaN."""
         return -math.inf if math.isnan(value) else value if self.higher_is_better else -value
 
-    def choose(self, scores: Array, probabilities: Array | None) -> Array | None:
+    def choose(self, scores: Array | None, probabilities: Array | None) -> Array | None:
         """Return those of the two that it takes; None if it takes only what is missing."""
         given = {"scores": scores, "probabilities": probabilities}
         return next((given[kind] for kind in self.takes if given[kind] is not None), None)
@@ -258,6 +261,7 @@ METRICS: dict[str, Metric] = {
             _among(1),
             _mean,
             is_share=True,
+            of_labels=True,
         ),
         Metric(
             "top-5",
@@ -282,6 +286,7 @@ METRICS: dict[str, Metric] = {
             "Brodersen et al. 2010, doi:10.1109/ICPR.2010.764",
             _predicted,
             _macro(lambda scores: scores.macro_recall),
+            of_labels=True,
         ),
         Metric(
             "macro-f1",
@@ -293,6 +298,7 @@ METRICS: dict[str, Metric] = {
             "van Rijsbergen 1979, Information Retrieval",
             _predicted,
             _macro(lambda scores: scores.macro_f1),
+            of_labels=True,
         ),
         Metric(
             "auroc",

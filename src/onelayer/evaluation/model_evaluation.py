@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.contents import as_seen
-from onelayer.data.dataset import BLOCK, SPLIT_NAMES, Dataset
-from onelayer.errors import InputError, unknown_name
+from onelayer.data.dataset import BLOCK, Dataset, find_split
+from onelayer.errors import InputError
 from onelayer.evaluation.calibration import Reliability, bin_confidences
 from onelayer.evaluation.confusions import Confusions, accuracies
+from onelayer.evaluation.foreign import ForeignPredictions
 from onelayer.evaluation.metrics import Metric, intervals, value_of
 from onelayer.evaluation.per_class import ClassScores, class_scores
 from onelayer.evaluation.predictions import MOST_SCORES
@@ -19,7 +20,8 @@ from onelayer.evaluation.statistics import RESAMPLES, Interval, Statistic, wilso
 from onelayer.model import network
 from onelayer.training.classifier import Classifier
 
-Keep = Callable[..., NDArray[Any]]  # of each row, as Metric.rows
+Array = NDArray[Any]
+Keep = Callable[..., Array]  # of each row, as Metric.rows
 
 
 @dataclass(frozen=True)
@@ -87,58 +89,93 @@ def evaluate_model(
     InputError
         If there is no such split, a class is none of the model's, or the features are others.
     """
-    if split not in SPLIT_NAMES:
-        raise unknown_name("split", split, SPLIT_NAMES)
-    if split not in data.splits:
-        raise InputError(f"{data.name}: has no {split} split, only {', '.join(data.splits)}")
-    samples, K = data.splits[split], len(model.class_names)
-    places = _find_classes(model, data)
-    columns = _find_columns(model, data)
-    y = places[samples.y]
-    predicted, confidence, likeliest = [], [], []
-    asked = list(metrics)
-    left_out = {m.name: why for m in asked if (why := _why_not(m, model, len(samples)))}
-    chosen = [metric for metric in asked if metric.name not in left_out]
-    kept: dict[Keep, list[NDArray[Any]]] = {metric.rows: [] for metric in chosen}
-    chooses: dict[Keep, Callable[..., Any]] = {metric.rows: metric.choose for metric in chosen}
-    try:
-        for rows in samples.blocks(BLOCK):
+    samples = find_split(data, split)
+    places, columns = _find_classes(model, data), _find_columns(model, data)
+
+    def answer(rows: slice) -> tuple[Array, Array | None]:
+        try:
             S = model.scores(samples.X[rows][:, columns], rows.start)
-            predicted.append(network.predictions(S))
-            P = None
-            if model.link is not None:
-                P = model.link.probabilities(S)
-                confidence.append(P.max(axis=1))
-                likeliest.append(network.predictions(P))
-            for keep, blocks in kept.items():  # metrics that keep the same share it
-                blocks.append(keep(chooses[keep](S, P), y[rows]))
-    except InputError as error:
-        raise InputError(f"{data.name}: {split} split: {error}") from error
+        except InputError as error:
+            raise InputError(f"{data.name}: {split} split: {error}") from error
+        return S, None if model.link is None else model.link.probabilities(S)
+
+    K, lacks = len(model.class_names), "" if model.link else "the loss has no probabilities"
+    asked = _Asked(metrics, K, len(samples), lambda m: lacks if "scores" not in m.takes else "")
+    return _evaluate(data, split, model.class_names, places[samples.y], answer, asked)
+
+
+def evaluate_predictions(
+    predictions: ForeignPredictions, data: Dataset, split: str, metrics: Iterable[Metric] = ()
+) -> ModelEvaluation:
+    """Count predictions of another program on a split of `data`.
+
+    Of predicted labels alone only the metrics that they say are taken.
+    """
+    K, samples = data.n_classes, find_split(data, split)
+    P = predictions.probabilities
+
+    def answer(rows: slice) -> tuple[Array | None, Array | None]:
+        return (np.eye(K)[predictions.called[rows]], None) if P is None else (None, P[rows])
+
+    lacks = "takes more than labels" if P is None else ""
+    asked = _Asked(metrics, K, len(samples), lambda m: lacks if not m.of_labels else "")
+    return _evaluate(data, split, data.class_names, samples.y, answer, asked)
+
+
+class _Asked:
+    """The metrics that were asked for: those that are measured, and why others are left out."""
+
+    def __init__(
+        self, metrics: Iterable[Metric], K: int, rows: int, lacks: Callable[[Metric], str]
+    ) -> None:
+        asked = list(metrics)
+        reasons = {metric.name: lacks(metric) or _why_not(metric, K, rows) for metric in asked}
+        self.left_out = {name: why for name, why in reasons.items() if why}
+        self.metrics = [metric for metric in asked if metric.name not in self.left_out]
+
+
+def _evaluate(
+    data: Dataset,
+    split: str,
+    class_names: tuple[str, ...],
+    y: NDArray[np.intp],
+    answer: Callable[[slice], tuple[Array | None, Array | None]],
+    asked: _Asked,
+) -> ModelEvaluation:
+    """Count what `answer` says of rows, scores or probabilities or both, whose labels are y."""
+    predicted, confidence, likeliest = [], [], []
+    kept: dict[Keep, list[Array]] = {metric.rows: [] for metric in asked.metrics}
+    chooses: dict[Keep, Callable[..., Any]] = {m.rows: m.choose for m in asked.metrics}
+    for rows in data.splits[split].blocks(BLOCK):
+        S, P = answer(rows)
+        known = P if S is None else S
+        assert known is not None  # one of both
+        predicted.append(network.predictions(known))
+        if P is not None:
+            confidence.append(P.max(axis=1))
+            likeliest.append(network.predictions(P))
+        for keep, blocks in kept.items():  # metrics that keep the same share it
+            blocks.append(keep(chooses[keep](S, P), y[rows]))
     called = np.concatenate(predicted)
-    counts = Confusions.of_rows(y, called, K)
     calibration = None
-    if model.link is not None:
+    if confidence:
         likely_right = np.concatenate(likeliest) == y
         calibration = bin_confidences(np.concatenate(confidence), likely_right)
     whole = {keep: np.concatenate(blocks) for keep, blocks in kept.items()}
-    statistics = {metric.name: metric.statistic(whole[metric.rows], y) for metric in chosen}
     return ModelEvaluation(
         data.name,
         split,
-        model.class_names,
-        counts,
+        class_names,
+        Confusions.of_rows(y, called, len(class_names)),
         calibration,
         called == y,
-        statistics,
-        left_out,
+        {metric.name: metric.statistic(whole[metric.rows], y) for metric in asked.metrics},
+        asked.left_out,
     )
 
 
-def _why_not(metric: Metric, model: Classifier, rows: int) -> str:
-    """Return why a model has no such metric of so many rows; nothing if it has."""
-    K = len(model.class_names)
-    if model.link is None and "scores" not in metric.takes:
-        return "the loss has no probabilities"
+def _why_not(metric: Metric, K: int, rows: int) -> str:
+    """Return why there is no such metric of so many classes and rows; nothing if there is."""
     if metric.fewest_classes > K:
         return f"takes {metric.fewest_classes} classes"
     if metric.keeps_all and rows * K > MOST_SCORES:

@@ -1,7 +1,7 @@
 """NumPy's .npz: an archive of .npy files, each checked against its header before it is read."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -46,6 +46,15 @@ def npz_features(path: Path, **options: Any) -> list[NDArray[Any]]:
         members = _members(path, archive)
         read = partial(_read, path, archive, members)
         return read_features(str(path), members, read, **options)
+
+
+def npz_arrays(
+    path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
+) -> dict[str, NDArray[Any]]:
+    """Read the arrays that `choose` takes of their names; InputError as read_npz."""
+    with open_zip(path, ".npz") as archive:
+        members = _members(path, archive)
+        return _read(path, archive, members, choose([*members]))
 
 
 def _look(

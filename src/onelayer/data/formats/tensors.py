@@ -3,7 +3,7 @@
 import json
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -65,6 +65,23 @@ def safetensors_features(path: Path, **options: Any) -> list[NDArray[Any]]:
     """Read the tensors that find_features finds; InputError as read_safetensors."""
     with _open(path) as file:
         return read_features(str(path), file.keys(), partial(_read, path, file), **options)
+
+
+def safetensors_arrays(
+    path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
+) -> dict[str, Any]:
+    """Read the tensors that `choose` takes of their names; InputError as read_safetensors."""
+    with _open(path) as file:
+        read = _read(path, file, choose([*file.keys()]))
+        return {
+            name: np.asarray(X.array[:] if isinstance(X, Mapped) else X) for name, X in read.items()
+        }
+
+
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """Return the texts in the header of a file."""
+    with _open(path) as file:
+        return file.metadata() or {}
 
 
 def _look(file: Any, name: str) -> tuple[Sequence[int], str]:

@@ -13,7 +13,7 @@ import filelock
 import pytest
 
 import interrupted
-from onelayer import load_dataset, storage
+from onelayer import load_dataset, load_run, storage
 from onelayer.cli import run as run_command
 from onelayer.cli.options import place_of
 from onelayer.errors import InputError
@@ -197,6 +197,8 @@ def test_a_further_run_gets_a_folder_with_a_number_and_its_look_is_still_a_furth
     out = call(*train)
     assert "evaluation number 2 of the test set" in out
     assert out.endswith(f"results: {Path('runs/digits-2')}\n")
+    again, inside = (load_run(Path("runs/digits", name)) for name in ("", "run"))
+    assert again.weights.tobytes() == inside.weights.tobytes()
     split = name_of_test(load_dataset("digits"))
     assert "evaluation number 3 of the test set" in count_look(Path("runs/digits"), 0.5, split)
     assert run_command([*TRAIN, "runs/digits-2"]) == 2  # a name that is given must be free

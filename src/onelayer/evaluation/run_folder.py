@@ -19,7 +19,7 @@ from onelayer.evaluation.test_log import TEST_LOG, TestEvaluation, warn_of_secon
 from onelayer.records import Kind
 from onelayer.storage import added_files, output_folder, read_manifest
 from onelayer.training.classifier import MODEL, MODEL_FILE, Classifier, load_model, model_of
-from onelayer.training.run import RUN, RUN_FILE, Run, load_run
+from onelayer.training.run import RUN, RUN_FILE, RUN_FOLDER, Run, load_run
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ class RunFolder:
 
     def save_results(self, results: Results) -> None:
         """Write what `results` returns, and tables for other programs."""
-        runs = {"run": results.run, **_numbered(results.repeats)}
+        runs = {RUN_FOLDER: results.run, **_numbered(results.repeats)}
         for name, run in runs.items():
             self._save(RUN, run, f"{name}/{RUN_FILE}")
         self._save(RESULTS, results, _RESULTS)
@@ -130,7 +130,7 @@ class RunFolder:
         """
         if not self.has_results:
             raise InputError(f"{self.path}: holds no results; expected a folder of onelayer")
-        names = [f"{name}/{RUN_FILE}" for name in ("run", *self._repeats())]
+        names = [f"{name}/{RUN_FILE}" for name in (RUN_FOLDER, *self._repeats())]
         run, *repeats = (self._load(RUN, name) for name in names)
         return self._load(RESULTS, _RESULTS, run=run, repeats=tuple(repeats))
 

@@ -1,7 +1,7 @@
 """The curves of training: loss, cost and accuracy against the epoch, a panel a setting."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,25 +28,27 @@ _TITLE = 90  # letters above panels, side by side
 _WIDE_RANGE = 20  # a curve that spans a larger factor is drawn on a logarithmic axis
 
 
-def draw_losses(run: Run, models: Sequence[int], note: str) -> Drawing:
-    """Draw loss and cost of `models`; `note` says which they are if not all."""
-    figure, panels = _panels(run, models, [_same_cost(run, model) for model in models])
+def draw_panel(ax: Axes, run: Run, model: int, quantity: str) -> None:
+    """Draw loss and cost, or the accuracy, of one model into axes that need no others."""
+    accuracy = quantity == "accuracy"
+    _dress(ax, run, model, "" if accuracy else _same_cost(run, model), _TITLE // 2)
+    (_plot_accuracies if accuracy else _plot_losses)(ax, run, model)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("accuracy" if accuracy else "loss, cost")
+    ax.legend(handles=_handles(run, ["accuracy"] if accuracy else _losses(run, [model])))
+
+
+def draw_losses(
+    run: Run, models: Sequence[int], note: str, make: Callable[..., Figure] = Figure
+) -> Drawing:
+    """Draw loss and cost of `models`; `note` says which they are if not all.
+
+    `make` builds the figure.
+    """
+    figure, panels = _panels(run, models, [_same_cost(run, model) for model in models], make)
     for ax, model in zip(panels, models, strict=True):
-        quantities = [("loss", "-")]
-        if run.settings[model].l2 > 0:
-            quantities.append(("cost", "--"))
-        curves = {
-            (name, style, colour): getattr(run.history, f"{split}_{name}")[model]
-            for name, style in quantities
-            for split, _, colour in _splits(run)
-        }
-        for (_, style, colour), curve in curves.items():
-            _plot(ax, run.history.measured, curve, colour, style)
-        _set_limits(ax, list(curves.values()))
-    shown = ["loss"]
-    if any(run.settings[model].l2 > 0 for model in models):
-        shown.append("cost (loss + λ Σ W²)")
-    _finish(figure, run, panels, "loss, cost", shown)
+        _plot_losses(ax, run, model)
+    _finish(figure, run, panels, "loss, cost", _losses(run, models))
     caption = (
         f"Loss (solid) and cost (with the L2 term, dashed) on the whole {split_words(run)}, "
         f"{_when(run)}. Where λ=0 cost and loss are the same curve. Every panel has its own "
@@ -55,13 +57,33 @@ def draw_losses(run: Run, models: Sequence[int], note: str) -> Drawing:
     return Drawing("curves", figure, caption, _describe("Loss and cost", run, models, "loss"))
 
 
-def draw_accuracies(run: Run, models: Sequence[int], note: str) -> Drawing:
-    """Draw the accuracies of `models` on one common scale."""
-    figure, panels = _panels(run, models, [""] * len(models), sharey=True)
+def _plot_losses(ax: Axes, run: Run, model: int) -> None:
+    quantities = [("loss", "-")]
+    if run.settings[model].l2 > 0:
+        quantities.append(("cost", "--"))
+    curves = {
+        (name, style, colour): getattr(run.history, f"{split}_{name}")[model]
+        for name, style in quantities
+        for split, _, colour in _splits(run)
+    }
+    for (_, style, colour), curve in curves.items():
+        _plot(ax, run.history.measured, curve, colour, style)
+    _set_limits(ax, list(curves.values()))
+
+
+def _losses(run: Run, models: Sequence[int]) -> list[str]:
+    """Name what the panels of losses show."""
+    regularised = any(run.settings[model].l2 > 0 for model in models)
+    return ["loss", "cost (loss + λ Σ W²)"] if regularised else ["loss"]
+
+
+def draw_accuracies(
+    run: Run, models: Sequence[int], note: str, make: Callable[..., Figure] = Figure
+) -> Drawing:
+    """Draw the accuracies of `models` on one common scale; `make` builds the figure."""
+    figure, panels = _panels(run, models, [""] * len(models), make, sharey=True)
     for ax, model in zip(panels, models, strict=True):
-        for split, _, colour in _splits(run):
-            curve = getattr(run.history, f"{split}_accuracy")[model]
-            _plot(ax, run.history.measured, curve, colour, "-")
+        _plot_accuracies(ax, run, model)
     _finish(figure, run, panels, "accuracy", ["accuracy"])
     caption = (
         f"Accuracy on the whole {split_words(run)}, {_when(run)}. All panels share one scale.{note}"
@@ -69,6 +91,12 @@ def draw_accuracies(run: Run, models: Sequence[int], note: str) -> Drawing:
     return Drawing(
         "accuracy_curves", figure, caption, _describe("Accuracy", run, models, "accuracy")
     )
+
+
+def _plot_accuracies(ax: Axes, run: Run, model: int) -> None:
+    for split, _, colour in _splits(run):
+        curve = getattr(run.history, f"{split}_accuracy")[model]
+        _plot(ax, run.history.measured, curve, colour, "-")
 
 
 def _splits(run: Run) -> tuple[tuple[str, str, str], ...]:
@@ -118,30 +146,39 @@ def _when(run: Run) -> str:
 
 
 def _panels(
-    run: Run, models: Sequence[int], notes: Sequence[str], *, sharey: bool = False
+    run: Run,
+    models: Sequence[int],
+    notes: Sequence[str],
+    make: Callable[..., Figure],
+    *,
+    sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a titled panel for each of `models`; `notes` follow their names."""
     columns = 1 if len(models) == 1 else 2 if len(models) <= 4 else 3
     rows = math.ceil(len(models) / columns)
     height = {1: 3.2, 2: 1.95, 3: 1.8}[columns] * rows + 0.55
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = make(figsize=(WIDTH, height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
     panels: list[Axes] = list(grid.flat)
     for ax in panels[len(models) :]:
         ax.set_visible(False)
-    names, letters = run.labels, _TITLE // columns
     for ax, model, note in zip(panels, models, notes, strict=False):
-        ax.set_title(wrapped(names[model] + note, letters), parse_math=False)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
-        if run.stopped[model]:
-            ax.text(0.97, 0.95, f"diverged: {run.stopped[model]}", **_corner(ax))
-        if run.kept[model] != run.history.epochs:
-            ax.axvline(run.kept[model], color=MUTED, linewidth=0.8, linestyle=":")
+        _dress(ax, run, model, note, _TITLE // columns)
         # A panel with nothing below it keeps its own epoch labels.
         if panels.index(ax) + columns >= len(models):
             ax.set_xlabel("epoch")
             ax.tick_params(labelbottom=True)
     return figure, panels[: len(models)]
+
+
+def _dress(ax: Axes, run: Run, model: int, note: str, letters: int) -> None:
+    """Give a panel its title, and say what happened to the model."""
+    ax.set_title(wrapped(run.labels[model] + note, letters), parse_math=False)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
+    if run.stopped[model]:
+        ax.text(0.97, 0.95, f"diverged: {run.stopped[model]}", **_corner(ax))
+    if run.kept[model] != run.history.epochs:
+        ax.axvline(run.kept[model], color=MUTED, linewidth=0.8, linestyle=":")
 
 
 def _corner(ax: Axes) -> dict[str, Any]:
@@ -189,14 +226,19 @@ def _finish(
         subplot = ax.get_subplotspec()
         if subplot is not None and subplot.is_first_col():
             ax.set_ylabel(label)
+    handles = _handles(run, quantities)
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+
+
+def _handles(run: Run, quantities: list[str]) -> list[Line2D]:
+    """Return the entries of a legend: the splits, and the quantities if there are several."""
     colours = [Line2D([], [], color=colour, label=name) for _, name, colour in _splits(run)]
     dashes: tuple[Literal["-", "--"], ...] = ("-", "--")
     styles = [
         Line2D([], [], color=MUTED, linestyle=style, label=name)
         for name, style in zip(quantities, dashes, strict=False)
     ]
-    handles = colours + (styles if len(styles) > 1 else [])
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    return colours + (styles if len(styles) > 1 else [])
 
 
 def _describe(what: str, run: Run, models: Sequence[int], quantity: str) -> str:

@@ -1,7 +1,7 @@
 """Images in rows on a figure: weights, mistakes, evidence and training images are drawn by it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +55,14 @@ def image_grid(
     below: float = 0.0,
     margins: tuple[float, float, float, float] = (0.05, 0.05, 0.05, 0.05),
     apart: bool = False,
+    make: Callable[..., Figure] = Figure,
 ) -> ImageGrid:
     """Draw blocks of images (n, H, W, C) in [0, 1], each `rows` by `columns`, under each other.
 
     Lengths are inches: `slot` from one image to the next, `above` and `below` a block for its
     text, `margins` (left, right, top, bottom) around. A `pixel` is as large as the slot allows
     unless given: larger images are fitted into it. `apart` sets the first column off. What is
-    missing stays white.
+    missing stays white. `make` builds the figure.
     """
     if pixel is None:
         blocks = [fit(images, math.ceil(_FINE * _TALLEST * slot * _DPI)) for images in blocks]
@@ -75,7 +76,7 @@ def image_grid(
     spare = (slot - W * pixel) / 2  # text below a slim image is as wide as its slot
     left, right = max(left, spare), max(right, spare)
     size = (left + width + right, top + len(blocks) * (above + height + below) + bottom)
-    figure = Figure(figsize=size, dpi=_DPI)
+    figure = make(figsize=size, dpi=_DPI)
     axes = []
     for number, page in enumerate(pages):
         floor = size[1] - top - number * (above + height + below) - above - height

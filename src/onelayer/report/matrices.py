@@ -1,7 +1,7 @@
 """Matrices as pictures: relative errors of the gradient, confusions, rows of W."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,11 +101,16 @@ def _circle(ax: Axes, check: GradientCheck) -> None:
             ax.plot(column, row, "o", markersize=11, markerfacecolor="none", clip_on=False, **ring)
 
 
-def draw_weights(run: Run, models: Sequence[int], note: str) -> Drawing:
-    """Draw the first rows of W of each of `models` as images, a row a setting."""
+def draw_weights(
+    run: Run, models: Sequence[int], note: str, make: Callable[..., Figure] = Figure
+) -> Drawing:
+    """Draw the first rows of W of each of `models` as images, a row a setting.
+
+    `make` builds the figure.
+    """
     assert run.image_shape is not None
     images, names = weight_images(run, (list(models), slice(IMAGES))), run.labels
-    grid = image_grid(list(images), IMAGES, slot=_SLOT, above=0.42)
+    grid = image_grid(list(images), IMAGES, slot=_SLOT, above=0.42, make=make)
     shown = run.class_names[:IMAGES]
     above = told_apart(run.class_names, _LETTERS_ABOVE)[:IMAGES]
     for number, model in enumerate(models):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from onelayer.training.hyperparameters import LARGEST, Hyperparameters
 from onelayer.training.naming import setting_labels, setting_words
 from onelayer.training.options import TrainingOptions
 
-RUN_FILE = "run.safetensors"
+RUN_FILE, RUN_FOLDER = "run.safetensors", "run"  # and where an output folder has it
 CURVES = (
     "train_loss",
     "train_cost",
@@ -137,6 +138,14 @@ class Run:
         values: NDArray[np.float64] = getattr(self.history, name)[range(len(columns)), columns]
         return values
 
+    @property
+    def plot(self) -> Any:
+        """The figures of this run, `plot.curves()` and `plot.weights()`; see report/plots.py.
+
+        Only its name is known here, as training neither draws nor loads what does.
+        """
+        return import_module("onelayer.report.plots").Plots(self)
+
     def scores(self, X: Any) -> NDArray[Any]:
         """Return the scores (N, M, K) of stored (unscaled) features X (N, D).
 
@@ -164,12 +173,12 @@ RUN = Kind("run", Run, format=5, upgrades={3: only_more_fields, 4: only_more_fie
 
 @checked
 def load_run(folder: str | Path) -> Run:
-    """Read the Run that Run.save wrote into `folder`.
+    """Read the Run that Run.save wrote into `folder`, or that of an output folder of `train`.
 
     Raises
     ------
     InputError
-        If the file is missing or is not what Run.save writes; names it.
+        If there is none, or the file is not what Run.save writes; names it.
 
     Examples
     --------
@@ -180,4 +189,6 @@ def load_run(folder: str | Path) -> Run:
     ...     onelayer.load_run(folder).history.train_loss.shape
     (2, 2)
     """
-    return RUN.load(Path(folder) / RUN_FILE)
+    path = Path(folder) / RUN_FILE
+    inside = Path(folder) / RUN_FOLDER / RUN_FILE
+    return RUN.load(inside if inside.is_file() and not path.is_file() else path)

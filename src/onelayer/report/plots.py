@@ -1,0 +1,116 @@
+"""Figures of a run to look at, or to put into axes of one's own: run.plot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+
+from onelayer.errors import InputError, unknown_name
+from onelayer.evaluation.weight_images import weight_images
+from onelayer.report.curves import PANELS, draw_accuracies, draw_losses, draw_panel
+from onelayer.report.figures import WEIGHT_ROWS
+from onelayer.report.image_grid import fit, in_colour
+from onelayer.report.matrices import draw_weights
+from onelayer.report.style import look
+from onelayer.training.run import Run
+
+_QUANTITIES = {"loss": draw_losses, "accuracy": draw_accuracies}
+_SIDE = 600  # pixels of an image, beyond which nobody sees more
+
+
+@dataclass(frozen=True)
+class Plots:
+    """The figures of a run, as in its report: lines are vectors, colours those of Okabe and Ito.
+
+    A figure is pyplot's, so that it shows where plots do, unless `axes` are given: those are drawn
+    into, in the style of their figure. `models` are numbers, by default those with the highest
+    validation accuracy that have room. All return the axes; `axes[0].figure.savefig("a.svg")`.
+
+    Examples
+    --------
+    >>> run = onelayer.train(onelayer.load_dataset("digits"), onelayer.grid(l2=[0, 1]), epochs=2)
+    >>> from matplotlib.figure import Figure
+    >>> [ax.get_title() for ax in run.plot.curves("accuracy", axes=Figure().subplots(1, 2))]
+    ['λ=0, η=0.01', 'λ=1, η=0.01']
+    """
+
+    run: Run
+
+    def curves(
+        self, quantity: str = "loss", models: int | Sequence[int] | None = None, axes: Any = None
+    ) -> list[Axes]:
+        """Draw the loss with the cost, or the accuracy, against the epoch: an axes a model.
+
+        Raises
+        ------
+        InputError
+            If it is neither "loss" nor "accuracy", there is no such model, or not an axes for each.
+        """
+        if quantity not in _QUANTITIES:
+            raise unknown_name("quantity", quantity, _QUANTITIES)
+        if axes is None:
+            with look():
+                drawing = _QUANTITIES[quantity](
+                    self.run, self._numbers(models, PANELS), "", pyplot.figure
+                )
+            return [ax for ax in drawing.figure.axes if ax.get_visible()]
+        given = _flat(axes)
+        numbers = self._numbers(models, len(given))
+        _check_count(given, len(numbers), "models")
+        for ax, model in zip(given, numbers, strict=True):
+            draw_panel(ax, self.run, model, quantity)
+        return given
+
+    def weights(self, models: int | Sequence[int] | None = None, axes: Any = None) -> list[Axes]:
+        """Draw the first rows of W as images: a row of them for each model.
+
+        Into `axes` go those of one model, an image each: the first classes.
+
+        Raises
+        ------
+        InputError
+            If the samples were no images, there is no such model, or there are more axes than
+            classes.
+        """
+        if axes is None:
+            numbers = self._numbers(models, WEIGHT_ROWS)
+            weight_images(self.run, numbers[:1])  # refuses what is no image
+            with look():
+                return list(draw_weights(self.run, numbers, "", pyplot.figure).figure.axes)
+        given, (model, *others) = _flat(axes), self._numbers(models, 1)
+        if others:
+            raise InputError(f"weights of {1 + len(others)} models; expected one for given axes")
+        images = fit(in_colour(weight_images(self.run, model)), _SIDE)
+        _check_count(given, min(len(images), len(given)), "classes")
+        for ax, image, name in zip(given, images, self.run.class_names, strict=False):
+            ax.imshow(image)
+            ax.set_title(name, parse_math=False)
+            ax.set_axis_off()
+        return given
+
+    def _numbers(self, models: int | Sequence[int] | None, room: int) -> list[int]:
+        M = len(self.run.settings)
+        if models is None:
+            accuracy = np.nan_to_num(self.run.final("validation_accuracy"), nan=-1)
+            return sorted(np.argsort(-accuracy, kind="stable")[:room].tolist())
+        numbers = np.atleast_1d(np.asarray(models))
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not numbers.size:
+            raise InputError(f"models is {models!r:.60}; expected a number or several")
+        if numbers.min() < 0 or numbers.max() >= M:
+            raise InputError(f"models is {models!r:.60}; the run has {M}, numbered from 0")
+        return [int(number) for number in numbers]
+
+
+def _flat(axes: Any) -> list[Axes]:
+    given = [axes] if isinstance(axes, Axes) else list(np.asarray(axes, object).flat)
+    if not given or not all(isinstance(ax, Axes) for ax in given):
+        raise InputError(f"axes is {axes!r:.60}; expected axes of matplotlib")
+    return given
+
+
+def _check_count(axes: Sequence[Axes], count: int, of: str) -> None:
+    if len(axes) != count:
+        raise InputError(f"{len(axes)} axes for {count} {of}; expected one for each")

@@ -438,7 +438,7 @@
     const stroke = (event) => {
       const now = place(event);
       context.strokeStyle = ink()[1];
-      [context.lineWidth, context.lineCap] = [22, "round"];
+      [context.lineWidth, context.lineCap] = [Math.max(18, (1.6 * board.width) / facts.image_shape[2]), "round"];
       context.beginPath(); context.moveTo(...(last ?? now)); context.lineTo(...now); context.stroke();
       last = now;
       take(rowOfPixels(context.getImageData(0, 0, board.width, board.height)));

@@ -12,7 +12,7 @@ KILLS ?= 60
 # The tests start hundreds of Pythons: what they compile is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-anywhere test-slow test-kill test-torch fuzz check docs example bench bench-compare bench-probe clean
+.PHONY: run test test-anywhere test-slow test-kill test-torch test-browser fuzz check docs example bench bench-compare bench-probe clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -28,6 +28,11 @@ test-slow: $(READY)  ## training on more data than memory, reports of many class
 
 test-kill: $(READY)  ## 60 kills of train --force and of reproduce --force: the earlier run or the new, whole
 	$(BIN)/python tests/killed_runs.py --kills $(KILLS) --seed $(SEED)
+
+test-browser: .venv/.browser  ## the explorable page in Chromium, which is installed where that is allowed
+	@command -v chromium chromium-browser google-chrome > /dev/null || { apt-get update --quiet && apt-get install --yes --quiet chromium; } \
+		|| { echo "install Chromium first: apt install chromium" >&2; exit 2; }
+	$(BIN)/pytest -m browser --numprocesses auto
 
 test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's
 	$(BIN)/pytest -m torch
@@ -73,7 +78,7 @@ $(READY): pyproject.toml $(KERNEL)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
-.venv/.torch .venv/.bench .venv/.docs .venv/.example: .venv/.%: $(READY)
+.venv/.torch .venv/.bench .venv/.browser .venv/.docs .venv/.example: .venv/.%: $(READY)
 	@echo "installing the extra: $*"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

@@ -205,7 +205,7 @@ def test_a_report_drawn_elsewhere_from_what_is_stored_is_the_same_and_loses_noth
     assert contents(out) == before
     drawn = contents(there)
     assert drawn == {name: before[name] for name in drawn}
-    assert len([name for name in drawn if name.suffix in (".svg", ".png", ".pdf", ".html")]) == 18
+    assert len([name for name in drawn if name.suffix in (".svg", ".png", ".pdf", ".html")]) == 19
     assert load_spec(str(there / "spec.json")) == make_spec()
 
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onelayer.cli.described import Group, command_of
-from onelayer.cli.options import Force, Out, Report, Source, SpecName, place_of
+from onelayer.cli.options import (
+    Force,
+    ForceFile,
+    Out,
+    Report,
+    Source,
+    SpecName,
+    place_of,
+    tell,
+)
 
 if TYPE_CHECKING:
     from onelayer.experiments.spec import Spec
@@ -100,6 +109,21 @@ def report(
     from onelayer.experiments.reproduce import redraw
 
     print(f"report: {redraw(folder, out, force=force)}")
+
+
+@app.command(epilog="Example: onelayer explore runs/dd2424-a1")
+def explore(
+    folder: Annotated[Path, typer.Argument(help="A folder written by reproduce or train.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file (default: explore.html in the folder).")
+    ] = None,
+    source: Source = None,
+    force: ForceFile = False,
+) -> None:
+    """Write a page that needs no network, in which to move λ and η and try pictures."""
+    from onelayer.experiments.reproduce import explore as write_page
+
+    print(f"page: {write_page(folder, out, source=source, force=force, announce=tell)}")
 
 
 def data_options() -> Group:

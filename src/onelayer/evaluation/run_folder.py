@@ -23,7 +23,7 @@ from onelayer.training.run import RUN, RUN_FILE, RUN_FOLDER, Run, load_run
 
 T = TypeVar("T")
 
-REPORT_PAGE, PROBES_PAGE = "report.html", "probe.html"
+REPORT_PAGE, PROBES_PAGE, EXPLORE_PAGE = "report.html", "probe.html", "explore.html"
 _MODELS = "models"  # of probes
 _RESULTS, _PROBING, _ABLATION = "results.safetensors", "probe.json", "ablation.json"
 _TEST_LOG, _SPEC, _OPTIMA = "test_evaluations.json", "spec.json", "optima.json"

@@ -6,25 +6,28 @@ from pathlib import Path
 
 import numpy as np
 
+from onelayer.data.dataset import Dataset
 from onelayer.errors import InputError, unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow, ablation_rows
 from onelayer.evaluation.results import BatchCheck, Results, write_checks
-from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.run_folder import EXPLORE_PAGE, RunFolder
 from onelayer.evaluation.test_log import name_of_test
 from onelayer.experiments.experiment import (
     load_data,
+    load_splits,
     run_checks,
     run_engine_checks,
     run_experiment,
     warn_of_scale,
     warn_of_time,
 )
-from onelayer.experiments.spec import Spec
+from onelayer.experiments.spec import Spec, load_spec
 from onelayer.plain_values import to_json
 from onelayer.progress import progress_bar
+from onelayer.report.explore import write_explore
 from onelayer.report.page import check_form, write_report
 from onelayer.report.probes import write_probes
-from onelayer.storage import atomic_file, output_folder
+from onelayer.storage import atomic_file, check_output_file, output_folder
 from onelayer.tracking.trackers import open_tracker
 from onelayer.training.engine_check import EngineCheck
 from onelayer.training.epochs import OnEpoch
@@ -62,16 +65,18 @@ def reproduce(
     """
     check_form(report)
     with RunFolder.create(out, force=force) as folder, _tracker(track, spec) as follow:
-        results, test = _run(spec, folder, source, announce, machine, follow)
+        results, data = _run(spec, folder, source, announce, machine, follow)
         rows = _run_variants(spec, results, folder, source, announce, machine)
         if results.evaluated.size:
             best = float(np.nanmax(results.test_accuracies))
-            if warning := folder.add_look(len(results.evaluated), best, test):
+            if warning := folder.add_look(len(results.evaluated), best, name_of_test(data)):
                 announce(warning)
         if show is not None:
             show(results, rows)
         with progress_bar("drawing the report", None):
             write_report(results, folder.path, rows, folder.all_looks(), report)
+            if report == "all":
+                write_explore(results, folder.path / EXPLORE_PAGE, data)
     return results
 
 
@@ -90,8 +95,8 @@ def _run(
     announce: Callable[[str], None],
     machine: Machine,
     follow: OnEpoch | None = None,
-) -> tuple[Results, str]:
-    """Run one experiment and write results and spec into `folder`; also return name_of_test."""
+) -> tuple[Results, Dataset]:
+    """Run one experiment on its data and write its results, and the spec, into `folder`."""
     data = load_data(spec.data, source)
     notes = [f"note: {note}" for note in data.notes]
     for words in (
@@ -107,7 +112,7 @@ def _run(
     folder.save_model(results.run, results.selected)
     with atomic_file(folder.spec_file) as path:
         path.write_text(to_json(spec.model_dump(), 1) + "\n", "utf-8")
-    return results, name_of_test(data)
+    return results, data
 
 
 def _run_variants(
@@ -184,3 +189,50 @@ def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> Pat
         else:
             write_probes(found, target.path)
     return RunFolder.open(out or folder).page
+
+
+def explore(
+    folder: Path,
+    out: Path | None = None,
+    *,
+    source: Path | None = None,
+    force: bool = False,
+    announce: Callable[[str], None] = print,
+) -> Path:
+    """Write the explorable page of the results in `folder`, there or to the file `out`.
+
+    Returns the page. It has test pictures where the data can be had and is what was trained on;
+    `announce` is told why it has none.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no results, or `out` does not end in .html or exists while `force` is
+        not given.
+    """
+    stored = RunFolder.open(folder)
+    results = stored.results()
+    if out is not None:
+        check_output_file(out, (".html",), force=force)
+    data = _data_of(stored, results, source, announce)
+    if out is not None:
+        write_explore(results, out, data)
+        return out
+    with stored.extend() as more:
+        write_explore(results, more.path / EXPLORE_PAGE, data)
+    return folder / EXPLORE_PAGE
+
+
+def _data_of(
+    stored: RunFolder, results: Results, source: Path | None, announce: Callable[[str], None]
+) -> Dataset | None:
+    """Return the data that the results come from, None if it is not to be had any more."""
+    try:
+        data = load_splits(load_spec(str(stored.spec_file)).data, source)
+    except (InputError, OSError) as error:
+        announce(f"no test pictures on the page: {error}")
+        return None
+    if data.digests != results.run.provenance.get("digests", data.digests):
+        announce(f"no test pictures on the page: {data.name} changed since the training")
+        return None
+    return data

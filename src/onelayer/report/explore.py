@@ -1,0 +1,184 @@
+"""The explorable page: one file without a network, in which a reader tries the trained settings.
+
+What it shows are the facts of stored results: the grid, the curves, the weights, and test pictures
+where the data is at hand. It computes scores from the stored weights, in the browser.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import Dataset
+from onelayer.errors import visible
+from onelayer.evaluation.results import Results
+from onelayer.model.losses import find_loss
+from onelayer.report.labels import count_of, one_line
+from onelayer.report.outcome import summarise
+from onelayer.storage import atomic_file
+from onelayer.training.hyperparameters import OPTIONS
+from onelayer.training.run import CURVES, Run
+
+# Bytes before base64, which adds a third: with the rest the page stays below 16 MB.
+WEIGHTS, PICTURES = 6_000_000, 3_000_000
+SETTINGS = 1000
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+class _Shown(NamedTuple):
+    """The settings on the page, those with weights, the type of these, and what is left out."""
+
+    settings: NDArray[np.intp]
+    weights: NDArray[np.intp]
+    dtype: Any
+    notes: tuple[str, ...]
+
+
+def write_explore(results: Results, path: Path, data: Dataset | None = None) -> None:
+    """Write the explorable page of `results` to `path`, whole or not at all.
+
+    Pictures of the test split are shown if `data` is given and the split was evaluated.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(render_explore(results, data), "utf-8", newline="\n")
+
+
+def render_explore(results: Results, data: Dataset | None = None) -> str:
+    """Return the explorable page as one HTML file of at most 16 MB.
+
+    Its policy lets a browser run the two scripts in it, by their digests, and reach nothing else.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
+    )
+    chart = files("uplot") / "static"
+    styles = [(chart / "uPlot.min.css").read_text("utf-8"), _template("explore.css")]
+    scripts = [(chart / "uPlot.iife.js").read_text("utf-8"), _template("explore.js")]
+    return environment.get_template("explore.html").render(
+        title=visible(one_line(results.title)),
+        source=visible(one_line(results.source)),
+        notice=visible(one_line(results.notice)),
+        summary=visible(summarise(results)),
+        styles=[Markup(text) for text in styles],
+        scripts=[Markup(text) for text in scripts],
+        style_digests=[_digest(text) for text in styles],
+        script_digests=[_digest(text) for text in scripts],
+        facts=Markup(_json(explore_facts(results, data))),
+    )
+
+
+def explore_facts(results: Results, data: Dataset | None = None) -> dict[str, Any]:
+    """Return what the page knows of `results`, as plain values for JSON.
+
+    Arrays are {"type", "shape", "data"}: their bytes in base64, little-endian.
+    """
+    run, shown = results.run, _choose(results)
+    models = shown.settings
+    finals = {name: run.final(name) for name in CURVES} | {"test_accuracy": results.test_accuracies}
+    return {
+        "classes": [visible(one_line(name)) for name in run.class_names],
+        "options": list(_varied(run)),
+        "settings": [_setting(run, int(model)) for model in models],
+        "chosen": int(np.flatnonzero(models == results.selected)[0]),
+        "epochs": run.history.measured.tolist(),
+        "curves": {name: _packed(getattr(run.history, name)[models]) for name in CURVES},
+        "finals": {name: _packed(values[models]) for name, values in finals.items()},
+        "image_shape": None if run.image_shape is None else list(run.image_shape),
+        "full_scale": run.training["full_scale"],
+        "features": None if run.columns is None else list(map(visible, run.columns.features)),
+        "scaling": {
+            "shift": _packed(run.scaling.shift, np.float64),
+            "factor": _packed(run.scaling.factor, np.float64),
+        },
+        "weighted": np.flatnonzero(np.isin(models, shown.weights)).tolist(),
+        "weights": _packed(np.nan_to_num(run.weights[shown.weights]), shown.dtype),
+        "biases": _packed(np.nan_to_num(run.biases[shown.weights])),
+        "pictures": _pictures(results, data),
+        "notes": list(shown.notes),
+    }
+
+
+def _varied(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield the hyperparameters in which settings differ, λ and η if none does."""
+    values = {name: [getattr(setting, name) for setting in run.settings] for name in OPTIONS}
+    names = [name for name in OPTIONS if len(set(values[name])) > 1] or ["l2"]
+    for name in names:
+        known = sorted(set(values[name]), key=lambda value: (isinstance(value, str), value))
+        label = OPTIONS[name].symbol or name.replace("_", " ")
+        yield {"name": name, "label": label, "values": [_plain(value) for value in known]}
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else visible(str(value))
+
+
+def _setting(run: Run, model: int) -> dict[str, Any]:
+    setting, link = run.settings[model], find_loss(run.settings[model].loss).link
+    return {
+        "label": visible(run.labels[model]),
+        "values": {name: _plain(getattr(setting, name)) for name in OPTIONS},
+        "link": None if link is None else link.name,
+        "stopped": run.stopped[model],
+        "kept": int(run.kept[model]),
+    }
+
+
+def _choose(results: Results) -> _Shown:
+    """Return what fits: of many settings the chosen one, then the best, keep their order."""
+    run, notes = results.run, []
+    M, K, D = run.weights.shape
+    means = np.where(np.isnan(results.selection.means), -np.inf, results.selection.means)
+    ranked = np.argsort(-means, kind="stable")
+    ranked = np.concatenate([[results.selected], ranked[ranked != results.selected]])
+    settings = np.sort(ranked[:SETTINGS])
+    if len(settings) < M:
+        notes.append(f"The {len(settings):,} best of {count_of(M, 'setting')} are shown.")
+    alive = np.array([m for m in ranked[:SETTINGS] if not run.stopped[m]], np.intp)
+    dtype = np.float32 if len(alive) * K * D * 4 <= WEIGHTS else np.float16
+    room = WEIGHTS // (K * D * np.dtype(dtype).itemsize)
+    weights = np.sort(alive[:room])
+    if len(weights) < len(alive):
+        notes.append(
+            f"Weights are here for the {len(weights):,} best of {len(settings):,} settings: those "
+            "of all would take too much room."
+        )
+    return _Shown(settings, weights, dtype, tuple(notes))
+
+
+def _pictures(results: Results, data: Dataset | None) -> dict[str, Any] | None:
+    """Return the first test pictures that fit, if there are any and the split was evaluated."""
+    test = None if data is None else data.test
+    if test is None or results.run.image_shape is None or not results.evaluated.size:
+        return None
+    dtype = np.uint8 if test.X.dtype == np.uint8 else np.float32
+    n = PICTURES // (test.X.shape[1] * np.dtype(dtype).itemsize)
+    X = np.asarray(test.X[:n])
+    return {"X": _packed(X, dtype), "y": test.y[:n].tolist(), "samples": len(test)}
+
+
+def _packed(array: NDArray[Any], dtype: Any = np.float32) -> dict[str, Any]:
+    kind = np.dtype(dtype).newbyteorder("<")
+    content = base64.b64encode(np.ascontiguousarray(array, kind).tobytes()).decode("ascii")
+    return {"type": np.dtype(dtype).name, "shape": list(array.shape), "data": content}
+
+
+def _json(facts: dict[str, Any]) -> str:
+    """Return JSON that no name can end: it stands inside a script element."""
+    text = json.dumps(facts, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _template(name: str) -> str:
+    return (_TEMPLATES / name).read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -39,6 +39,16 @@ def save_npy(folder, **arrays):
     return folder
 
 
+def save_archives(folder, spelling):
+    """Save every split of every layer in an archive of its own, with its labels."""
+    for split, rows in ROWS.items():
+        for layer in LAYERS:
+            path = folder / (spelling.format(layer=layer, split=SHORT[split]) + ".npz")
+            path.parent.mkdir(exist_ok=True)
+            np.savez(path, features=STORED[layer][rows], labels=named(Y[rows]))
+    return folder
+
+
 def save_parts(folder, spelling, labels):
     """Save every split in files of its own, called as `spelling` and `labels` say."""
     for split, rows in ROWS.items():
@@ -118,6 +128,9 @@ SPLIT = {
     "train_layer": lambda at: save_parts(at, "{split}_{layer}", "{split}_labels"),
     "layer-train": lambda at: save_parts(at, "{layer}-{split}", "y_{split}"),
     "layer.train.feats": lambda at: save_parts(at, "{layer}_{split}_feats", "{split}_targets"),
+    "layer_train.npz": lambda at: save_archives(at, "{layer}_{split}"),
+    "train_layer.npz": lambda at: save_archives(at, "{split}_{layer}_feats"),
+    "train/layer.npz": lambda at: save_archives(at, "{split}/{layer}"),
     "split.txt": lambda at: beside(
         save_npy(at, labels=np.array(named(Y))), "split.txt", "\n".join(OF_ROWS)
     ),
@@ -129,11 +142,24 @@ SPLIT = {
     "split.npy": lambda at: save_npy(
         at, **STORED, labels=np.array(named(Y)), split=np.repeat(range(3), [36, 12, 12])
     ),
+    "train_idx.npy": lambda at: save_npy(
+        at, **STORED, labels=np.array(named(Y)), train_idx=ORDER["train"],
+        val_idx=ORDER["validation"], test_idx=ORDER["test"]
+    ),
+    "the rest trains": lambda at: [
+        save_npy(at, **STORED, labels=np.array(named(Y)), valid_indices=ORDER["validation"]),
+        (at / "test_indices.txt").write_text("\n".join(map(str, ORDER["test"]))),
+    ] and at,
+    "masks in .pt": lambda at: torch_dictionary(
+        at / "a.pt", **STORED, labels=Y,
+        **{f"{SHORT[split]}_mask": np.isin(np.arange(N), ORDER[split]) for split in ROWS}
+    ),
     "split in .npz": lambda at: np.savez(
         at / "a.npz", **STORED, labels=named(Y), split=OF_ROWS
     ) or at / "a.npz",
 }  # fmt: skip
 LINES = "\n".join(NAMES)
+ORDER = {split: np.arange(N)[rows] for split, rows in ROWS.items()}
 OF_ROWS = [
     SHORT[split] for split, rows in ROWS.items() for _ in range(rows.stop - (rows.start or 0))
 ]
@@ -163,7 +189,7 @@ def test_the_same_arrays_give_the_same_data_in_every_layout(layout, tmp_path):
     found = load_feature_sets([str(path)])
     assert [name.removesuffix("_feats") for name in found] == [*LAYERS]
     for layer, data in zip(LAYERS, found.values(), strict=True):
-        classes = ("0", "1", "2") if layout == "one .pt" else NAMES
+        classes = ("0", "1", "2") if layout.endswith(".pt") else NAMES
         assert data.class_names == classes
         for split, rows in ROWS.items():
             expected = REFERENCE[layer].splits[split]
@@ -395,10 +421,71 @@ def test_features_without_labels_are_told_so(tmp_path):
         onelayer.load_dataset(folder / "layer2.npy")
 
 
-def test_files_called_like_layers_are_no_shards(tmp_path):
-    path = DRAWN[".npz a layer"](tmp_path)
-    with pytest.raises(InputError, match=r"2 sets of features: layer2\.npz, layer10\.npz; expect"):
+@pytest.mark.parametrize("layout", [".npz a layer", "layer_train.npz", "train/layer.npz"])
+def test_files_of_a_layer_are_no_shards_and_asked_for_by_name(layout, tmp_path):
+    path = (DRAWN | SPLIT)[layout](tmp_path)
+    with pytest.raises(InputError, match=r"2 sets of features: layer2, layer10; --feature-set"):
         onelayer.load_dataset(path)
+    with pytest.raises(InputError, match=r"2 sets of features: layer2, layer10; --feature-set"):
+        onelayer.load_dataset(path, feature_set="layer3")
+    data = onelayer.load_dataset(path, feature_set="layer10")
+    np.testing.assert_array_equal(
+        sorted(np.concatenate([s.X for s in data.splits.values()]).T[0]), np.arange(N)
+    )
+
+
+@pytest.mark.parametrize("layout", ["layer_train.npz", "train/layer.npz"])
+def test_files_that_a_shell_lists_are_the_sets_of_their_folder(layout, tmp_path, monkeypatch):
+    monkeypatch.chdir(SPLIT[layout](tmp_path))
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.npz"))
+    found = load_feature_sets(files)
+    assert [*found] == [*LAYERS]
+    for layer, data in found.items():
+        np.testing.assert_array_equal(data.test.X, STORED[layer][ROWS["test"]])
+    (alone,) = load_feature_sets([name for name in files if "layer2" in name]).values()
+    np.testing.assert_array_equal(alone.test.X, STORED["layer2"][ROWS["test"]])
+
+
+@pytest.mark.parametrize("numbers", [(16, 32), (18, 50)])
+def test_numbers_that_do_not_count_shards_name_sets(numbers, tmp_path):
+    for number in numbers:
+        np.savez(tmp_path / f"vit_b_{number}.npz", X=STORED["layer2"], y=Y)
+    assert [name[-2:] for name in load_feature_sets([str(tmp_path)])] == [str(n) for n in numbers]
+    (tmp_path / "b").mkdir()
+    for number in (0, 1):
+        np.savez(tmp_path / "b" / f"vit_{number}.npz", X=STORED["layer2"], y=Y)
+    (joined,) = load_feature_sets([str(tmp_path / "b")]).values()
+    assert sum(map(len, joined.splits.values())) == 2 * N
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"train_idx": [0, 1, 60]}, r"train_idx: train: row 60; expected 0 to 59, .* from 0"),
+        ({"train_idx": [0, 1], "test_idx": [1, 2]}, "row 1 is in train and in test; expected it"),
+        ({"test_idx": [3, 3]}, "row 3 is in test and in test; expected it once"),
+        ({"train_mask": np.ones(59, bool)}, "bool of the shape .* true and false for each of"),
+        ({"val_idx": [0.5]}, "float64 of the shape .* expected numbers of rows"),
+        ({"test_idx": range(60)}, "no row trains; expected some that are not listed"),
+        ({"test_idx": [1], "test_rows": [1]}, "both 'test_idx' and 'test_rows' mean the same"),
+    ],
+)
+def test_lists_of_rows_that_cannot_be_are_refused(arrays, message, tmp_path):
+    np.savez(tmp_path / "a.npz", X=STORED["layer2"], y=Y, **arrays)
+    with pytest.raises(InputError, match=message):
+        onelayer.load_dataset(tmp_path / "a.npz")
+
+
+def test_what_lists_of_rows_say_is_told_and_split_file_goes_first(tmp_path):
+    rows = {"train_idx": ORDER["train"][::-1], "test_idx": ORDER["test"]}
+    np.savez(tmp_path / "a.npz", X=STORED["layer2"], y=Y, **rows)
+    data = onelayer.load_dataset(tmp_path / "a.npz")
+    assert "split by train_idx, test_idx" in data.notes[0]
+    assert data.notes[1].endswith("12 rows are in no split and not used")
+    assert len(data.train) + len(data.validation) == 36  # rows of no list stay out
+    (tmp_path / "s.txt").write_text("\n".join(OF_ROWS))
+    again = onelayer.load_dataset(tmp_path / "a.npz", split_file="s.txt")
+    np.testing.assert_array_equal(again.train.X, STORED["layer2"][ROWS["train"]])
 
 
 def test_names_are_natural_in_order_and_long_ones_lose_their_middle(tmp_path):

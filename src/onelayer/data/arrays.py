@@ -53,15 +53,20 @@ def read_labelled(
     if look is not None and sound:
         for X, y in found.parts.values():
             _judge(source, title, (X, look(X)), (y, look(y)), pool)
-    arrays = read([*wanted, *filter(None, [found.class_names]), *found.of_rows.values()])
+    told_of_rows = [*found.of_rows.values(), *found.rows.values()]
+    arrays = read([*wanted, *filter(None, [found.class_names]), *told_of_rows])
     parts = {
         split: _part(source, title, arrays, names, pool) for split, names in found.parts.items()
     }
     values = {role: _unmapped(arrays[name]) for role, name in found.of_rows.items()}
+    called_of = {role: title(name) for role, name in found.of_rows.items()}
+    if found.rows:
+        values["split"] = {s: _unmapped(arrays[name]) for s, name in found.rows.items()}
+        called_of["split"] = ", ".join(title(name) for name in found.rows.values())
     X, y = found.parts["train"]
     told = Arrays(
         *(set_of(X), title(y), pool),
-        **{role: title(name) for role, name in found.of_rows.items()},
+        **called_of,
         certain=means_features(X),
         kind=kind_of(_stored(arrays[X])),
         shape=tuple(_stored(arrays[X]).shape[1:]),

@@ -46,7 +46,13 @@ from onelayer.data.formats.images import (
     list_pictures,
     read_images,
 )
-from onelayer.data.formats.layouts import WHOLE, find_layers, find_members, join_contents
+from onelayer.data.formats.layouts import (
+    WHOLE,
+    find_members,
+    find_sets,
+    join_contents,
+    set_around,
+)
 from onelayer.data.formats.npz import npz_features, npz_sets, read_npz
 from onelayer.data.formats.picture import Encoded, is_picture
 from onelayer.data.formats.tensors import (
@@ -121,9 +127,13 @@ class Format:
 _ARRAYS = ("feature_set", "pool")  # options of what holds arrays
 
 
-def _members(folder: Path) -> list[tuple[str, Path]]:
-    """Return the files and folders of a folder's splits, in order, or the one data set in it."""
-    members = find_members(folder)
+def _members(folder: Path, options: dict[str, Any]) -> list[tuple[str, Path]]:
+    """Return the files and folders of a folder's splits, in order, or the one data set in it.
+
+    Of several sets of features in files of their own, the option that names one is used up.
+    """
+    asked = options.pop("feature_set", None) if find_sets(folder) else None
+    members = find_members(folder, asked)
     if not members:
         return [(WHOLE, place_of(folder))]
     return [(split, path) for split, paths in members.items() for path in paths]
@@ -133,7 +143,7 @@ def _read_members(folder: Path, like: Columns | None, **options: Any) -> Content
     """Read the splits of a folder, or the one data set in it; without labels no test split."""
     read: list[tuple[str, Contents]] = []
     notes = []
-    for split, path in _members(folder):
+    for split, path in _members(folder, options):
         form = find_format(path, options)
         if read and form.table:  # columns go by name in all files
             like = like or read[0][1].columns
@@ -156,22 +166,28 @@ def _read_members(folder: Path, like: Columns | None, **options: Any) -> Content
 def _member_features(
     folder: Path, like: Columns | None, tell: Tell, **options: Any
 ) -> Iterator[Any]:
-    for _, path in _members(folder):
+    for _, path in _members(folder, options):
         yield from find_format(path, options).read_features(path, like, tell, **options)
 
 
 def _member_pictures(folder: Path) -> list[Path | Encoded]:
     pictures: list[Path | Encoded] = []
-    for _, path in _members(folder):
+    for _, path in () if find_sets(folder) else _members(folder, {}):
         form = find_format(path)
         pictures += form.pictures(path) if form.pictures else []
     return pictures
 
 
 def _member_sets(folder: Path) -> list[str]:
-    """Return the sets of features of the first file, which trains."""
-    (_, path), *_ = _members(folder)
+    """Return the sets of features in files of their own, or those of the file that trains."""
+    if sets := find_sets(folder):
+        return [*sets]
+    (_, path), *_ = _members(folder, {})
     return find_format(path).sets_of(path)
+
+
+def _holds_members(folder: Path) -> bool:
+    return bool(find_sets(folder) or find_members(folder))
 
 
 def _of_members(looks: str, suits: Callable[[Path], object]) -> Format:
@@ -196,8 +212,9 @@ def _holds_classes(folder: Path) -> bool:
         return False
     classes = find_layout(folder).classes.get("train", [])
     others = [place for place in classes if not holds_loose_pictures(place)]
-    if len(classes) - len(others) < 2 and any(
-        path.is_file() for paths in find_members(folder).values() for path in paths
+    if len(classes) - len(others) < 2 and (
+        find_sets(folder)
+        or any(path.is_file() for paths in find_members(folder).values() for path in paths)
     ):
         return False
     return not any(form.suits(place) for place in others for form in FOLDERS if form.read)
@@ -228,7 +245,7 @@ FOLDERS = (
         ("resize",),
         pictures=find_pictures,
     ),
-    _of_members("train and test of any format, as train.csv beside test.csv", find_members),
+    _of_members("train and test of any format, as train.csv beside test.csv", _holds_members),
     Format("a folder of pictures", holds_loose_pictures, read=None, pictures=list_pictures),
     _of_members("one such folder within it", lambda folder: _inner(folder)),
 )
@@ -438,10 +455,18 @@ def feature_sets(path: Path) -> list[tuple[Path, str | None]]:
     """
     if path.is_dir() and not _holds_samples(path) and len(inner := _inner(path)) > 1:
         return [(place, None) for place in sorted(inner, key=lambda p: by_number(str(p)))]
-    if path.is_dir() and (layers := find_layers(path)) and not _holds_samples(path):
-        return [(layer, None) for layer in layers]
     sets = find_format(path).sets_of(path)
     return [(path, name) for name in sorted(sets, key=by_number)] or [(path, None)]
+
+
+def set_of_file(path: Path) -> tuple[Path, str | None, list[Path]] | None:
+    """Return the set of features that a file of one split is of, if its folder is read as such.
+
+    That is the folder, the name of the set if there are several, and all of its files.
+    """
+    around = set_around(path) if path.is_file() else None
+    form = around and next((form for form in FOLDERS if form.suits(around[0])), None)
+    return around if form and form.read is _read_members else None
 
 
 def find_format(path: Path, options: Iterable[str] = ()) -> Format:
@@ -462,11 +487,6 @@ def find_format(path: Path, options: Iterable[str] = ()) -> Format:
 def _suiting(path: Path) -> Format:
     if path.is_dir():
         suited = [form for form in FOLDERS if form.suits(path)]
-        if not suited and (layers := find_layers(path)):
-            raise InputError(
-                f"{path}: {len(layers):,} sets of features: {listed([p.name for p in layers])}; "
-                "expected the path of one; onelayer probe takes them all"
-            )
         if not suited and (arrays := loose_arrays(path)):
             raise NoLabelsError(
                 f"{path}: arrays without labels: {listed(arrays)}; expected labels.npy, labels.txt "

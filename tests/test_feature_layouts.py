@@ -272,6 +272,38 @@ def test_tokens_are_refused_and_pooled_on_demand(form, tmp_path):
         np.testing.assert_array_equal(np.concatenate([*blocks]), rows)
 
 
+def test_a_model_remembers_how_its_tokens_were_pooled(tmp_path, capsys):
+    path = str(save_tokens(tmp_path, "npz"))
+    common = ["--report", "none", "--epochs", "1", "--pool", "index:1"]
+    assert run_cli(["train", path, *common, "--out", str(tmp_path / "run")]) == 0
+    assert onelayer.load_model(tmp_path / "run").pool == "index:1"
+    np.savez(tmp_path / "rows.npz", X=POOLED["index:1"], y=Y)
+    np.savetxt(tmp_path / "rows.csv", POOLED["index:1"], delimiter=",", header="a,b,c,d,e",
+               comments="")  # fmt: skip
+    (tmp_path / "b").mkdir()
+    told = []
+    for source in (
+        path,
+        tmp_path / "rows.npz",
+        tmp_path / "rows.csv",
+        save_tokens(tmp_path / "b", "folder"),
+    ):
+        capsys.readouterr()
+        assert run_cli(["predict", str(tmp_path / "run"), str(source), "--format", "csv"]) == 0
+        told.append([row.split(",", 1)[1] for row in capsys.readouterr().out.splitlines()])
+    assert all(one == told[0] for one in told)
+    evaluated = []
+    for arguments in ([path], ["--pool", "index:1", path], [str(tmp_path / "rows.npz")], []):
+        assert run_cli(["evaluate", str(tmp_path / "run"), *arguments]) == 0
+        evaluated.append(capsys.readouterr().out.split(" on 9 test samples")[0][-60:])
+    assert len({*evaluated}) == 1
+    assert (
+        run_cli(["predict", str(tmp_path / "run"), str(tmp_path / "rows.npz"), "--pool", "cls"])
+        == 2
+    )
+    assert "pool 'cls' takes (N, T, D)" in capsys.readouterr().err
+
+
 def test_pictures_are_no_tokens_and_rows_have_nothing_to_pool(tmp_path):
     pictures = np.zeros((N, 4, 6))
     np.savez(tmp_path / "a.npz", images=pictures, y=Y)

@@ -19,7 +19,7 @@ from onelayer.data.contents import Arrays, Contents, Part, check_shapes
 from onelayer.data.derived import kind_of, widened
 from onelayer.data.labels import check_label_shape
 from onelayer.data.npy import Mapped
-from onelayer.data.pooling import check_pooled, pooled
+from onelayer.data.pooling import check_pooled, pooled, pooling_of
 from onelayer.errors import InputError
 
 Read = Callable[[Sequence[str]], Mapping[str, Any]]  # arrays, by name
@@ -65,7 +65,7 @@ def read_labelled(
         called_of["split"] = ", ".join(title(name) for name in found.rows.values())
     X, y = found.parts["train"]
     told = Arrays(
-        *(set_of(X), title(y), pool),
+        *(set_of(X), title(y), pooling_of(_stored(arrays[X]).shape, pool)),
         **called_of,
         certain=means_features(X),
         kind=kind_of(_stored(arrays[X])),
@@ -112,7 +112,7 @@ def _part(
     labels, stored = _unmapped(y), _stored(X)
     _check_rows(source, of_X, stored.shape, of_y, np.shape(labels)[:1])
     samples = poolable(source, of_X, stored, pool)
-    in_memory = not isinstance(X, Mapped) or (pool is not None and pool != "none")
+    in_memory = not isinstance(X, Mapped) or pooling_of(stored.shape, pool) not in (None, "none")
     return Part(samples, labels, () if in_memory else (X,))
 
 
@@ -131,7 +131,8 @@ def _judge(
     _check_rows(source, title(X), shape, title(y), rows)
     check_label_shape(source, rows)
     check_pooled(f"{source}: {title(X)}", shape, kind, pool, pictures=means_pictures(X))
-    check_shapes(source, shape if pool is None else (*shape[:1], shape[-1]), rows)
+    pooling = pooling_of(shape, pool)
+    check_shapes(source, shape if pooling is None else (*shape[:1], shape[-1]), rows)
 
 
 def _check_rows(source: str, X: str, shape: Sequence[int], y: str, rows: Sequence[int]) -> None:

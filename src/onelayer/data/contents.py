@@ -189,6 +189,7 @@ def make_dataset(
         columns=_fitting(columns, splits["train"].X.shape[1]),
         notes=notes,
         allow_missing=allow_missing,
+        pool=contents.arrays.pool if contents.arrays else None,
         **fields,
     )
 

@@ -152,6 +152,7 @@ def join_contents(
         files,
         first.columns,
         tuple(dict.fromkeys([*told, *notes])),
+        arrays=first.arrays,
     )
 
 

@@ -66,6 +66,7 @@ from onelayer.data.formats.torch_file import (
     torch_features,
     torch_sets,
 )
+from onelayer.data.pooling import if_tokens
 from onelayer.data.reading import OF_ROWS, Reading
 from onelayer.errors import InputError, printable
 from onelayer.option import build
@@ -467,6 +468,12 @@ def set_of_file(path: Path) -> tuple[Path, str | None, list[Path]] | None:
     around = set_around(path) if path.is_file() else None
     form = around and next((form for form in FOLDERS if form.suits(around[0])), None)
     return around if form and form.read is _read_members else None
+
+
+def remembered(path: Path, pool: str | None) -> dict[str, Any]:
+    """Return the options by which a path is read for a model that was trained on pooled tokens."""
+    takes = pool is not None and path.exists() and "pool" in find_format(path).options
+    return {"pool": if_tokens(pool)} if takes and pool else {}
 
 
 def find_format(path: Path, options: Iterable[str] = ()) -> Format:

@@ -15,6 +15,8 @@ from format_writers import NAMES, bfloat16_of, named, torch_file, torch_tensor, 
 from onelayer.cli import run as run_cli
 from onelayer.data.unlabelled import read_unlabelled
 from onelayer.errors import InputError
+from onelayer.evaluation.ranking import rank_files
+from onelayer.experiments.evaluation_data import load_evaluation_data
 from onelayer.experiments.feature_sets import load_feature_sets, name_sources
 
 N, D, T = 60, 5, 3
@@ -118,6 +120,16 @@ DRAWN = {
     "safetensors": lambda at: save_file(
         {**STORED, "label": Y}, at / "a.safetensors", {"class_names": json.dumps(NAMES)}
     ) or at / "a.safetensors",
+    "archives beside labels": lambda at: [
+        np.savez(at / n, features=X) for n, X in STORED.items()
+    ] and save_npy(at, labels=np.array(named(Y))),
+    "one archive beside labels.csv": lambda at: np.savez(at / "a.npz", **STORED) or ([
+        (at / "labels.csv").write_text("id,label\n" + "\n".join(f"i,{y}" for y in named(Y)))
+    ] and at),
+    "safetensors beside labels": lambda at: save_file(STORED, at / "a.safetensors") or save_npy(
+        at, targets=np.array(named(Y))
+    ) / "a.safetensors",
+    "labels.json": lambda at: beside(at, "labels.json", json.dumps(named(Y))),
     "bfloat16": lambda at: save_bfloat16(at / "a.safetensors"),
     "one .pt": lambda at: torch_dictionary(at / "a.pt", **STORED, labels=Y),
     "a saved dataset": save_tables,
@@ -154,6 +166,20 @@ SPLIT = {
         at / "a.pt", **STORED, labels=Y,
         **{f"{SHORT[split]}_mask": np.isin(np.arange(N), ORDER[split]) for split in ROWS}
     ),
+    "metadata.csv": lambda at: beside(
+        at, "metadata.csv", "file,class,split\n" + "\n".join(map(",".join, zip(
+            map(str, range(N)), named(Y), OF_ROWS, strict=True
+        )))
+    ),
+    "splits.json": lambda at: beside(
+        save_npy(at, labels=np.array(named(Y))), "splits.json", json.dumps(
+            {SHORT[split]: rows.tolist() for split, rows in ORDER.items()}
+        )
+    ),
+    "archives of splits beside labels": lambda at: [
+        np.savez(at / f"{split}_{layer}", X=STORED[layer][ORDER[split]])
+        for split in ROWS for layer in LAYERS
+    ] and save_npy(at, **{f"{split}_y": np.array(named(Y[ORDER[split]])) for split in ROWS}),
     "split in .npz": lambda at: np.savez(
         at / "a.npz", **STORED, labels=named(Y), split=OF_ROWS
     ) or at / "a.npz",
@@ -231,6 +257,107 @@ def test_one_file_of_a_split_stands_for_its_set(layout, tmp_path, monkeypatch):
     assert len(found["layer10"].digests) == 6
 
 
+def save_lists(path, form):
+    """Save tensors as they gather in a loop: of each sample, of each batch, of each layer."""
+    X, stored = STORED["layer2"], []
+
+    def tensor(array):
+        stored.append(np.ascontiguousarray(array))
+        return torch_tensor(len(stored) - 1, stored[-1])
+
+    def listed(items):
+        return b"](" + b"".join(items) + b"e"
+
+    label = [b"K" + bytes([y]) for y in Y]
+    of_batches = range(0, N, 16)
+    if form == "list of dicts":
+        program = listed(
+            b"}(" + unicode_of("feature") + tensor(x) + unicode_of("label") + y + b"u"
+            for x, y in zip(X, label, strict=True)
+        )
+    elif form == "rows":
+        program = b"}(" + unicode_of("feats") + listed(map(tensor, X))
+        program += unicode_of("labels") + listed(label) + b"u"
+    elif form == "batches":
+        program = b"}(" + unicode_of("feats") + listed(tensor(X[n : n + 16]) for n in of_batches)
+        program += unicode_of("labels") + listed(tensor(Y[n : n + 16]) for n in of_batches) + b"u"
+    elif form == "layers":
+        program = b"}(" + unicode_of("hidden_states") + tensor(X) + tensor(STORED["layer10"])
+        program += b"\x86" + unicode_of("labels") + tensor(Y) + b"u"
+    else:
+        program = b"}(" + unicode_of("features") + b"}(K\x02" + tensor(X)
+        program += b"K\x0a" + tensor(STORED["layer10"]) + b"u"
+        program += unicode_of("labels") + tensor(Y) + b"u"
+    return torch_file(path, program, stored)
+
+
+@pytest.mark.parametrize(
+    "form", ["list of dicts", "rows", "batches", "layers", "numbers of layers"]
+)
+def test_lists_of_tensors_are_rows_batches_or_layers(form, tmp_path):
+    found = load_feature_sets([str(save_lists(tmp_path / "a.pt", form))])
+    names = {"layers": ("_0", "_1"), "numbers of layers": ("s_2", "s_10")}.get(form, ("a",))
+    assert len(found) == len(names)
+    for name, end, layer in zip(found, names, LAYERS, strict=False):
+        assert name.endswith(end)
+        for split in ROWS:
+            expected = REFERENCE[layer].splits[split]
+            np.testing.assert_array_equal(found[name].splits[split].X, expected.X)
+            np.testing.assert_array_equal(found[name].splits[split].y, expected.y)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "pt"])
+def test_a_file_for_each_sample_lies_in_the_folder_of_its_class(suffix, tmp_path):
+    for split, rows in ORDER.items():
+        for row in rows:
+            place = tmp_path / SHORT[split] / NAMES[Y[row]]
+            place.mkdir(parents=True, exist_ok=True)
+            x = STORED["layer2"][row]
+            if suffix == "npy":
+                np.save(place / f"{row:03}.npy", x)
+            else:
+                torch_file(place / f"{row:03}.pt", torch_tensor(0, x), [x])
+    data = onelayer.load_dataset(tmp_path)
+    assert data.class_names == tuple(sorted(NAMES))
+    for split, rows in ORDER.items():
+        got = data.splits[split]
+        assert [*map(int, got.X[:, 0])] == sorted(rows, key=lambda row: (NAMES[Y[row]], row))
+        assert [data.class_names[y] for y in got.y] == named(np.sort(Y[rows]))
+    np.save(tmp_path / "train" / NAMES[0] / "x.npy", np.zeros(4, np.float32))
+    with pytest.raises(InputError, match=r"x\.npy: an array of the shape \(4,\), that of"):
+        onelayer.load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda at: np.savez(at / "a.npz", **{f"i{n}.jpg": x for n, x in enumerate(TOKENS[0])},
+                             z=TOKENS[0][0]),
+         r"4 arrays of one sample each: i0\.jpg, .*; expected them as rows of one array, X = num"),
+        (lambda at: (at / "x.h5").write_bytes(b"\x89HDF"), r"x\.h5: HDF5, .* h5py reads"),
+        (lambda at: STORED["layer2"].tofile(at / "x.dat"), r"x\.dat: bare numbers"),
+        (lambda at: (at / "0.tar").write_bytes(b"0"), r"0\.tar: an archive; unpack it first"),
+        (lambda at: (at / "x.pkl").write_bytes(b"\x80\4."), r"x\.pkl: a pickle, which"),
+        (lambda at: (at / "x.jsonl").write_text("{}"), r"x\.jsonl: JSON, which is not read"),
+        (lambda at: (at / "X.npy.gz").write_bytes(b"0"), r"X\.npy\.gz: packed; unpack it first"),
+        (lambda at: np.savez(at / "a.npz", X=np.zeros((2, N, D)), y=Y),
+         r"labels of 60 in y; layers \(L, N, D\) are arrays of their own: layer0=X\[0\]"),
+        (lambda at: beside(at, "labels.json", "[1, "), r"labels\.json: not JSON"),
+        (lambda at: beside(at, "labels.json", '{"a": 1}'), "expected a list of texts or of whole"),
+    ],
+)  # fmt: skip
+def test_layouts_that_are_not_read_are_told_what_would_be(make, message, tmp_path):
+    make(tmp_path)
+    with pytest.raises(InputError, match=message):
+        load_feature_sets([str(tmp_path)])
+
+
+def test_an_object_array_is_told_to_be_a_pickle(tmp_path):
+    np.save(tmp_path / "a.npy", {"X": 1}, allow_pickle=True)
+    with pytest.raises(InputError, match="holds object, expected plain numbers; it is a pickle"):
+        onelayer.load_dataset(tmp_path / "a.npy")
+
+
 TOKENS = np.random.default_rng(3).normal(size=(N, T, D)).astype(np.float16)
 POOLED = {
     "mean": TOKENS.astype(np.float64).mean(axis=1).astype(np.float32),
@@ -273,34 +400,23 @@ def test_tokens_are_refused_and_pooled_on_demand(form, tmp_path):
 
 
 def test_a_model_remembers_how_its_tokens_were_pooled(tmp_path, capsys):
-    path = str(save_tokens(tmp_path, "npz"))
-    common = ["--report", "none", "--epochs", "1", "--pool", "index:1"]
-    assert run_cli(["train", path, *common, "--out", str(tmp_path / "run")]) == 0
-    assert onelayer.load_model(tmp_path / "run").pool == "index:1"
-    np.savez(tmp_path / "rows.npz", X=POOLED["index:1"], y=Y)
-    np.savetxt(tmp_path / "rows.csv", POOLED["index:1"], delimiter=",", header="a,b,c,d,e",
-               comments="")  # fmt: skip
+    path = save_tokens(tmp_path, "npz")
+    data = onelayer.load_dataset(path, pool="index:1")
+    model = onelayer.model_of(onelayer.train(data, onelayer.grid(), epochs=1))
+    assert model.pool == "index:1"
+    saved, rows = tmp_path / "m.safetensors", tmp_path / "rows.npz"
+    model.save(saved)
+    np.savez(rows, X=POOLED["index:1"], y=Y)
+    np.savetxt(tmp_path / "rows.csv", POOLED["index:1"], fmt="%.9g", delimiter=",")
     (tmp_path / "b").mkdir()
-    told = []
-    for source in (
-        path,
-        tmp_path / "rows.npz",
-        tmp_path / "rows.csv",
-        save_tokens(tmp_path / "b", "folder"),
-    ):
-        capsys.readouterr()
-        assert run_cli(["predict", str(tmp_path / "run"), str(source), "--format", "csv"]) == 0
-        told.append([row.split(",", 1)[1] for row in capsys.readouterr().out.splitlines()])
-    assert all(one == told[0] for one in told)
-    evaluated = []
-    for arguments in ([path], ["--pool", "index:1", path], [str(tmp_path / "rows.npz")], []):
-        assert run_cli(["evaluate", str(tmp_path / "run"), *arguments]) == 0
-        evaluated.append(capsys.readouterr().out.split(" on 9 test samples")[0][-60:])
-    assert len({*evaluated}) == 1
-    assert (
-        run_cli(["predict", str(tmp_path / "run"), str(tmp_path / "rows.npz"), "--pool", "cls"])
-        == 2
-    )
+    expected = model.predict(POOLED["index:1"])
+    for source in (path, rows, tmp_path / "rows.csv", save_tokens(tmp_path / "b", "folder")):
+        found = [int(row.classes[0]) for row in rank_files(model, [str(source)])]
+        np.testing.assert_array_equal(found, expected)
+        if source.suffix != ".csv":
+            judged = load_evaluation_data(saved, model, str(source), "test")
+            np.testing.assert_array_equal(judged.test.X, data.test.X)
+    assert run_cli(["predict", str(saved), str(rows), "--pool", "cls"]) == 2
     assert "pool 'cls' takes (N, T, D)" in capsys.readouterr().err
 
 

@@ -24,6 +24,7 @@ _PICTURES = ("images", "image", "imgs", "img", "pixels")
 _CLASSES = ("class", "classes", "category", "categories")  # or what the classes are called
 ROW_COLUMNS = ("split", "splits", "group", "groups")
 _INDICES = ("idx", "idxs", "ids", "index", "indexes", "indices", "inds", "rows", "mask", "masks")
+SAMPLE_TABLES = ("metadata", "meta", "annotations", "manifest")  # .csv with a column of labels
 NOTHING: Mapping[str, str] = MappingProxyType({})
 _UNNAMED = ("arr_0", "arr_1")  # as numpy.savez(path, X, y) calls them
 _ROLE_WORDS = {
@@ -88,12 +89,14 @@ def tells_of_rows(name: str) -> bool:
 
     Or the numbers of the rows of a split, as train_idx.
     """
+    return bool(split_of_rows(name) or role_of_rows(name))
+
+
+def role_of_rows(name: str) -> str | None:
+    """Return "split" or "groups" if an array of this name holds one of them for each row."""
     meaning = _meaning(name)
-    return bool(split_of_rows(name)) or (
-        meaning.role in ("split", "groups")
-        and not meaning.others
-        and meaning.key == (*_words(name),)
-    )
+    of_rows = meaning.role in ("split", "groups") and meaning.key == (*_words(name),)
+    return meaning.role if of_rows and not meaning.others else None
 
 
 def split_of_rows(name: str) -> str | None:
@@ -124,13 +127,13 @@ def set_of(name: str) -> str:
 
 
 def find_sets(names: Iterable[str], look: Look) -> list[str]:
-    """Return the names of the sets of features that arrays hold beside labels, if several.
+    """Return the names of the sets of features that arrays hold, if several.
 
     There are none where a name means features alone, as X does. Others are of decimals or bytes,
     of at least two dimensions, and have a part to train on.
     """
     names = list(names)
-    if any(map(means_features, names)) or not any(map(means_labels, names)):
+    if any(map(means_features, names)):
         return []
     sets = _sets_among(names, look)
     return [set_of(split["train"]) for split in sets.values()] if len(sets) > 1 else []
@@ -322,9 +325,8 @@ def _find_of_rows(source: str, names: Sequence[str], given: Mapping[str, str]) -
     for name in given.values():
         if name not in names:
             raise InputError(f"{source}: no file {name} and no such array: {listed(names)}")
-    for name in filter(tells_of_rows, names):
-        role = str(_meaning(name).role)
-        if role in given or role == "rows":
+    for name, role in ((name, role) for name in names if (role := role_of_rows(name))):
+        if role in given:
             continue
         if role in found:
             raise InputError(f"{source}: both {found[role]!r} and {name!r} mean the same")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.data.array_names import means_labels, set_of, several_sets, split_of
+from onelayer.data.array_names import SAMPLE_TABLES, means_labels, set_of, several_sets, split_of
 from onelayer.data.columns import listed
 from onelayer.data.contents import Contents, Part
 from onelayer.data.dataset import SPLIT_NAMES, SPLIT_WORDS
@@ -45,7 +45,7 @@ def find_members(folder: Path, feature_set: str | None = None) -> dict[str, list
             _check_shards(folder, name, members)
         return sets[feature_set]
     found: dict[str, list[Path]] = {}
-    files = list(filter(_is_data, entries(folder)))
+    files = _data_files(folder)
     for path in (*files, *filter(Path.is_dir, entries(folder))):
         if split := split_of(path.stem if path.is_file() else path.name):
             found.setdefault(split, []).append(path)
@@ -90,7 +90,7 @@ def _find_sets(folder: Path) -> Sets:
     """Return the files of every set of features that has some to train on; see find_sets."""
     inner = [path for path in entries(folder) if path.is_dir() and path.name.lower() in SPLIT_WORDS]
     alike: dict[tuple[str, str], list[Path]] = {}
-    for path in (path for place in (folder, *inner) for path in entries(place) if _is_data(path)):
+    for path in (path for place in (folder, *inner) for path in _data_files(place)):
         name, layer = _name_in(folder, path), _LAYER.search(path.stem)
         split = split_of(name) or WHOLE
         if split or layer or path.suffix.lower() in _ARCHIVES:
@@ -171,6 +171,15 @@ def _join(where: str, parts: Sequence[Part]) -> Part:
         [label for some in labels for label in some] if True in kinds else np.concatenate(labels)
     )
     return Part(np.concatenate([part.X for part in parts]), joined)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """Return the files of samples; beside archives those of labels alone are none."""
+    files = list(filter(_is_data, entries(folder)))
+    if not any(path.suffix.lower() in _ARCHIVES for path in files):
+        return files
+    labels = {p for p in files if means_labels(p.stem) or p.stem.lower() in SAMPLE_TABLES}
+    return [path for path in files if path not in labels]
 
 
 def _is_data(path: Path) -> bool:

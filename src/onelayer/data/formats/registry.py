@@ -1,6 +1,6 @@
 """The formats that are read, to train on or to predict, and which of them a path is."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from onelayer.data.formats.array_files import (
     array_file_sets,
     find_beside,
     holds_array_files,
+    labels_beside,
     lies_beside_labels,
     loose_arrays,
     one_array_features,
@@ -55,6 +56,11 @@ from onelayer.data.formats.layouts import (
 )
 from onelayer.data.formats.npz import npz_features, npz_sets, read_npz
 from onelayer.data.formats.picture import Encoded, is_picture
+from onelayer.data.formats.sample_arrays import (
+    holds_sample_arrays,
+    read_sample_arrays,
+    sample_array_features,
+)
 from onelayer.data.formats.tensors import (
     read_safetensors,
     safetensors_features,
@@ -66,6 +72,7 @@ from onelayer.data.formats.torch_file import (
     torch_features,
     torch_sets,
 )
+from onelayer.data.npy import map_or_load
 from onelayer.data.pooling import if_tokens
 from onelayer.data.reading import OF_ROWS, Reading
 from onelayer.errors import InputError, printable
@@ -85,7 +92,8 @@ class Format:
     without it they are those of `read`. If it is a `table`, both also take the Columns of a model,
     `like`, by whose names they read, and `features` takes what is to `tell`. `pictures(path)` lists
     the pictures instead, if samples are such: a model says to which size they are converted.
-    `sets(path)` lists the names of several sets of features, one of which an option asks for.
+    `sets(path)` lists the names of several sets of features, one of which an option asks for. The
+    labels of an `archive` may lie in files beside it.
     """
 
     looks: str
@@ -96,6 +104,7 @@ class Format:
     pictures: Callable[[Path], Sequence[Path | Encoded]] | None = None
     table: bool = False
     sets: Callable[[Path], list[str]] | None = None
+    archive: bool = False
 
     def read_features(
         self, path: Path, like: Columns | None, tell: Tell, **options: Any
@@ -114,11 +123,22 @@ class Format:
             options |= {"like": like}
         if self.read is None:
             forms = FOLDERS if path.is_dir() else FILES
+            if path.suffix.lower() == ".npy":
+                map_or_load(path)  # what is no array of numbers cannot be read at all
             labelled = ", ".join(form.looks for form in forms if form.read)
             raise NoLabelsError(
                 f"{path}: read as {self.looks}, without labels; expected {labelled}"
             )
-        return self.read(path, **options)
+        if not self.archive:
+            return self.read(path, **options)
+        beside = dict[str, tuple[Path, Any]]()
+
+        def look_beside() -> Mapping[str, tuple[Path, Any]]:
+            beside.update(labels_beside(path))
+            return beside
+
+        contents = self.read(path, **options, beside=look_beside)
+        return replace(contents, files=[path, *{file: None for file, _ in beside.values()}])
 
     def sets_of(self, path: Path) -> list[str]:
         """Return the names of the sets of features, none if there are not several."""
@@ -240,6 +260,12 @@ FOLDERS = (
         sets=array_file_sets,
     ),
     Format(
+        "a folder of .npy or .pt for each class",
+        holds_sample_arrays,
+        read_sample_arrays,
+        features=sample_array_features,
+    ),
+    Format(
         _PICTURES,
         lambda folder: _holds_classes(folder),
         read_images,
@@ -334,7 +360,7 @@ def _is_beside_labels(path: Path) -> bool:
 
 
 FILES = (
-    Format(".npz", _is_npz, read_npz, _ARRAYS, npz_features, sets=npz_sets),
+    Format(".npz", _is_npz, read_npz, _ARRAYS, npz_features, sets=npz_sets, archive=True),
     _table(".parquet", begins(b"PAR1"), open_parquet),
     _table(".feather or .arrow", _is_arrow, open_arrow),
     Format(".X.npy beside .y.npy", named(".x.npy"), read_pair, features=npy_features),
@@ -350,9 +376,16 @@ FILES = (
         _ARRAYS,
         safetensors_features,
         sets=safetensors_sets,
+        archive=True,
     ),
     Format(
-        ".pt or .pth", named(".pt", ".pth"), read_torch, _ARRAYS, torch_features, sets=torch_sets
+        ".pt or .pth",
+        named(".pt", ".pth"),
+        read_torch,
+        _ARRAYS,
+        torch_features,
+        sets=torch_sets,
+        archive=True,
     ),
     Format(
         "train-images-idx3-ubyte",
@@ -381,7 +414,11 @@ _FOREIGN = {  # what is not read, by the ends of its names, and how to convert i
     ".arff": "ARFF, which is not read; pandas writes .csv of scipy.io.arff.loadarff(path)[0]",
     ".json .jsonl .ndjson": "JSON, which is not read; pandas.read_json(…).to_csv(…, index=False)",
     ".svm .libsvm": f"sparse; sklearn.datasets.load_svmlight_file, X.toarray(), {_SAVEZ}",
-    ".zip .tar .7z .rar": "an archive; unpack it first",
+    ".tar": "an archive; unpack it first; of WebDataset's samples X.npy and y.npy, or one .npz",
+    ".npy.gz .npy.xz .npy.bz2 .npy.zst": "packed; unpack it first",
+    ".zip .7z .rar": "an archive; unpack it first",
+    ".dat .raw .memmap .mmap .bin": "bare numbers without shape and type; "
+    "numpy.memmap(path, dtype, shape=shape) opens them, numpy.save writes X.npy beside y.npy",
 }
 
 
@@ -494,6 +531,8 @@ def find_format(path: Path, options: Iterable[str] = ()) -> Format:
 def _suiting(path: Path) -> Format:
     if path.is_dir():
         suited = [form for form in FOLDERS if form.suits(path)]
+        for file in () if suited else filter(Path.is_file, entries(path)):
+            _refuse_foreign(file)
         if not suited and (arrays := loose_arrays(path)):
             raise NoLabelsError(
                 f"{path}: arrays without labels: {listed(arrays)}; expected labels.npy, labels.txt "
@@ -507,9 +546,7 @@ def _suiting(path: Path) -> Format:
             )
         return suited[0]
     check_file(path)
-    for suffixes, what in _FOREIGN.items():
-        if named(*suffixes.split())(path) and not _is_text(path):
-            raise InputError(f"{path}: {what}")
+    _refuse_foreign(path)
     for form in FILES:
         if form.suits(path):
             return form
@@ -520,6 +557,13 @@ def _suiting(path: Path) -> Format:
         )
     looks = ", ".join(form.looks for form in FILES)
     raise InputError(f"{path}: of no known format; expected {looks}, or a folder")
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise InputError if a file is of a format that is known and not read."""
+    for suffixes, what in _FOREIGN.items():
+        if named(*suffixes.split())(path) and not _is_text(path):
+            raise InputError(f"{path}: {what}")
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -167,7 +167,7 @@ SPLIT = {
         **{f"{SHORT[split]}_mask": np.isin(np.arange(N), ORDER[split]) for split in ROWS}
     ),
     "metadata.csv": lambda at: beside(
-        at, "metadata.csv", "file,class,split\n" + "\n".join(map(",".join, zip(
+        at, "metadata.csv", "file,class_name,split\n" + "\n".join(map(",".join, zip(
             map(str, range(N)), named(Y), OF_ROWS, strict=True
         )))
     ),

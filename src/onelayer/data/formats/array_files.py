@@ -297,7 +297,8 @@ def _read_column(path: Path, asked: str) -> list[str]:
     names = [name.strip().lower() for name in rows[0]] if rows else []
     called = ROW_COLUMNS if tells_of_rows(asked.rpartition("/")[2]) else LABEL_COLUMNS
     called = (asked, *called) if asked in ROW_COLUMNS else called
-    column = next((names.index(name) for name in called if name in names), None)
+    alike = [name for name in names if called is LABEL_COLUMNS and means_labels(name)]
+    column = next((names.index(name) for name in (*called, *alike) if name in names), None)
     if column is None and len(names) != 1:
         raise InputError(f"{path}: expected one column, or one called {', '.join(called)}")
     try:

@@ -261,7 +261,7 @@ def bfloat16_of(X: np.ndarray) -> np.ndarray:
     return (X.astype("<f4").view("<u4") >> 16).astype("<u2")
 
 
-TORCH_TYPES = {"u1": "Byte", "f2": "Half", "f4": "Float", "i8": "Long"}
+TORCH_TYPES = {"b1": "Bool", "u1": "Byte", "f2": "Half", "f4": "Float", "i8": "Long"}
 
 
 def torch_tensor(

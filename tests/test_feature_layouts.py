@@ -15,6 +15,8 @@ from format_writers import NAMES, bfloat16_of, named, torch_file, torch_tensor, 
 from onelayer.cli import run as run_cli
 from onelayer.data.unlabelled import read_unlabelled
 from onelayer.errors import InputError
+from onelayer.evaluation.ranking import rank_files
+from onelayer.experiments.evaluation_data import load_evaluation_data
 from onelayer.experiments.feature_sets import load_feature_sets, name_sources
 
 N, D, T = 60, 5, 3
@@ -36,6 +38,16 @@ def save_npy(folder, **arrays):
         path = folder / f"{name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, array)
+    return folder
+
+
+def save_archives(folder, spelling):
+    """Save every split of every layer in an archive of its own, with its labels."""
+    for split, rows in ROWS.items():
+        for layer in LAYERS:
+            path = folder / (spelling.format(layer=layer, split=SHORT[split]) + ".npz")
+            path.parent.mkdir(exist_ok=True)
+            np.savez(path, features=STORED[layer][rows], labels=named(Y[rows]))
     return folder
 
 
@@ -108,6 +120,16 @@ DRAWN = {
     "safetensors": lambda at: save_file(
         {**STORED, "label": Y}, at / "a.safetensors", {"class_names": json.dumps(NAMES)}
     ) or at / "a.safetensors",
+    "archives beside labels": lambda at: [
+        np.savez(at / n, features=X) for n, X in STORED.items()
+    ] and save_npy(at, labels=np.array(named(Y))),
+    "one archive beside labels.csv": lambda at: np.savez(at / "a.npz", **STORED) or ([
+        (at / "labels.csv").write_text("id,label\n" + "\n".join(f"i,{y}" for y in named(Y)))
+    ] and at),
+    "safetensors beside labels": lambda at: save_file(STORED, at / "a.safetensors") or save_npy(
+        at, targets=np.array(named(Y))
+    ) / "a.safetensors",
+    "labels.json": lambda at: beside(at, "labels.json", json.dumps(named(Y))),
     "bfloat16": lambda at: save_bfloat16(at / "a.safetensors"),
     "one .pt": lambda at: torch_dictionary(at / "a.pt", **STORED, labels=Y),
     "a saved dataset": save_tables,
@@ -118,6 +140,9 @@ SPLIT = {
     "train_layer": lambda at: save_parts(at, "{split}_{layer}", "{split}_labels"),
     "layer-train": lambda at: save_parts(at, "{layer}-{split}", "y_{split}"),
     "layer.train.feats": lambda at: save_parts(at, "{layer}_{split}_feats", "{split}_targets"),
+    "layer_train.npz": lambda at: save_archives(at, "{layer}_{split}"),
+    "train_layer.npz": lambda at: save_archives(at, "{split}_{layer}_feats"),
+    "train/layer.npz": lambda at: save_archives(at, "{split}/{layer}"),
     "split.txt": lambda at: beside(
         save_npy(at, labels=np.array(named(Y))), "split.txt", "\n".join(OF_ROWS)
     ),
@@ -129,11 +154,38 @@ SPLIT = {
     "split.npy": lambda at: save_npy(
         at, **STORED, labels=np.array(named(Y)), split=np.repeat(range(3), [36, 12, 12])
     ),
+    "train_idx.npy": lambda at: save_npy(
+        at, **STORED, labels=np.array(named(Y)), train_idx=ORDER["train"],
+        val_idx=ORDER["validation"], test_idx=ORDER["test"]
+    ),
+    "the rest trains": lambda at: [
+        save_npy(at, **STORED, labels=np.array(named(Y)), valid_indices=ORDER["validation"]),
+        (at / "test_indices.txt").write_text("\n".join(map(str, ORDER["test"]))),
+    ] and at,
+    "masks in .pt": lambda at: torch_dictionary(
+        at / "a.pt", **STORED, labels=Y,
+        **{f"{SHORT[split]}_mask": np.isin(np.arange(N), ORDER[split]) for split in ROWS}
+    ),
+    "metadata.csv": lambda at: beside(
+        at, "metadata.csv", "file,class_name,split\n" + "\n".join(map(",".join, zip(
+            map(str, range(N)), named(Y), OF_ROWS, strict=True
+        )))
+    ),
+    "splits.json": lambda at: beside(
+        save_npy(at, labels=np.array(named(Y))), "splits.json", json.dumps(
+            {SHORT[split]: rows.tolist() for split, rows in ORDER.items()}
+        )
+    ),
+    "archives of splits beside labels": lambda at: [
+        np.savez(at / f"{split}_{layer}", X=STORED[layer][ORDER[split]])
+        for split in ROWS for layer in LAYERS
+    ] and save_npy(at, **{f"{split}_y": np.array(named(Y[ORDER[split]])) for split in ROWS}),
     "split in .npz": lambda at: np.savez(
         at / "a.npz", **STORED, labels=named(Y), split=OF_ROWS
     ) or at / "a.npz",
 }  # fmt: skip
 LINES = "\n".join(NAMES)
+ORDER = {split: np.arange(N)[rows] for split, rows in ROWS.items()}
 OF_ROWS = [
     SHORT[split] for split, rows in ROWS.items() for _ in range(rows.stop - (rows.start or 0))
 ]
@@ -163,7 +215,7 @@ def test_the_same_arrays_give_the_same_data_in_every_layout(layout, tmp_path):
     found = load_feature_sets([str(path)])
     assert [name.removesuffix("_feats") for name in found] == [*LAYERS]
     for layer, data in zip(LAYERS, found.values(), strict=True):
-        classes = ("0", "1", "2") if layout == "one .pt" else NAMES
+        classes = ("0", "1", "2") if layout.endswith(".pt") else NAMES
         assert data.class_names == classes
         for split, rows in ROWS.items():
             expected = REFERENCE[layer].splits[split]
@@ -205,6 +257,107 @@ def test_one_file_of_a_split_stands_for_its_set(layout, tmp_path, monkeypatch):
     assert len(found["layer10"].digests) == 6
 
 
+def save_lists(path, form):
+    """Save tensors as they gather in a loop: of each sample, of each batch, of each layer."""
+    X, stored = STORED["layer2"], []
+
+    def tensor(array):
+        stored.append(np.ascontiguousarray(array))
+        return torch_tensor(len(stored) - 1, stored[-1])
+
+    def listed(items):
+        return b"](" + b"".join(items) + b"e"
+
+    label = [b"K" + bytes([y]) for y in Y]
+    of_batches = range(0, N, 16)
+    if form == "list of dicts":
+        program = listed(
+            b"}(" + unicode_of("feature") + tensor(x) + unicode_of("label") + y + b"u"
+            for x, y in zip(X, label, strict=True)
+        )
+    elif form == "rows":
+        program = b"}(" + unicode_of("feats") + listed(map(tensor, X))
+        program += unicode_of("labels") + listed(label) + b"u"
+    elif form == "batches":
+        program = b"}(" + unicode_of("feats") + listed(tensor(X[n : n + 16]) for n in of_batches)
+        program += unicode_of("labels") + listed(tensor(Y[n : n + 16]) for n in of_batches) + b"u"
+    elif form == "layers":
+        program = b"}(" + unicode_of("hidden_states") + tensor(X) + tensor(STORED["layer10"])
+        program += b"\x86" + unicode_of("labels") + tensor(Y) + b"u"
+    else:
+        program = b"}(" + unicode_of("features") + b"}(K\x02" + tensor(X)
+        program += b"K\x0a" + tensor(STORED["layer10"]) + b"u"
+        program += unicode_of("labels") + tensor(Y) + b"u"
+    return torch_file(path, program, stored)
+
+
+@pytest.mark.parametrize(
+    "form", ["list of dicts", "rows", "batches", "layers", "numbers of layers"]
+)
+def test_lists_of_tensors_are_rows_batches_or_layers(form, tmp_path):
+    found = load_feature_sets([str(save_lists(tmp_path / "a.pt", form))])
+    names = {"layers": ("_0", "_1"), "numbers of layers": ("s_2", "s_10")}.get(form, ("a",))
+    assert len(found) == len(names)
+    for name, end, layer in zip(found, names, LAYERS, strict=False):
+        assert name.endswith(end)
+        for split in ROWS:
+            expected = REFERENCE[layer].splits[split]
+            np.testing.assert_array_equal(found[name].splits[split].X, expected.X)
+            np.testing.assert_array_equal(found[name].splits[split].y, expected.y)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "pt"])
+def test_a_file_for_each_sample_lies_in_the_folder_of_its_class(suffix, tmp_path):
+    for split, rows in ORDER.items():
+        for row in rows:
+            place = tmp_path / SHORT[split] / NAMES[Y[row]]
+            place.mkdir(parents=True, exist_ok=True)
+            x = STORED["layer2"][row]
+            if suffix == "npy":
+                np.save(place / f"{row:03}.npy", x)
+            else:
+                torch_file(place / f"{row:03}.pt", torch_tensor(0, x), [x])
+    data = onelayer.load_dataset(tmp_path)
+    assert data.class_names == tuple(sorted(NAMES))
+    for split, rows in ORDER.items():
+        got = data.splits[split]
+        assert [*map(int, got.X[:, 0])] == sorted(rows, key=lambda row: (NAMES[Y[row]], row))
+        assert [data.class_names[y] for y in got.y] == named(np.sort(Y[rows]))
+    np.save(tmp_path / "train" / NAMES[0] / "x.npy", np.zeros(4, np.float32))
+    with pytest.raises(InputError, match=r"x\.npy: an array of the shape \(4,\), that of"):
+        onelayer.load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda at: np.savez(at / "a.npz", **{f"i{n}.jpg": x for n, x in enumerate(TOKENS[0])},
+                             z=TOKENS[0][0]),
+         r"4 arrays of one sample each: i0\.jpg, .*; expected them as rows of one array, X = num"),
+        (lambda at: (at / "x.h5").write_bytes(b"\x89HDF"), r"x\.h5: HDF5, .* h5py reads"),
+        (lambda at: STORED["layer2"].tofile(at / "x.dat"), r"x\.dat: bare numbers"),
+        (lambda at: (at / "0.tar").write_bytes(b"0"), r"0\.tar: an archive; unpack it first"),
+        (lambda at: (at / "x.pkl").write_bytes(b"\x80\4."), r"x\.pkl: a pickle, which"),
+        (lambda at: (at / "x.jsonl").write_text("{}"), r"x\.jsonl: JSON, which is not read"),
+        (lambda at: (at / "X.npy.gz").write_bytes(b"0"), r"X\.npy\.gz: packed; unpack it first"),
+        (lambda at: np.savez(at / "a.npz", X=np.zeros((2, N, D)), y=Y),
+         r"labels of 60 in y; layers \(L, N, D\) are arrays of their own: layer0=X\[0\]"),
+        (lambda at: beside(at, "labels.json", "[1, "), r"labels\.json: not JSON"),
+        (lambda at: beside(at, "labels.json", '{"a": 1}'), "expected a list of texts or of whole"),
+    ],
+)  # fmt: skip
+def test_layouts_that_are_not_read_are_told_what_would_be(make, message, tmp_path):
+    make(tmp_path)
+    with pytest.raises(InputError, match=message):
+        load_feature_sets([str(tmp_path)])
+
+
+def test_an_object_array_is_told_to_be_a_pickle(tmp_path):
+    np.save(tmp_path / "a.npy", {"X": 1}, allow_pickle=True)
+    with pytest.raises(InputError, match="holds object, expected plain numbers; it is a pickle"):
+        onelayer.load_dataset(tmp_path / "a.npy")
+
+
 TOKENS = np.random.default_rng(3).normal(size=(N, T, D)).astype(np.float16)
 POOLED = {
     "mean": TOKENS.astype(np.float64).mean(axis=1).astype(np.float32),
@@ -244,6 +397,27 @@ def test_tokens_are_refused_and_pooled_on_demand(form, tmp_path):
             np.testing.assert_array_equal(data.splits[split].X, expected.splits[split].X)
         blocks = read_unlabelled(str(path), rows.shape[1], None, 1.0, pool=pool)
         np.testing.assert_array_equal(np.concatenate([*blocks]), rows)
+
+
+def test_a_model_remembers_how_its_tokens_were_pooled(tmp_path, capsys):
+    path = save_tokens(tmp_path, "npz")
+    data = onelayer.load_dataset(path, pool="index:1")
+    model = onelayer.model_of(onelayer.train(data, onelayer.grid(), epochs=1))
+    assert model.pool == "index:1"
+    saved, rows = tmp_path / "m.safetensors", tmp_path / "rows.npz"
+    model.save(saved)
+    np.savez(rows, X=POOLED["index:1"], y=Y)
+    np.savetxt(tmp_path / "rows.csv", POOLED["index:1"], fmt="%.9g", delimiter=",")
+    (tmp_path / "b").mkdir()
+    expected = model.predict(POOLED["index:1"])
+    for source in (path, rows, tmp_path / "rows.csv", save_tokens(tmp_path / "b", "folder")):
+        found = [int(row.classes[0]) for row in rank_files(model, [str(source)])]
+        np.testing.assert_array_equal(found, expected)
+        if source.suffix != ".csv":
+            judged = load_evaluation_data(saved, model, str(source), "test")
+            np.testing.assert_array_equal(judged.test.X, data.test.X)
+    assert run_cli(["predict", str(saved), str(rows), "--pool", "cls"]) == 2
+    assert "pool 'cls' takes (N, T, D)" in capsys.readouterr().err
 
 
 def test_pictures_are_no_tokens_and_rows_have_nothing_to_pool(tmp_path):
@@ -395,10 +569,71 @@ def test_features_without_labels_are_told_so(tmp_path):
         onelayer.load_dataset(folder / "layer2.npy")
 
 
-def test_files_called_like_layers_are_no_shards(tmp_path):
-    path = DRAWN[".npz a layer"](tmp_path)
-    with pytest.raises(InputError, match=r"2 sets of features: layer2\.npz, layer10\.npz; expect"):
+@pytest.mark.parametrize("layout", [".npz a layer", "layer_train.npz", "train/layer.npz"])
+def test_files_of_a_layer_are_no_shards_and_asked_for_by_name(layout, tmp_path):
+    path = (DRAWN | SPLIT)[layout](tmp_path)
+    with pytest.raises(InputError, match=r"2 sets of features: layer2, layer10; --feature-set"):
         onelayer.load_dataset(path)
+    with pytest.raises(InputError, match=r"2 sets of features: layer2, layer10; --feature-set"):
+        onelayer.load_dataset(path, feature_set="layer3")
+    data = onelayer.load_dataset(path, feature_set="layer10")
+    np.testing.assert_array_equal(
+        sorted(np.concatenate([s.X for s in data.splits.values()]).T[0]), np.arange(N)
+    )
+
+
+@pytest.mark.parametrize("layout", ["layer_train.npz", "train/layer.npz"])
+def test_files_that_a_shell_lists_are_the_sets_of_their_folder(layout, tmp_path, monkeypatch):
+    monkeypatch.chdir(SPLIT[layout](tmp_path))
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.npz"))
+    found = load_feature_sets(files)
+    assert [*found] == [*LAYERS]
+    for layer, data in found.items():
+        np.testing.assert_array_equal(data.test.X, STORED[layer][ROWS["test"]])
+    (alone,) = load_feature_sets([name for name in files if "layer2" in name]).values()
+    np.testing.assert_array_equal(alone.test.X, STORED["layer2"][ROWS["test"]])
+
+
+@pytest.mark.parametrize("numbers", [(16, 32), (18, 50)])
+def test_numbers_that_do_not_count_shards_name_sets(numbers, tmp_path):
+    for number in numbers:
+        np.savez(tmp_path / f"vit_b_{number}.npz", X=STORED["layer2"], y=Y)
+    assert [name[-2:] for name in load_feature_sets([str(tmp_path)])] == [str(n) for n in numbers]
+    (tmp_path / "b").mkdir()
+    for number in (0, 1):
+        np.savez(tmp_path / "b" / f"vit_{number}.npz", X=STORED["layer2"], y=Y)
+    (joined,) = load_feature_sets([str(tmp_path / "b")]).values()
+    assert sum(map(len, joined.splits.values())) == 2 * N
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"train_idx": [0, 1, 60]}, r"train_idx: train: row 60; expected 0 to 59, .* from 0"),
+        ({"train_idx": [0, 1], "test_idx": [1, 2]}, "row 1 is in train and in test; expected it"),
+        ({"test_idx": [3, 3]}, "row 3 is in test and in test; expected it once"),
+        ({"train_mask": np.ones(59, bool)}, "bool of the shape .* true and false for each of"),
+        ({"val_idx": [0.5]}, "float64 of the shape .* expected numbers of rows"),
+        ({"test_idx": range(60)}, "no row trains; expected some that are not listed"),
+        ({"test_idx": [1], "test_rows": [1]}, "both 'test_idx' and 'test_rows' mean the same"),
+    ],
+)
+def test_lists_of_rows_that_cannot_be_are_refused(arrays, message, tmp_path):
+    np.savez(tmp_path / "a.npz", X=STORED["layer2"], y=Y, **arrays)
+    with pytest.raises(InputError, match=message):
+        onelayer.load_dataset(tmp_path / "a.npz")
+
+
+def test_what_lists_of_rows_say_is_told_and_split_file_goes_first(tmp_path):
+    rows = {"train_idx": ORDER["train"][::-1], "test_idx": ORDER["test"]}
+    np.savez(tmp_path / "a.npz", X=STORED["layer2"], y=Y, **rows)
+    data = onelayer.load_dataset(tmp_path / "a.npz")
+    assert "split by train_idx, test_idx" in data.notes[0]
+    assert data.notes[1].endswith("12 rows are in no split and not used")
+    assert len(data.train) + len(data.validation) == 36  # rows of no list stay out
+    (tmp_path / "s.txt").write_text("\n".join(OF_ROWS))
+    again = onelayer.load_dataset(tmp_path / "a.npz", split_file="s.txt")
+    np.testing.assert_array_equal(again.train.X, STORED["layer2"][ROWS["train"]])
 
 
 def test_names_are_natural_in_order_and_long_ones_lose_their_middle(tmp_path):

@@ -96,7 +96,7 @@ def test_a_file_cut_short_names_the_file_and_the_byte(read, records, place):
         (b"]", "no array"),
         (b"}K\x01b", "refuses to build anything but"),
         (b"]" + short_string("x") + b"K\x02s", "expected a dict"),
-        (b"}(K\x01K\x02u", "expected pairs of a string"),
+        (b"}()K\x02u", "expected pairs of a string"),
         (b"h\x63", "nothing was stored under 99"),
         (b"t", "no array|no mark|pairs"),
     ],

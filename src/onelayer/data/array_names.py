@@ -23,6 +23,8 @@ _FEATURES = (
 _PICTURES = ("images", "image", "imgs", "img", "pixels")
 _CLASSES = ("class", "classes", "category", "categories")  # or what the classes are called
 ROW_COLUMNS = ("split", "splits", "group", "groups")
+_INDICES = ("idx", "idxs", "ids", "index", "indexes", "indices", "inds", "rows", "mask", "masks")
+SAMPLE_TABLES = ("metadata", "meta", "annotations", "manifest")  # .csv with a column of labels
 NOTHING: Mapping[str, str] = MappingProxyType({})
 _UNNAMED = ("arr_0", "arr_1")  # as numpy.savez(path, X, y) calls them
 _ROLE_WORDS = {
@@ -38,13 +40,15 @@ Look = Callable[[str], tuple[Sequence[int], str] | None]  # shape and type of an
 class Found:
     """The names of the features and labels of each split, and of the class names, if any.
 
-    `of_rows` are the names of an array of the "split" of each row, and of one of their "groups".
+    `of_rows` are the names of an array of the "split" of each row, and of one of their "groups";
+    `rows` those of the numbers of the rows of each split, instead.
     """
 
     parts: Mapping[str, tuple[str, str]]
     class_names: str | None
     notes: tuple[str, ...] = ()
     of_rows: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,30 @@ def means_labels(name: str) -> bool:
 
 
 def tells_of_rows(name: str) -> bool:
-    """Return whether an array or file of this name holds the split or the group of each row."""
+    """Return whether an array or file of this name holds the split or the group of each row.
+
+    Or the numbers of the rows of a split, as train_idx.
+    """
+    return bool(split_of_rows(name) or role_of_rows(name))
+
+
+def role_of_rows(name: str) -> str | None:
+    """Return "split" or "groups" if an array of this name holds one of them for each row."""
     meaning = _meaning(name)
-    return (
-        meaning.role in ("split", "groups")
-        and not meaning.others
-        and meaning.key == (*_words(name),)
-    )
+    of_rows = meaning.role in ("split", "groups") and meaning.key == (*_words(name),)
+    return meaning.role if of_rows and not meaning.others else None
+
+
+def split_of_rows(name: str) -> str | None:
+    """Return the split whose rows an array of this name lists, if it lists rows.
+
+    Examples
+    --------
+    >>> split_of_rows("train_idx"), split_of_rows("val_mask"), split_of_rows("idx")
+    ('train', 'validation', None)
+    """
+    meaning = _meaning(name)
+    return split_of(name) if meaning.role == "rows" and not meaning.others else None
 
 
 def set_of(name: str) -> str:
@@ -106,16 +127,25 @@ def set_of(name: str) -> str:
 
 
 def find_sets(names: Iterable[str], look: Look) -> list[str]:
-    """Return the names of the sets of features that arrays hold beside labels, if several.
+    """Return the names of the sets of features that arrays hold, if several.
 
     There are none where a name means features alone, as X does. Others are of decimals or bytes,
     of at least two dimensions, and have a part to train on.
     """
     names = list(names)
-    if any(map(means_features, names)) or not any(map(means_labels, names)):
+    if any(map(means_features, names)):
         return []
     sets = _sets_among(names, look)
     return [set_of(split["train"]) for split in sets.values()] if len(sets) > 1 else []
+
+
+def several_sets(source: str, names: Iterable[str]) -> InputError:
+    """Return the error of several sets of features where one is read."""
+    called = sorted(names, key=by_number)
+    return InputError(
+        f"{source}: {len(called):,} sets of features: {listed(called)}; --feature-set names one of "
+        "them, and onelayer probe takes them all"
+    )
 
 
 def find_arrays(
@@ -163,7 +193,8 @@ def find_arrays(
     parts = {split: (pair["X"], pair["y"]) for split, pair in roles.items()}
     class_names = next((name for name in names if name.lower() in CLASS_NAMES), None)
     of_rows = _find_of_rows(source, names, of_rows) if len(parts) == 1 or of_rows else {}
-    used = {class_names, *unlabelled, *of_rows.values()}
+    rows = {} if "split" in of_rows or len(parts) > 1 else _find_rows(source, names)
+    used = {class_names, *unlabelled, *of_rows.values(), *rows.values()}
     used |= {name for pair in parts.values() for name in pair}
     notes = [f"{source}: {name!r} has no labels and is not used" for name in unlabelled]
     sets = _sets_among(names, look) if look and chosen else {}
@@ -172,7 +203,7 @@ def find_arrays(
     if unused := [name for name in names if name not in used]:
         pairs = ", ".join(f"{X!r} and {y!r}" for X, y in parts.values())
         notes.append(f"{source}: features and labels are {pairs}; not used: {listed(unused)}")
-    return Found(parts, class_names, tuple(notes), of_rows)
+    return Found(parts, class_names, tuple(notes), of_rows, rows)
 
 
 def find_features(source: str, names: Iterable[str], feature_set: str | None = None) -> list[str]:
@@ -234,11 +265,7 @@ def _choose_set(
         return {}
     sets = _sets_among(names, look)
     if len(sets) > 1:
-        called = listed(sorted((set_of(split["train"]) for split in sets.values()), key=by_number))
-        raise InputError(
-            f"{source}: {len(sets):,} sets of features: {called}; --feature-set names one of them, "
-            "and onelayer probe takes them all"
-        )
+        raise several_sets(source, (set_of(split["train"]) for split in sets.values()))
     return next(iter(sets.values()), {})
 
 
@@ -298,13 +325,24 @@ def _find_of_rows(source: str, names: Sequence[str], given: Mapping[str, str]) -
     for name in given.values():
         if name not in names:
             raise InputError(f"{source}: no file {name} and no such array: {listed(names)}")
-    for name in filter(tells_of_rows, names):
-        role = str(_meaning(name).role)
+    for name, role in ((name, role) for name in names if (role := role_of_rows(name))):
         if role in given:
             continue
         if role in found:
             raise InputError(f"{source}: both {found[role]!r} and {name!r} mean the same")
         found[role] = name
+    return found
+
+
+def _find_rows(source: str, names: Sequence[str]) -> dict[str, str]:
+    """Return the names of the arrays that list the rows of each split, if any."""
+    found: dict[str, str] = {}
+    for name in names:
+        split = split_of_rows(name)
+        if split in found:
+            raise InputError(f"{source}: both {found[split]!r} and {name!r} mean the same")
+        if split:
+            found[split] = name
     return found
 
 
@@ -317,6 +355,8 @@ def _meaning(name: str) -> _Meaning:
     roles = [_ROLE_WORDS[word] for word in words if word in _ROLE_WORDS]
     splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
     others = tuple(word for word in words if word not in _ROLE_WORDS and word not in SPLIT_WORDS)
+    if splits and others and not roles and {*others} <= {*_INDICES}:
+        roles, others = ["rows"], ()
     key = tuple(word for word in words if word not in SPLIT_WORDS)
     if len(splits) > 1 or not key:
         return _Meaning(None, "", others, key)

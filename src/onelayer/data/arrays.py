@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,19 @@ from onelayer.data.array_names import (
     find_arrays,
     find_features,
     means_features,
+    means_labels,
     means_pictures,
     set_of,
 )
-from onelayer.data.contents import Arrays, Contents, Part, check_shapes
+from onelayer.data.columns import listed
+from onelayer.data.contents import FEWEST, Arrays, Contents, Part, check_shapes
 from onelayer.data.derived import kind_of, widened
 from onelayer.data.labels import check_label_shape
 from onelayer.data.npy import Mapped
-from onelayer.data.pooling import check_pooled, pooled
+from onelayer.data.pooling import check_pooled, pooled, pooling_of
 from onelayer.errors import InputError
 
+Beside = Callable[[], Mapping[str, tuple[Path, Any]]]  # values in files beside them, by name
 Read = Callable[[Sequence[str]], Mapping[str, Any]]  # arrays, by name
 
 
@@ -36,11 +40,13 @@ def read_labelled(
     of_rows: Mapping[str, str] = NOTHING,
     title: Callable[[str], str] = str,
     sound: bool = False,
+    beside: Beside = dict,
 ) -> Contents:
     """Return the samples of the arrays that find_arrays finds, which `read` reads.
 
     `look` says what a header promises. Where headers are known to be `sound`, shapes are judged
-    before anything is read. `title` is what a message calls an array. Tokens (N, T, D) are pooled
+    before anything is read. `title` is what a message calls an array. If there are no labels, those
+    `beside` the arrays are taken. Tokens (N, T, D) are pooled
     as `pool` says.
 
     Raises
@@ -48,31 +54,48 @@ def read_labelled(
     InputError
         As find_arrays, check_pooled and `read`, or if the class names are no strings.
     """
-    found = find_arrays(source, names, look, feature_set, of_rows)
+    names = list(names)
+    outside = {} if any(map(means_labels, names)) else beside()
+    titles = {name: file.name for name, (file, _) in outside.items()}
+    _refuse_samples(source, names, look)
+    found = find_arrays(source, [*names, *outside], look, feature_set, of_rows)
     wanted = [name for pair in found.parts.values() for name in pair]
-    if look is not None and sound:
+    if look is not None and sound and not outside:
         for X, y in found.parts.values():
             _judge(source, title, (X, look(X)), (y, look(y)), pool)
-    arrays = read([*wanted, *filter(None, [found.class_names]), *found.of_rows.values()])
+    told_of_rows = [*found.of_rows.values(), *found.rows.values()]
+    wanted += [*filter(None, [found.class_names]), *told_of_rows]
+    arrays = {
+        **read([name for name in wanted if name not in outside]),
+        **{name: values for name, (_, values) in outside.items()},
+    }
+
+    def called(name: str) -> str:
+        return titles.get(name) or title(name)
+
     parts = {
-        split: _part(source, title, arrays, names, pool) for split, names in found.parts.items()
+        split: _part(source, called, arrays, names, pool) for split, names in found.parts.items()
     }
     values = {role: _unmapped(arrays[name]) for role, name in found.of_rows.items()}
+    called_of = {role: called(name) for role, name in found.of_rows.items()}
+    if found.rows:
+        values["split"] = {s: _unmapped(arrays[name]) for s, name in found.rows.items()}
+        called_of["split"] = ", ".join(called(name) for name in found.rows.values())
     X, y = found.parts["train"]
     told = Arrays(
-        *(set_of(X), title(y), pool),
-        **{role: title(name) for role, name in found.of_rows.items()},
-        certain=means_features(X),
+        *(set_of(X), called(y), pooling_of(_stored(arrays[X]).shape, pool)),
+        **called_of,
+        certain=means_features(X) and not outside,
         kind=kind_of(_stored(arrays[X])),
         shape=tuple(_stored(arrays[X]).shape[1:]),
     )
     contents = Contents(parts, notes=found.notes, of_rows=values, arrays=told)
     if found.class_names is None:
         return contents
-    called = np.asarray(_unmapped(arrays[found.class_names]))
-    if called.dtype.kind not in "UT" or called.ndim != 1:
-        raise InputError(f"{source}: {found.class_names} of {called.dtype}, expected strings")
-    return replace(contents, class_names=tuple(map(str, called.tolist())))
+    classes = np.asarray(_unmapped(arrays[found.class_names]))
+    if classes.dtype.kind not in "UT" or classes.ndim != 1:
+        raise InputError(f"{source}: {found.class_names} of {classes.dtype}, expected strings")
+    return replace(contents, class_names=tuple(map(str, classes.tolist())))
 
 
 def read_features(
@@ -107,7 +130,7 @@ def _part(
     labels, stored = _unmapped(y), _stored(X)
     _check_rows(source, of_X, stored.shape, of_y, np.shape(labels)[:1])
     samples = poolable(source, of_X, stored, pool)
-    in_memory = not isinstance(X, Mapped) or (pool is not None and pool != "none")
+    in_memory = not isinstance(X, Mapped) or pooling_of(stored.shape, pool) not in (None, "none")
     return Part(samples, labels, () if in_memory else (X,))
 
 
@@ -126,13 +149,30 @@ def _judge(
     _check_rows(source, title(X), shape, title(y), rows)
     check_label_shape(source, rows)
     check_pooled(f"{source}: {title(X)}", shape, kind, pool, pictures=means_pictures(X))
-    check_shapes(source, shape if pool is None else (*shape[:1], shape[-1]), rows)
+    pooling = pooling_of(shape, pool)
+    check_shapes(source, shape if pooling is None else (*shape[:1], shape[-1]), rows)
+
+
+def _refuse_samples(source: str, names: Sequence[str], look: Look | None) -> None:
+    """Raise InputError for arrays of one sample each, which are called like the samples."""
+    if look is None or len(names) < FEWEST or any(map(means_features, names)):
+        return
+    first, *others = [look(name) for name in names]
+    single = first is not None and len(first[0]) == 1 and "float" in first[1]
+    if single and all(other == first for other in others):
+        raise InputError(
+            f"{source}: {len(names):,} arrays of one sample each: {listed(names)}; expected them "
+            "as rows of one array, X = numpy.stack([arrays[name] for name in names]), and labels y "
+            "in this order"
+        )
 
 
 def _check_rows(source: str, X: str, shape: Sequence[int], y: str, rows: Sequence[int]) -> None:
     if len(rows) and shape[:1] != rows[:1]:
         raise InputError(
             f"{source}: {X}: features of the shape {(*shape,)}, labels of {rows[0]:,} in {y}"
+            + "; layers (L, N, D) are arrays of their own: layer0=X[0], layer1=X[1], …"
+            * (len(shape) == 3 and shape[1] == rows[0])
         )
 
 

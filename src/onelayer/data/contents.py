@@ -133,7 +133,12 @@ def make_dataset(
                 f"{source}: features of the shape {part.X.shape}, labels of {len(indices[split]):,}"
             )
     notes = (*notes, *_told_of_arrays(source, contents, len(class_names)))
+    all_rows = len(indices["train"])
     contents = _tell_rows_apart(source, contents, indices)
+    if "split" in contents.of_rows and (
+        left := all_rows - sum(len(part.labels) for part in contents.parts.values())
+    ):
+        notes += (f"{source}: {left:,} rows are in no split and not used",)
     indices = {split: part.labels for split, part in contents.parts.items()}
     if contents.class_names is None and len(indices["train"]) >= FEWEST:
         check_shared(source, indices, column)
@@ -184,6 +189,7 @@ def make_dataset(
         columns=_fitting(columns, splits["train"].X.shape[1]),
         notes=notes,
         allow_missing=allow_missing,
+        pool=contents.arrays.pool if contents.arrays else None,
         **fields,
     )
 

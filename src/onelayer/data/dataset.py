@@ -83,9 +83,10 @@ class Dataset:
 
     `full_scale` is the stored value that stands for 1 (255 for 8-bit pixels), `image_shape` is
     (channels, height, width) of a row of X or None, `digests` the sha256 of each file it came from,
-    `columns` are the names of a table's columns, `notice` is a sentence for the readers of all
-    results, or empty, and `notes` are sentences for whoever has the data read. With `allow_missing`
-    values of X may be missing or infinite: such a data set can be described, but not be trained on.
+    `columns` are the names of a table's columns, `pool` says what was taken of tokens, `notice` is
+    a sentence for the readers of all results, or empty, and `notes` are sentences for whoever has
+    the data read. With `allow_missing` values of X may be missing or infinite: such a data set can
+    be described, but not be trained on.
 
     Raises
     ------
@@ -106,6 +107,7 @@ class Dataset:
     columns: Columns | None = None
     notes: tuple[str, ...] = ()
     allow_missing: bool = False
+    pool: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

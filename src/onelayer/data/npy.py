@@ -101,7 +101,12 @@ def read_header(
     except Exception as error:  # from a damaged header the parser raises nearly anything
         raise InputError(f"{where}: not a .npy file as numpy.save writes it: {error}") from error
     if dtype.kind not in kinds or dtype.names or dtype.subdtype or not dtype.itemsize:
-        raise InputError(f"{where}: holds {str(dtype)[:40]}, expected plain numbers")
+        raise InputError(
+            f"{where}: holds {str(dtype)[:40]}, expected plain numbers"
+            + "; it is a pickle, which could run code: if you trust it, numpy.load(path, "
+            "allow_pickle=True) opens it, and numpy.savez(path, X=X, y=y) writes what is read"
+            * (dtype.kind == "O")
+        )
     if not shape or min(shape) < 1:
         raise InputError(f"{where}: an array of the shape {shape}, expected at least one row")
     return shape, dtype, in_fortran_order

@@ -12,14 +12,34 @@ from onelayer.errors import InputError
 
 _PLACES = {"cls": 0, "last": -1}
 _AT = re.compile(r"index:(-?[0-9]{1,9})", re.ASCII)
+_IF_TOKENS = " if tokens"
 WAYS = "mean, cls (the first), last, index:I or none (all numbers in a row)"
 
 
 def read_pool(value: Any) -> str:
     """Return the name of a pooling; InputError if there is no such."""
-    if value in ("mean", "none", *_PLACES) or (isinstance(value, str) and _AT.fullmatch(value)):
+    way = value.removesuffix(_IF_TOKENS) if isinstance(value, str) else value
+    if way in ("mean", "none", *_PLACES) or (isinstance(way, str) and _AT.fullmatch(way)):
         return str(value)
     raise InputError(f"pool is {value!r:.40}; expected {WAYS}")
+
+
+def if_tokens(pool: str) -> str:
+    """Return the pooling that a model remembers: it takes rows (N, D), too, as they are."""
+    return pool.removesuffix(_IF_TOKENS) + _IF_TOKENS
+
+
+def pooling_of(shape: Sequence[int], pool: str | None) -> str | None:
+    """Return the pooling of features of a shape.
+
+    Examples
+    --------
+    >>> pooling_of((60, 3, 5), if_tokens("mean")), pooling_of((60, 5), if_tokens("mean"))
+    ('mean', None)
+    """
+    if pool is None or not pool.endswith(_IF_TOKENS):
+        return pool
+    return pool.removesuffix(_IF_TOKENS) if len(shape) == 3 else None
 
 
 def check_pooled(
@@ -30,6 +50,7 @@ def check_pooled(
     Of three dimensions are `pictures` (N, H, W), too: they are called so, of whole numbers, or
     square.
     """
+    pool = pooling_of(shape, pool)
     of_shape = f"{where} of the shape {(*shape,)}"
     if pool is None:
         if not pictures and len(shape) == 3 and shape[1] != shape[2] and "float" in kind:
@@ -51,6 +72,7 @@ def pooled(X: Any, pool: str | None) -> Any:
 
     With "none" they become (N, T·D) when they are read: nothing gets smaller that could be kept.
     """
+    pool = pooling_of(X.shape, pool)
     if pool is None:
         return X
     place = _place_of(pool)

@@ -112,19 +112,27 @@ def number_groups(where: str, values: ArrayLike, n_samples: int) -> NDArray[np.i
     return numbers
 
 
-def rows_of_splits(where: str, values: ArrayLike, n_samples: int) -> dict[str, NDArray[np.intp]]:
+def rows_of_splits(
+    where: str, values: ArrayLike | Mapping[str, ArrayLike], n_samples: int
+) -> dict[str, NDArray[np.intp]]:
     """Return the rows of each split from its name for each row, or 0, 1, 2 in that order.
+
+    Or from the numbers of the rows of each, or which are so (N,), as true and false: if none are
+    given that train, all others do.
 
     Raises
     ------
     InputError
-        If there is not one for every row, or one is no such name; names `where` and the row.
+        If there is not one for every row, or one is no such name; names `where` and the row. Of
+        numbers, if one is no row or comes twice.
 
     Examples
     --------
     >>> rows_of_splits("split.txt", ["train", "test", "train"], 3)["train"].tolist()
     [0, 2]
     """
+    if isinstance(values, Mapping):
+        return _rows_listed(where, values, n_samples)
     given = np.asarray(values)
     if given.shape != (n_samples,):
         raise InputError(
@@ -146,6 +154,48 @@ def rows_of_splits(where: str, values: ArrayLike, n_samples: int) -> dict[str, N
     if "train" not in rows:
         raise InputError(f"{where}: no row trains; expected some of {', '.join(SPLIT_NAMES)}")
     return rows
+
+
+def _rows_listed(
+    where: str, values: Mapping[str, ArrayLike], n_samples: int
+) -> dict[str, NDArray[np.intp]]:
+    """Return the rows that are listed for each split: see rows_of_splits."""
+    found: dict[str, NDArray[np.intp]] = {}
+    owner = np.zeros(n_samples, np.intp)  # 1 + the place of the split that a row is of
+    for place, split in enumerate(SPLIT_NAMES):
+        if split not in values:
+            continue
+        given = np.asarray(values[split])
+        if given.shape == (n_samples,) and given.dtype == bool:
+            given = np.flatnonzero(given)
+        whole = given.dtype.kind in "iu" or (
+            given.dtype.kind == "f" and bool((given == np.round(given)).all())
+        )
+        if given.ndim != 1 or not given.size or not whole:
+            raise InputError(
+                f"{where}: {split}: {given.dtype} of the shape {given.shape}, expected numbers of "
+                f"rows, or true and false for each of the {n_samples:,}"
+            )
+        wrong = given[(given < 0) | (given >= n_samples)]
+        if wrong.size:
+            raise InputError(
+                f"{where}: {split}: row {wrong[0]:.0f}; expected 0 to {n_samples - 1:,}, the rows "
+                "counted from 0"
+            )
+        rows = given.astype(np.intp)
+        numbers, counts = np.unique(rows, return_counts=True)
+        again = numbers[(counts > 1) | (owner[numbers] > 0)]
+        if again.size:
+            other = SPLIT_NAMES[owner[again[0]] - 1] if owner[again[0]] else split
+            raise InputError(
+                f"{where}: row {again[0]} is in {other} and in {split}; expected it once"
+            )
+        owner[rows] = place + 1
+        found[split] = rows
+    rest = np.flatnonzero(owner == 0)
+    if "train" not in found and not rest.size:
+        raise InputError(f"{where}: no row trains; expected some that are not listed")
+    return {"train": rest, **found} if "train" not in found else found
 
 
 def check_groups_apart(where: str, groups: Mapping[str, NDArray[np.intp]]) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onelayer.data.columns import Tell, ignore
+from onelayer.data.formats.registry import remembered
 from onelayer.data.unlabelled import expand_pictures, read_unlabelled
 from onelayer.errors import InputError
 from onelayer.training.classifier import Classifier
@@ -31,7 +33,8 @@ def rank_files(
     """Yield the `top` classes (at most K) of every row of `files`, read block by block.
 
     A folder of pictures counts as those pictures, by their own names. `tell` and
-    `options` are those of read_unlabelled.
+    `options` are those of read_unlabelled; tokens are pooled as the model remembers, if they do not
+    say how.
 
     Raises
     ------
@@ -39,6 +42,7 @@ def rank_files(
         If a file cannot be read as samples of this model; names it and the row.
     """
     for source in files:
+        reading = remembered(Path(source), model.pool) | options
         pictures, start = expand_pictures(source), 0
         blocks = read_unlabelled(
             source,
@@ -47,7 +51,7 @@ def rank_files(
             model.full_scale,
             model.columns,
             tell,
-            **options,
+            **reading,
         )
         for X in blocks:
             file, first = (source, start) if pictures == [source] else (pictures[start], 0)

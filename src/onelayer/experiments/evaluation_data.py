@@ -6,6 +6,7 @@ from typing import Any
 
 from onelayer.data.catalog import is_path, load_dataset
 from onelayer.data.dataset import Dataset
+from onelayer.data.formats.registry import remembered
 from onelayer.errors import InputError
 from onelayer.evaluation.run_folder import find_folder
 from onelayer.experiments.experiment import load_data
@@ -26,8 +27,8 @@ def load_evaluation_data(
 
     Without `dataset`, or if that is the one it was trained on, it is read and split as the spec in
     the model's output folder says, so that `split` has the rows that it had in training. Else it is
-    load_dataset(dataset, **options); if that may give other rows than training had, it has a
-    notice.
+    load_dataset(dataset, **options), pooled as the model remembers; if that may give other rows
+    than training had, it has a notice.
 
     Raises
     ------
@@ -47,8 +48,9 @@ def load_evaluation_data(
                 "of its files, so its splits are unknown; a copy by another name gets new ones"
             )
         return data
-    if model.columns is not None and is_path(dataset):
-        options |= {"like": model.columns}
+    if is_path(dataset):
+        options |= {"like": model.columns} if model.columns else {}
+        options = remembered(Path(dataset), model.pool) | options
     data = load_dataset(dataset, source=source, **options)
     if split != "test" and data.name == model.dataset:
         words = f"these are the {split} samples of {data.name} by default"

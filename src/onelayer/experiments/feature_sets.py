@@ -12,7 +12,7 @@ from onelayer.data.catalog import is_path
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.files import by_number
 from onelayer.data.formats.array_files import ARRAYS, is_companion
-from onelayer.data.formats.registry import feature_sets
+from onelayer.data.formats.registry import feature_sets, set_of_file
 from onelayer.errors import InputError
 from onelayer.experiments.experiment import load_splits
 from onelayer.experiments.spec import DataSpec
@@ -56,14 +56,16 @@ def list_sets(sources: Sequence[str]) -> list[tuple[str, str | None]]:
         sources = sorted(sources, key=by_number)
     paths = [Path(source) for source in sources if is_path(source)]
     beside = {path for path in paths if is_companion(path, paths)}
-    return [
-        (source if path == Path(source) else str(path), part)
-        for source in sources
-        if Path(source) not in beside
-        for path, part in (
-            feature_sets(Path(source)) if is_path(source) else [(Path(source), None)]
-        )
-    ]
+    found: dict[tuple[str, str | None], None] = {}
+    for source in sources:
+        path = Path(source)
+        around = set_of_file(path) if path in paths else None
+        if around and len(around[2]) > 1 and {*around[2]} <= {*paths}:
+            found[str(around[0]), around[1]] = None
+        elif path not in beside:
+            parts = feature_sets(path) if path in paths else [(path, None)]
+            found |= {(source if part == path else str(part), name): None for part, name in parts}
+    return [*found]
 
 
 def name_sources(sources: Sequence[str]) -> list[str]:

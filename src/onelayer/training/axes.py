@@ -35,11 +35,21 @@ class Axes:
         turned[:, :-1] = Z if self.Q is None else Z @ self.Q.astype(np.float32)
         return turned
 
+    @property
+    def centred(self) -> "Axes":
+        """The features themselves less their mean, in which rows need no product to be turned."""
+        return Axes(self.mean, np.zeros(len(self.mean)), None)
+
+    def to_centred(self, U: Floats) -> Floats:
+        """Return [W, b] (…, D + 1) on centred features of parameters U (…, R + 1) on [z, 1]."""
+        W = U[..., :-1] if self.Q is None else U[..., :-1] @ self.Q.T
+        return np.concatenate([W, U[..., -1:]], axis=-1)
+
     def to_features(self, U: Floats) -> Floats:
         """Return [W, b] (…, D + 1) on scaled features of parameters U (…, R + 1) on [z, 1]."""
-        W = U[..., :-1] if self.Q is None else U[..., :-1] @ self.Q.T
-        b = U[..., -1:] - (W @ self.mean)[..., None]
-        return np.concatenate([W, b], axis=-1)
+        V = self.to_centred(U)
+        V[..., -1] -= V[..., :-1] @ self.mean
+        return V
 
     def from_features(self, V: Floats) -> Floats:
         """Return the U of [W, b]: the inverse of to_features."""
@@ -50,7 +60,11 @@ class Axes:
     def gradient(self, G: Floats) -> Floats:
         """Return the derivative by U of what has the derivative G by [W, b]."""
         along = G[..., :-1] - G[..., -1:] * self.mean
-        along = along if self.Q is None else along @ self.Q
+        return self.gradient_of_centred(np.concatenate([along, G[..., -1:]], axis=-1))
+
+    def gradient_of_centred(self, G: Floats) -> Floats:
+        """Return the derivative by U of what has the derivative G by [W, b] on centred features."""
+        along = G[..., :-1] if self.Q is None else G[..., :-1] @ self.Q
         return np.concatenate([along, G[..., -1:]], axis=-1)
 
 

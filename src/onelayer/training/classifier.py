@@ -19,7 +19,7 @@ from onelayer.errors import InputError, unknown_name
 from onelayer.model import network
 from onelayer.model.links import Link
 from onelayer.model.losses import find_loss
-from onelayer.records import Arrays, Kind, check_arrays
+from onelayer.records import Arrays, Kind, check_arrays, only_more_fields
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
 
@@ -32,8 +32,9 @@ class Classifier:
 
     `scaling` makes x of equation (1) of stored features, of which `full_scale` stands for 1 (255
     for 8-bit pixels); a row of them is an image (channels, height, width) of `image_shape`, or
-    none. `columns` are the names of a table's columns, or None. `dataset` and `digests` (file:
-    sha256) say what it was trained on, `hyperparameters` how, and `version` by which onelayer.
+    none. `columns` are the names of a table's columns, or None; `pool` says what was taken of
+    tokens (N, T, D). `dataset` and `digests` (file: sha256) say what it was trained on,
+    `hyperparameters` how, and `version` by which onelayer.
 
     Raises
     ------
@@ -52,6 +53,7 @@ class Classifier:
     digests: Mapping[str, str]
     version: str
     columns: Columns | None = None
+    pool: str | None = None
 
     def __post_init__(self) -> None:
         check_arrays(self, self.scaling, *(() if self.columns is None else (self.columns,)))
@@ -179,13 +181,13 @@ def _from_format_1(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
     return fields, {name.replace("scaling_", "scaling."): a for name, a in arrays.items()}
 
 
-def _from_format_2(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
-    """Return what format 3 stores: before it no model knew its columns."""
-    return header.get("record", header), arrays
-
-
 # Every format up to this one is read, for ever: tests/golden
-MODEL = Kind("model", Classifier, format=3, upgrades={1: _from_format_1, 2: _from_format_2})
+MODEL = Kind(
+    "model",
+    Classifier,
+    format=4,
+    upgrades={1: _from_format_1, 2: only_more_fields, 3: only_more_fields},
+)
 
 
 @checked
@@ -222,6 +224,7 @@ def model_of(run: Run, number: int = 0) -> Classifier:
         digests=_recorded(run.provenance, "digests", Mapping),
         version=_recorded(run.provenance, "onelayer", str),
         columns=run.columns,
+        pool=run.pool,
     )
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -102,7 +102,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Stored:
-    """Rows that are scaled as they are read: in float64, or turned into axes in float32."""
+    """Rows that are scaled as they are read: in float64, or in axes in float32."""
 
     X: Any
     rows: NDArray[np.intp]
@@ -122,12 +122,17 @@ class Stored:
         return np.concatenate([X, np.ones((len(X), 1))], axis=1)
 
 
+def bytes_to_hold(n_samples: int, width: int) -> int:
+    """Return the memory of so many rows of numbers [z, 1] in float32."""
+    return 4 * n_samples * width
+
+
 class Problem:
     """The cost of one loss on weighted rows of a split, for any λ.
 
     Classes without rows stay out of it. `axes` of more rows serve as well, unless these are so few
     that they span far fewer. The rows are held in memory, in float32, if that takes no more than
-    `memory` bytes.
+    `memory` bytes; else they are read at each evaluation, and the parameters are turned, not they.
     """
 
     def __init__(
@@ -150,15 +155,16 @@ class Problem:
             axes = None
         self.axes = axes or principal_axes(split, rows, shares, scaling)
         self.exact_rows: Rows = Stored(split.X, rows, scaling)
-        self.fast_rows: Rows = Stored(split.X, rows, scaling, self.axes)
+        self.fast_rows: Rows = Stored(split.X, rows, scaling, self.axes.centred)
+        self._turned: Rows = Stored(split.X, rows, scaling, self.axes)
         width = len(self.axes.spread) + 1
-        if 4 * len(rows) * width <= memory:
+        if bytes_to_hold(len(rows), width) <= memory:
             Z = np.empty((len(rows), width), np.float32)
             with threadpool_limits(1):
                 for first in range(0, len(rows), ROWS):
                     some = slice(first, first + ROWS)
-                    Z[some] = self.fast_rows.read(some)
-            self.fast_rows = Held(Z)
+                    Z[some] = self._turned.read(some)
+            self.fast_rows = self._turned = Held(Z)
         self.spread = self.axes.spread if axes is None else self._spread(shares)
         # A class without rows adds 0 to a mean over the classes, too.
         self.shares = shares * (len(self.present) / n_classes if loss.averaged else 1)
@@ -168,7 +174,7 @@ class Problem:
         spread = np.zeros(len(self.axes.spread))
         for first in range(0, len(shares), ROWS):
             some = slice(first, first + ROWS)
-            spread += shares[some] @ np.square(self.fast_rows.read(some)[:, :-1], dtype=float)
+            spread += shares[some] @ np.square(self._turned.read(some)[:, :-1], dtype=float)
         return spread
 
     def largest_l2(self, share: float) -> float:
@@ -177,9 +183,8 @@ class Problem:
         With the gradient g by W at W = 0, that is ‖g‖² / (4 · share · cost): see _Search.prove.
         """
         with _pool() as pool:
-            at_zero = self.axes.to_features(self.start(1))
-            sums = _add_up(self, self.exact_rows, at_zero, pool)
-        squares = _squares(self.axes.gradient(sums.gradient)[..., :-1])
+            sums = self.add_up(self.exact_rows, self.start(1), pool)
+        squares = _squares(sums.gradient[..., :-1])
         return float(squares[0] / (4 * share * sums.loss[0]))
 
     def start(self, models: int) -> Floats:
@@ -234,12 +239,22 @@ class Problem:
         """Return the seconds that `time_of` measures of one evaluation of so many models."""
         start = self.start(models)
         with _pool() as pool:
-            return time_of(lambda _: _add_up(self, self.fast_rows, start, pool))
+            return time_of(lambda _: self.add_up(self.fast_rows, start, pool))
 
     def flat_slope(self, pool: "Pool") -> float:
         """Return the norm of the gradient at `start`, which a search with λ = 0 begins with."""
-        sums = _add_up(self, self.fast_rows, self.start(1), pool)
+        sums = self.add_up(self.fast_rows, self.start(1), pool)
         return float(np.linalg.norm(sums.gradient))
+
+    def add_up(self, rows: Rows, U: Floats, pool: "Pool", curvature: bool = False) -> "_Sums":
+        """Return the sums over rows at parameters U (M, K, R + 1) in axes, with gradients there."""
+        if rows is self._turned:
+            return _add_up(self, rows, U, pool, curvature)
+        exact = rows is self.exact_rows
+        V = self.axes.to_features(U) if exact else self.axes.to_centred(U)
+        sums = _add_up(self, rows, V, pool, curvature)
+        back = self.axes.gradient if exact else self.axes.gradient_of_centred
+        return replace(sums, gradient=back(sums.gradient))
 
 
 class _Search:
@@ -287,12 +302,10 @@ class _Search:
         not good enough for the tolerance, damped steps of Newton's method improve them; what is
         left is added. No cost is below 0, so none is further above the least than it is high.
         """
-        axes, l2 = self.problem.axes, self.l2[:, None, None]
+        l2 = self.l2[:, None, None]
         for attempt in range(MOST_STEPS + 1):
-            sums = _add_up(
-                self.problem, self.problem.exact_rows, axes.to_features(U), self.pool, True
-            )
-            G = axes.gradient(sums.gradient)
+            sums = self.problem.add_up(self.problem.exact_rows, U, self.pool, True)
+            G = sums.gradient
             G[..., :-1] += 2 * l2 * U[..., :-1]
             cost = sums.loss + self.l2 * _squares(U[..., :-1])
             step, rise, moved = _biases_left(G[..., -1], sums.curvature)
@@ -312,9 +325,8 @@ class _Search:
 
     def _point(self, rows: Rows, U: Floats, models: Models) -> Point:
         problem, l2 = self.problem, self.l2[models]
-        axes, in_axes = problem.axes, rows.dtype == np.float32
-        sums = _add_up(problem, rows, U if in_axes else axes.to_features(U), self.pool)
-        G = sums.gradient if in_axes else axes.gradient(sums.gradient)
+        sums = problem.add_up(rows, U, self.pool)
+        G = sums.gradient
         G[..., :-1] += 2 * l2[:, None, None] * U[..., :-1]
         cost = sums.loss + l2 * _squares(U[..., :-1])
         bend = np.maximum(sums.bend, 1e-9)[..., None] * np.append(problem.spread, 1.0)

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from onelayer.data.scaling import fit_scaling
 from onelayer.model.losses import find_loss
 from onelayer.training.epochs import feed
-from onelayer.training.exact import Problem
+from onelayer.training.exact import Problem, bytes_to_hold
 from onelayer.training.job import Job
 from onelayer.training.schedules import LearningRates
 
@@ -69,7 +69,11 @@ def _forecast_solving(job: Job) -> Forecast:
     scaling = job.scaling or fit_scaling("none", data)
     with threadpool_limits(job.machine.threads):
         begin = time.perf_counter()
-        problem = Problem(split, np.ones(len(split)), scaling, loss, data.n_classes)
+        # Rows of which all together are too many to be held are read at each evaluation.
+        width = min(data.n_features, len(data.train)) + 1
+        held = bytes_to_hold(len(data.train), width) <= job.machine.memory_bytes
+        memory = job.machine.memory_bytes if held else 0
+        problem = Problem(split, np.ones(len(split)), scaling, loss, data.n_classes, memory=memory)
         prepared = time.perf_counter() - begin
         row = {size: problem.time_evaluation(size, _time_of) / len(split) for size in set(sizes)}
     seconds = prepared + len(data.train) * sum(_EVALUATIONS * row[size] for size in sizes)

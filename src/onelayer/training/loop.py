@@ -117,6 +117,7 @@ def gather(
         class_names=data.class_names,
         image_shape=data.image_shape,
         columns=data.columns,
+        pool=data.pool,
         convergence=_convergence(trained),
         provenance={
             **origin,

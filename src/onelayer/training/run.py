@@ -75,11 +75,12 @@ class TrainingRecord(TrainingOptions):
 class Run:
     """M models after training: settings, weights (M, K, D), biases (M, K), curves, provenance.
 
-    `kept` (M,) is the epoch that each model's parameters are of: its last or its best.
-    `stopped` holds, for each model, where it diverged ("epoch 3, batch 17") or "", `ended`
-    what else ended its training before the last epoch. `training` says how it was trained: the
-    fields of TrainingRecord. `columns` are the names of a table's columns. `convergence` is there
-    after the exact solver, of which an epoch is one evaluation of all samples.
+    `kept` (M,) is the epoch that each model's parameters are of: its last or its best. `stopped`
+    holds, for each model, where it diverged ("epoch 3, batch 17") or "", `ended` what else ended
+    its training before the last epoch. `training` says how it was trained: the fields of
+    TrainingRecord. `columns` are the names of a table's columns, `pool` says what was taken of
+    tokens. `convergence` is there after the exact solver, of which an epoch is one evaluation of
+    all samples.
 
     Raises
     ------
@@ -101,6 +102,7 @@ class Run:
     provenance: Mapping[str, Any]
     columns: Columns | None = None
     convergence: Convergence | None = None
+    pool: str | None = None
 
     def __post_init__(self) -> None:
         optional = [part for part in (self.columns, self.convergence) if part is not None]
@@ -168,7 +170,7 @@ class Run:
         RUN.save(self, Path(folder) / RUN_FILE)
 
 
-RUN = Kind("run", Run, format=5, upgrades={3: only_more_fields, 4: only_more_fields})
+RUN = Kind("run", Run, format=6, upgrades=dict.fromkeys((3, 4, 5), only_more_fields))
 
 
 @checked

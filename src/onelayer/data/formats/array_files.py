@@ -12,9 +12,11 @@ import numpy as np
 
 from onelayer.data.array_names import (
     ROW_COLUMNS,
+    SAMPLE_TABLES,
     find_sets,
     means_features,
     means_labels,
+    role_of_rows,
     set_of,
     split_of,
     tells_of_rows,
@@ -27,20 +29,34 @@ from onelayer.data.files import entries, read_file
 from onelayer.data.formats.torch_file import look_at_tensor, read_tensor
 from onelayer.data.npy import Mapped, look_at, map_or_load
 from onelayer.errors import InputError
+from onelayer.plain_values import parse_json, read_text
 
 _LARGEST_TEXT = 1 << 28  # bytes
 _CLASSES = "classes"
 ARRAYS = {".npy": map_or_load, ".pt": read_tensor}
+_TEXTS = (".txt", ".csv", ".json")
 
 
 def holds_array_files(folder: Path) -> bool:
     """Return whether files of arrays in `folder` are called like features, or lie beside labels."""
     files = _find_files(folder)
     arrays = {name for name, path in files.items() if path.suffix.lower() in ARRAYS}
-    if any(map(means_features, arrays)):
+    if any(means_features(name) and look_at_array(files[name]) for name in arrays):
         return True
-    others = [name for name in arrays if not means_labels(name) and not tells_of_rows(name)]
+    others = [
+        name
+        for name in arrays
+        if not means_labels(name) and not tells_of_rows(name) and look_at_array(files[name])
+    ]
     return bool(others) and any(map(means_labels, files.keys() - {"class_names"}))
+
+
+def look_at_array(path: Path) -> tuple[Sequence[int], str] | None:
+    """Return shape and type of the one array of a file; None if it holds something else."""
+    try:
+        return _look({"": path}, "")
+    except InputError:  # whoever reads it says so
+        return None
 
 
 def loose_arrays(folder: Path) -> list[str]:
@@ -53,7 +69,8 @@ def read_array_files(folder: Path, **options: Any) -> Contents:
 
     Arrays are .npy files, or .pt files of one tensor, in the folder or in others in it that are
     called like splits. Labels, one a line, and the names of the classes in classes.txt may also be
-    .txt; labels may be a .csv with or without column names. `options` are feature_set and pool.
+    .txt; labels may be a list in a .json, or a .csv with or without column names, which may also
+    say the split and the group of a row. `options` are feature_set and pool.
 
     Raises
     ------
@@ -85,14 +102,31 @@ def lies_beside_labels(path: Path) -> bool:
 
 def is_companion(path: Path, others: Iterable[Path]) -> bool:
     """Return whether a file is read with one of the others: labels, or another split of a set."""
-    if path.suffix.lower() not in (*ARRAYS, ".txt", ".csv") or not path.is_file():
+    if path.suffix.lower() not in (*ARRAYS, *_TEXTS) or not path.is_file():
         return False
     root, name = _root_of(path), _name_of(path)
     beside = [other for other in others if other != path and _root_of(other) == root]
-    if means_labels(name) or tells_of_rows(path.stem):
+    if _tells_of_samples(path):
         return bool(beside)
     split = split_of(name) not in (None, "train")
     return split and any(set_of(_name_of(other)) == set_of(name) for other in beside)
+
+
+def labels_beside(path: Path) -> dict[str, tuple[Path, Any]]:
+    """Return the files beside an archive that tell of its samples, with their values, by name.
+
+    Of an archive of one split they are the labels of that split.
+    """
+    root, own = _root_of(path), split_of(_name_of(path))
+    files = {name: file for name, file in _find_files(root).items() if _tells_of_samples(file)}
+    if own is not None:
+        files = {
+            set_of(name): file
+            for name, file in files.items()
+            if split_of(name) == own and _means_labels(file)
+        }
+    values = _read(files, [*files])
+    return {name: (file, values[name]) for name, file in files.items()}
 
 
 def read_array_file(path: Path, **options: Any) -> Contents:
@@ -128,10 +162,10 @@ def find_beside(source: Path, name: str) -> Path | None:
 def read_of_rows(source: Path, name: str) -> Any:
     """Return one value for each row from a file, as labels are read: see find_beside."""
     path = find_beside(source, name)
-    if path is None or path.suffix.lower() not in (*ARRAYS, ".txt", ".csv"):
+    if path is None or path.suffix.lower() not in (*ARRAYS, *_TEXTS):
         raise InputError(
-            f"{name}: expected a file .npy, .txt or .csv with a line for each row of {source}, in "
-            "this folder or beside it"
+            f"{name}: expected a file .npy, .txt, .json or .csv with a line for each row of "
+            f"{source}, in this folder or beside it"
         )
     (values,) = _read({name: path}, [name]).values()
     return np.array(values.array) if isinstance(values, Mapped) else values
@@ -154,10 +188,7 @@ def _holds_labels(folder: Path) -> bool:
         names = entries(folder)
     except InputError:  # nobody asked for the folder around one that can be read
         return False
-    return any(
-        path.suffix.lower() in (*ARRAYS, ".txt", ".csv") and means_labels(path.stem)
-        for path in names
-    )
+    return any(path.suffix.lower() in (*ARRAYS, *_TEXTS) and _means_labels(path) for path in names)
 
 
 def _name_of(path: Path) -> str:
@@ -171,14 +202,28 @@ def _find_files(folder: Path) -> dict[str, Path]:
     for path in (path for place in (folder, *inner) for path in entries(place)):
         suffix = path.suffix.lower()
         array, name = suffix in ARRAYS, path.with_suffix("").relative_to(folder).as_posix()
-        of_text = means_labels(path.stem) or tells_of_rows(path.stem)
-        if not path.is_file() or (not array and not (suffix in (".txt", ".csv") and of_text)):
+        if not path.is_file() or not (array or (suffix in _TEXTS and _tells_of_samples(path))):
             continue
         name = "class_names" if path.stem == _CLASSES and not array else name
+        name = "labels" if path.stem.lower() in SAMPLE_TABLES and not array else name
         if name in found:
             raise InputError(f"{folder}: both {found[name].name} and {path.name} mean the same")
         found[name] = path
+    told = {role for name in found if (role := role_of_rows(name))}
+    for path in [path for path in found.values() if path.suffix.lower() == ".csv"]:
+        columns = {role: name for name in _header(path) if (role := role_of_rows(name))}
+        if _means_labels(path) and path.parent == folder:
+            found |= {name: path for role, name in columns.items() if role not in told}
     return found
+
+
+def _means_labels(path: Path) -> bool:
+    table = path.suffix.lower() == ".csv" and path.stem.lower() in SAMPLE_TABLES
+    return table or means_labels(path.stem)
+
+
+def _tells_of_samples(path: Path) -> bool:
+    return _means_labels(path) or tells_of_rows(path.stem)
 
 
 def _labels(texts: list[str]) -> Any:
@@ -197,8 +242,13 @@ def _look(files: dict[str, Path], name: str) -> tuple[Sequence[int], str] | None
 
 
 def _read(files: dict[str, Path], wanted: Sequence[str]) -> dict[str, Any]:
-    readers = ARRAYS | {".txt": _read_lines, ".csv": _read_column}
-    read = {name: readers[files[name].suffix.lower()](files[name]) for name in wanted}
+    readers = ARRAYS | {".txt": _read_lines, ".json": _read_json}
+    read = {
+        name: _read_column(path, name)
+        if (path := files[name]).suffix.lower() == ".csv"
+        else readers[path.suffix.lower()](path)
+        for name in wanted
+    }
     return {name: _labels(a) if isinstance(a, list) else a for name, a in read.items()}
 
 
@@ -214,15 +264,41 @@ def _read_lines(path: Path) -> list[str]:
     return labels
 
 
-def _read_column(path: Path) -> list[str]:
-    """Return what a .csv says of rows: its only column, or the one that is called so."""
+def _read_json(path: Path) -> Any:
+    """Return a list of labels, or of the splits of the rows, or lists of the rows of each split."""
+    try:
+        value = parse_json(read_text(path, _LARGEST_TEXT))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if isinstance(value, dict) and tells_of_rows(path.stem):
+        splits = {split_of(name): np.array(rows) for name, rows in value.items()}
+        if splits and None not in splits and len(splits) == len(value):
+            return splits
+    if not isinstance(value, list) or {*map(type, value)} not in ({str}, {int}):
+        raise InputError(f"{path}: expected a list of texts or of whole numbers, one for each row")
+    return [str(one) for one in value]
+
+
+def _header(path: Path) -> list[str]:
+    """Return the first line of a .csv, which may be names of columns."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return [name.strip().lower() for name in next(csv.reader([file.readline(1 << 16)]), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):  # whoever reads it says so
+        return []
+
+
+def _read_column(path: Path, asked: str) -> list[str]:
+    """Return what a .csv says of rows: its only column, or the one that is called as `asked`."""
     try:
         rows = list(csv.reader(_read_lines(path), strict=True))
     except csv.Error as error:
         raise InputError(f"{path}: cannot be read as CSV: {error}") from error
     names = [name.strip().lower() for name in rows[0]] if rows else []
-    called = ROW_COLUMNS if tells_of_rows(path.stem) else LABEL_COLUMNS
-    column = next((names.index(name) for name in called if name in names), None)
+    called = ROW_COLUMNS if tells_of_rows(asked.rpartition("/")[2]) else LABEL_COLUMNS
+    called = (asked, *called) if asked in ROW_COLUMNS else called
+    alike = [name for name in names if called is LABEL_COLUMNS and means_labels(name)]
+    column = next((names.index(name) for name in (*called, *alike) if name in names), None)
     if column is None and len(names) != 1:
         raise InputError(f"{path}: expected one column, or one called {', '.join(called)}")
     try:

@@ -37,6 +37,7 @@ from onelayer.data.formats.arrow_columns import (
 )
 from onelayer.data.formats.images import stack_pictures, told_of_transparent
 from onelayer.data.formats.picture import Encoded
+from onelayer.data.pooling import pooling_of
 from onelayer.data.words import Words, leave_out
 from onelayer.errors import InputError
 
@@ -114,7 +115,7 @@ def read_table(
     columns = choice.columns
     part = Part(poolable(str(path), columns.features[0], X, pool), labels)
     arrays = Arrays(
-        *(columns.features[0], columns.label or "", pool),
+        *(columns.features[0], columns.label or "", pooling_of(X.shape, pool)),
         certain=feature_set is None,
         kind=str(X.dtype),
         shape=X.shape[1:],

@@ -1,7 +1,8 @@
 """Folders whose files and folders are splits, each of any format: train.csv beside test.csv.
 
 What makes a split is a word of the name: train-00000-of-00002.parquet, mnist_test.csv, val. Files
-that differ by a number alone are shards, which follow each other.
+that differ by a number alone are shards, which follow each other. Files of several sets of features
+of the same rows lie side by side, too: layer1_train.npz, or layer1.npz in train.
 """
 
 import re
@@ -11,40 +12,46 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.data.array_names import split_of
+from onelayer.data.array_names import SAMPLE_TABLES, means_labels, set_of, several_sets, split_of
 from onelayer.data.columns import listed
 from onelayer.data.contents import Contents, Part
-from onelayer.data.dataset import SPLIT_NAMES
+from onelayer.data.dataset import SPLIT_NAMES, SPLIT_WORDS
 from onelayer.data.files import by_number, entries
 from onelayer.errors import InputError
 
 WHOLE = ""  # stands for a split where a file or folder may have several
-SUFFIXES = (
-    *(".csv", ".tsv", ".parquet", ".feather", ".arrow", ".npz", ".safetensors", ".pt", ".pth"),
-)
+_ARCHIVES = (".npz", ".safetensors", ".pt", ".pth")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".feather", ".arrow", *_ARCHIVES)
 _LAYER = re.compile(r"(?i:layer|block|stage|depth)s?[-_. ]?[0-9]+")
 _OF = re.compile(r"(\d+)-of-(\d+)$")
 _NUMBER = re.compile(r"[-_. ]?\d+(-of-\d+)?$")
 
 
-def find_members(folder: Path) -> dict[str, list[Path]]:
+def find_members(folder: Path, feature_set: str | None = None) -> dict[str, list[Path]]:
     """Return the files or folders of each split of a folder, in order; none without training.
 
-    Files without a split in any name train if they are shards of one; a single file is WHOLE.
+    Files without a split in any name train if they are shards of one; a single file is WHOLE. Of
+    several sets of features they are the files of the `feature_set`.
 
     Raises
     ------
     InputError
-        If a split is there in two ways, or a shard is missing.
+        If a split is there in two ways, a shard is missing, or there is no such set.
     """
+    if sets := find_sets(folder):
+        if feature_set not in sets:
+            raise several_sets(str(folder), sets)
+        for name, members in sets[feature_set].items():
+            _check_shards(folder, name, members)
+        return sets[feature_set]
     found: dict[str, list[Path]] = {}
-    files = list(filter(_is_data, entries(folder)))
+    files = _data_files(folder)
     for path in (*files, *filter(Path.is_dir, entries(folder))):
         if split := split_of(path.stem if path.is_file() else path.name):
             found.setdefault(split, []).append(path)
     if not found and len(files) == 1:
         return {WHOLE: files}
-    if not found and len({_shards_of(path) for path in files}) == 1 and not find_layers(folder):
+    if not found and len({_shards_of(path) for path in files}) == 1 and _are_shards(files):
         found = {"train": files}
     if "train" not in found:
         return {}
@@ -53,11 +60,65 @@ def find_members(folder: Path) -> dict[str, list[Path]]:
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
-def find_layers(folder: Path) -> list[Path]:
-    """Return files called like layers, layer1.npz and so on: sets of features of the same rows."""
-    files = list(filter(_is_data, entries(folder)))
-    named = [path for path in files if _LAYER.search(path.stem) and not split_of(path.stem)]
-    return sorted(named, key=lambda path: by_number(path.name)) if len(named) > 1 else []
+Sets = dict[str, dict[str, list[Path]]]  # the files of each set of features, by split
+
+
+def find_sets(folder: Path) -> Sets:
+    """Return the files of several sets of features of the same rows; none if there are not several.
+
+    Files differ by more than the number of a shard: they are called like layers, or otherwise.
+    """
+    sets = _find_sets(folder)
+    return sets if len(sets) > 1 else {}
+
+
+def set_around(path: Path) -> tuple[Path, str | None, list[Path]] | None:
+    """Return the folder, the name and the files of the set of features that a file is a split of.
+
+    There is no name if the folder holds nothing else.
+    """
+    root = path.parent.parent if path.parent.name.lower() in SPLIT_WORDS else path.parent
+    sets = _find_sets(root) if split_of(_name_in(root, path)) else {}
+    for name, splits in sets.items():
+        files = [file for some in splits.values() for file in some]
+        if path in files:
+            return root, name if len(sets) > 1 else None, files
+    return None
+
+
+def _find_sets(folder: Path) -> Sets:
+    """Return the files of every set of features that has some to train on; see find_sets."""
+    inner = [path for path in entries(folder) if path.is_dir() and path.name.lower() in SPLIT_WORDS]
+    alike: dict[tuple[str, str], list[Path]] = {}
+    for path in (path for place in (folder, *inner) for path in _data_files(place)):
+        name, layer = _name_in(folder, path), _LAYER.search(path.stem)
+        split = split_of(name) or WHOLE
+        if split or layer or path.suffix.lower() in _ARCHIVES:
+            key = set_of(name if layer else _NUMBER.sub("", name))
+            alike.setdefault((key, split), []).append(path)
+    found: Sets = {}
+    for (name, split), paths in alike.items():
+        for path in paths:
+            own = name if _are_shards(paths) else set_of(_name_in(folder, path))
+            found.setdefault(own, {}).setdefault(split, []).append(path)
+    trained = {name: splits for name, splits in found.items() if "train" in splits}
+    found = trained or {name: splits for name, splits in found.items() if WHOLE in splits}
+    if "" in found or any(map(means_labels, found)):
+        return {}
+    return {name: found[name] for name in sorted(found, key=by_number)}
+
+
+def _name_in(folder: Path, path: Path) -> str:
+    return path.with_suffix("").relative_to(folder).as_posix()
+
+
+def _are_shards(paths: Sequence[Path]) -> bool:
+    """Return whether a file is alone, or the numbers at the ends of names are those of shards."""
+    if len(paths) == 1 or any(_OF.search(path.stem) for path in paths):
+        return True  # whether one is missing is for _check_shards to say
+    ends = [_NUMBER.search(path.stem) for path in paths]
+    numbers = sorted(int(end[0].lstrip("-_. ")) for end in ends if end)
+    return numbers in ([*range(len(paths))], [*range(1, len(paths) + 1)])
 
 
 def join_contents(
@@ -91,6 +152,7 @@ def join_contents(
         files,
         first.columns,
         tuple(dict.fromkeys([*told, *notes])),
+        arrays=first.arrays,
     )
 
 
@@ -109,6 +171,15 @@ def _join(where: str, parts: Sequence[Part]) -> Part:
         [label for some in labels for label in some] if True in kinds else np.concatenate(labels)
     )
     return Part(np.concatenate([part.X for part in parts]), joined)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """Return the files of samples; beside archives those of labels alone are none."""
+    files = list(filter(_is_data, entries(folder)))
+    if not any(path.suffix.lower() in _ARCHIVES for path in files):
+        return files
+    labels = {p for p in files if means_labels(p.stem) or p.stem.lower() in SAMPLE_TABLES}
+    return [path for path in files if path not in labels]
 
 
 def _is_data(path: Path) -> bool:

@@ -163,7 +163,7 @@ class _Machine:
 
     def set_items(self, items: list[Any]) -> None:
         keys = items[::2]
-        # Hashing only strings: nested tuples of a few bytes take for ever to hash.
-        if len(items) % 2 or not all(isinstance(key, str) for key in keys):
-            raise RefusedError("expected pairs of a string and a value")
-        self.top(dict).update(zip(keys, items[1::2], strict=True))
+        # Hashing only strings and numbers: nested tuples of a few bytes take for ever to hash.
+        if len(items) % 2 or not all(type(key) in (str, int) for key in keys):
+            raise RefusedError("expected pairs of a string or a whole number and a value")
+        self.top(dict).update(zip(map(str, keys), items[1::2], strict=True))

@@ -1,6 +1,6 @@
 """The formats that are read, to train on or to predict, and which of them a path is."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from onelayer.data.formats.array_files import (
     array_file_sets,
     find_beside,
     holds_array_files,
+    labels_beside,
     lies_beside_labels,
     loose_arrays,
     one_array_features,
@@ -46,9 +47,20 @@ from onelayer.data.formats.images import (
     list_pictures,
     read_images,
 )
-from onelayer.data.formats.layouts import WHOLE, find_layers, find_members, join_contents
+from onelayer.data.formats.layouts import (
+    WHOLE,
+    find_members,
+    find_sets,
+    join_contents,
+    set_around,
+)
 from onelayer.data.formats.npz import npz_features, npz_sets, read_npz
 from onelayer.data.formats.picture import Encoded, is_picture
+from onelayer.data.formats.sample_arrays import (
+    holds_sample_arrays,
+    read_sample_arrays,
+    sample_array_features,
+)
 from onelayer.data.formats.tensors import (
     read_safetensors,
     safetensors_features,
@@ -60,6 +72,8 @@ from onelayer.data.formats.torch_file import (
     torch_features,
     torch_sets,
 )
+from onelayer.data.npy import map_or_load
+from onelayer.data.pooling import if_tokens
 from onelayer.data.reading import OF_ROWS, Reading
 from onelayer.errors import InputError, printable
 from onelayer.option import build
@@ -78,7 +92,8 @@ class Format:
     without it they are those of `read`. If it is a `table`, both also take the Columns of a model,
     `like`, by whose names they read, and `features` takes what is to `tell`. `pictures(path)` lists
     the pictures instead, if samples are such: a model says to which size they are converted.
-    `sets(path)` lists the names of several sets of features, one of which an option asks for.
+    `sets(path)` lists the names of several sets of features, one of which an option asks for. The
+    labels of an `archive` may lie in files beside it.
     """
 
     looks: str
@@ -89,6 +104,7 @@ class Format:
     pictures: Callable[[Path], Sequence[Path | Encoded]] | None = None
     table: bool = False
     sets: Callable[[Path], list[str]] | None = None
+    archive: bool = False
 
     def read_features(
         self, path: Path, like: Columns | None, tell: Tell, **options: Any
@@ -107,11 +123,22 @@ class Format:
             options |= {"like": like}
         if self.read is None:
             forms = FOLDERS if path.is_dir() else FILES
+            if path.suffix.lower() == ".npy":
+                map_or_load(path)  # what is no array of numbers cannot be read at all
             labelled = ", ".join(form.looks for form in forms if form.read)
             raise NoLabelsError(
                 f"{path}: read as {self.looks}, without labels; expected {labelled}"
             )
-        return self.read(path, **options)
+        if not self.archive:
+            return self.read(path, **options)
+        beside = dict[str, tuple[Path, Any]]()
+
+        def look_beside() -> Mapping[str, tuple[Path, Any]]:
+            beside.update(labels_beside(path))
+            return beside
+
+        contents = self.read(path, **options, beside=look_beside)
+        return replace(contents, files=[path, *{file: None for file, _ in beside.values()}])
 
     def sets_of(self, path: Path) -> list[str]:
         """Return the names of the sets of features, none if there are not several."""
@@ -121,9 +148,13 @@ class Format:
 _ARRAYS = ("feature_set", "pool")  # options of what holds arrays
 
 
-def _members(folder: Path) -> list[tuple[str, Path]]:
-    """Return the files and folders of a folder's splits, in order, or the one data set in it."""
-    members = find_members(folder)
+def _members(folder: Path, options: dict[str, Any]) -> list[tuple[str, Path]]:
+    """Return the files and folders of a folder's splits, in order, or the one data set in it.
+
+    Of several sets of features in files of their own, the option that names one is used up.
+    """
+    asked = options.pop("feature_set", None) if find_sets(folder) else None
+    members = find_members(folder, asked)
     if not members:
         return [(WHOLE, place_of(folder))]
     return [(split, path) for split, paths in members.items() for path in paths]
@@ -133,7 +164,7 @@ def _read_members(folder: Path, like: Columns | None, **options: Any) -> Content
     """Read the splits of a folder, or the one data set in it; without labels no test split."""
     read: list[tuple[str, Contents]] = []
     notes = []
-    for split, path in _members(folder):
+    for split, path in _members(folder, options):
         form = find_format(path, options)
         if read and form.table:  # columns go by name in all files
             like = like or read[0][1].columns
@@ -156,22 +187,28 @@ def _read_members(folder: Path, like: Columns | None, **options: Any) -> Content
 def _member_features(
     folder: Path, like: Columns | None, tell: Tell, **options: Any
 ) -> Iterator[Any]:
-    for _, path in _members(folder):
+    for _, path in _members(folder, options):
         yield from find_format(path, options).read_features(path, like, tell, **options)
 
 
 def _member_pictures(folder: Path) -> list[Path | Encoded]:
     pictures: list[Path | Encoded] = []
-    for _, path in _members(folder):
+    for _, path in () if find_sets(folder) else _members(folder, {}):
         form = find_format(path)
         pictures += form.pictures(path) if form.pictures else []
     return pictures
 
 
 def _member_sets(folder: Path) -> list[str]:
-    """Return the sets of features of the first file, which trains."""
-    (_, path), *_ = _members(folder)
+    """Return the sets of features in files of their own, or those of the file that trains."""
+    if sets := find_sets(folder):
+        return [*sets]
+    (_, path), *_ = _members(folder, {})
     return find_format(path).sets_of(path)
+
+
+def _holds_members(folder: Path) -> bool:
+    return bool(find_sets(folder) or find_members(folder))
 
 
 def _of_members(looks: str, suits: Callable[[Path], object]) -> Format:
@@ -196,8 +233,9 @@ def _holds_classes(folder: Path) -> bool:
         return False
     classes = find_layout(folder).classes.get("train", [])
     others = [place for place in classes if not holds_loose_pictures(place)]
-    if len(classes) - len(others) < 2 and any(
-        path.is_file() for paths in find_members(folder).values() for path in paths
+    if len(classes) - len(others) < 2 and (
+        find_sets(folder)
+        or any(path.is_file() for paths in find_members(folder).values() for path in paths)
     ):
         return False
     return not any(form.suits(place) for place in others for form in FOLDERS if form.read)
@@ -222,13 +260,19 @@ FOLDERS = (
         sets=array_file_sets,
     ),
     Format(
+        "a folder of .npy or .pt for each class",
+        holds_sample_arrays,
+        read_sample_arrays,
+        features=sample_array_features,
+    ),
+    Format(
         _PICTURES,
         lambda folder: _holds_classes(folder),
         read_images,
         ("resize",),
         pictures=find_pictures,
     ),
-    _of_members("train and test of any format, as train.csv beside test.csv", find_members),
+    _of_members("train and test of any format, as train.csv beside test.csv", _holds_members),
     Format("a folder of pictures", holds_loose_pictures, read=None, pictures=list_pictures),
     _of_members("one such folder within it", lambda folder: _inner(folder)),
 )
@@ -316,7 +360,7 @@ def _is_beside_labels(path: Path) -> bool:
 
 
 FILES = (
-    Format(".npz", _is_npz, read_npz, _ARRAYS, npz_features, sets=npz_sets),
+    Format(".npz", _is_npz, read_npz, _ARRAYS, npz_features, sets=npz_sets, archive=True),
     _table(".parquet", begins(b"PAR1"), open_parquet),
     _table(".feather or .arrow", _is_arrow, open_arrow),
     Format(".X.npy beside .y.npy", named(".x.npy"), read_pair, features=npy_features),
@@ -332,9 +376,16 @@ FILES = (
         _ARRAYS,
         safetensors_features,
         sets=safetensors_sets,
+        archive=True,
     ),
     Format(
-        ".pt or .pth", named(".pt", ".pth"), read_torch, _ARRAYS, torch_features, sets=torch_sets
+        ".pt or .pth",
+        named(".pt", ".pth"),
+        read_torch,
+        _ARRAYS,
+        torch_features,
+        sets=torch_sets,
+        archive=True,
     ),
     Format(
         "train-images-idx3-ubyte",
@@ -363,7 +414,11 @@ _FOREIGN = {  # what is not read, by the ends of its names, and how to convert i
     ".arff": "ARFF, which is not read; pandas writes .csv of scipy.io.arff.loadarff(path)[0]",
     ".json .jsonl .ndjson": "JSON, which is not read; pandas.read_json(…).to_csv(…, index=False)",
     ".svm .libsvm": f"sparse; sklearn.datasets.load_svmlight_file, X.toarray(), {_SAVEZ}",
-    ".zip .tar .7z .rar": "an archive; unpack it first",
+    ".tar": "an archive; unpack it first; of WebDataset's samples X.npy and y.npy, or one .npz",
+    ".npy.gz .npy.xz .npy.bz2 .npy.zst": "packed; unpack it first",
+    ".zip .7z .rar": "an archive; unpack it first",
+    ".dat .raw .memmap .mmap .bin": "bare numbers without shape and type; "
+    "numpy.memmap(path, dtype, shape=shape) opens them, numpy.save writes X.npy beside y.npy",
 }
 
 
@@ -438,10 +493,24 @@ def feature_sets(path: Path) -> list[tuple[Path, str | None]]:
     """
     if path.is_dir() and not _holds_samples(path) and len(inner := _inner(path)) > 1:
         return [(place, None) for place in sorted(inner, key=lambda p: by_number(str(p)))]
-    if path.is_dir() and (layers := find_layers(path)) and not _holds_samples(path):
-        return [(layer, None) for layer in layers]
     sets = find_format(path).sets_of(path)
     return [(path, name) for name in sorted(sets, key=by_number)] or [(path, None)]
+
+
+def set_of_file(path: Path) -> tuple[Path, str | None, list[Path]] | None:
+    """Return the set of features that a file of one split is of, if its folder is read as such.
+
+    That is the folder, the name of the set if there are several, and all of its files.
+    """
+    around = set_around(path) if path.is_file() else None
+    form = around and next((form for form in FOLDERS if form.suits(around[0])), None)
+    return around if form and form.read is _read_members else None
+
+
+def remembered(path: Path, pool: str | None) -> dict[str, Any]:
+    """Return the options by which a path is read for a model that was trained on pooled tokens."""
+    takes = pool is not None and path.exists() and "pool" in find_format(path).options
+    return {"pool": if_tokens(pool)} if takes and pool else {}
 
 
 def find_format(path: Path, options: Iterable[str] = ()) -> Format:
@@ -462,11 +531,8 @@ def find_format(path: Path, options: Iterable[str] = ()) -> Format:
 def _suiting(path: Path) -> Format:
     if path.is_dir():
         suited = [form for form in FOLDERS if form.suits(path)]
-        if not suited and (layers := find_layers(path)):
-            raise InputError(
-                f"{path}: {len(layers):,} sets of features: {listed([p.name for p in layers])}; "
-                "expected the path of one; onelayer probe takes them all"
-            )
+        for file in () if suited else filter(Path.is_file, entries(path)):
+            _refuse_foreign(file)
         if not suited and (arrays := loose_arrays(path)):
             raise NoLabelsError(
                 f"{path}: arrays without labels: {listed(arrays)}; expected labels.npy, labels.txt "
@@ -480,9 +546,7 @@ def _suiting(path: Path) -> Format:
             )
         return suited[0]
     check_file(path)
-    for suffixes, what in _FOREIGN.items():
-        if named(*suffixes.split())(path) and not _is_text(path):
-            raise InputError(f"{path}: {what}")
+    _refuse_foreign(path)
     for form in FILES:
         if form.suits(path):
             return form
@@ -493,6 +557,13 @@ def _suiting(path: Path) -> Format:
         )
     looks = ", ".join(form.looks for form in FILES)
     raise InputError(f"{path}: of no known format; expected {looks}, or a folder")
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise InputError if a file is of a format that is known and not read."""
+    for suffixes, what in _FOREIGN.items():
+        if named(*suffixes.split())(path) and not _is_text(path):
+            raise InputError(f"{path}: {what}")
 
 
 def _first_bytes(path: Path) -> bytes:

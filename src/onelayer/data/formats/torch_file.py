@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from onelayer.data.array_names import find_sets
+from onelayer.data.array_names import find_sets, means_labels
 from onelayer.data.arrays import read_features, read_labelled
 from onelayer.data.columns import NoLabelsError, listed
 from onelayer.data.contents import Contents
@@ -59,7 +59,9 @@ class _Tensor:
 def read_torch(path: Path, **options: Any) -> Contents:
     """Read a dictionary of tensors X and y, or X_train, y_train and so on, or a pair X, y.
 
-    Labels and class_names may also be lists of strings or of whole numbers. `options` are
+    Labels and class_names may also be lists of strings or of whole numbers. A list of tensors is
+    one of rows, or of batches; or if each has a row for every label, as hidden_states has, one of
+    layers. A list of dictionaries, one for each sample, is a dictionary of lists. `options` are
     feature_set and pool.
 
     Raises
@@ -130,6 +132,11 @@ def _look(held: Mapping[str, Any], name: str) -> tuple[Sequence[int], str] | Non
     if isinstance(value, _Tensor):
         kind = value.storage.kind
         return value.shape, "bfloat16" if kind == _BFLOAT16 else str(_TYPES[kind])
+    if tensors := _tensors(value):
+        _, kind = _look({"": tensors[0]}, "") or ((), "")
+        single = len(tensors[0].shape) < 2
+        inner = tensors[0].shape[0 if single else 1 :]
+        return (len(tensors) if single else _n_rows(value), *inner), kind
     return ((len(value),), "list") if isinstance(value, list) else None
 
 
@@ -142,6 +149,8 @@ def _arrays(value: Any) -> _Tensor | dict[str, Any]:
     """Return a value as a tensor, or as a dictionary of tensors and lists, by name."""
     if isinstance(value, _Tensor):
         return value
+    if isinstance(value, list) and value and _are_samples(value):
+        value = {name: [sample[name] for sample in value] for name in value[0]}
     if isinstance(value, list | tuple):
         if len(value) != 2 or not all(isinstance(item, _Tensor) for item in value):
             raise RefusedError(f"a sequence of {len(value):,} items; {_SAVE}")
@@ -152,7 +161,30 @@ def _arrays(value: Any) -> _Tensor | dict[str, Any]:
     for name, item in value.items():
         inner = item if isinstance(item, dict) else {"": item}
         flat |= {f"{name}_{key}" if key else name: held for key, held in inner.items()}
+    labels = [held for name, held in flat.items() if means_labels(name)]
+    rows = {_n_rows(held) for held in labels if isinstance(held, _Tensor | list | tuple)}
+    for name, held in [*flat.items()]:
+        tensors = _tensors(held)
+        if len(tensors) > 1 and all(len(t.shape) > 1 and {t.shape[0]} == rows for t in tensors):
+            del flat[name]
+            flat |= {f"{name}_{place}": tensor for place, tensor in enumerate(tensors)}
     return flat
+
+
+def _are_samples(value: list[Any]) -> bool:
+    return all(isinstance(one, dict) and one.keys() == value[0].keys() for one in value)
+
+
+def _tensors(value: Any) -> Sequence[_Tensor]:
+    """Return the tensors of a sequence that holds nothing else."""
+    tensors = isinstance(value, list | tuple) and all(isinstance(one, _Tensor) for one in value)
+    return value if tensors else ()
+
+
+def _n_rows(value: Any) -> int:
+    """Return the rows of an array of labels."""
+    tensors = _tensors([value]) or _tensors(value)
+    return sum(t.shape[0] if t.shape else 1 for t in tensors) or len(value)
 
 
 def _read(
@@ -164,10 +196,20 @@ def _read(
 ) -> dict[str, Any]:
     limit = unpacked_limit(check_file(path))
     arrays: dict[str, Any] = {}
+    storages: dict[str, bytearray] = {}  # several tensors may be parts of one
     for name in wanted:
         where, value = f"{path}: {name}", held[name]
         if isinstance(value, _Tensor):
-            arrays[name] = _read_tensor(path, where, archive, members, value, limit)
+            arrays[name] = _read_tensor(path, where, archive, members, value, limit, storages)
+        elif tensors := _tensors(value):
+            values = sum(math.prod(tensor.shape) for tensor in tensors)
+            if values * _TYPES[tensors[0].storage.kind].itemsize > limit:
+                raise InputError(f"{where}: {values:,} values, more than a file of this size holds")
+            read = [
+                _read_tensor(path, where, archive, members, tensor, limit, storages)
+                for tensor in tensors
+            ]
+            arrays[name] = _under_each_other(where, name, read)
         elif isinstance(value, list) and {str} == set(map(type, value)):
             arrays[name] = np.array(value)
         elif isinstance(value, list) and {int} == set(map(type, value)):
@@ -177,6 +219,17 @@ def _read(
     return arrays
 
 
+def _under_each_other(where: str, name: str, read: Sequence[Any]) -> NDArray[Any]:
+    """Return tensors as one array: rows, or batches of rows or of labels."""
+    try:
+        if means_labels(name):
+            return np.concatenate([np.atleast_1d(one) for one in read])
+        return np.stack(read) if read[0].ndim == 1 else np.concatenate(read)
+    except ValueError as error:
+        shapes = listed([*dict.fromkeys(str(one.shape) for one in read)])
+        raise InputError(f"{where}: tensors of the shapes {shapes}, expected equal rows") from error
+
+
 def _read_tensor(
     path: Path,
     where: str,
@@ -184,6 +237,7 @@ def _read_tensor(
     members: Mapping[str, zipfile.ZipInfo],
     tensor: _Tensor,
     limit: int,
+    storages: dict[str, bytearray],
 ) -> Any:
     dtype, storage = _TYPES[tensor.storage.kind], tensor.storage
     size, values = storage.numel * dtype.itemsize, math.prod(tensor.shape)
@@ -197,7 +251,10 @@ def _read_tensor(
             f"{where}: takes {values * dtype.itemsize:,} bytes, expected at most {limit:,} from a "
             "file of this size"
         )
-    content = _read_member(path, archive, members, f"data/{storage.key}", limit)
+    content = storages.get(storage.key)
+    if content is None:
+        content = _read_member(path, archive, members, f"data/{storage.key}", limit)
+        storages[storage.key] = content
     if len(content) != size:
         raise InputError(f"{where}: {len(content):,} bytes are stored, expected {size:,}")
     if "byteorder" in members and _read_member(path, archive, members, "byteorder", 16) == b"big":

@@ -17,11 +17,11 @@ from onelayer.data.sample_weights import bootstrap_weights
 from onelayer.data.scaling import Scaling
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError
-from onelayer.estimator.conversions import C_from_l2
 from onelayer.experiments.spec import ExperimentOptions
 from onelayer.model import network
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.training import exact
+from onelayer.training.conversions import C_from_l2
 from onelayer.training.exact import Problem
 from onelayer.training.hyperparameters import grid
 from onelayer.training.loop import train

@@ -497,12 +497,12 @@ def load_example(name):
 
 
 def test_the_example_compares_with_logistic_regression(layers, capsys):
-    load_example("compare").main(Path(), 1000)
+    load_example("compare").main(Path(), 1)
     *_, first, second = capsys.readouterr().out.splitlines()
     for line in (first, second):
-        _, _, ours, _, theirs, _, unfinished = (cell.strip() for cell in line.split("|")[1:-1])
+        _, _, ours, _, _, theirs, _, _, above = (cell.strip() for cell in line.split("|")[1:-1])
         assert float(ours) == pytest.approx(float(theirs), abs=0.03)
-        assert unfinished == "0"
+        assert -1e-9 < float(above) < 1e-3
 
 
 @pytest.mark.torch

@@ -3,7 +3,8 @@
 import pytest
 
 from onelayer.errors import InputError
-from onelayer.experiments.spec import ExperimentOptions, load_spec, shipped_specs, spec_of_grid
+from onelayer.experiments.config_file import shipped_files
+from onelayer.experiments.spec import FOLDER, ExperimentOptions, load_spec, spec_of_grid
 from onelayer.training.hyperparameters import grid
 
 MINIMAL = 'name = "a"\ntitle = "A"\n[data]\ndataset = "digits"\n[[settings]]\n'
@@ -31,7 +32,7 @@ def test_the_2021_spec_standardises():
     assert [s.learning_rate for s in spec.settings] == [0.1, 0.001, 0.001, 0.001]
 
 
-@pytest.mark.parametrize("name", shipped_specs())
+@pytest.mark.parametrize("name", shipped_files(FOLDER))
 def test_a_spec_comes_back_from_its_own_json(name, tmp_path):
     spec = load_spec(name)
     (tmp_path / "spec.json").write_text(spec.model_dump_json(), "utf-8")

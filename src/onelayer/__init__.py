@@ -11,17 +11,18 @@ if TYPE_CHECKING:
     from onelayer.data.in_memory import dataset_from
     from onelayer.errors import InputError
     from onelayer.estimator.classifier import OneLayerClassifier
-    from onelayer.estimator.conversions import C_from_l2, l2_from_alpha, l2_from_C
     from onelayer.estimator.search import OneLayerSearchCV
     from onelayer.experiments.probe import probe
+    from onelayer.experiments.protocol import load_protocol
     from onelayer.model.gradient_check import GradientCheck, check_gradient
     from onelayer.training.classifier import Classifier, load_model, model_of
+    from onelayer.training.conversions import C_from_l2, l2_from_alpha, l2_from_C
     from onelayer.training.hyperparameters import Hyperparameters, grid
     from onelayer.training.loop import train
     from onelayer.training.run import Run, load_run
 
 _HOMES = {
-    "C_from_l2": "estimator.conversions",
+    "C_from_l2": "training.conversions",
     "Classifier": "training.classifier",
     "Dataset": "data.dataset",
     "GradientCheck": "model.gradient_check",
@@ -34,10 +35,11 @@ _HOMES = {
     "check_gradient": "model.gradient_check",
     "dataset_from": "data.in_memory",
     "grid": "training.hyperparameters",
-    "l2_from_C": "estimator.conversions",
-    "l2_from_alpha": "estimator.conversions",
+    "l2_from_C": "training.conversions",
+    "l2_from_alpha": "training.conversions",
     "load_dataset": "data.catalog",
     "load_model": "training.classifier",
+    "load_protocol": "experiments.protocol",
     "load_run": "training.run",
     "model_of": "training.classifier",
     "probe": "experiments.probe",
@@ -62,6 +64,7 @@ __all__ = [
     "l2_from_alpha",
     "load_dataset",
     "load_model",
+    "load_protocol",
     "load_run",
     "model_of",
     "probe",

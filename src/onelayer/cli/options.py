@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from onelayer.errors import InputError
+
 SpecName = Annotated[str, typer.Argument(help="A shipped spec's name, or a spec file.")]
 Dataset = Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")]
 Source = Annotated[
@@ -42,3 +44,28 @@ def place_of(out: Path | None, name: str, force: bool) -> AbstractContextManager
 def tell(note: str) -> None:
     """Print a note on what was understood, apart from the results."""
     typer.echo(f"note: {note}", err=True)
+
+
+def take_from_file(context: typer.Context, path: Path, own: str) -> None:
+    """Let what the file sets stand where the command line says nothing; it cannot set `own`.
+
+    Raises
+    ------
+    InputError
+        As load_config, or for a value that an option does not take.
+    """
+    from onelayer.experiments.config_file import load_config
+
+    every = context.command.get_params(context)
+    parameters = {name.lstrip("-"): each for each in every for name in each.opts}
+    del parameters[own]
+    context.default_map = {}
+    names = {option: each.name for option, each in parameters.items()}
+    for option, text in load_config(path, names).items():
+        parameter = parameters[option]
+        value = [text] if parameter.multiple else text
+        try:
+            parameter.process_value(context, value)
+        except typer.BadParameter as error:
+            raise InputError(f"{path}: {option}: found {text!r}; {error.message}") from error
+        context.default_map[parameter.name] = value

@@ -12,10 +12,19 @@ from onelayer.cli.options import (
     Out,
     Report,
     place_of,
+    take_from_file,
 )
 from onelayer.errors import InputError
 
 app = typer.Typer()
+
+
+def _take_protocol(context: typer.Context, name: str | None) -> str | None:
+    if name is not None:
+        from onelayer.experiments.protocol import find_protocol
+
+        take_from_file(context, find_protocol(name), "protocol")
+    return name
 
 
 def _groups() -> tuple[Group, ...]:
@@ -45,6 +54,15 @@ def probe(
     fractions: Annotated[
         list[str] | None,
         typer.Option(help="Shares of the training labels to probe with, beside all: 0.01,0.1."),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            is_eager=True,
+            callback=_take_protocol,
+            help="Options of a publication, clip, dinov2-linear or dinov2-logreg, or of a TOML "
+            "file; those of the command line come first.",
+        ),
     ] = None,
     out: Out = None,
     report: Report = "all",

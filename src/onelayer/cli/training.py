@@ -13,8 +13,8 @@ from onelayer.cli.options import (
     Out,
     Report,
     Source,
+    take_from_file,
 )
-from onelayer.errors import InputError
 
 if TYPE_CHECKING:
     from onelayer.experiments.spec import Spec
@@ -23,25 +23,9 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-def _take_from_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Let what the file sets stand wherever the command line says nothing."""
-    if path is None:
-        return path
-    from onelayer.experiments.config_file import load_config
-
-    every = context.command.get_params(context)
-    parameters = {name.lstrip("-"): each for each in every for name in each.opts}
-    del parameters["config"]
-    context.default_map = {}
-    names = {option: each.name for option, each in parameters.items()}
-    for option, text in load_config(path, names).items():
-        parameter = parameters[option]
-        value = [text] if parameter.multiple else text
-        try:
-            parameter.process_value(context, value)
-        except typer.BadParameter as error:
-            raise InputError(f"{path}: {option}: found {text!r}; {error.message}") from error
-        context.default_map[parameter.name] = value
+def _take_config(context: typer.Context, path: Path | None) -> Path | None:
+    if path is not None:
+        take_from_file(context, path, "config")
     return path
 
 
@@ -76,7 +60,7 @@ def train(
         Path | None,
         typer.Option(
             is_eager=True,
-            callback=_take_from_file,
+            callback=_take_config,
             help="A TOML file of these options; those of the command line come first.",
         ),
     ] = None,

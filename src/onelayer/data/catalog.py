@@ -84,7 +84,7 @@ def load_dataset(
         if given != (DEFAULT, DEFAULT, DEFAULT, None):
             raise InputError(f"{name}: a file or folder has no parts to choose from, and no source")
         data = read_dataset(Path(name), test=test is not None, **options)
-        return data if validation else _without_validation(data)
+        return data if validation else without_validation(data)
     name = str(name)
     if options:
         raise InputError(f"{name}: takes no option {next(iter(options))!r}")
@@ -113,7 +113,8 @@ def load_dataset(
     )
 
 
-def _without_validation(data: Dataset) -> Dataset:
+def without_validation(data: Dataset) -> Dataset:
+    """Return the data set with the validation samples after those of the training split."""
     if data.validation is None:
         return data
     parts = [data.train, data.validation]

@@ -92,7 +92,9 @@ class Probing:
 
     `samples` are the rows of each split, `majority` the share of test rows that are of the most
     frequent training class, `grid` the settings that were tried, `training` how they were trained,
-    and `metric` the name of the metric that chose among them.
+    and `metric` the name of the metric that chose among them. With `refit` the setting chosen with
+    all labels was trained again on training and validation rows before it was tested; its `train`
+    and `validation` accuracies are those by which it was chosen.
 
     Raises
     ------
@@ -109,6 +111,7 @@ class Probing:
     training: Mapping[str, Any]
     provenance: Mapping[str, Any]
     metric: str = "accuracy"
+    refit: bool = False
 
     def __post_init__(self) -> None:
         find_metric(self.metric)
@@ -152,4 +155,4 @@ def compare_with_best(
     )
 
 
-PROBING = Kind("probes", Probing, format=3, upgrades={2: only_more_fields})
+PROBING = Kind("probes", Probing, format=4, upgrades={2: only_more_fields, 3: only_more_fields})

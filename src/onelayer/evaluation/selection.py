@@ -58,15 +58,17 @@ def choose(
     run: Run,
     cross_validation: CrossValidation | None = None,
     rule: str = "best",
-    models: slice = slice(None),
+    models: Sequence[int] | None = None,
 ) -> Selection:
     """Choose one of the `models` of a run by cross-validation, or else by its validation split.
 
     A model that diverged in the run is never chosen. Where nothing says how good any of them is
     (no validation split, or all diverged), the first that is sound is taken: see `informed`.
-    Places in the selection count from the first of `models`.
+    Places in the selection are those in `models`, by default all.
     """
-    settings, sound = run.settings[models], np.array([not place for place in run.stopped[models]])
+    models = list(range(len(run.settings)) if models is None else models)
+    settings = [run.settings[model] for model in models]
+    sound = np.array([not run.stopped[model] for model in models])
     if cross_validation is None:
         values = run.final("validation_accuracy")[None, models]
         samples = run.training.get("validation_samples")
@@ -80,13 +82,14 @@ def choose(
     return Selection(rule, first, first, unknown, unknown, intervals, np.zeros(len(sound), bool))
 
 
-def check_choice(run: Run, models: slice = slice(None)) -> None:
+def check_choice(run: Run, models: Sequence[int] | None = None) -> None:
     """Raise DivergedError if every one of the `models` of a run diverged: there is no choice."""
-    names, places = run.labels[models], run.stopped[models]
-    if all(places):
+    models = range(len(run.settings)) if models is None else models
+    if all(run.stopped[model] for model in models):
+        first = models[0]
         raise DivergedError(
-            f"every setting diverged, {names[0]} in {places[0]}, so none was chosen; expected "
-            "smaller learning rates or --scaling standardise"
+            f"every setting diverged, {run.labels[first]} in {run.stopped[first]}, so none was "
+            "chosen; expected smaller learning rates or --scaling standardise"
         )
 
 

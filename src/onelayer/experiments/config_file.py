@@ -11,6 +11,27 @@ from onelayer.plain_values import LONGEST, check_plain, parse_json, read_text
 LONGEST_TOML = 1 << 20  # bytes, which take a second to read
 
 
+def shipped_files(folder: Path) -> dict[str, Path]:
+    """Return the TOML files of a folder of the package, by name."""
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find_file(kind: str, name: str, folder: Path) -> Path:
+    """Return the file that comes with the package under `name`, in this folder, or the file `name`.
+
+    Raises
+    ------
+    InputError
+        If there is no such file; calls it by its `kind` and suggests the nearest name.
+    """
+    path = shipped_files(folder).get(name) or Path(name)
+    if path.is_file():
+        return path
+    if path.suffix in (".toml", ".json") or path.parent != Path():
+        raise InputError(f"{path}: no such {kind} file")
+    raise unknown_name(kind, name, shipped_files(folder))
+
+
 def read_table(path: Path) -> dict[str, Any]:
     """Return the table in the file `path`: JSON if that is its suffix, else TOML.
 

@@ -1,6 +1,7 @@
 """Linear probes: what one layer can read from several feature sets over the same rows."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.arguments import checked
+from onelayer.data.catalog import without_validation
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.data.splitting import subset_weights
 from onelayer.data.streams import Stream, random_stream
-from onelayer.errors import DivergedError, InputError
+from onelayer.errors import DivergedError, InputError, shown
 from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.probing import (
@@ -29,7 +31,7 @@ from onelayer.evaluation.selection import check_choice, choose
 from onelayer.evaluation.test_log import name_of_test
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
 from onelayer.model.losses import CROSS_ENTROPY
-from onelayer.option import Checked, option, takes
+from onelayer.option import COUNT, Checked, option, takes
 from onelayer.progress import progress_bar
 from onelayer.report.page import check_form
 from onelayer.report.probes import write_probes
@@ -68,9 +70,29 @@ def probe_grid(solver: str = "descent", **values: Sequence[Any]) -> list[Hyperpa
     return grid(**{**GRID, **values})
 
 
+SMALLEST_C, LARGEST_C = 1e-20, 1e20  # beyond, λ has no place in float32
+
+
+def _read_C(given: Any) -> tuple[float, ...]:
+    """Return the numbers of a list, or of a text with commas."""
+    try:
+        values = given.split(",") if isinstance(given, str) else list(given)
+        read = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        read = ()
+    if not read or not all(SMALLEST_C <= value <= LARGEST_C for value in read):
+        raise InputError(
+            f"C is {shown(given)}; expected numbers from {SMALLEST_C:g} to {LARGEST_C:g}: 0.1,1,10"
+        )
+    return read
+
+
 @dataclass(frozen=True)
 class ProbeOptions(Checked):
-    """What is probed beside all training labels."""
+    """What is probed beside all training labels, and how a setting is chosen.
+
+    Each C stands for λ = 1 / (2 N C), or 1 / (N C) of two classes, N being the labelled rows.
+    """
 
     draws: int = option(
         5,
@@ -84,6 +106,33 @@ class ProbeOptions(Checked):
         choices=METRICS,
     )
     control: bool = option(False, "Also probe with shuffled labels and report the selectivity.")
+    C: tuple[float, ...] | None = option(
+        None,
+        "Values of LogisticRegression's C to try, in place of λ: 0.1,1,10.",
+        kind=tuple,
+        parse=_read_C,
+    )
+    halvings: int = option(
+        0, "Number of times that the interval around the best C is halved.", least=0, most=20
+    )
+    refit: bool = option(
+        False, "Train the setting chosen with all labels again, on training and validation rows."
+    )
+    iterations: int | None = option(
+        None,
+        "Number of mini-batches to train with, in place of epochs.",
+        kind=int,
+        least=1,
+        most=10**9,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.halvings and len(self.C or ()) < 2:
+            raise InputError(
+                f"halvings is {self.halvings} and C is {shown(self.C)}; expected two values of C "
+                "or more, to halve the interval between them"
+            )
 
 
 @takes(DEFAULTS, options=TrainingOptions, machine=Machine, asked=ProbeOptions)
@@ -105,11 +154,15 @@ def probe(
     labels, and once on all (see subset_weights). Each subset's setting is chosen on the validation
     split, and that one alone sees the test split. The scaling is that of all training rows,
     labelled or not. With `control` the setting that was chosen with all labels is trained again on
-    the training labels in `draws` random orders. The other keywords are those of train.
+    the training labels in `draws` random orders. With `refit` it is trained again on training and
+    validation rows, with the same C, before it sees the test split. The other keywords are those of
+    train.
 
     `on_model(name, model)` is called with the chosen probe of a feature set as soon as it is found.
 
-    By default each probe is the exact optimum. Without settings its λ is found: see follow_paths.
+    By default each probe is the exact optimum. Without settings its λ is found: see follow_paths,
+    which also says what `C` and `halvings` try instead. load_protocol returns keywords with which
+    probes of publications are chosen.
     With solver="descent" all settings are trained on all subsets in one pass, in which rows without
     a label have the weight 0; without settings they are those of probe_grid.
 
@@ -129,16 +182,18 @@ def probe(
     ['layer 1']
     """
     settings = probe_grid(options.solver) if settings is None else settings
+    _check_search(asked, settings, options)
     fractions = sorted({*fractions, 1.0})
-    check_settings(MOST if settings is None else len(settings), len(fractions), asked.draws)
+    on_path = max(MOST, len(asked.C or ()) + 2 * asked.halvings)
+    check_settings(on_path if settings is None else len(settings), len(fractions), asked.draws)
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
+    options = _with_iterations(options, asked.iterations, len(first.train))
     subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
-    shuffles = asked.draws if asked.control else 0
     probed, right, found = [], [], set[Hyperparameters]()
     for name, data in feature_sets.items():
         features, run, model, judged = _probe_features(
-            name, data, settings, subsets, shuffles, METRICS[asked.metric], options, machine
+            name, data, settings, subsets, asked, options, machine
         )
         probed.append(features)
         found.update(run.settings)
@@ -157,6 +212,7 @@ def probe(
         training=asdict(options),
         provenance=provenance() | {"digests": digests},
         metric=asked.metric,
+        refit=asked.refit,
     )
 
 
@@ -205,6 +261,40 @@ def probe_sources(
     return probing
 
 
+def _check_search(
+    asked: ProbeOptions, settings: Sequence[Hyperparameters] | None, options: TrainingOptions
+) -> None:
+    """Raise InputError if options are asked for that mean nothing beside each other."""
+    exact = options.solver == "exact"
+    if asked.C and (settings is not None or not exact):
+        other = "settings of its own (--l2, --loss)" if exact else "solver descent"
+        raise InputError(
+            f"C is {shown(asked.C)}, which the exact solver tries in place of settings, and there "
+            f"is {other}; leave one of them out"
+        )
+    if asked.iterations is None:
+        return
+    if exact:
+        raise InputError(
+            f"iterations is {asked.iterations}; the exact solver takes no mini-batches: leave it "
+            "out, or ask for solver descent"
+        )
+    if options.epochs != TrainingOptions().epochs:
+        raise InputError(
+            f"iterations is {asked.iterations} and epochs is {options.epochs}; give one of them"
+        )
+
+
+def _with_iterations(
+    options: TrainingOptions, iterations: int | None, rows: int
+) -> TrainingOptions:
+    """Return the options with as many epochs as so many mini-batches of these rows take."""
+    if iterations is None:
+        return options
+    epochs = math.ceil(iterations / math.ceil(rows / options.batch_size))
+    return replace(options, epochs=min(epochs, COUNT))
+
+
 def _majority(data: Dataset) -> float:
     """Return the share of test rows that are of the most frequent training class."""
     frequent = np.bincount(data.train.y).argmax()
@@ -229,8 +319,7 @@ def _probe_features(
     data: Dataset,
     settings: Sequence[Hyperparameters] | None,
     subsets: Mapping[float, NDArray[np.uint8]],
-    shuffles: int,
-    metric: Metric,
+    asked: ProbeOptions,
     options: TrainingOptions,
     machine: Machine,
 ) -> tuple[FeatureSet, Run, Classifier, ModelEvaluation]:
@@ -241,29 +330,36 @@ def _probe_features(
     scale = fit_scaling(options.scaling, data)
     weights = np.concatenate([*subsets.values()])
     if settings is None:
-        run, models = _find_l2(name, data, weights, scale, options, machine)
+        run, models = _find_l2(name, data, weights, scale, asked, options, machine)
     else:
         M, R = len(settings), len(weights)
         every = np.repeat(weights, M, axis=0) if R > 1 else None
         run = _train(name, data, list(settings) * R, scale, options, machine, every)
-        models = [range(M * r, M * (r + 1)) for r in range(R)]
+        models = [list(range(M * r, M * (r + 1))) for r in range(R)]
+    metric = METRICS[asked.metric]
     chosen = [_choose(name, run, some, data, metric) for some in models]
     best = model_of(run, chosen[-1])
+    if asked.refit:
+        best = _refit(name, data, run.settings[chosen[-1]], options, machine)
     judged = evaluate_model(best, data, metrics=METRICS.values())
     others = (evaluate_model(model_of(run, model), data) for model in chosen[:-1])
     probes = [
         _probe(run, model, evaluation)
         for model, evaluation in zip(chosen, (*others, judged), strict=True)
     ]
-    draws = iter(probes)
+    draws, more = iter(probes), len(data.splits["validation"]) if asked.refit else 0
     by_labels = tuple(
-        Labelled(fraction, int(own[0].sum()), tuple(itertools.islice(draws, len(own))))
+        Labelled(
+            fraction,
+            int(own[0].sum()) + more * (fraction == 1),
+            tuple(itertools.islice(draws, len(own))),
+        )
         for fraction, own in subsets.items()
     )
     control = None
-    if shuffles:
+    if asked.control:
         setting = probes[-1].setting
-        control = _train_controls(name, data, setting, scale, shuffles, options, machine)
+        control = _train_controls(name, data, setting, scale, asked.draws, options, machine)
     metrics = judged.intervals(seed=options.seed)
     features = FeatureSet(name, data.n_features, by_labels, control, metrics=metrics)
     return features, run, best, judged
@@ -274,9 +370,10 @@ def _find_l2(
     data: Dataset,
     weights: NDArray[np.uint8],
     scale: Scaling,
+    asked: ProbeOptions,
     options: TrainingOptions,
     machine: Machine,
-) -> tuple[Run, list[range]]:
+) -> tuple[Run, list[list[int]]]:
     with progress_bar(f"{title}: path", len(weights)) as update:
         return follow_paths(
             data,
@@ -285,6 +382,8 @@ def _find_l2(
             options=options,
             machine=machine,
             scaling=scale,
+            C=asked.C or (),
+            halvings=asked.halvings,
             on_path=lambda number: update(number, ""),
         )
 
@@ -310,14 +409,27 @@ def _train(
         )
 
 
-def _choose(name: str, run: Run, models: range, data: Dataset, metric: Metric) -> int:
+def _refit(
+    name: str,
+    data: Dataset,
+    setting: Hyperparameters,
+    options: TrainingOptions,
+    machine: Machine,
+) -> Classifier:
+    """Return the model of the setting on training and validation rows: λ N stays what it was."""
+    both = without_validation(data)
+    same = replace(setting, l2=setting.l2 * len(data.train) / len(both.train))
+    scale = fit_scaling(options.scaling, both)
+    return model_of(_train(f"{name}, also validation rows", both, [same], scale, options, machine))
+
+
+def _choose(name: str, run: Run, models: Sequence[int], data: Dataset, metric: Metric) -> int:
     """Return the one of `models` that is best on the validation split, the first of equals."""
-    some = slice(models.start, models.stop)
     try:
-        check_choice(run, some)
+        check_choice(run, models)
     except DivergedError as error:
         raise DivergedError(f"{name}: {error}") from error
-    selection = choose(run, models=some)
+    selection = choose(run, models=models)
     if metric.name == "accuracy":
         return models[selection.chosen]
     sound = [model for model in models if not run.stopped[model]]

@@ -20,10 +20,10 @@ from pydantic import (
 
 from onelayer.data.catalog import DEFAULT
 from onelayer.data.reading import Reading
-from onelayer.errors import InputError, printable, unknown_name
+from onelayer.errors import InputError, printable
 from onelayer.evaluation.selection import RULES
 from onelayer.experiments.complaints import plain_words
-from onelayer.experiments.config_file import read_table
+from onelayer.experiments.config_file import find_file, read_table
 from onelayer.model import derivatives, gradient_check
 from onelayer.option import SEED, build, option, options_of
 from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
@@ -324,11 +324,6 @@ def spec_of_grid(
         )
 
 
-def shipped_specs() -> dict[str, Path]:
-    """Return the specs that come with the package, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
-
-
 def load_spec(name: str) -> Spec:
     """Read the spec that comes with the package under `name`, or the one in the file `name`.
 
@@ -339,10 +334,6 @@ def load_spec(name: str) -> Spec:
     InputError
         If there is no such spec (suggests the nearest), or it is malformed: names file and key.
     """
-    path = shipped_specs().get(name) or Path(name)
-    if not path.is_file():
-        if path.suffix in (".toml", ".json") or path.parent != Path():
-            raise InputError(f"{path}: no such spec file")
-        raise unknown_name("spec", name, shipped_specs())
+    path = find_file("spec", name, FOLDER)
     with plain_words(Spec, f"{path}: "):
         return Spec.model_validate(read_table(path))

@@ -248,6 +248,11 @@ def _tell_method(probing: Probing) -> Iterator[str]:
         f"{count_of(len(probing.grid), 'setting')} for each probe by {metric}; only that "
         f"one is evaluated on the {samples['test']:,} test rows."
     )
+    if probing.refit:
+        yield (
+            "The setting chosen with all labels is trained again, with the same C (λN), on the "
+            "training and validation rows together; that probe is tested."
+        )
     if len(sets[0].by_labels) > 1:
         yield (
             "Fewer labels: each class keeps the same share of its training rows. A smaller share "

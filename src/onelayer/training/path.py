@@ -1,8 +1,9 @@
-"""λ that is found: from where no weights are best, downwards until the validation split turns."""
+"""λ that is found on the validation split: downwards until it turns, or around the best C."""
 
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.model.losses import find_loss
 from onelayer.training.axes import Floats, principal_axes
+from onelayer.training.conversions import l2_from_C
 from onelayer.training.epochs import Trained
 from onelayer.training.exact import Problem
 from onelayer.training.hyperparameters import Hyperparameters
@@ -40,22 +42,26 @@ def follow_paths(
     options: TrainingOptions,
     machine: Machine,
     scaling: Scaling,
+    C: Sequence[float] = (),
+    halvings: int = 0,
     on_path: Callable[[int], None] = lambda number: None,
-) -> tuple[Run, list[range]]:
+) -> tuple[Run, list[list[int]]]:
     """Return the models of least cost on a path of λ for each row of the weights (R, N).
 
     A path begins where W = 0 is optimal to one per cent and goes down in steps of √10, at round
     numbers. It ends when in BEYOND steps neither the loss on the validation split has become better
-    nor the accuracy there by more than half of its standard error. Each row trains on its own
-    samples, weighed by class as the options say. The ranges are the models of each path in the run,
-    the largest λ first. `on_path` is told which one begins.
+    nor the accuracy there by more than half of its standard error. Of some `C` of scikit-learn's
+    LogisticRegression each is tried instead, and then, `halvings` times, the geometric mean of the
+    one of the best accuracy with its neighbour to either side. Each row trains on its own samples,
+    weighed by class as the options say. The lists are the models of each path in the run, the
+    largest λ first. `on_path` is told which one begins.
     """
     if data.allow_missing:
         data.check_finite()
     weighed = weigh_samples(data, len(weights), weights, options)
     assert weighed is not None
     begin, settings = time.perf_counter(), list[Hyperparameters]()
-    trained, paths = list[Trained](), list[range]()
+    trained, paths = list[Trained](), list[list[int]]()
     axes = None
     if len(weights) > 1:
         every = np.flatnonzero(weights.any(axis=0))
@@ -74,18 +80,21 @@ def follow_paths(
                 memory=machine.memory_bytes,
             )
             path = _Path(data, problem, loss, own, options, machine, scaling)
-            parts = path.follow()
-            first = len(settings)
+            if C:
+                strength = 1 / own.sum(dtype=np.float64)
+                path.halve([strength * l2_from_C(one, 1, data.n_classes) for one in C], halvings)
+            else:
+                path.go_down()
+            paths.append([len(settings) + place for place in path.ranked()])
             settings += path.settings
-            paths.append(range(first, len(settings)))
-            trained += parts
+            trained += path.parts
             origin = provenance() | {"engine": path.engine}
     origin["seconds"] = time.perf_counter() - begin
     return gather(data, settings, options, scaling, trained, origin), paths
 
 
 class _Path:
-    """One path, of one row of weights."""
+    """One path, of one row of weights: what was tried on it so far."""
 
     def __init__(
         self,
@@ -97,49 +106,78 @@ class _Path:
         machine: Machine,
         scaling: Scaling,
     ) -> None:
-        self.settings: list[Hyperparameters] = []
+        self.settings, self.parts = list[Hyperparameters](), list[Trained]()
         self.engine = ""
         self._data, self._problem, self._loss = data, problem, loss
         self._weights = weights[None] if (weights != weights.max()).any() else None
         self._options, self._machine, self._scaling = options, machine, scaling
         fit = machine.memory_bytes // bytes_to_solve(data.n_classes, data.n_features)
-        self._together = max(1, min(TOGETHER, fit))
+        self._together = max(1, fit)
+        self._found = list[NDArray[np.float32]]()  # parameters of each, from which the next begin
         self._accuracy, self._loss_curve = np.empty(0), np.empty(0)
 
-    def follow(self) -> list[Trained]:
-        """Return the trained stacks of the path."""
+    def go_down(self) -> None:
+        """Try smaller and smaller λ until the validation split has turned."""
         largest = max(self._problem.largest_l2(NOTHING_LEARNT), 1e-12)
-        place, parts, U = math.ceil(STEPS * math.log10(largest)), [], None
+        place = math.ceil(STEPS * math.log10(largest))
         while len(self.settings) < MOST and not self._turned():
-            l2 = [float(f"{10 ** ((place - step) / STEPS):.3g}") for step in range(self._together)]
-            place -= self._together
-            start: Floats | None = None if U is None else np.repeat(U[-1:], len(l2), axis=0)
-            solution, U = self._problem.solve(
-                l2,
-                tolerance=self._options.tolerance,
-                start=start,
-                fast=self._options.dtype != "float64",
-            )
-            chunk = [Hyperparameters(l2=value, loss=self._loss) for value in l2]
-            make_engine = self._machine.find_engine(self._options.dtype, chunk)
-            stack = make_engine(
-                solution.weights.astype(self._options.dtype),
-                solution.biases.astype(self._options.dtype),
-                settings=chunk,
-                scaling=self._scaling,
-            )
-            weights = None
-            if self._weights is not None:
-                weights = SampleWeights(self._weights, np.zeros(len(chunk), np.intp))
-            part = judge_solution(
-                stack, solution, self._data, self._options, measure_splits, weights
-            )
-            self.settings += chunk
-            self.engine = type(stack).__name__
-            self._accuracy = np.append(self._accuracy, part.curves["validation_accuracy"])
-            self._loss_curve = np.append(self._loss_curve, part.curves["validation_loss"])
-            parts.append(part)
-        return parts
+            steps = range(place, place - TOGETHER, -1)
+            self._try([float(f"{10 ** (step / STEPS):.3g}") for step in steps])
+            place -= TOGETHER
+
+    def halve(self, l2: Sequence[float], halvings: int) -> None:
+        """Try these λ, then those between the best one and its neighbours, as many times."""
+        self._try(sorted(set(l2), reverse=True))
+        for _ in range(halvings):
+            ranked = self.ranked()
+            tried = [self.settings[model].l2 for model in ranked]
+            best = int(self._accuracy[ranked].argmax())
+            around = tried[max(best - 1, 0) : best + 2]
+            between = [math.sqrt(one * other) for one, other in itertools.pairwise(around)]
+            self._try([value for value in between if value not in tried])
+
+    def ranked(self) -> list[int]:
+        """Return the places of all settings, the largest λ first."""
+        return sorted(range(len(self.settings)), key=lambda model: -self.settings[model].l2)
+
+    def _try(self, l2: Sequence[float]) -> None:
+        """Add the models of least cost for these λ, as many at once as fit into the memory."""
+        for first in range(0, len(l2), self._together):
+            self._solve(l2[first : first + self._together])
+
+    def _solve(self, l2: Sequence[float]) -> None:
+        solution, U = self._problem.solve(
+            l2,
+            tolerance=self._options.tolerance,
+            start=self._nearest(l2),
+            fast=self._options.dtype != "float64",
+        )
+        chunk = [Hyperparameters(l2=value, loss=self._loss) for value in l2]
+        make_engine = self._machine.find_engine(self._options.dtype, chunk)
+        stack = make_engine(
+            solution.weights.astype(self._options.dtype),
+            solution.biases.astype(self._options.dtype),
+            settings=chunk,
+            scaling=self._scaling,
+        )
+        weights = None
+        if self._weights is not None:
+            weights = SampleWeights(self._weights, np.zeros(len(chunk), np.intp))
+        part = judge_solution(stack, solution, self._data, self._options, measure_splits, weights)
+        self.settings += chunk
+        self.engine = type(stack).__name__
+        self._found += [*U.astype(np.float32)]
+        self._accuracy = np.append(self._accuracy, part.curves["validation_accuracy"])
+        self._loss_curve = np.append(self._loss_curve, part.curves["validation_loss"])
+        self.parts.append(part)
+
+    def _nearest(self, l2: Sequence[float]) -> Floats | None:
+        """Return for each λ the parameters for the nearest one that was tried, if any was."""
+        if not self.settings:
+            return None
+        tried = np.log([setting.l2 for setting in self.settings])
+        nearest = [int(np.abs(tried - math.log(value)).argmin()) for value in l2]
+        return np.stack([self._found[place] for place in nearest]).astype(np.float64)
 
     def _turned(self) -> bool:
         """Whether the last steps made neither accuracy nor loss on the validation split better."""

@@ -49,6 +49,10 @@ def probe(
     out: Out = None,
     report: Report = "all",
     force: Force = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the same probes where they were interrupted."),
+    ] = False,
 ) -> None:
     """Probe feature sets of the same rows: accuracy of each, by label count, against a control."""
     from onelayer.experiments.probe import probe_grid, probe_sources
@@ -63,6 +67,7 @@ def probe(
         probe_grid(options.solver, **models.lists(context.obj)),
         data=data.values(context.obj),
         force=force,
+        resume=resume,
         report=report,
         fractions=_read_fractions(fractions or ()),
         asked=asked.build(context.obj),

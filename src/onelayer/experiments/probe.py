@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from onelayer.arguments import checked
 from onelayer.data.dataset import SPLIT_NAMES, Dataset
@@ -26,13 +27,14 @@ from onelayer.evaluation.probing import (
 )
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import choose
+from onelayer.evaluation.unfinished import Asked, Probed, Unfinished, check_resumable
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.option import Checked, option, takes
 from onelayer.progress import progress_bar
 from onelayer.report.page import check_form
 from onelayer.report.probes import write_probes
-from onelayer.training.classifier import Classifier, model_of
+from onelayer.training.classifier import model_of
 from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
 from onelayer.training.loop import train
 from onelayer.training.machine import Machine
@@ -95,7 +97,11 @@ def probe(
     machine: Machine,
     asked: ProbeOptions,
     fractions: Sequence[float] = (1.0,),
-    on_model: Callable[[str, Classifier], None] | None = None,
+    out: Path | None = None,
+    force: bool = False,
+    resume: bool = False,
+    report: str = "all",
+    announce: Callable[[str], None] = print,
 ) -> Probing:
     """Train the probes of every feature set and judge them on its test split.
 
@@ -106,7 +112,12 @@ def probe(
     labelled or not. With `control` the setting that was chosen with all labels is trained again on
     the training labels in `draws` random orders. The other keywords are those of train.
 
-    `on_model(name, model)` is called with the chosen probe of a feature set as soon as it is found.
+    With `out` that folder is filled as a whole, when all is done, with results, tables, figures and
+    the page, as far as `report` asks: "all", "html" (the page alone) or "none". The probes with all
+    labels are stored as models there, from which predict, evaluate and export go on. `force`
+    replaces an earlier run. Until then each feature set is kept beside `out` as soon as it is
+    finished; with `resume` those that are there are not trained again, and nothing is another for
+    that. `announce` is told of a further look at the test split in the same folder.
 
     By default each probe is the exact optimum. Without settings its λ is found: see follow_paths.
     With solver="descent" all settings are trained on all subsets in one pass, in which rows without
@@ -116,8 +127,8 @@ def probe(
     ------
     InputError
         If there are no feature sets, their labels differ (names the first row), one has no
-        validation or test split, a fraction keeps no row of a class, every setting diverged, or as
-        train does.
+        validation or test split, a fraction keeps no row of a class, every setting diverged, `out`
+        is not free or what is to be resumed was asked for otherwise, or as train does.
 
     Examples
     --------
@@ -127,6 +138,7 @@ def probe(
     >>> [features.name for features in probing.feature_sets]
     ['layer 1']
     """
+    check_form(report)
     settings = probe_grid(options.solver) if settings is None else settings
     fractions = sorted({*fractions, 1.0})
     check_settings(MOST if settings is None else len(settings), len(fractions), asked.draws)
@@ -134,28 +146,73 @@ def probe(
     first = next(iter(feature_sets.values()))
     subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
     shuffles = asked.draws if asked.control else 0
-    probed, right, found = [], [], set[Hyperparameters]()
-    for name, data in feature_sets.items():
-        features, run, model, judged = _probe_features(
+
+    def find(name: str, data: Dataset) -> Probed:
+        return _probe_features(
             name, data, settings, subsets, shuffles, METRICS[asked.metric], options, machine
         )
-        probed.append(features)
-        found.update(run.settings)
-        right.append(judged.right)
-        if on_model is not None:
-            on_model(name, model)
-    samples = {name: len(split) for name, split in first.splits.items()}
+
+    def compare(probed: Sequence[Probed]) -> Probing:
+        return _compare(feature_sets, probed, settings, asked.metric, options)
+
+    if out is None:
+        return compare([find(*each) for each in feature_sets.items()])
+    task = Asked(
+        None if settings is None else tuple(settings),
+        {"fractions": fractions, **asdict(asked), **asdict(options)},
+    )
+    with (
+        Unfinished.hold(out, task, force=force, resume=resume) as unfinished,
+        RunFolder.create(out, force=force) as folder,
+    ):
+        unfinished.check(feature_sets)
+        with threadpool_limits(machine.threads):
+            for note in unfinished.tell(provenance()):
+                announce(f"note: {note}")
+        try:
+            for name, data in feature_sets.items():
+                if name not in unfinished.probed:
+                    unfinished.keep(find(name, data), data)
+        except BaseException:
+            if unfinished.probed:
+                finished = f"{len(unfinished.probed)} of {len(feature_sets)} feature sets"
+                announce(f"note: {finished} are finished; --resume goes on with the others")
+            raise
+        probed = [unfinished.probed[name] for name in feature_sets]
+        probing = compare(probed)
+        folder.save_probes(probing)
+        for each in probed:
+            folder.save_probe(each.features.name, each.model)
+        tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
+        if warning := folder.add_look(len(tested), max(tested)):
+            announce(warning)
+        with progress_bar("drawing the page", None):
+            write_probes(probing, folder.path, report)
+    return probing
+
+
+def _compare(
+    feature_sets: Mapping[str, Dataset],
+    probed: Sequence[Probed],
+    settings: Sequence[Hyperparameters] | None,
+    metric: str,
+    options: TrainingOptions,
+) -> Probing:
+    """Return what the probes of all feature sets say together."""
+    first = next(iter(feature_sets.values()))
+    found = {setting for each in probed for setting in each.settings}
     digests = {name: dict(data.digests) for name, data in feature_sets.items()}
+    right = np.stack([each.right for each in probed], axis=1)
     return Probing(
-        feature_sets=compare_with_best(probed, np.stack(right, axis=1)),
+        feature_sets=compare_with_best([each.features for each in probed], right),
         class_names=first.class_names,
-        samples=samples,
+        samples={name: len(split) for name, split in first.splits.items()},
         majority=_majority(first),
         scaling=options.scaling,
         grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
         training=asdict(options),
         provenance=provenance() | {"digests": digests},
-        metric=asked.metric,
+        metric=metric,
     )
 
 
@@ -166,37 +223,34 @@ def probe_sources(
     *,
     data: Mapping[str, Any] | None = None,
     force: bool = False,
+    resume: bool = False,
     announce: Callable[[str], None] = print,
-    report: str = "all",
     **options: Any,
 ) -> Probing:
-    """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
+    """Probe files, folders or data sets and fill the folder `out`, as probe does.
 
     `data` says how all of them are read (see load_feature_sets), `options` are those of probe.
-    `report` selects the files drawn: "all", "html" (the page alone) or "none". The probes with all
-    labels are stored as models, from which predict, evaluate and export go on. `out` gets all of it
-    or, on any error, nothing. `announce` is told what was understood of the data, and of a further
-    look at the test split in the same folder.
+    `announce` is also told what was understood of the data.
 
     Raises
     ------
     InputError
-        If `out` exists and `force` is not given, or there is no such report; as load_feature_sets
-        and probe do.
+        As load_feature_sets and probe do.
     """
-    check_form(report)
-    with RunFolder.create(out, force=force) as folder:
-        feature_sets = load_feature_sets(sources, **data or {})
-        for note in (note for some in feature_sets.values() for note in some.notes):
-            announce(f"note: {note}")
-        probing = probe(feature_sets, settings, on_model=folder.save_probe, **options)
-        folder.save_probes(probing)
-        tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
-        if warning := folder.add_look(len(tested), max(tested)):
-            announce(warning)
-        with progress_bar("drawing the page", None):
-            write_probes(probing, folder.path, report)
-    return probing
+    check_form(options.get("report", "all"))
+    check_resumable(out, force=force, resume=resume)  # before the data are read
+    feature_sets = load_feature_sets(sources, **data or {})
+    for note in (note for some in feature_sets.values() for note in some.notes):
+        announce(f"note: {note}")
+    return probe(
+        feature_sets,
+        settings,
+        out=out,
+        force=force,
+        resume=resume,
+        announce=announce,
+        **options,
+    )
 
 
 def _majority(data: Dataset) -> float:
@@ -227,11 +281,8 @@ def _probe_features(
     metric: Metric,
     options: TrainingOptions,
     machine: Machine,
-) -> tuple[FeatureSet, Run, Classifier, ModelEvaluation]:
-    """Return the probes of a feature set, all that was trained, and the model with all labels.
-
-    That model comes with its evaluation on the test split, which nothing else looks at for it.
-    """
+) -> Probed:
+    """Return the probes of a feature set: the chosen ones alone look at the test split, once."""
     scale = fit_scaling(options.scaling, data)
     weights = np.concatenate([*subsets.values()])
     if settings is None:
@@ -260,7 +311,7 @@ def _probe_features(
         control = _train_controls(name, data, setting, scale, shuffles, options, machine)
     metrics = judged.intervals(seed=options.seed)
     features = FeatureSet(name, data.n_features, by_labels, control, metrics=metrics)
-    return features, run, best, judged
+    return Probed(features, run.settings, judged.right, best, run.provenance)
 
 
 def _find_l2(

@@ -2,6 +2,9 @@
 
 import csv
 import importlib.util
+import os
+import re
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +25,14 @@ from onelayer.data.splitting import subset_weights
 from onelayer.errors import InputError
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.experiments import probe as probes
 from onelayer.experiments.feature_sets import name_sources
 from onelayer.experiments.probe import probe_grid
 from onelayer.report import style
 from onelayer.report.probe_figures import draw_by_features, draw_by_labels
+from onelayer.training import forecast
+from onelayer.training.machine import Machine
+from onelayer.training.options import TrainingOptions
 
 EXAMPLE = Path(__file__).parents[1] / "examples/probe_cnn_features"
 SIZES = {"train": 400, "validation": 200, "test": 400}
@@ -403,6 +410,59 @@ def test_names_are_stems_or_as_many_folders_as_tell_them_apart(tmp_path):
     first, second, third = map(str, paths)
     assert name_sources([first, third, "digits"]) == ["x", "y.1", "digits"]
     assert name_sources([first, second]) == ["a/x.npz", "b/x.npz"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"settings": onelayer.grid(l2=[0.1, 1])}, SHORT],
+    ids=["path", "exact", "descent"],
+)
+def test_one_bar_tells_of_all_feature_sets_and_ends_when_all_is_done(monkeypatch, options):
+    shown = []
+
+    @contextmanager
+    def bar(title, total, **_):
+        yield lambda done, words: shown.append((done / total, words))
+
+    monkeypatch.setattr(probes, "progress_bar", bar)
+    layers = {"narrow": make_features(0.5), "wide": make_features(0.5, D=112)}
+    onelayer.probe(layers, fractions=[0.1], draws=2, control=True, **options)
+    done = [share for share, _ in shown]
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(1)
+    assert max(share for share, words in shown if "narrow" in words) == pytest.approx(62 / 224)
+    assert "wide, shuffled labels 2 of 2" in {words for _, words in shown}
+
+
+@pytest.mark.parametrize("solver", ["exact", "descent"])
+def test_a_plan_tells_time_and_memory_and_trains_nothing(layers, capsys, monkeypatch, solver):
+    monkeypatch.setattr(probes, "_probe_features", None)
+    monkeypatch.setattr(forecast, "_SECONDS", 0.01)
+    command = ["probe", "layer1.npz", "layer2.npz", "--fractions", "0.05,0.2", "--draws", "3"]
+    assert run([*command, "--control", "--solver", solver, "--plan"]) == 0
+    out = capsys.readouterr().out
+    tried = {"exact": "a path of λ", "descent": "15 settings"}[solver]
+    assert f"7 probes, each of {tried}, and 3 probes on shuffled" in out
+    features = 2 * 1000 * 12 * 4 / 1e9
+    assert f"memory: {features:.3g} GB for all features" in out
+    assert float(re.search(r"time: about (\S+) s", out)[1]) > 0
+    assert sorted(os.listdir()) == ["layer1.npz", "layer2.npz"]
+
+
+def test_a_plan_grows_with_the_draws_and_refuses_what_the_probe_does(layers, monkeypatch):
+    monkeypatch.setattr(forecast, "_time_of", lambda work: 1.0)
+    times = []
+    for draws in (1, 5):
+        options, machine = TrainingOptions(solver="exact"), Machine()
+        asked = probes.ProbeOptions(draws=draws)
+        given = {"options": options, "machine": machine, "asked": asked, "fractions": [0.5]}
+        _, planned = probes.plan_sources(["layer1.npz", "layer2.npz"], **given)
+        assert [each.n_features for each in planned] == [12, 12]
+        times.append(planned[0].forecast.seconds)
+    # The half of 400 labels and 200 rows to judge on are 2/3 of all.
+    assert times[1] / times[0] == pytest.approx((1 + 5 * 2 / 3) / (1 + 2 / 3), rel=0.01)
+    with pytest.raises(InputError, match="fraction 2"):
+        probes.plan_sources(["layer1.npz"], **{**given, "fractions": [2.0]})
 
 
 def write_bad(name):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from onelayer.cli.options import (
     Report,
 )
 from onelayer.errors import InputError
+
+if TYPE_CHECKING:
+    from onelayer.experiments.workload import Planned, Workload
 
 app = typer.Typer()
 
@@ -46,6 +49,9 @@ def probe(
         list[str] | None,
         typer.Option(help="Shares of the training labels to probe with, beside all: 0.01,0.1."),
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Estimate memory and time; do not train.")
+    ] = False,
     out: Out = None,
     report: Report = "all",
     force: Force = False,
@@ -55,27 +61,52 @@ def probe(
     ] = False,
 ) -> None:
     """Probe feature sets of the same rows: accuracy of each, by label count, against a control."""
-    from onelayer.experiments.probe import probe_grid, probe_sources
+    from onelayer.experiments.probe import plan_sources, probe_grid, probe_sources
     from onelayer.report.terminal.probes import show_probes
 
     data, models, asked, training, machine = _groups()
     folder = out or Path("runs/probe")
     options = training.build(context.obj)
+    settings = probe_grid(options.solver, **models.lists(context.obj))
+    task = {
+        "data": data.values(context.obj),
+        "fractions": _read_fractions(fractions or ()),
+        "asked": asked.build(context.obj),
+        "options": options,
+        "machine": machine.build(context.obj),
+    }
+    if plan:
+        _show_plan(*plan_sources(features, settings, **task))
+        return
     probing = probe_sources(
-        features,
-        folder,
-        probe_grid(options.solver, **models.lists(context.obj)),
-        data=data.values(context.obj),
-        force=force,
-        resume=resume,
-        report=report,
-        fractions=_read_fractions(fractions or ()),
-        asked=asked.build(context.obj),
-        options=options,
-        machine=machine.build(context.obj),
+        features, folder, settings, force=force, resume=resume, report=report, **task
     )
     show_probes(probing)
     show_page(folder)
+
+
+def _show_plan(work: "Workload", planned: "Sequence[Planned]") -> None:
+    from onelayer.report.blocks import make_table
+    from onelayer.report.labels import count_of
+    from onelayer.report.terminal import show_table
+
+    probes = count_of(work.draws, "probe")
+    tried = "a path of λ" if work.settings is None else count_of(len(work.settings), "setting")
+    shuffled = f", and {count_of(work.shuffles, 'probe')} on shuffled labels" * (work.shuffles > 0)
+    seconds = [each.forecast.seconds for each in planned]
+    columns = {
+        "features": [each.name for each in planned],
+        "D": [f"{each.n_features:,}" for each in planned],
+        "seconds": [f"{one:.3g}" for one in seconds],
+        "GB": [f"{each.bytes / 1e9:.3g}" for each in planned],
+    }
+    show_table(make_table(f"Of each feature set: {probes}, each of {tried}{shuffled}.", columns))
+    print(
+        f"memory: {sum(each.bytes for each in planned) / 1e9:.3g} GB for all features, "
+        f"{max(each.forecast.bytes for each in planned) / 1e9:.3g} GB at most for the largest "
+        f"stack, {max(each.forecast.kept for each in planned) / 1e9:.3g} GB for its weights"
+    )
+    print(f"time: about {sum(seconds):.3g} s of training")
 
 
 def _read_fractions(texts: Sequence[str]) -> list[float]:

@@ -1,7 +1,7 @@
 """Linear probes: what one layer can read from several feature sets over the same rows."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,14 @@ from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import choose
 from onelayer.evaluation.unfinished import Asked, Probed, Unfinished, check_resumable
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
+from onelayer.experiments.workload import Planned, Progress, Workload, plan
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.option import Checked, option, takes
 from onelayer.progress import progress_bar
 from onelayer.report.page import check_form
 from onelayer.report.probes import write_probes
 from onelayer.training.classifier import model_of
+from onelayer.training.epochs import Curves
 from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
 from onelayer.training.loop import train
 from onelayer.training.machine import Machine
@@ -139,27 +141,23 @@ def probe(
     ['layer 1']
     """
     check_form(report)
-    settings = probe_grid(options.solver) if settings is None else settings
-    fractions = sorted({*fractions, 1.0})
-    check_settings(MOST if settings is None else len(settings), len(fractions), asked.draws)
-    check_same_rows(feature_sets)
-    first = next(iter(feature_sets.values()))
-    subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
-    shuffles = asked.draws if asked.control else 0
+    work = _work(feature_sets, settings, fractions, options, asked)
+    settings, metric = work.settings, METRICS[asked.metric]
 
-    def find(name: str, data: Dataset) -> Probed:
-        return _probe_features(
-            name, data, settings, subsets, shuffles, METRICS[asked.metric], options, machine
-        )
+    def find(sets: Mapping[str, Dataset]) -> Iterator[Probed]:
+        with progress_bar("probes", sum(map(work.of_set, sets.values())), share=True) as show:
+            progress = Progress(show, work)
+            for name, data in sets.items():
+                yield _probe_features(name, data, metric, options, machine, progress)
 
     def compare(probed: Sequence[Probed]) -> Probing:
         return _compare(feature_sets, probed, settings, asked.metric, options)
 
     if out is None:
-        return compare([find(*each) for each in feature_sets.items()])
+        return compare([*find(feature_sets)])
     task = Asked(
         None if settings is None else tuple(settings),
-        {"fractions": fractions, **asdict(asked), **asdict(options)},
+        {"fractions": [*work.subsets], **asdict(asked), **asdict(options)},
     )
     with (
         Unfinished.hold(out, task, force=force, resume=resume) as unfinished,
@@ -170,9 +168,9 @@ def probe(
             for note in unfinished.tell(provenance()):
                 announce(f"note: {note}")
         try:
-            for name, data in feature_sets.items():
-                if name not in unfinished.probed:
-                    unfinished.keep(find(name, data), data)
+            missing = {n: d for n, d in feature_sets.items() if n not in unfinished.probed}
+            for found in find(missing):
+                unfinished.keep(found, missing[found.features.name])
         except BaseException:
             if unfinished.probed:
                 finished = f"{len(unfinished.probed)} of {len(feature_sets)} feature sets"
@@ -189,6 +187,24 @@ def probe(
         with progress_bar("drawing the page", None):
             write_probes(probing, folder.path, report)
     return probing
+
+
+def _work(
+    feature_sets: Mapping[str, Dataset],
+    settings: Sequence[Hyperparameters] | None,
+    fractions: Sequence[float],
+    options: TrainingOptions,
+    asked: ProbeOptions,
+) -> Workload:
+    """Return what is trained on each of the feature sets, which must be of the same rows."""
+    settings = probe_grid(options.solver) if settings is None else settings
+    fractions = sorted({*fractions, 1.0})
+    check_settings(MOST if settings is None else len(settings), len(fractions), asked.draws)
+    check_same_rows(feature_sets)
+    first = next(iter(feature_sets.values()))
+    subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
+    shuffles, judged = asked.draws if asked.control else 0, len(first.splits["validation"])
+    return Workload(settings, subsets, shuffles, judged, options.solver)
 
 
 def _compare(
@@ -253,6 +269,33 @@ def probe_sources(
     )
 
 
+def plan_sources(
+    sources: Sequence[str],
+    settings: Sequence[Hyperparameters] | None = None,
+    *,
+    options: TrainingOptions,
+    machine: Machine,
+    asked: ProbeOptions,
+    data: Mapping[str, Any] | None = None,
+    fractions: Sequence[float] = (1.0,),
+) -> tuple[Workload, list[Planned]]:
+    """Return what probe_sources would train, and what each feature set would take.
+
+    Raises
+    ------
+    InputError
+        As load_feature_sets and probe do, before they train.
+    """
+    feature_sets = load_feature_sets(sources, **data or {})
+    work = _work(feature_sets, settings, fractions, options, asked)
+    with progress_bar("measuring", len(feature_sets)) as update:
+        planned = []
+        for each in plan(feature_sets, work, options, machine):
+            planned.append(each)
+            update(len(planned), "")
+    return work, planned
+
+
 def _majority(data: Dataset) -> float:
     """Return the share of test rows that are of the most frequent training class."""
     frequent = np.bincount(data.train.y).argmax()
@@ -275,23 +318,32 @@ def _draw_subsets(
 def _probe_features(
     name: str,
     data: Dataset,
-    settings: Sequence[Hyperparameters] | None,
-    subsets: Mapping[float, NDArray[np.uint8]],
-    shuffles: int,
     metric: Metric,
     options: TrainingOptions,
     machine: Machine,
+    progress: Progress,
 ) -> Probed:
     """Return the probes of a feature set: the chosen ones alone look at the test split, once."""
-    scale = fit_scaling(options.scaling, data)
+    work, scale = progress.work, fit_scaling(options.scaling, data)
+    settings, subsets = work.settings, work.subsets
     weights = np.concatenate([*subsets.values()])
-    if settings is None:
-        run, models = _find_l2(name, data, weights, scale, options, machine)
-    else:
-        M, R = len(settings), len(weights)
-        every = np.repeat(weights, M, axis=0) if R > 1 else None
-        run = _train(name, data, list(settings) * R, scale, options, machine, every)
-        models = [range(M * r, M * (r + 1)) for r in range(R)]
+    with progress.part(data, work.passes, name) as tell:
+        if settings is None:
+            done = np.cumsum([0, *work.shares]) / work.shares.sum()
+            run, models = follow_paths(
+                data,
+                CROSS_ENTROPY.name,
+                weights,
+                options=options,
+                machine=machine,
+                scaling=scale,
+                on_path=lambda number: tell(float(done[number])),
+            )
+        else:
+            M, R = len(settings), len(weights)
+            every = np.repeat(weights, M, axis=0) if R > 1 else None
+            run = _train(data, list(settings) * R, scale, options, machine, tell, every)
+            models = [range(M * r, M * (r + 1)) for r in range(R)]
     chosen = [_choose(name, run, some, data, metric) for some in models]
     best = model_of(run, chosen[-1])
     judged = evaluate_model(best, data, metrics=METRICS.values())
@@ -306,53 +358,35 @@ def _probe_features(
         for fraction, own in subsets.items()
     )
     control = None
-    if shuffles:
-        setting = probes[-1].setting
-        control = _train_controls(name, data, setting, scale, shuffles, options, machine)
+    if work.shuffles:
+        control = _train_controls(name, data, probes[-1].setting, scale, options, machine, progress)
     metrics = judged.intervals(seed=options.seed)
     features = FeatureSet(name, data.n_features, by_labels, control, metrics=metrics)
     return Probed(features, run.settings, judged.right, best, run.provenance)
 
 
-def _find_l2(
-    title: str,
-    data: Dataset,
-    weights: NDArray[np.uint8],
-    scale: Scaling,
-    options: TrainingOptions,
-    machine: Machine,
-) -> tuple[Run, list[range]]:
-    with progress_bar(f"{title}: path", len(weights)) as update:
-        return follow_paths(
-            data,
-            CROSS_ENTROPY.name,
-            weights,
-            options=options,
-            machine=machine,
-            scaling=scale,
-            on_path=lambda number: update(number, ""),
-        )
-
-
 def _train(
-    title: str,
     data: Dataset,
     settings: list[Hyperparameters],
     scale: Scaling,
     options: TrainingOptions,
     machine: Machine,
+    tell: Callable[[float], None],
     weights: NDArray[np.uint8] | None = None,
 ) -> Run:
-    with progress_bar(f"{title}: epoch", options.known_epochs) as update:
-        return train(
-            data,
-            settings,
-            options=options,
-            machine=machine,
-            fitted_scaling=scale,
-            sample_weights=weights,
-            on_epoch=lambda epoch, *_: update(epoch, ""),
-        )
+    def follow(epoch: int, _: Curves, models: range) -> None:
+        done = 1.0 if options.known_epochs is None else epoch / options.epochs
+        tell((models.start + done * len(models)) / len(settings))
+
+    return train(
+        data,
+        settings,
+        options=options,
+        machine=machine,
+        fitted_scaling=scale,
+        sample_weights=weights,
+        on_epoch=follow,
+    )
 
 
 def _choose(name: str, run: Run, models: range, data: Dataset, metric: Metric) -> int:
@@ -387,17 +421,18 @@ def _train_controls(
     data: Dataset,
     setting: Hyperparameters,
     scale: Scaling,
-    draws: int,
     options: TrainingOptions,
     machine: Machine,
+    progress: Progress,
 ) -> Labelled:
-    """Return the probe of the setting on training labels in `draws` random orders."""
+    """Return the probe of the setting on training labels in several random orders."""
+    draws = progress.work.shuffles
     generator, probes = random_stream(options.seed, Stream.SHUFFLED_LABELS), []
     for number in range(1, draws + 1):
         labels = generator.permutation(data.train.y)
         shuffled = replace(data, train=replace(data.train, y=labels))
-        title = f"{name}, shuffled labels {number} of {draws}"
-        model = model_of(_train(title, shuffled, [setting], scale, options, machine))
+        with progress.part(data, 1, f"{name}, shuffled labels {number} of {draws}") as tell:
+            model = model_of(_train(shuffled, [setting], scale, options, machine, tell))
         accuracies = (evaluate_model(model, shuffled, split).accuracy for split in SPLIT_NAMES)
         on_train, on_validation, on_test = accuracies
         probes.append(Probe(setting, on_train, on_validation, on_test))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 from sklearn.preprocessing import StandardScaler
 
 import onelayer
@@ -364,6 +364,31 @@ def test_the_feature_sets_are_compared_on_the_same_rows_and_their_models_are_kep
     assert classes == [str(k) for k in models[1].predict(data.test.X[:5])]
     assert run(["report", "out"]) == 0
     assert len(list(Path("out/models").iterdir())) == 2
+
+
+def test_each_class_of_each_feature_set_is_told_and_on_the_page_of_the_preferred_one(layers):
+    assert run(["probe", "layer1.npz", "layer2.npz", "--l2", "0.01", "--report", "html"]) == 0
+    folder = RunFolder.open(Path("runs/probe"))
+    with (folder.path / "probe_classes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["features"], row["class"]) for row in rows] == [
+        (layer, name) for layer in ("layer1", "layer2") for name in "0123"
+    ]
+    for number, strength in enumerate((0.2, 1.0)):
+        test, model = make_features(strength).test, folder.probe_model(number)
+        own = rows[K * number : K * (number + 1)]
+        told = [
+            [float(row[name]) for row in own] for name in ("precision", "recall", "f1", "support")
+        ]
+        expected = precision_recall_fscore_support(test.y, model.predict(test.X))
+        np.testing.assert_allclose(told, expected, rtol=1e-12)
+        for name in ("precision", "recall", "f1"):
+            for row in own:
+                assert float(row[f"{name}_low"]) < float(row[name]) < float(row[f"{name}_high"])
+    page = (folder.path / "probe.html").read_text("utf-8")
+    best = rows[K]
+    assert folder.probes().preferred == 1
+    assert f"{float(best['f1']):.4f} ({float(best['f1_low']):.4f}–" in page
 
 
 @pytest.mark.parametrize("name", ["log-loss", "macro-f1"])

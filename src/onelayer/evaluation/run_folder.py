@@ -152,9 +152,8 @@ class RunFolder:
 
     def probe_model(self, number: int | None) -> Classifier:
         """Read the model of feature set `number`, or of that with the best validation accuracy."""
-        sets = self.probes().feature_sets
         if number is None:
-            number = max(range(len(sets)), key=lambda place: sets[place].probe.validation)
+            number = self.probes().preferred
         files = list((self.path / _MODELS).glob(f"{number + 1}-*.safetensors"))
         if not files:
             raise InputError(f"{self.path}: has no model {number} in {_MODELS}")

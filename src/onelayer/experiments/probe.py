@@ -19,6 +19,7 @@ from onelayer.errors import InputError
 from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.probing import (
+    ClassCounts,
     FeatureSet,
     Labelled,
     Probe,
@@ -361,7 +362,14 @@ def _probe_features(
     if work.shuffles:
         control = _train_controls(name, data, probes[-1].setting, scale, options, machine, progress)
     metrics = judged.intervals(seed=options.seed)
-    features = FeatureSet(name, data.n_features, by_labels, control, metrics=metrics)
+    features = FeatureSet(
+        name,
+        data.n_features,
+        by_labels,
+        control,
+        metrics=metrics,
+        classes=ClassCounts.of(judged.class_scores),
+    )
     return Probed(features, run.settings, judged.right, best, run.provenance)
 
 

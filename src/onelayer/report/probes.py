@@ -22,17 +22,18 @@ from onelayer.report.labels import (
 from onelayer.report.lettering import legend
 from onelayer.report.markup import escape_latex, latex_table, markdown_table
 from onelayer.report.page import figure_folder, render_html
+from onelayer.report.per_class import CLASSES, class_table
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.naming import common_words, setting_labels
 
-CSV = "probe.csv"
+CSV, CLASS_CSV = "probe.csv", "probe_classes.csv"
 _CONTROL = ("control, train", "control", "selectivity")
 _CONTROLLED = ("setting", "train", "test", *_CONTROL)  # columns beside those of the control
 SHOWN = 60  # feature sets in figures and tables
 
 
 def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
-    """Write the tables probe.csv, .md and .tex, figures/ and probe.html into an existing folder.
+    """Write probe.csv, .md and .tex, probe_classes.csv, figures/ and probe.html into a folder.
 
     The same results give the same bytes. Of the form "html" there are no separate figures, of the
     form "none" there are the tables alone.
@@ -40,6 +41,8 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
     records = [_record(probing, *row) for row in probing.rows()]
     columns = {name: [record[name] for record in records] for name in records[0]}
     write_csv(columns, folder / CSV)
+    if classes := _class_columns(probing):
+        write_csv(classes, folder / CLASS_CSV)
     table = probe_table(probing)
     words, caption = table.text_columns, escape_latex(table.caption)
     latex = latex_table(table.header, table.rows, caption, text_columns=words, label="tab:probes")
@@ -153,6 +156,39 @@ def metrics_table(probing: Probing) -> Table:
     return make_table(caption, columns)
 
 
+def scores_of_classes(probing: Probing) -> Table | None:
+    """Return precision, recall and F1 of each class, of the feature set preferred by validation."""
+    preferred = probing.feature_sets[probing.preferred]
+    if preferred.classes is None:
+        return None
+    caption = (
+        f"Each class on the {probing.samples['test']:,} test rows, of {preferred.name}, the most "
+        f"accurate on the validation rows. {CLASS_CSV} has all feature sets."
+    )
+    scores, names = preferred.classes.scores, probing.class_names
+    return class_table(caption, scores, names, CLASSES, intervals=True)
+
+
+def _class_columns(probing: Probing) -> dict[str, list[Any]]:
+    """Return the scores of each class of every feature set with their intervals, by column."""
+    columns: dict[str, list[Any]] = {}
+    for features in probing.feature_sets:
+        if features.classes is None:
+            continue
+        scores = features.classes.scores
+        own: dict[str, Any] = {
+            "features": [features.name] * len(probing.class_names),
+            "class": probing.class_names,
+            **{name: counts.tolist() for name, counts in vars(scores).items()},
+        }
+        for name, ends in scores.intervals().items():
+            own[name] = getattr(scores, name).tolist()
+            own |= {f"{name}_low": ends[:, 0].tolist(), f"{name}_high": ends[:, 1].tolist()}
+        for name, values in own.items():
+            columns.setdefault(name, []).extend(values)
+    return columns
+
+
 def _control(features: FeatureSet, labelled: Labelled) -> Labelled | None:
     """Return the control of a feature set, which is that of the probe with all labels."""
     return features.control if labelled is features.by_labels[-1] else None
@@ -215,6 +251,8 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         whole = replace(table, rows=table.rows[every - 1 :: every], strong=None, mark="")
         caption = "Each feature set with all labels, against shuffled labels (control)."
         tables.append(replace(whole.without(others), caption=caption))
+    if (classes := scores_of_classes(probing)) is not None:
+        tables.append(classes)
     warnings = [Paragraph(f"Warning: {edge}.") for edge in tell_edges(probing)]
     versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
     return Report(

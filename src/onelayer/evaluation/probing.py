@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onelayer.errors import InputError
 from onelayer.evaluation.comparison import holm, mcnemar_test
 from onelayer.evaluation.metrics import find_metric
+from onelayer.evaluation.optimism import Optimism
 from onelayer.evaluation.per_class import ClassScores
 from onelayer.evaluation.statistics import Interval, Spread, spread, wilson_interval
 from onelayer.option import build
@@ -99,7 +100,7 @@ class FeatureSet:
     against the feature set with the best probe on the same test rows, corrected for all feature
     sets (Holm); None for that one. `metrics` are those of the probe on the test split, by name;
     what its loss or its classes do not allow is missing. `classes` counts the rows of each class in
-    it; None in a file of an earlier format.
+    it, `optimism` is that of its best setting; both are None in a file of an earlier format.
     """
 
     name: str
@@ -109,6 +110,7 @@ class FeatureSet:
     p: Annotated[float, SHARE] | None = None
     metrics: Mapping[str, Interval] = field(default_factory=dict)
     classes: ClassCounts | None = None
+    optimism: Optimism | None = None
 
     @property
     def probe(self) -> Probe:
@@ -129,7 +131,8 @@ class Probing:
 
     `samples` are the rows of each split, `majority` the share of test rows that are of the most
     frequent training class, `grid` the settings that were tried, `training` how they were trained,
-    and `metric` the name of the metric that chose among them.
+    and `metric` the name of the metric that chose among them. `optimism` is that of the best of all
+    settings of all feature sets.
 
     Raises
     ------
@@ -146,6 +149,7 @@ class Probing:
     training: Mapping[str, Any]
     provenance: Mapping[str, Any]
     metric: str = "accuracy"
+    optimism: Optimism | None = None
 
     def __post_init__(self) -> None:
         find_metric(self.metric)

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import Dataset
 from onelayer.errors import InputError, shown
+from onelayer.evaluation.optimism import DIVISIONS
 from onelayer.evaluation.probing import FeatureSet
 from onelayer.evaluation.run_folder import file_of_set
 from onelayer.plain_values import to_json
-from onelayer.records import Kind, check_arrays
+from onelayer.records import SHARE, Kind, check_arrays
 from onelayer.storage import check_output_folder, unfinished_folder, unfinished_place
 from onelayer.training.classifier import Classifier
 from onelayer.training.hyperparameters import Hyperparameters
@@ -48,13 +49,15 @@ class Probed:
     """The probes of one feature set, and all that the comparison of several takes of them.
 
     `settings` are all that were tried, `right` (N,) says on which test rows the `model`, the probe
-    with all labels, is right, and `provenance` where it was trained. `digests` are those of the
-    rows of each split, once it is kept.
+    with all labels, is right, and `provenance` where it was trained. `halves` (S, 2) is what
+    best_of_halves says of the settings with all labels. `digests` are those of the rows of each
+    split, once it is kept.
     """
 
     features: FeatureSet
     settings: tuple[Hyperparameters, ...]
     right: Annotated[NDArray[np.bool_], "(N,)"]
+    halves: Annotated[NDArray[np.float64], "(S, 2)", SHARE]
     model: Classifier
     provenance: Mapping[str, Any]
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -114,7 +117,7 @@ class Unfinished:
                     f"{name}: the {' and '.join(changed)} rows are not those that were probed "
                     f"before; expected the same data, {_ANEW}"
                 )
-            check_arrays(kept, N=len(feature_sets[name].splits["test"]))
+            check_arrays(kept, N=len(feature_sets[name].splits["test"]), S=2 * DIVISIONS)
 
     def tell(self, here: Mapping[str, Any]) -> Iterator[str]:
         """Yield what is kept, and in what it was trained otherwise than `here`, by provenance."""

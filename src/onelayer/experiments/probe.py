@@ -18,6 +18,7 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
+from onelayer.evaluation.optimism import best_of_halves, optimism_of, rows_to_choose
 from onelayer.evaluation.probing import (
     ClassCounts,
     FeatureSet,
@@ -220,6 +221,8 @@ def _compare(
     found = {setting for each in probed for setting in each.settings}
     digests = {name: dict(data.digests) for name, data in feature_sets.items()}
     right = np.stack([each.right for each in probed], axis=1)
+    known = [each.features.optimism for each in probed if each.features.optimism]
+    models, rows = sum(one.models for one in known), known[0].rows if known else 0
     return Probing(
         feature_sets=compare_with_best([each.features for each in probed], right),
         class_names=first.class_names,
@@ -230,6 +233,7 @@ def _compare(
         training=asdict(options),
         provenance=provenance() | {"digests": digests},
         metric=metric,
+        optimism=optimism_of([each.halves for each in probed], models, rows),
     )
 
 
@@ -326,6 +330,7 @@ def _probe_features(
 ) -> Probed:
     """Return the probes of a feature set: the chosen ones alone look at the test split, once."""
     work, scale = progress.work, fit_scaling(options.scaling, data)
+    rows = rows_to_choose(len(data.splits["validation"]), len(data.splits["test"]))
     settings, subsets = work.settings, work.subsets
     weights = np.concatenate([*subsets.values()])
     with progress.part(data, work.passes, name) as tell:
@@ -362,6 +367,9 @@ def _probe_features(
     if work.shuffles:
         control = _train_controls(name, data, probes[-1].setting, scale, options, machine, progress)
     metrics = judged.intervals(seed=options.seed)
+    sound = [model for model in models[-1] if not run.stopped[model]]
+    seen = (evaluate_model(model_of(run, model), data, "validation") for model in sound)
+    halves = best_of_halves(np.stack([each.right for each in seen], axis=1), rows, options.seed)
     features = FeatureSet(
         name,
         data.n_features,
@@ -369,8 +377,9 @@ def _probe_features(
         control,
         metrics=metrics,
         classes=ClassCounts.of(judged.class_scores),
+        optimism=optimism_of([halves], len(sound), rows),
     )
-    return Probed(features, run.settings, judged.right, best, run.provenance)
+    return Probed(features, run.settings, judged.right, halves, best, run.provenance)
 
 
 def _train(

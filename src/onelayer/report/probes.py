@@ -7,6 +7,7 @@ from typing import Any
 
 from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.metrics import METRICS
+from onelayer.evaluation.optimism import DIVISIONS
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.evaluation.selection import edges_of
@@ -169,6 +170,30 @@ def scores_of_classes(probing: Probing) -> Table | None:
     return class_table(caption, scores, names, CLASSES, intervals=True)
 
 
+def optimism_table(probing: Probing) -> Table | None:
+    """Return how much better the best setting looks on the rows that chose it than on others."""
+    whole, sets = probing.optimism, _shown(probing).feature_sets
+    found = {f.name: f.optimism for f in sets if f.optimism is not None}
+    if whole is None or not found:
+        return None
+    if len(probing.feature_sets) > 1:
+        found["best of all"] = whole
+    caption = (
+        f"What a test split of {whole.rows:,} rows would have told of the best setting if it had "
+        f"chosen it. Here validation rows stand for it: {whole.rows:,} choose and are judged on "
+        f"(same), as many others judge (other); mean over {DIVISIONS} divisions of the validation "
+        "split. The difference is optimism. No figure of the true test split is part of it."
+    )
+    columns = {
+        "features": [*found],
+        "settings": [f"{one.models:,}" for one in found.values()],
+        "same": [decimals(one.same) for one in found.values()],
+        "other": [decimals(one.other) for one in found.values()],
+        "optimism": [signed(one.size) for one in found.values()],
+    }
+    return make_table(caption, columns)
+
+
 def _class_columns(probing: Probing) -> dict[str, list[Any]]:
     """Return the scores of each class of every feature set with their intervals, by column."""
     columns: dict[str, list[Any]] = {}
@@ -199,6 +224,7 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
     setting = draws[0].setting if len(draws) == 1 else None
     low, high = probing.interval(draws[0].test) if setting else (None, None)
     control, exact = _control(features, labelled), probing.training["solver"] == "exact"
+    whole = features.optimism if labelled is features.by_labels[-1] else None
     return {
         "features": features.name,
         "n_features": features.n_features,
@@ -221,6 +247,7 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
             if name != "accuracy"
             for suffix, field in (("", "value"), ("_low", "low"), ("_high", "high"))
         },
+        "optimism": None if whole is None else whole.size,
         "p_against_best": features.p if labelled is features.by_labels[-1] else None,
         "control_train_accuracy": None if control is None else control.train,
         "control_test_accuracy": None if control is None else float(control.test.mean[0]),
@@ -253,6 +280,8 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         tables.append(replace(whole.without(others), caption=caption))
     if (classes := scores_of_classes(probing)) is not None:
         tables.append(classes)
+    if (optimism := optimism_table(probing)) is not None:
+        tables.append(optimism)
     warnings = [Paragraph(f"Warning: {edge}.") for edge in tell_edges(probing)]
     versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
     return Report(

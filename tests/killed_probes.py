@@ -102,6 +102,7 @@ def try_once(step, reference, *, over):
 
 
 def main(tries):
+    sys.modules["pyarrow"] = None  # its threads end with a fork, too
     # What takes most of the time, and has no part in this.
     os.fsync, intervals = lambda _: None, ModelEvaluation.intervals
     ModelEvaluation.intervals = lambda self, **options: intervals(self, 2, **options)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
@@ -23,13 +24,15 @@ from onelayer.data.dataset import Dataset, Split
 from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import subset_weights
 from onelayer.errors import InputError
+from onelayer.evaluation.csv_export import exact
+from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import probe as probes
 from onelayer.experiments.feature_sets import name_sources
 from onelayer.experiments.probe import probe_grid
 from onelayer.report import style
-from onelayer.report.probe_figures import draw_by_features, draw_by_labels
+from onelayer.report.probe_figures import draw_by_features, draw_by_l2, draw_by_labels
 from onelayer.training import forecast
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
@@ -286,6 +289,45 @@ def test_the_figures_show_the_accuracies():
         np.testing.assert_allclose(line.get_ydata(), means)
 
 
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        (None, {}),
+        (onelayer.grid(l2=[1e-3, 0.1, 0]), {"metric": "log-loss"}),
+        (probes.probe_grid(), SHORT),
+    ],
+    ids=["path", "log-loss", "descent"],
+)
+def test_the_curve_by_l2_has_what_validation_said_of_each_and_rings_the_choice(settings, options):
+    data = make_features(0.5)
+    found = onelayer.probe({"a": data}, settings, **options)
+    features, metric = found.feature_sets[0], METRICS[found.metric]
+    assert [one.setting for one in features.tried] == list(found.grid)
+    solver = {"solver": "exact", "tolerance": 1e-6} | options
+    solver.pop("metric", None)
+    run = onelayer.train(data, found.grid, scaling="standardise", order="shuffled", **solver)
+    models = [onelayer.model_of(run, number) for number in range(len(found.grid))]
+    judged = [evaluate_model(model, data, "validation", [metric]) for model in models]
+    values = [one.value(metric.name) for one in judged]
+    near = {"abs": 1 / SIZES["validation"]} if metric.name == "accuracy" else {"rel": 1e-3}
+    assert [one.value for one in features.tried] == pytest.approx(values, **near)
+    with style.look():
+        (ax,) = draw_by_l2(found).figure.axes
+    curve, ring = ax.lines[:2]
+    l2 = sorted({setting.l2 for setting in found.grid if setting.l2})
+    np.testing.assert_array_equal(curve.get_xdata(), l2)
+    told = {}
+    for one in features.tried:
+        told.setdefault(one.setting.l2, []).append(one.value)
+    best = max if metric.higher_is_better else min
+    np.testing.assert_array_equal(curve.get_ydata(), [best(told[value]) for value in l2])
+    chosen = features.probe.setting.l2
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (
+        chosen,
+        best(best(told[value]) for value in l2),
+    )
+
+
 @pytest.fixture
 def layers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -324,10 +366,19 @@ def test_one_command_leaves_table_figures_and_page(layers, capsys):
             assert (float(row["test_low"]), float(row["test_high"])) == (low, high)
     figures = {path.name for path in (folder / "figures").iterdir()}
     assert figures == {
-        f"accuracy_by_{what}.{form}" for what in ("features", "labels") for form in ("png", "svg")
+        f"{what}.{form}"
+        for what in ("accuracy_by_features", "accuracy_by_labels", "validation_by_l2")
+        for form in ("png", "svg")
     }
     page = (folder / "probe.html").read_text("utf-8")
-    assert page.count("data:image/svg+xml") == 2
+    assert page.count("data:image/svg+xml") == 3
+    for name in ("probe", "probe_classes"):
+        table = parquet.read_table(folder / f"{name}.parquet")
+        with (folder / f"{name}.csv").open() as file:
+            texts = list(csv.DictReader(file))
+        assert table.column_names == [*texts[0]]
+        for row, expected in zip(table.to_pylist(), texts, strict=True):
+            assert {column: exact(value) for column, value in row.items()} == expected
     assert f"{found.feature_sets[1].probe.test:.4f}" in page
     assert out.endswith("report: runs/probe/probe.html\n")
 

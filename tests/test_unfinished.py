@@ -19,9 +19,10 @@ from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import probe as probes
 from onelayer.storage import unfinished_folder
+from onelayer.training.compiled_engine import WIDTHS
 
 OUT = Path("out")
-QUIET = {"out": OUT, "report": "none", "announce": lambda _: None}
+QUIET = {"out": "out", "report": "none", "announce": lambda _: None}
 SETTINGS = onelayer.grid(l2=[0.1])
 
 
@@ -161,9 +162,12 @@ def test_nothing_to_resume_is_a_probe_from_the_beginning(layers, trained):
 def test_a_resumed_probe_tells_what_was_trained_elsewhere(layers, trained):
     interrupt(layers, trained, threads=1)
     told = []
-    onelayer.probe(layers, SETTINGS, **QUIET | {"announce": told.append}, resume=True, threads=2)
+    now = {"announce": told.append, "threads": 2, "engine": "numpy"}
+    onelayer.probe(layers, SETTINGS, **QUIET | now, resume=True)
     assert "note: a, b: finished before" in told
     assert any("a: trained where threads is 1, not 2" in note for note in told)
+    differs = any("a: trained where engine is 'CompiledEngine'" in note for note in told)
+    assert differs == bool(WIDTHS)
 
 
 @pytest.mark.parametrize("left", [0, 500], ids=["empty", "cut"])

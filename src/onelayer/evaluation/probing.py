@@ -14,7 +14,7 @@ from onelayer.evaluation.optimism import Optimism
 from onelayer.evaluation.per_class import ClassScores
 from onelayer.evaluation.statistics import Interval, Spread, spread, wilson_interval
 from onelayer.option import build
-from onelayer.records import SHARE, Kind, Within, only_more_fields
+from onelayer.records import FINITE, SHARE, Kind, Within, only_more_fields
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.options import TrainingOptions
 
@@ -27,6 +27,14 @@ class Probe:
     train: Annotated[float, SHARE]
     validation: Annotated[float, SHARE]
     test: Annotated[float, SHARE]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A setting, and the metric that chooses on the validation split."""
+
+    setting: Hyperparameters
+    value: Annotated[float, FINITE]
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,8 @@ class FeatureSet:
     against the feature set with the best probe on the same test rows, corrected for all feature
     sets (Holm); None for that one. `metrics` are those of the probe on the test split, by name;
     what its loss or its classes do not allow is missing. `classes` counts the rows of each class in
-    it, `optimism` is that of its best setting; both are None in a file of an earlier format.
+    it, `optimism` is that of its best setting, and `tried` are all that did not diverge, with all
+    labels; None or none in a file of an earlier format.
     """
 
     name: str
@@ -111,6 +120,7 @@ class FeatureSet:
     metrics: Mapping[str, Interval] = field(default_factory=dict)
     classes: ClassCounts | None = None
     optimism: Optimism | None = None
+    tried: tuple[Tried, ...] = ()
 
     @property
     def probe(self) -> Probe:

@@ -25,6 +25,7 @@ from onelayer.evaluation.probing import (
     Labelled,
     Probe,
     Probing,
+    Tried,
     compare_with_best,
 )
 from onelayer.evaluation.run_folder import RunFolder
@@ -101,7 +102,7 @@ def probe(
     machine: Machine,
     asked: ProbeOptions,
     fractions: Sequence[float] = (1.0,),
-    out: Path | None = None,
+    out: str | Path | None = None,
     force: bool = False,
     resume: bool = False,
     report: str = "all",
@@ -120,8 +121,8 @@ def probe(
     the page, as far as `report` asks: "all", "html" (the page alone) or "none". The probes with all
     labels are stored as models there, from which predict, evaluate and export go on. `force`
     replaces an earlier run. Until then each feature set is kept beside `out` as soon as it is
-    finished; with `resume` those that are there are not trained again, and nothing is another for
-    that. `announce` is told of a further look at the test split in the same folder.
+    finished; with `resume` those that are there are not trained again, and the result is the same.
+    `announce` is told of that, and of a further look at the test split in the same folder.
 
     By default each probe is the exact optimum. Without settings its λ is found: see follow_paths.
     With solver="descent" all settings are trained on all subsets in one pass, in which rows without
@@ -162,33 +163,45 @@ def probe(
         {"fractions": [*work.subsets], **asdict(asked), **asdict(options)},
     )
     with (
-        Unfinished.hold(out, task, force=force, resume=resume) as unfinished,
-        RunFolder.create(out, force=force) as folder,
+        Unfinished.hold(Path(out), task, force=force, resume=resume) as unfinished,
+        RunFolder.create(Path(out), force=force) as folder,
     ):
         unfinished.check(feature_sets)
+        engine = machine.find_engine(options.dtype, settings or grid())
         with threadpool_limits(machine.threads):
-            for note in unfinished.tell(provenance()):
+            here = provenance() | {"engine": getattr(engine, "__name__", "")}
+            for note in unfinished.tell(here):
                 announce(f"note: {note}")
         try:
             missing = {n: d for n, d in feature_sets.items() if n not in unfinished.probed}
             for found in find(missing):
                 unfinished.keep(found, missing[found.features.name])
         except BaseException:
-            if unfinished.probed:
-                finished = f"{len(unfinished.probed)} of {len(feature_sets)} feature sets"
-                announce(f"note: {finished} are finished; --resume goes on with the others")
+            if count := len(unfinished.probed):
+                of_all = f"{count} of {len(feature_sets)} feature sets"
+                announce(f"note: {of_all} are finished; --resume goes on with the others")
             raise
         probed = [unfinished.probed[name] for name in feature_sets]
         probing = compare(probed)
-        folder.save_probes(probing)
-        for each in probed:
-            folder.save_probe(each.features.name, each.model)
-        tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
-        if warning := folder.add_look(len(tested), max(tested)):
-            announce(warning)
+        _store(folder, probing, probed, announce)
         with progress_bar("drawing the page", None):
             write_probes(probing, folder.path, report)
     return probing
+
+
+def _store(
+    folder: RunFolder,
+    probing: Probing,
+    probed: Sequence[Probed],
+    announce: Callable[[str], None],
+) -> None:
+    """Write the results and the models into the folder, and count the look at the test split."""
+    folder.save_probes(probing)
+    for each in probed:
+        folder.save_probe(each.features.name, each.model)
+    tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
+    if warning := folder.add_look(len(tested), max(tested)):
+        announce(warning)
 
 
 def _work(
@@ -200,7 +213,7 @@ def _work(
 ) -> Workload:
     """Return what is trained on each of the feature sets, which must be of the same rows."""
     settings = probe_grid(options.solver) if settings is None else settings
-    fractions = sorted({*fractions, 1.0})
+    fractions = sorted({*map(float, fractions), 1.0})
     check_settings(MOST if settings is None else len(settings), len(fractions), asked.draws)
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
@@ -350,7 +363,7 @@ def _probe_features(
             every = np.repeat(weights, M, axis=0) if R > 1 else None
             run = _train(data, list(settings) * R, scale, options, machine, tell, every)
             models = [range(M * r, M * (r + 1)) for r in range(R)]
-    chosen = [_choose(name, run, some, data, metric) for some in models]
+    chosen, values = zip(*(_choose(name, run, some, data, metric) for some in models), strict=True)
     best = model_of(run, chosen[-1])
     judged = evaluate_model(best, data, metrics=METRICS.values())
     others = (evaluate_model(model_of(run, model), data) for model in chosen[:-1])
@@ -367,7 +380,7 @@ def _probe_features(
     if work.shuffles:
         control = _train_controls(name, data, probes[-1].setting, scale, options, machine, progress)
     metrics = judged.intervals(seed=options.seed)
-    sound = [model for model in models[-1] if not run.stopped[model]]
+    sound = [*values[-1]]
     seen = (evaluate_model(model_of(run, model), data, "validation") for model in sound)
     halves = best_of_halves(np.stack([each.right for each in seen], axis=1), rows, options.seed)
     features = FeatureSet(
@@ -378,6 +391,7 @@ def _probe_features(
         metrics=metrics,
         classes=ClassCounts.of(judged.class_scores),
         optimism=optimism_of([halves], len(sound), rows),
+        tried=tuple(Tried(run.settings[model], value) for model, value in values[-1].items()),
     )
     return Probed(features, run.settings, judged.right, halves, best, run.provenance)
 
@@ -406,22 +420,28 @@ def _train(
     )
 
 
-def _choose(name: str, run: Run, models: range, data: Dataset, metric: Metric) -> int:
-    """Return the one of `models` that is best on the validation split, the first of equals."""
+def _choose(
+    name: str, run: Run, models: range, data: Dataset, metric: Metric
+) -> tuple[int, dict[int, float]]:
+    """Return the one of `models` that is best on the validation split, the first of equals.
+
+    With it comes the metric there of each model that did not diverge.
+    """
     selection = choose(run, models=slice(models.start, models.stop))
     if not selection.informed:
         raise InputError(
             f"{name}: every setting was no longer finite, the first in "
             f"{run.stopped[models.start]}; expected smaller learning rates or --scaling standardise"
         )
-    if metric.name == "accuracy":
-        return models[selection.chosen]
     sound = [model for model in models if not run.stopped[model]]
-    found = [evaluate_model(model_of(run, m), data, "validation", [metric]) for m in sound]
-    if why := found[0].left_out.get(metric.name):
+    if metric.name == "accuracy":
+        found = run.final("validation_accuracy")[sound].tolist()
+        return models[selection.chosen], dict(zip(sound, found, strict=True))
+    judged = [evaluate_model(model_of(run, m), data, "validation", [metric]) for m in sound]
+    if why := judged[0].left_out.get(metric.name):
         raise InputError(f"{name}: metric {metric.name}: {why}; choose by another one")
-    merits = [metric.merit(evaluation.value(metric.name)) for evaluation in found]
-    return sound[int(np.argmax(merits))]
+    values = {m: one.value(metric.name) for m, one in zip(sound, judged, strict=True)}
+    return max(values, key=lambda model: metric.merit(values[model])), values
 
 
 def _probe(run: Run, model: int, on_test: ModelEvaluation) -> Probe:

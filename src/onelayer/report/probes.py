@@ -8,6 +8,7 @@ from typing import Any
 from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.optimism import DIVISIONS
+from onelayer.evaluation.parquet_export import write_parquet
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.evaluation.selection import edges_of
@@ -34,16 +35,21 @@ SHOWN = 60  # feature sets in figures and tables
 
 
 def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
-    """Write probe.csv, .md and .tex, probe_classes.csv, figures/ and probe.html into a folder.
+    """Write the tables, figures/ and probe.html into an existing folder.
+
+    The tables are probe.csv, .md and .tex and probe_classes.csv, and each .csv as .parquet, too,
+    where pyarrow is installed.
 
     The same results give the same bytes. Of the form "html" there are no separate figures, of the
     form "none" there are the tables alone.
     """
     records = [_record(probing, *row) for row in probing.rows()]
     columns = {name: [record[name] for record in records] for name in records[0]}
-    write_csv(columns, folder / CSV)
-    if classes := _class_columns(probing):
-        write_csv(classes, folder / CLASS_CSV)
+    classes = _class_columns(probing)
+    for name, values in ((CSV, columns), (CLASS_CSV, classes)):
+        if values:
+            write_csv(values, folder / name)
+            write_parquet(values, (folder / name).with_suffix(".parquet"))
     table = probe_table(probing)
     words, caption = table.text_columns, escape_latex(table.caption)
     latex = latex_table(table.header, table.rows, caption, text_columns=words, label="tab:probes")

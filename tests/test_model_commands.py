@@ -350,7 +350,7 @@ def test_long_names_are_folded_and_numbers_never_cut(monkeypatch, capsys):
     show_evaluation(evaluation, {})
     table = capsys.readouterr().out.split("confusion")[0]
     for cell in [
-        cell for row in class_table("", confusions[0], names, 13).rows for cell in row[1:]
+        cell for row in class_table("", evaluation.class_scores, names, 13).rows for cell in row[1:]
     ]:
         assert f" {cell}" in table
     lines = table.splitlines()

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from statsmodels.stats.proportion import proportion_confint
 
 from onelayer.errors import InputError
 from onelayer.evaluation.per_class import (
+    ClassScores,
     class_scores,
     most_confident_mistakes,
     true_class_histogram,
@@ -115,3 +117,28 @@ def test_what_is_not_counts_or_probabilities_is_refused_in_one_line(call, messag
     with pytest.raises(InputError, match=message) as refusal:
         call()
     assert "\n" not in str(refusal.value)
+
+
+def test_intervals_are_wilsons_and_that_of_f1_follows_from_a_share():
+    found = class_scores(np.array([[5, 3, 0], [1, 6, 0], [2, 2, 0]]))
+    ends = found.intervals()
+    right, predicted, support = (np.array(n) for n in ((5, 6), (8, 11), (8, 7)))
+    either = predicted + support - right
+    for name, whole in (("precision", predicted), ("recall", support), ("f1", either)):
+        low, high = proportion_confint(right, whole, method="wilson")
+        if name == "f1":
+            low, high = 2 * low / (1 + low), 2 * high / (1 + high)
+        np.testing.assert_allclose(ends[name][:2].T, [low, high], rtol=1e-12)
+    assert np.isnan(ends["precision"][2]).all()  # never predicted
+    assert ends["recall"][2, 0] == 0 < ends["recall"][2, 1]
+
+
+def test_the_interval_of_f1_covers_the_true_one_as_often_as_it_says():
+    chances, rows, tries = np.array([0.2, 0.1, 0.05, 0.65]), 300, 4000
+    drawn = np.random.default_rng(0).multinomial(rows, chances, tries)
+    right, only_called, only_true, _ = drawn.T
+    found = ClassScores(right, right + only_called, right + only_true)
+    low, high = found.intervals()["f1"].T
+    true = 0.4 / (0.4 + 0.15)
+    covered = ((low <= true) & (true <= high)).mean()
+    assert covered == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / tries) + 0.01)

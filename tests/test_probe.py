@@ -2,6 +2,9 @@
 
 import csv
 import importlib.util
+import os
+import re
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 from sklearn.preprocessing import StandardScaler
 
 import onelayer
@@ -20,12 +24,18 @@ from onelayer.data.dataset import Dataset, Split
 from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import subset_weights
 from onelayer.errors import InputError
+from onelayer.evaluation.csv_export import exact
+from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.experiments import probe as probes
 from onelayer.experiments.feature_sets import name_sources
 from onelayer.experiments.probe import probe_grid
 from onelayer.report import style
-from onelayer.report.probe_figures import draw_by_features, draw_by_labels
+from onelayer.report.probe_figures import draw_by_features, draw_by_l2, draw_by_labels
+from onelayer.training import forecast
+from onelayer.training.machine import Machine
+from onelayer.training.options import TrainingOptions
 
 EXAMPLE = Path(__file__).parents[1] / "examples/probe_cnn_features"
 SIZES = {"train": 400, "validation": 200, "test": 400}
@@ -279,6 +289,45 @@ def test_the_figures_show_the_accuracies():
         np.testing.assert_allclose(line.get_ydata(), means)
 
 
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        (None, {}),
+        (onelayer.grid(l2=[1e-3, 0.1, 0]), {"metric": "log-loss"}),
+        (probes.probe_grid(), SHORT),
+    ],
+    ids=["path", "log-loss", "descent"],
+)
+def test_the_curve_by_l2_has_what_validation_said_of_each_and_rings_the_choice(settings, options):
+    data = make_features(0.5)
+    found = onelayer.probe({"a": data}, settings, **options)
+    features, metric = found.feature_sets[0], METRICS[found.metric]
+    assert [one.setting for one in features.tried] == list(found.grid)
+    solver = {"solver": "exact", "tolerance": 1e-6} | options
+    solver.pop("metric", None)
+    run = onelayer.train(data, found.grid, scaling="standardise", order="shuffled", **solver)
+    models = [onelayer.model_of(run, number) for number in range(len(found.grid))]
+    judged = [evaluate_model(model, data, "validation", [metric]) for model in models]
+    values = [one.value(metric.name) for one in judged]
+    near = {"abs": 1 / SIZES["validation"]} if metric.name == "accuracy" else {"rel": 1e-3}
+    assert [one.value for one in features.tried] == pytest.approx(values, **near)
+    with style.look():
+        (ax,) = draw_by_l2(found).figure.axes
+    curve, ring = ax.lines[:2]
+    l2 = sorted({setting.l2 for setting in found.grid if setting.l2})
+    np.testing.assert_array_equal(curve.get_xdata(), l2)
+    told = {}
+    for one in features.tried:
+        told.setdefault(one.setting.l2, []).append(one.value)
+    best = max if metric.higher_is_better else min
+    np.testing.assert_array_equal(curve.get_ydata(), [best(told[value]) for value in l2])
+    chosen = features.probe.setting.l2
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (
+        chosen,
+        best(best(told[value]) for value in l2),
+    )
+
+
 @pytest.fixture
 def layers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -317,10 +366,19 @@ def test_one_command_leaves_table_figures_and_page(layers, capsys):
             assert (float(row["test_low"]), float(row["test_high"])) == (low, high)
     figures = {path.name for path in (folder / "figures").iterdir()}
     assert figures == {
-        f"accuracy_by_{what}.{form}" for what in ("features", "labels") for form in ("png", "svg")
+        f"{what}.{form}"
+        for what in ("accuracy_by_features", "accuracy_by_labels", "validation_by_l2")
+        for form in ("png", "svg")
     }
     page = (folder / "probe.html").read_text("utf-8")
-    assert page.count("data:image/svg+xml") == 2
+    assert page.count("data:image/svg+xml") == 3
+    for name in ("probe", "probe_classes"):
+        table = parquet.read_table(folder / f"{name}.parquet")
+        with (folder / f"{name}.csv").open() as file:
+            texts = list(csv.DictReader(file))
+        assert table.column_names == [*texts[0]]
+        for row, expected in zip(table.to_pylist(), texts, strict=True):
+            assert {column: exact(value) for column, value in row.items()} == expected
     assert f"{found.feature_sets[1].probe.test:.4f}" in page
     assert out.endswith("report: runs/probe/probe.html\n")
 
@@ -357,6 +415,31 @@ def test_the_feature_sets_are_compared_on_the_same_rows_and_their_models_are_kep
     assert classes == [str(k) for k in models[1].predict(data.test.X[:5])]
     assert run(["report", "out"]) == 0
     assert len(list(Path("out/models").iterdir())) == 2
+
+
+def test_each_class_of_each_feature_set_is_told_and_on_the_page_of_the_preferred_one(layers):
+    assert run(["probe", "layer1.npz", "layer2.npz", "--l2", "0.01", "--report", "html"]) == 0
+    folder = RunFolder.open(Path("runs/probe"))
+    with (folder.path / "probe_classes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["features"], row["class"]) for row in rows] == [
+        (layer, name) for layer in ("layer1", "layer2") for name in "0123"
+    ]
+    for number, strength in enumerate((0.2, 1.0)):
+        test, model = make_features(strength).test, folder.probe_model(number)
+        own = rows[K * number : K * (number + 1)]
+        told = [
+            [float(row[name]) for row in own] for name in ("precision", "recall", "f1", "support")
+        ]
+        expected = precision_recall_fscore_support(test.y, model.predict(test.X))
+        np.testing.assert_allclose(told, expected, rtol=1e-12)
+        for name in ("precision", "recall", "f1"):
+            for row in own:
+                assert float(row[f"{name}_low"]) < float(row[name]) < float(row[f"{name}_high"])
+    page = (folder.path / "probe.html").read_text("utf-8")
+    best = rows[K]
+    assert folder.probes().preferred == 1
+    assert f"{float(best['f1']):.4f} ({float(best['f1_low']):.4f}–" in page
 
 
 @pytest.mark.parametrize("name", ["log-loss", "macro-f1"])
@@ -403,6 +486,59 @@ def test_names_are_stems_or_as_many_folders_as_tell_them_apart(tmp_path):
     first, second, third = map(str, paths)
     assert name_sources([first, third, "digits"]) == ["x", "y.1", "digits"]
     assert name_sources([first, second]) == ["a/x.npz", "b/x.npz"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"settings": onelayer.grid(l2=[0.1, 1])}, SHORT],
+    ids=["path", "exact", "descent"],
+)
+def test_one_bar_tells_of_all_feature_sets_and_ends_when_all_is_done(monkeypatch, options):
+    shown = []
+
+    @contextmanager
+    def bar(title, total, **_):
+        yield lambda done, words: shown.append((done / total, words))
+
+    monkeypatch.setattr(probes, "progress_bar", bar)
+    layers = {"narrow": make_features(0.5), "wide": make_features(0.5, D=112)}
+    onelayer.probe(layers, fractions=[0.1], draws=2, control=True, **options)
+    done = [share for share, _ in shown]
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(1)
+    assert max(share for share, words in shown if "narrow" in words) == pytest.approx(62 / 224)
+    assert "wide, shuffled labels 2 of 2" in {words for _, words in shown}
+
+
+@pytest.mark.parametrize("solver", ["exact", "descent"])
+def test_a_plan_tells_time_and_memory_and_trains_nothing(layers, capsys, monkeypatch, solver):
+    monkeypatch.setattr(probes, "_probe_features", None)
+    monkeypatch.setattr(forecast, "_SECONDS", 0.01)
+    command = ["probe", "layer1.npz", "layer2.npz", "--fractions", "0.05,0.2", "--draws", "3"]
+    assert run([*command, "--control", "--solver", solver, "--plan"]) == 0
+    out = capsys.readouterr().out
+    tried = {"exact": "a path of λ", "descent": "15 settings"}[solver]
+    assert f"7 probes, each of {tried}, and 3 probes on shuffled" in out
+    features = 2 * 1000 * 12 * 4 / 1e9
+    assert f"memory: {features:.3g} GB for all features" in out
+    assert float(re.search(r"time: about (\S+) s", out)[1]) > 0
+    assert sorted(os.listdir()) == ["layer1.npz", "layer2.npz"]
+
+
+def test_a_plan_grows_with_the_draws_and_refuses_what_the_probe_does(layers, monkeypatch):
+    monkeypatch.setattr(forecast, "_time_of", lambda work: 1.0)
+    times = []
+    for draws in (1, 5):
+        options, machine = TrainingOptions(solver="exact"), Machine()
+        asked = probes.ProbeOptions(draws=draws)
+        given = {"options": options, "machine": machine, "asked": asked, "fractions": [0.5]}
+        _, planned = probes.plan_sources(["layer1.npz", "layer2.npz"], **given)
+        assert [each.n_features for each in planned] == [12, 12]
+        times.append(planned[0].forecast.seconds)
+    # The half of 400 labels and 200 rows to judge on are 2/3 of all.
+    assert times[1] / times[0] == pytest.approx((1 + 5 * 2 / 3) / (1 + 2 / 3), rel=0.01)
+    with pytest.raises(InputError, match="fraction 2"):
+        probes.plan_sources(["layer1.npz"], **{**given, "fractions": [2.0]})
 
 
 def write_bad(name):

@@ -1,5 +1,6 @@
 """Progress bars on a terminal, silence in a pipe."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -8,12 +9,18 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(
-    title: str, total: float | None, *, bytes_: bool = False, after: float = 0.0
+    title: str,
+    total: float | None,
+    *,
+    bytes_: bool = False,
+    share: bool = False,
+    after: float = 0.0,
 ) -> Iterator[Callable[[float, str], None]]:
     """Show a bar on standard error while the block runs; yield `update(completed, detail)`.
 
-    `total` is in bytes with `bytes_` (the bar then shows size and rate), otherwise in steps (the
-    bar shows steps and the time left); None draws a bar without an end. Nothing is shown of work
+    `total` is in bytes with `bytes_` (the bar then shows size and rate), in work of any unit with
+    `share` (it shows the share, and the time left at the mean speed so far), otherwise in steps (it
+    shows steps and the time left); None draws a bar without an end. Nothing is shown of work
     that ends within `after` seconds, or where standard error is not a terminal.
     """
     if not (sys.stderr and sys.stderr.isatty()):
@@ -26,15 +33,21 @@ def progress_bar(
         MofNCompleteColumn,
         Progress,
         ProgressColumn,
+        TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
     columns: list[str | ProgressColumn] = [TextColumn("{task.description}"), BarColumn()]
-    columns += [DownloadColumn(), TransferSpeedColumn()] if bytes_ else [MofNCompleteColumn()]
+    if bytes_:
+        columns += [DownloadColumn(), TransferSpeedColumn()]
+    else:
+        columns += [TaskProgressColumn() if share else MofNCompleteColumn()]
     columns += [TimeRemainingColumn(), TextColumn("{task.fields[detail]}")]
-    progress, begin = Progress(*columns, console=Console(stderr=True)), time.monotonic()
+    period = math.inf if share else 30.0
+    console, begin = Console(stderr=True), time.monotonic()
+    progress = Progress(*columns, console=console, speed_estimate_period=period)
     task = progress.add_task(title, total=total, detail="")
 
     def update(completed: float, detail: str = "") -> None:

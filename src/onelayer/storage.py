@@ -2,7 +2,8 @@
 
 What is new is built in a workshop beside its place, `.<name>.<random>.onelayer`, whose `lock` its
 owner holds while it lives. It then takes the place of the old file or folder in one step. A killed
-process leaves a workshop that nobody holds; the next writer of the same name removes it.
+process leaves a workshop that nobody holds; the next writer of the same name removes it. Parts that
+must outlive a kill are whole files in `<name>.unfinished`, which is held in the same way.
 """
 
 import ctypes
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "files.json"
 _NEW, _OLD, _LOCK = "new", "old", "lock"  # what a workshop holds
+_UNFINISHED = ".unfinished"
 
 
 @contextmanager
@@ -222,6 +224,55 @@ def added_files(path: Path) -> Iterator[Path]:
                 (path / name).parent.mkdir(parents=True, exist_ok=True)
                 (new / name).replace(path / name)
         _sync_folder(path.parent)
+
+
+def unfinished_place(path: Path) -> Path:
+    """Return where the parts of the folder `path` are kept until it is whole."""
+    place = Path(os.path.abspath(path))  # "." has no name
+    return place.with_name(place.name + _UNFINISHED)
+
+
+def latest_unfinished(usual: Path) -> Path:
+    """Return the folder whose parts were kept last, of `usual` and its numbered neighbours.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    places = usual.parent.glob(f"{usual.name}*{_UNFINISHED}")
+    name = re.compile(rf"{re.escape(usual.name)}(-\d+)?{re.escape(_UNFINISHED)}")
+    found = [place for place in places if name.fullmatch(place.name)]
+    if not found:
+        raise InputError(f"{usual}: nothing unfinished there to go on with; name its --out")
+    latest = max(found, key=lambda place: place.stat().st_mtime_ns)
+    return latest.with_name(latest.name.removesuffix(_UNFINISHED))
+
+
+@contextmanager
+def unfinished_folder(path: Path) -> Iterator[Path]:
+    """Yield the folder for parts of `path`, which no other process holds while the block runs.
+
+    It stays, whatever ends the block, unless it is empty then.
+
+    Raises
+    ------
+    InputError
+        If another process holds it.
+    """
+    from filelock import FileLock
+
+    place = unfinished_place(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / _LOCK)
+    if not _claim(place, lock):
+        raise InputError(f"{path}: another process is filling it; choose another --out")
+    try:
+        yield place
+    finally:
+        if all(entry.name == _LOCK or entry.name.startswith(".") for entry in place.iterdir()):
+            shutil.rmtree(place)  # hidden are the workshops of killed processes
+        lock.release()
 
 
 @contextmanager

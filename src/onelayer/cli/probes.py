@@ -1,7 +1,9 @@
 """Linear probes of features."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +17,9 @@ from onelayer.cli.options import (
     take_from_file,
 )
 from onelayer.errors import InputError
+
+if TYPE_CHECKING:
+    from onelayer.experiments.workload import Planned, Workload
 
 app = typer.Typer()
 
@@ -64,34 +69,82 @@ def probe(
             "file; those of the command line come first.",
         ),
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Estimate memory and time; do not train.")
+    ] = False,
     out: Out = None,
     report: Report = "all",
     force: Force = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the same probes where they were interrupted."),
+    ] = False,
 ) -> None:
     """Probe feature sets of the same rows: accuracy of each, by label count, against a control.
 
     Exits with 3 if every setting of a probe diverged.
     """
-    from onelayer.experiments.probe import probe_grid, probe_sources
+    from onelayer.experiments.probe import plan_sources, probe_grid, probe_sources
     from onelayer.report.terminal.probes import show_probes
 
     data, models, asked, training, machine = _groups()
-    folder = context.with_resource(place_of(out, "probe", force))
     options = training.build(context.obj)
-    probe_sources(
-        features,
-        folder,
-        probe_grid(options.solver, **models.lists(context.obj)),
-        data=data.values(context.obj),
-        force=force,
-        report=report,
-        show=show_probes,
-        fractions=_read_fractions(fractions or ()),
-        asked=asked.build(context.obj),
-        options=options,
-        machine=machine.build(context.obj),
-    )
+    settings = probe_grid(options.solver, **models.lists(context.obj))
+    task = {
+        "data": data.values(context.obj),
+        "fractions": _read_fractions(fractions or ()),
+        "asked": asked.build(context.obj),
+        "options": options,
+        "machine": machine.build(context.obj),
+    }
+    if plan:
+        _show_plan(*plan_sources(features, settings, **task))
+        return
+    with _place_of(out, force=force, resume=resume) as folder:
+        probe_sources(
+            features,
+            folder,
+            settings,
+            force=force,
+            resume=resume,
+            report=report,
+            show=show_probes,
+            **task,
+        )
     show_page(folder)
+
+
+def _place_of(out: Path | None, *, force: bool, resume: bool) -> AbstractContextManager[Path]:
+    """Return the output folder; of a resumed probe, without --out, the latest unfinished one."""
+    from onelayer.storage import latest_unfinished
+
+    if resume and out is None:
+        return nullcontext(latest_unfinished(Path("runs/probe")))
+    return place_of(out, "probe", force)
+
+
+def _show_plan(work: "Workload", planned: "Sequence[Planned]") -> None:
+    from onelayer.report.blocks import make_table
+    from onelayer.report.labels import count_of
+    from onelayer.report.terminal import show_table
+
+    probes = count_of(work.draws, "probe")
+    tried = "a path of λ" if work.settings is None else count_of(len(work.settings), "setting")
+    shuffled = f", and {count_of(work.shuffles, 'probe')} on shuffled labels" * (work.shuffles > 0)
+    seconds = [each.forecast.seconds for each in planned]
+    columns = {
+        "features": [each.name for each in planned],
+        "D": [f"{each.n_features:,}" for each in planned],
+        "seconds": [f"{one:.3g}" for one in seconds],
+        "GB": [f"{each.bytes / 1e9:.3g}" for each in planned],
+    }
+    show_table(make_table(f"Of each feature set: {probes}, each of {tried}{shuffled}.", columns))
+    print(
+        f"memory: {sum(each.bytes for each in planned) / 1e9:.3g} GB for all features, "
+        f"{max(each.forecast.bytes for each in planned) / 1e9:.3g} GB at most for the largest "
+        f"stack, {max(each.forecast.kept for each in planned) / 1e9:.3g} GB for its weights"
+    )
+    print(f"time: about {sum(seconds):.3g} s of training")
 
 
 def _read_fractions(texts: Sequence[str]) -> list[float]:

@@ -1,5 +1,6 @@
 """Labelled samples, in memory or mapped from files."""
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,20 @@ class Split:
         """
         self.check_unchanged()
         return (slice(n, min(n + rows, len(self))) for n in range(0, len(self), rows))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all rows and labels, whatever they were read from.
+
+        Raises
+        ------
+        InputError
+            If a mapped file has changed since it was opened.
+        """
+        found = hashlib.sha256(f"{self.X.dtype} {self.X.shape}".encode())
+        found.update(np.asarray(self.y, np.int64).tobytes())
+        for rows in self.blocks(BLOCK):
+            found.update(np.asarray(self.X[rows]).tobytes())
+        return found.hexdigest()
 
     def check_unchanged(self) -> None:
         """Raise InputError if a file that X is mapped from has changed since."""

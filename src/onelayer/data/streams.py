@@ -27,6 +27,7 @@ class Stream(IntEnum):
     SHOWN_IMAGES = 10
     SHOWN_AUGMENTATION = 11
     BOOTSTRAP = 12  # place: resample
+    HALVES = 13  # of a validation split; place: division
 
 
 def random_stream(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -226,7 +226,7 @@ def _macro(mean: Callable[[ClassScores], Any]) -> Callable[[Array, Labels], Stat
         def of_counts(counts: NDArray[np.intp]) -> float:
             hits = np.bincount(true, counts * right, K)
             calls, support = np.bincount(called, counts, K), np.bincount(true, counts, K)
-            return float(mean(ClassScores.of_counts(hits, calls, support)))
+            return float(mean(ClassScores(hits, calls, support)))
 
         return of_counts
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onelayer.errors import InputError
 from onelayer.evaluation.probabilities import check_labelled, check_labels
+from onelayer.evaluation.statistics import wilson_interval
 from onelayer.model import network
 
 if TYPE_CHECKING:
@@ -16,24 +17,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Precision, recall, F1 and the number of samples of each class, each (…, K).
+    """How many samples of each class are right, are called by it, and are of it, each (…, K).
 
-    0/0 is NaN: the precision of a class that is never predicted, the recall of one without samples,
-    and the F1 of one that is neither predicted nor there.
+    From them follow precision, recall and F1, each (…, K). 0/0 is NaN: the precision of a class
+    that is never predicted, the recall of one without samples, and the F1 of one that is neither
+    predicted nor there.
     """
 
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    f1: NDArray[np.float64]
-    support: NDArray[np.intp]
+    right: NDArray[Any]
+    predicted: NDArray[Any]
+    support: NDArray[Any]
 
-    @classmethod
-    def of_counts(
-        cls, right: NDArray[Any], predicted: NDArray[Any], support: NDArray[Any]
-    ) -> "ClassScores":
-        """Return those of the right, the predicted and the true samples of each class, (…, K)."""
-        f1 = ratio(2 * right, predicted + support)
-        return cls(ratio(right, predicted), ratio(right, support), f1, support)
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """The share of samples called by a class that are of it."""
+        return ratio(self.right, self.predicted)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """The share of samples of a class that are called by it."""
+        return ratio(self.right, self.support)
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """The harmonic mean of both."""
+        return ratio(2 * self.right, self.predicted + self.support)
+
+    def intervals(self) -> dict[str, NDArray[np.float64]]:
+        """Return the 95 % intervals (…, K, 2) of precision, recall and f1, by name: Wilson's.
+
+        F1 is no share of samples, but F1 = 2 J / (1 + J), which rises with J, the share of the
+        right ones among all that are of the class or called by it; its ends are those of J.
+        """
+        either = self.predicted + self.support - self.right
+        J = _wilson(self.right, either)
+        return {
+            "precision": _wilson(self.right, self.predicted),
+            "recall": _wilson(self.right, self.support),
+            "f1": 2 * J / (1 + J),
+        }
 
     @property
     def macro_precision(self) -> NDArray[np.float64]:
@@ -75,7 +97,7 @@ def class_scores(confusion: "ArrayLike | coo_array") -> ClassScores:
         raise InputError("confusion holds a negative count")
     C = C.astype(np.intp)  # sums of bytes would not fit in bytes
     right = C.diagonal() if C.ndim == 2 else C.diagonal(0, -2, -1)
-    return ClassScores.of_counts(right, C.sum(axis=-2), C.sum(axis=-1))
+    return ClassScores(right, C.sum(axis=-2), C.sum(axis=-1))
 
 
 def most_confident_mistakes(values: ArrayLike, y: ArrayLike, count: int) -> NDArray[np.intp]:
@@ -115,6 +137,13 @@ def true_class_histogram(
     return TrueClassHistogram(
         edges, np.histogram(true[right], edges)[0], np.histogram(true[~right], edges)[0]
     )
+
+
+def _wilson(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """Return Wilson's intervals (…, 2) of shares, NaN for 0/0."""
+    ends = np.vectorize(wilson_interval, otypes=[np.float64, np.float64])
+    found = np.stack(ends(ratio(part, np.maximum(whole, 1)), np.maximum(whole, 1)), axis=-1)
+    return np.where(whole[..., None] > 0, np.clip(found, 0, 1), np.nan)
 
 
 def ratio(part: ArrayLike, whole: NDArray[Any]) -> NDArray[np.float64]:

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from onelayer.errors import InputError
 from onelayer.evaluation.comparison import holm, mcnemar_test
 from onelayer.evaluation.metrics import find_metric
+from onelayer.evaluation.optimism import Optimism
+from onelayer.evaluation.per_class import ClassScores
 from onelayer.evaluation.statistics import Interval, Spread, spread, wilson_interval
 from onelayer.option import build
-from onelayer.records import SHARE, Kind, Within, only_more_fields
+from onelayer.records import FINITE, SHARE, Kind, Within, only_more_fields
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.options import TrainingOptions
 
@@ -25,6 +27,14 @@ class Probe:
     train: Annotated[float, SHARE]
     validation: Annotated[float, SHARE]
     test: Annotated[float, SHARE]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A setting, and the metric that chooses on the validation split."""
+
+    setting: Hyperparameters
+    value: Annotated[float, FINITE]
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,40 @@ class Labelled:
 
 
 @dataclass(frozen=True)
+class ClassCounts:
+    """How many rows of each class are right, are called by it, and are of it, each (K,).
+
+    Raises
+    ------
+    InputError
+        If they do not go together.
+    """
+
+    right: tuple[int, ...]
+    predicted: tuple[int, ...]
+    support: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        K = len(self.right)
+        if not len(self.predicted) == len(self.support) == K:
+            raise InputError("counts of other numbers of classes")
+        for right, *whole in zip(self.right, self.predicted, self.support, strict=True):
+            if not 0 <= right <= min(whole):
+                raise InputError(f"{right} right rows of a class of {whole[1]}, {whole[0]} called")
+
+    @classmethod
+    def of(cls, scores: ClassScores) -> "ClassCounts":
+        """Return the counts that scores (K,) are made of."""
+        counts = (scores.right, scores.predicted, scores.support)
+        return cls(*(tuple(each.tolist()) for each in counts))
+
+    @property
+    def scores(self) -> ClassScores:
+        """Precision, recall and F1 of each class."""
+        return ClassScores(*(np.array(each) for each in vars(self).values()))
+
+
+@dataclass(frozen=True)
 class FeatureSet:
     """A feature set of D `n_features`: probes by the fraction of labels, the last with all of them.
 
@@ -63,7 +107,9 @@ class FeatureSet:
     labels, its `validation` and `test` accuracies of the true ones. `p` is that of McNemar's test
     against the feature set with the best probe on the same test rows, corrected for all feature
     sets (Holm); None for that one. `metrics` are those of the probe on the test split, by name;
-    what its loss or its classes do not allow is missing.
+    what its loss or its classes do not allow is missing. `classes` counts the rows of each class in
+    it, `optimism` is that of its best setting, and `tried` are all that did not diverge, with all
+    labels; None or none in a file of an earlier format.
     """
 
     name: str
@@ -72,6 +118,9 @@ class FeatureSet:
     control: Labelled | None
     p: Annotated[float, SHARE] | None = None
     metrics: Mapping[str, Interval] = field(default_factory=dict)
+    classes: ClassCounts | None = None
+    optimism: Optimism | None = None
+    tried: tuple[Tried, ...] = ()
 
     @property
     def probe(self) -> Probe:
@@ -94,7 +143,8 @@ class Probing:
     frequent training class, `grid` the settings that were tried, `training` how they were trained,
     and `metric` the name of the metric that chose among them. With `refit` the setting chosen with
     all labels was trained again on training and validation rows before it was tested; its `train`
-    and `validation` accuracies are those by which it was chosen.
+    and `validation` accuracies are those by which it was chosen. `optimism` is that of the best of
+    all settings of all feature sets.
 
     Raises
     ------
@@ -112,6 +162,7 @@ class Probing:
     provenance: Mapping[str, Any]
     metric: str = "accuracy"
     refit: bool = False
+    optimism: Optimism | None = None
 
     def __post_init__(self) -> None:
         find_metric(self.metric)
@@ -127,6 +178,17 @@ class Probing:
         for features, labelled in self.rows():
             if not {draw.setting for draw in labelled.draws} <= {*self.grid}:
                 raise InputError(f"feature_sets: {features.name[:40]!r} has a setting of no grid")
+        for features in self.feature_sets:
+            if features.classes and len(features.classes.right) != len(self.class_names):
+                raise InputError(
+                    f"feature_sets: {features.name[:40]!r} has scores of other classes"
+                )
+
+    @property
+    def preferred(self) -> int:
+        """The number of the feature set with the best validation accuracy, the first of equals."""
+        sets = self.feature_sets
+        return max(range(len(sets)), key=lambda number: sets[number].probe.validation)
 
     def interval(self, accuracy: float) -> tuple[float, float]:
         """Return Wilson's 95 % interval of an accuracy on the test split."""

@@ -151,15 +151,13 @@ class RunFolder:
 
     def save_probe(self, name: str, model: Classifier) -> None:
         """Write the model of a feature set as a file of its own."""
-        plain = re.sub(r"[^\w.-]+", "-", name)[:60]
         place = len(list((self.path / _MODELS).glob("*"))) + 1
-        self._save(MODEL, model, f"{_MODELS}/{place}-{plain}.safetensors")
+        self._save(MODEL, model, f"{_MODELS}/{file_of_set(place, name)}")
 
     def probe_model(self, number: int | None) -> Classifier:
         """Read the model of feature set `number`, or of that with the best validation accuracy."""
-        sets = self.probes().feature_sets
         if number is None:
-            number = max(range(len(sets)), key=lambda place: sets[place].probe.validation)
+            number = self.probes().preferred
         files = list((self.path / _MODELS).glob(f"{number + 1}-*.safetensors"))
         if not files:
             raise InputError(f"{self.path}: has no model {number} in {_MODELS}")
@@ -219,6 +217,12 @@ class RunFolder:
         if manifest := read_manifest(self.path):
             manifest.check(self.path, name)
         return kind.load(self.path / name, self.run_id, **apart)
+
+
+def file_of_set(number: int, name: str) -> str:
+    """Return the name of the file that feature set `number` has to itself."""
+    plain = re.sub(r"[^\w.-]+", "-", name)[:60]
+    return f"{number}-{plain}.safetensors"
 
 
 def _stem(name: str) -> str:

@@ -2,13 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from onelayer.arguments import checked
 from onelayer.data.catalog import without_validation
@@ -19,23 +20,29 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import DivergedError, InputError, shown
 from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
+from onelayer.evaluation.optimism import best_of_halves, optimism_of, rows_to_choose
 from onelayer.evaluation.probing import (
+    ClassCounts,
     FeatureSet,
     Labelled,
     Probe,
     Probing,
+    Tried,
     compare_with_best,
 )
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import check_choice, choose
 from onelayer.evaluation.test_log import name_of_test
+from onelayer.evaluation.unfinished import Asked, Probed, Unfinished, check_resumable
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
+from onelayer.experiments.workload import Planned, Progress, Workload, plan
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.option import COUNT, Checked, option, takes
 from onelayer.progress import progress_bar
 from onelayer.report.page import check_form
 from onelayer.report.probes import write_probes
 from onelayer.training.classifier import Classifier, model_of
+from onelayer.training.epochs import Curves
 from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
 from onelayer.training.loop import train
 from onelayer.training.machine import Machine
@@ -145,6 +152,12 @@ def probe(
     machine: Machine,
     asked: ProbeOptions,
     fractions: Sequence[float] = (1.0,),
+    out: str | Path | None = None,
+    force: bool = False,
+    resume: bool = False,
+    report: str = "all",
+    announce: Callable[[str], None] = print,
+    show: Callable[[Probing], None] | None = None,
     on_model: Callable[[str, Classifier], None] | None = None,
 ) -> Probing:
     """Train the probes of every feature set and judge them on its test split.
@@ -158,7 +171,15 @@ def probe(
     validation rows, with the same C, before it sees the test split. The other keywords are those of
     train.
 
-    `on_model(name, model)` is called with the chosen probe of a feature set as soon as it is found.
+    With `out` that folder is filled as a whole, when all is done, with results, tables, figures and
+    the page, as far as `report` asks: "all", "html" (the page alone) or "none". The probes with all
+    labels are stored as models there, from which predict, evaluate and export go on. `force`
+    replaces an earlier run. Until then each feature set is kept beside `out` as soon as it is
+    finished; with `resume` those that are there are not trained again, and the result is the same.
+    `announce` is told of that, and of a further look at the test split in the same folder or its
+    neighbours; `show` is called with the outcome before the page is drawn.
+
+    `on_model(name, model)` is called with the probe of all labels of each feature set.
 
     By default each probe is the exact optimum. Without settings its λ is found: see follow_paths,
     which also says what `C` and `halvings` try instead. load_protocol returns keywords with which
@@ -170,8 +191,8 @@ def probe(
     ------
     InputError
         If there are no feature sets, their labels differ (names the first row), one has no
-        validation or test split, a fraction keeps no row of a class, every setting diverged, or as
-        train does.
+        validation or test split, a fraction keeps no row of a class, every setting diverged, `out`
+        is not free or what is to be resumed was asked for otherwise, or as train does.
 
     Examples
     --------
@@ -181,31 +202,116 @@ def probe(
     >>> [features.name for features in probing.feature_sets]
     ['layer 1']
     """
+    check_form(report)
+    work, options = _work(feature_sets, settings, fractions, options, asked)
+    settings = work.settings
+
+    def find(sets: Mapping[str, Dataset]) -> Iterator[Probed]:
+        with progress_bar("probes", sum(map(work.of_set, sets.values())), share=True) as tell:
+            progress = Progress(tell, work)
+            for name, data in sets.items():
+                yield _probe_features(name, data, asked, options, machine, progress)
+
+    def compare(probed: Sequence[Probed]) -> Probing:
+        if on_model is not None:
+            for each in probed:
+                on_model(each.features.name, each.model)
+        return _compare(feature_sets, probed, settings, asked, options)
+
+    if out is None:
+        return compare([*find(feature_sets)])
+    task = Asked(
+        None if settings is None else tuple(settings),
+        {"fractions": [*work.subsets], **asdict(asked), **asdict(options)},
+    )
+    with (
+        Unfinished.hold(Path(out), task, force=force, resume=resume) as unfinished,
+        RunFolder.create(Path(out), force=force) as folder,
+    ):
+        unfinished.check(feature_sets)
+        engine = machine.find_engine(options.dtype, settings or grid())
+        with threadpool_limits(machine.threads):
+            here = provenance() | {"engine": getattr(engine, "__name__", "")}
+            for note in unfinished.tell(here):
+                announce(f"note: {note}")
+        try:
+            missing = {n: d for n, d in feature_sets.items() if n not in unfinished.probed}
+            for found in find(missing):
+                unfinished.keep(found, missing[found.features.name])
+        except BaseException:
+            if count := len(unfinished.probed):
+                of_all = f"{count} of {len(feature_sets)} feature sets"
+                announce(f"note: {of_all} are finished; --resume goes on with the others")
+            raise
+        probed = [unfinished.probed[name] for name in feature_sets]
+        probing = compare(probed)
+        _store(folder, probing, probed, name_of_test(next(iter(feature_sets.values()))), announce)
+        if show is not None:
+            show(probing)
+        with progress_bar("drawing the page", None):
+            write_probes(probing, folder.path, report)
+    return probing
+
+
+def _store(
+    folder: RunFolder,
+    probing: Probing,
+    probed: Sequence[Probed],
+    test: str,
+    announce: Callable[[str], None],
+) -> None:
+    """Write the results and the models into the folder, and count the look at the test split."""
+    folder.save_probes(probing)
+    for each in probed:
+        folder.save_probe(each.features.name, each.model)
+    tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
+    if warning := folder.add_look(len(tested), max(tested), test):
+        announce(warning)
+
+
+def _work(
+    feature_sets: Mapping[str, Dataset],
+    settings: Sequence[Hyperparameters] | None,
+    fractions: Sequence[float],
+    options: TrainingOptions,
+    asked: ProbeOptions,
+) -> tuple[Workload, TrainingOptions]:
+    """Return what is trained on each of the feature sets, which must be of the same rows, and how.
+
+    The options come back with as many epochs as the iterations that were asked for.
+    """
     settings = probe_grid(options.solver) if settings is None else settings
     _check_search(asked, settings, options)
-    fractions = sorted({*fractions, 1.0})
+    fractions = sorted({*map(float, fractions), 1.0})
     on_path = max(MOST, len(asked.C or ()) + 2 * asked.halvings)
     check_settings(on_path if settings is None else len(settings), len(fractions), asked.draws)
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
     options = _with_iterations(options, asked.iterations, len(first.train))
     subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
-    probed, right, found = [], [], set[Hyperparameters]()
-    for name, data in feature_sets.items():
-        features, run, model, judged = _probe_features(
-            name, data, settings, subsets, asked, options, machine
-        )
-        probed.append(features)
-        found.update(run.settings)
-        right.append(judged.right)
-        if on_model is not None:
-            on_model(name, model)
-    samples = {name: len(split) for name, split in first.splits.items()}
+    shuffles, judged = asked.draws if asked.control else 0, len(first.splits["validation"])
+    work = Workload(settings, subsets, shuffles, judged, options.solver, int(asked.refit))
+    return work, options
+
+
+def _compare(
+    feature_sets: Mapping[str, Dataset],
+    probed: Sequence[Probed],
+    settings: Sequence[Hyperparameters] | None,
+    asked: ProbeOptions,
+    options: TrainingOptions,
+) -> Probing:
+    """Return what the probes of all feature sets say together."""
+    first = next(iter(feature_sets.values()))
+    found = {setting for each in probed for setting in each.settings}
     digests = {name: dict(data.digests) for name, data in feature_sets.items()}
+    right = np.stack([each.right for each in probed], axis=1)
+    known = [each.features.optimism for each in probed if each.features.optimism]
+    models, rows = sum(one.models for one in known), known[0].rows if known else 0
     return Probing(
-        feature_sets=compare_with_best(probed, np.stack(right, axis=1)),
+        feature_sets=compare_with_best([each.features for each in probed], right),
         class_names=first.class_names,
-        samples=samples,
+        samples={name: len(split) for name, split in first.splits.items()},
         majority=_majority(first),
         scaling=options.scaling,
         grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
@@ -213,6 +319,7 @@ def probe(
         provenance=provenance() | {"digests": digests},
         metric=asked.metric,
         refit=asked.refit,
+        optimism=optimism_of([each.halves for each in probed], models, rows),
     )
 
 
@@ -223,42 +330,61 @@ def probe_sources(
     *,
     data: Mapping[str, Any] | None = None,
     force: bool = False,
+    resume: bool = False,
     announce: Callable[[str], None] = print,
-    show: Callable[[Probing], None] | None = None,
-    report: str = "all",
     **options: Any,
 ) -> Probing:
-    """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
+    """Probe files, folders or data sets and fill the folder `out`, as probe does.
 
     `data` says how all of them are read (see load_feature_sets), `options` are those of probe.
-    `report` selects the files drawn: "all", "html" (the page alone) or "none". The probes with all
-    labels are stored as models, from which predict, evaluate and export go on. `out` gets all of it
-    or, on any error, nothing. `announce` is told what was understood of the data, and of a further
-    look at the test split in the same folder or its neighbours; `show` is called with the outcome
-    before the page is drawn.
+    `announce` is also told what was understood of the data.
 
     Raises
     ------
     InputError
-        If `out` exists and `force` is not given, or there is no such report; as load_feature_sets
-        and probe do.
+        As load_feature_sets and probe do.
     """
-    check_form(report)
-    with RunFolder.create(out, force=force) as folder:
-        feature_sets = load_feature_sets(sources, **data or {})
-        for note in (note for some in feature_sets.values() for note in some.notes):
-            announce(f"note: {note}")
-        probing = probe(feature_sets, settings, on_model=folder.save_probe, **options)
-        folder.save_probes(probing)
-        test = name_of_test(next(iter(feature_sets.values())))
-        tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
-        if warning := folder.add_look(len(tested), max(tested), test):
-            announce(warning)
-        if show is not None:
-            show(probing)
-        with progress_bar("drawing the page", None):
-            write_probes(probing, folder.path, report)
-    return probing
+    check_form(options.get("report", "all"))
+    check_resumable(out, force=force, resume=resume)  # before the data are read
+    feature_sets = load_feature_sets(sources, **data or {})
+    for note in (note for some in feature_sets.values() for note in some.notes):
+        announce(f"note: {note}")
+    return probe(
+        feature_sets,
+        settings,
+        out=out,
+        force=force,
+        resume=resume,
+        announce=announce,
+        **options,
+    )
+
+
+def plan_sources(
+    sources: Sequence[str],
+    settings: Sequence[Hyperparameters] | None = None,
+    *,
+    options: TrainingOptions,
+    machine: Machine,
+    asked: ProbeOptions,
+    data: Mapping[str, Any] | None = None,
+    fractions: Sequence[float] = (1.0,),
+) -> tuple[Workload, list[Planned]]:
+    """Return what probe_sources would train, and what each feature set would take.
+
+    Raises
+    ------
+    InputError
+        As load_feature_sets and probe do, before they train.
+    """
+    feature_sets = load_feature_sets(sources, **data or {})
+    work, options = _work(feature_sets, settings, fractions, options, asked)
+    with progress_bar("measuring", len(feature_sets)) as update:
+        planned = []
+        for each in plan(feature_sets, work, options, machine):
+            planned.append(each)
+            update(len(planned), "")
+    return work, planned
 
 
 def _check_search(
@@ -317,30 +443,40 @@ def _draw_subsets(
 def _probe_features(
     name: str,
     data: Dataset,
-    settings: Sequence[Hyperparameters] | None,
-    subsets: Mapping[float, NDArray[np.uint8]],
     asked: ProbeOptions,
     options: TrainingOptions,
     machine: Machine,
-) -> tuple[FeatureSet, Run, Classifier, ModelEvaluation]:
-    """Return the probes of a feature set, all that was trained, and the model with all labels.
-
-    That model comes with its evaluation on the test split, which nothing else looks at for it.
-    """
-    scale = fit_scaling(options.scaling, data)
+    progress: Progress,
+) -> Probed:
+    """Return the probes of a feature set: the chosen ones alone look at the test split, once."""
+    work, scale = progress.work, fit_scaling(options.scaling, data)
+    rows = rows_to_choose(len(data.splits["validation"]), len(data.splits["test"]))
+    settings, subsets = work.settings, work.subsets
     weights = np.concatenate([*subsets.values()])
-    if settings is None:
-        run, models = _find_l2(name, data, weights, scale, asked, options, machine)
-    else:
-        M, R = len(settings), len(weights)
-        every = np.repeat(weights, M, axis=0) if R > 1 else None
-        run = _train(name, data, list(settings) * R, scale, options, machine, every)
-        models = [list(range(M * r, M * (r + 1))) for r in range(R)]
+    with progress.part(data, work.passes, name) as tell:
+        if settings is None:
+            done = np.cumsum([0, *work.shares]) / work.shares.sum()
+            run, models = follow_paths(
+                data,
+                CROSS_ENTROPY.name,
+                weights,
+                options=options,
+                machine=machine,
+                scaling=scale,
+                C=asked.C or (),
+                halvings=asked.halvings,
+                on_path=lambda number: tell(float(done[number])),
+            )
+        else:
+            M, R = len(settings), len(weights)
+            every = np.repeat(weights, M, axis=0) if R > 1 else None
+            run = _train(data, list(settings) * R, scale, options, machine, tell, every)
+            models = [list(range(M * r, M * (r + 1))) for r in range(R)]
     metric = METRICS[asked.metric]
-    chosen = [_choose(name, run, some, data, metric) for some in models]
+    chosen, values = zip(*(_choose(name, run, some, data, metric) for some in models), strict=True)
     best = model_of(run, chosen[-1])
     if asked.refit:
-        best = _refit(name, data, run.settings[chosen[-1]], options, machine)
+        best = _refit(name, data, run.settings[chosen[-1]], options, machine, progress)
     judged = evaluate_model(best, data, metrics=METRICS.values())
     others = (evaluate_model(model_of(run, model), data) for model in chosen[:-1])
     probes = [
@@ -357,56 +493,47 @@ def _probe_features(
         for fraction, own in subsets.items()
     )
     control = None
-    if asked.control:
-        setting = probes[-1].setting
-        control = _train_controls(name, data, setting, scale, asked.draws, options, machine)
+    if work.shuffles:
+        control = _train_controls(name, data, probes[-1].setting, scale, options, machine, progress)
     metrics = judged.intervals(seed=options.seed)
-    features = FeatureSet(name, data.n_features, by_labels, control, metrics=metrics)
-    return features, run, best, judged
-
-
-def _find_l2(
-    title: str,
-    data: Dataset,
-    weights: NDArray[np.uint8],
-    scale: Scaling,
-    asked: ProbeOptions,
-    options: TrainingOptions,
-    machine: Machine,
-) -> tuple[Run, list[list[int]]]:
-    with progress_bar(f"{title}: path", len(weights)) as update:
-        return follow_paths(
-            data,
-            CROSS_ENTROPY.name,
-            weights,
-            options=options,
-            machine=machine,
-            scaling=scale,
-            C=asked.C or (),
-            halvings=asked.halvings,
-            on_path=lambda number: update(number, ""),
-        )
+    sound = [*values[-1]]
+    seen = (evaluate_model(model_of(run, model), data, "validation") for model in sound)
+    halves = best_of_halves(np.stack([each.right for each in seen], axis=1), rows, options.seed)
+    features = FeatureSet(
+        name,
+        data.n_features,
+        by_labels,
+        control,
+        metrics=metrics,
+        classes=ClassCounts.of(judged.class_scores),
+        optimism=optimism_of([halves], len(sound), rows),
+        tried=tuple(Tried(run.settings[model], value) for model, value in values[-1].items()),
+    )
+    return Probed(features, run.settings, judged.right, halves, best, run.provenance)
 
 
 def _train(
-    title: str,
     data: Dataset,
     settings: list[Hyperparameters],
     scale: Scaling,
     options: TrainingOptions,
     machine: Machine,
+    tell: Callable[[float], None],
     weights: NDArray[np.uint8] | None = None,
 ) -> Run:
-    with progress_bar(f"{title}: epoch", options.known_epochs) as update:
-        return train(
-            data,
-            settings,
-            options=options,
-            machine=machine,
-            fitted_scaling=scale,
-            sample_weights=weights,
-            on_epoch=lambda epoch, *_: update(epoch, ""),
-        )
+    def follow(epoch: int, _: Curves, models: range) -> None:
+        done = 1.0 if options.known_epochs is None else epoch / options.epochs
+        tell((models.start + done * len(models)) / len(settings))
+
+    return train(
+        data,
+        settings,
+        options=options,
+        machine=machine,
+        fitted_scaling=scale,
+        sample_weights=weights,
+        on_epoch=follow,
+    )
 
 
 def _refit(
@@ -415,29 +542,37 @@ def _refit(
     setting: Hyperparameters,
     options: TrainingOptions,
     machine: Machine,
+    progress: Progress,
 ) -> Classifier:
     """Return the model of the setting on training and validation rows: λ N stays what it was."""
     both = without_validation(data)
     same = replace(setting, l2=setting.l2 * len(data.train) / len(both.train))
     scale = fit_scaling(options.scaling, both)
-    return model_of(_train(f"{name}, also validation rows", both, [same], scale, options, machine))
+    with progress.part(data, 1, f"{name}, also validation rows") as tell:
+        return model_of(_train(both, [same], scale, options, machine, tell))
 
 
-def _choose(name: str, run: Run, models: Sequence[int], data: Dataset, metric: Metric) -> int:
-    """Return the one of `models` that is best on the validation split, the first of equals."""
+def _choose(
+    name: str, run: Run, models: Sequence[int], data: Dataset, metric: Metric
+) -> tuple[int, dict[int, float]]:
+    """Return the one of `models` that is best on the validation split, the first of equals.
+
+    With it comes the metric there of each model that did not diverge.
+    """
     try:
         check_choice(run, models)
     except DivergedError as error:
         raise DivergedError(f"{name}: {error}") from error
     selection = choose(run, models=models)
-    if metric.name == "accuracy":
-        return models[selection.chosen]
     sound = [model for model in models if not run.stopped[model]]
-    found = [evaluate_model(model_of(run, m), data, "validation", [metric]) for m in sound]
-    if why := found[0].left_out.get(metric.name):
+    if metric.name == "accuracy":
+        found = run.final("validation_accuracy")[sound].tolist()
+        return models[selection.chosen], dict(zip(sound, found, strict=True))
+    judged = [evaluate_model(model_of(run, m), data, "validation", [metric]) for m in sound]
+    if why := judged[0].left_out.get(metric.name):
         raise InputError(f"{name}: metric {metric.name}: {why}; choose by another one")
-    merits = [metric.merit(evaluation.value(metric.name)) for evaluation in found]
-    return sound[int(np.argmax(merits))]
+    values = {m: one.value(metric.name) for m, one in zip(sound, judged, strict=True)}
+    return max(values, key=lambda model: metric.merit(values[model])), values
 
 
 def _probe(run: Run, model: int, on_test: ModelEvaluation) -> Probe:
@@ -454,17 +589,18 @@ def _train_controls(
     data: Dataset,
     setting: Hyperparameters,
     scale: Scaling,
-    draws: int,
     options: TrainingOptions,
     machine: Machine,
+    progress: Progress,
 ) -> Labelled:
-    """Return the probe of the setting on training labels in `draws` random orders."""
+    """Return the probe of the setting on training labels in several random orders."""
+    draws = progress.work.shuffles
     generator, probes = random_stream(options.seed, Stream.SHUFFLED_LABELS), []
     for number in range(1, draws + 1):
         labels = generator.permutation(data.train.y)
         shuffled = replace(data, train=replace(data.train, y=labels))
-        title = f"{name}, shuffled labels {number} of {draws}"
-        model = model_of(_train(title, shuffled, [setting], scale, options, machine))
+        with progress.part(data, 1, f"{name}, shuffled labels {number} of {draws}") as tell:
+            model = model_of(_train(shuffled, [setting], scale, options, machine, tell))
         accuracies = (evaluate_model(model, shuffled, split).accuracy for split in SPLIT_NAMES)
         on_train, on_validation, on_test = accuracies
         probes.append(Probe(setting, on_train, on_validation, on_test))

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.evaluation.csv_export import Columns, write_csv
+from onelayer.evaluation.parquet_export import write_parquet
 from onelayer.evaluation.results import Results
-from onelayer.storage import atomic_file
 from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
 from onelayer.training.run import CURVES
 
@@ -14,7 +14,7 @@ def write_grid(results: Results, folder: Path) -> None:
     """Write grid.csv into `folder` and, where pyarrow can be imported, grid.parquet."""
     columns = grid_columns(results)
     write_csv(columns, folder / "grid.csv")
-    _write_parquet(columns, folder / "grid.parquet")
+    write_parquet(columns, folder / "grid.parquet")
 
 
 def grid_columns(results: Results) -> Columns:
@@ -46,22 +46,3 @@ def _value(setting: Hyperparameters, name: str) -> Any:
     """Return a hyperparameter in the type of its default: 0 is a λ, too."""
     value = getattr(setting, name)
     return float(value) if OPTIONS[name].kind is float else value
-
-
-def _write_parquet(columns: Columns, path: Path) -> None:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        return  # an extra
-    kinds = {bool: pyarrow.bool_(), int: pyarrow.int64(), float: pyarrow.float64()}
-    table = pyarrow.table(
-        {
-            name: pyarrow.array(
-                values, kinds.get(type(values[0]), pyarrow.string()), from_pandas=True
-            )
-            for name, values in columns.items()
-        }
-    )
-    with atomic_file(path) as temporary, temporary.open("wb") as file:  # of any name
-        parquet.write_table(table, file)

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onelayer.evaluation.confusions import most_confused
-from onelayer.evaluation.per_class import class_scores
+from onelayer.evaluation.per_class import ClassScores, class_scores
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Table, make_table
-from onelayer.report.labels import decimals, one_line
+from onelayer.report.labels import PER_CENT, decimals, one_line
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
@@ -26,33 +27,45 @@ def error_table(results: Results) -> Table | None:
         return None
     name = run.labels[results.selected]
     table = f"Precision, recall and F1 of each class on the test set, of {name}."
-    return class_table(table, confusion, run.class_names, CLASSES)
+    return class_table(table, class_scores(confusion), run.class_names, CLASSES)
 
 
 def class_table(
-    caption: str, confusion: "coo_array", class_names: Sequence[str], limit: int
+    caption: str,
+    scores: ClassScores,
+    class_names: Sequence[str],
+    limit: int,
+    *,
+    intervals: bool = False,
 ) -> Table:
-    """Return precision, recall, F1 and support of each class, at most `limit`, and their means."""
-    scores, K = class_scores(confusion), len(class_names)
+    """Return precision, recall, F1 and support of each class, at most `limit`, and their means.
+
+    Each score of a class comes with its 95 % interval if that is asked for.
+    """
+    K = len(class_names)
     shown = np.arange(K)
     note = " support: samples of the class. A dash: 0/0, left out of the mean of all classes."
+    if intervals:
+        note += f" In brackets: 95{PER_CENT} intervals (Wilson)."
     if limit < K:
         worst = np.argsort(np.where(np.isnan(scores.f1), 2, scores.f1), kind="stable")
         shown = np.sort(worst[:limit])
         note += f" Shown: the {limit} of {K:,} classes with the lowest F1."
-    columns = {
-        "precision": (scores.precision, scores.macro_precision),
-        "recall": (scores.recall, scores.macro_recall),
-        "F1": (scores.f1, scores.macro_f1),
-    }
-    support = [*scores.support[shown], scores.support.sum()]
-    return make_table(
-        caption + note,
-        {"class": [*(one_line(class_names[k]) for k in shown.tolist()), "mean"]}
-        | {n: [*map(decimals, each[shown]), decimals(float(m))] for n, (each, m) in columns.items()}
-        | {"support": [f"{count:,}" for count in support]},
-        strong=len(shown),
-    )
+    ends = scores.intervals() if intervals else {}
+    means = (scores.macro_precision, scores.macro_recall, scores.macro_f1)
+    columns = {"class": [*(one_line(class_names[k]) for k in shown.tolist()), "mean"]}
+    for name, mean in zip(("precision", "recall", "F1"), means, strict=True):
+        values, own = getattr(scores, name.lower()), ends.get(name.lower())
+        cells = [_cell(values[k], None if own is None else own[k]) for k in shown]
+        columns[name] = [*cells, decimals(float(mean))]
+    columns["support"] = [f"{count:,}" for count in [*scores.support[shown], scores.support.sum()]]
+    return make_table(caption + note, columns, strong=len(shown))
+
+
+def _cell(value: float, ends: NDArray[np.float64] | None) -> str:
+    if ends is None or np.isnan(value):
+        return decimals(value)
+    return f"{decimals(value)} ({ends[0]:.4f}–{ends[1]:.4f})"
 
 
 def confused_table(

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
+from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.probing import Probing
 from onelayer.report import style
 from onelayer.report.labels import PER_CENT, count_of, listing
@@ -24,6 +25,8 @@ def draw_probes(probing: Probing) -> Iterator[style.Drawing]:
     yield draw_by_features(probing)
     if len(probing.feature_sets[0].by_labels) > 1:
         yield draw_by_labels(probing)
+    if any(len(curve) > 1 for curve in curves_by_l2(probing).values()):
+        yield draw_by_l2(probing)
 
 
 def draw_by_features(probing: Probing) -> style.Drawing:
@@ -121,3 +124,46 @@ def draw_by_labels(probing: Probing) -> style.Drawing:
     return style.Drawing(
         "accuracy_by_labels", figure, caption, f"Test accuracy by number of labels. {ends}."
     )
+
+
+def curves_by_l2(probing: Probing) -> dict[str, dict[float, float]]:
+    """Return, by feature set, the validation metric of the best setting of each λ, with all labels.
+
+    λ rises; 0 is left out, as an axis of its logarithm has no place for it.
+    """
+    metric, curves = METRICS[probing.metric], {}
+    for features in probing.feature_sets:
+        best: dict[float, float] = {}
+        for one in sorted(features.tried, key=lambda one: one.setting.l2):
+            known = best.get(one.setting.l2, one.value)
+            best[one.setting.l2] = max(known, one.value, key=metric.merit)
+        curves[features.name] = {l2: value for l2, value in best.items() if l2 > 0}
+    return curves
+
+
+def draw_by_l2(probing: Probing) -> style.Drawing:
+    """Draw the metric that chose against λ, for every feature set, and mark the chosen λ."""
+    sets, metric, curves = probing.feature_sets, METRICS[probing.metric], curves_by_l2(probing)
+    figure = Figure(figsize=(style.WIDTH, max(3.4, 0.8 + 0.19 * len(sets))), layout="constrained")
+    ax = figure.subplots()
+    names = told_apart([features.name for features in sets], _LETTERS)
+    for number, features in enumerate(sets):
+        colour, line = style.line_look(number)
+        curve, chosen = curves[features.name], features.probe.setting.l2
+        ax.plot([*curve], [*curve.values()], line, color=colour, marker=".", label=names[number])
+        if chosen in curve:
+            ax.plot(chosen, curve[chosen], "o", color=colour, markersize=8, fillstyle="none")
+    ax.set_xscale("log")
+    ax.set_xlabel("λ")
+    ax.set_ylabel(f"{metric.title}, validation split")
+    figure.legend(loc="outside right upper", frameon=False)
+    better = "higher" if metric.higher_is_better else "lower"
+    several = len({one.setting.learning_rate for one in sets[0].tried}) > 1
+    zero = any(one.setting.l2 == 0 for features in sets for one in features.tried)
+    caption = (
+        f"{metric.title} on the {probing.samples['validation']:,} validation rows against λ, with "
+        f"all labels{', at the best η' * several}; {better} is better. Ring: the λ that was chosen."
+        f"{' λ=0 is left out.' * zero}"
+    )
+    ends = listing([f"{features.name}: λ={features.probe.setting.l2:g}" for features in sets])
+    return style.Drawing("validation_by_l2", figure, caption, f"Chosen λ. {ends}.")

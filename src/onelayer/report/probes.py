@@ -7,6 +7,8 @@ from typing import Any
 
 from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.metrics import METRICS
+from onelayer.evaluation.optimism import DIVISIONS
+from onelayer.evaluation.parquet_export import write_parquet
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.evaluation.selection import edges_of
@@ -22,24 +24,32 @@ from onelayer.report.labels import (
 from onelayer.report.lettering import legend
 from onelayer.report.markup import escape_latex, latex_table, markdown_table
 from onelayer.report.page import figure_folder, render_html
+from onelayer.report.per_class import CLASSES, class_table
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.naming import common_words, setting_labels
 
-CSV = "probe.csv"
+CSV, CLASS_CSV = "probe.csv", "probe_classes.csv"
 _CONTROL = ("control, train", "control", "selectivity")
 _CONTROLLED = ("setting", "train", "test", *_CONTROL)  # columns beside those of the control
 SHOWN = 60  # feature sets in figures and tables
 
 
 def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
-    """Write the tables probe.csv, .md and .tex, figures/ and probe.html into an existing folder.
+    """Write the tables, figures/ and probe.html into an existing folder.
+
+    The tables are probe.csv, .md and .tex and probe_classes.csv, and each .csv as .parquet, too,
+    where pyarrow is installed.
 
     The same results give the same bytes. Of the form "html" there are no separate figures, of the
     form "none" there are the tables alone.
     """
     records = [_record(probing, *row) for row in probing.rows()]
     columns = {name: [record[name] for record in records] for name in records[0]}
-    write_csv(columns, folder / CSV)
+    classes = _class_columns(probing)
+    for name, values in ((CSV, columns), (CLASS_CSV, classes)):
+        if values:
+            write_csv(values, folder / name)
+            write_parquet(values, (folder / name).with_suffix(".parquet"))
     table = probe_table(probing)
     words, caption = table.text_columns, escape_latex(table.caption)
     latex = latex_table(table.header, table.rows, caption, text_columns=words, label="tab:probes")
@@ -153,6 +163,63 @@ def metrics_table(probing: Probing) -> Table:
     return make_table(caption, columns)
 
 
+def scores_of_classes(probing: Probing) -> Table | None:
+    """Return precision, recall and F1 of each class, of the feature set preferred by validation."""
+    preferred = probing.feature_sets[probing.preferred]
+    if preferred.classes is None:
+        return None
+    caption = (
+        f"Each class on the {probing.samples['test']:,} test rows, of {preferred.name}, the most "
+        f"accurate on the validation rows. {CLASS_CSV} has all feature sets."
+    )
+    scores, names = preferred.classes.scores, probing.class_names
+    return class_table(caption, scores, names, CLASSES, intervals=True)
+
+
+def optimism_table(probing: Probing) -> Table | None:
+    """Return how much better the best setting looks on the rows that chose it than on others."""
+    whole, sets = probing.optimism, _shown(probing).feature_sets
+    found = {f.name: f.optimism for f in sets if f.optimism is not None}
+    if whole is None or not found:
+        return None
+    if len(probing.feature_sets) > 1:
+        found["best of all"] = whole
+    caption = (
+        f"What a test split of {whole.rows:,} rows would have told of the best setting if it had "
+        f"chosen it. Here validation rows stand for it: {whole.rows:,} choose and are judged on "
+        f"(same), as many others judge (other); mean over {DIVISIONS} divisions of the validation "
+        "split. The difference is optimism. No figure of the true test split is part of it."
+    )
+    columns = {
+        "features": [*found],
+        "settings": [f"{one.models:,}" for one in found.values()],
+        "same": [decimals(one.same) for one in found.values()],
+        "other": [decimals(one.other) for one in found.values()],
+        "optimism": [signed(one.size) for one in found.values()],
+    }
+    return make_table(caption, columns)
+
+
+def _class_columns(probing: Probing) -> dict[str, list[Any]]:
+    """Return the scores of each class of every feature set with their intervals, by column."""
+    columns: dict[str, list[Any]] = {}
+    for features in probing.feature_sets:
+        if features.classes is None:
+            continue
+        scores = features.classes.scores
+        own: dict[str, Any] = {
+            "features": [features.name] * len(probing.class_names),
+            "class": probing.class_names,
+            **{name: counts.tolist() for name, counts in vars(scores).items()},
+        }
+        for name, ends in scores.intervals().items():
+            own[name] = getattr(scores, name).tolist()
+            own |= {f"{name}_low": ends[:, 0].tolist(), f"{name}_high": ends[:, 1].tolist()}
+        for name, values in own.items():
+            columns.setdefault(name, []).extend(values)
+    return columns
+
+
 def _control(features: FeatureSet, labelled: Labelled) -> Labelled | None:
     """Return the control of a feature set, which is that of the probe with all labels."""
     return features.control if labelled is features.by_labels[-1] else None
@@ -163,6 +230,7 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
     setting = draws[0].setting if len(draws) == 1 else None
     low, high = probing.interval(draws[0].test) if setting else (None, None)
     control, exact = _control(features, labelled), probing.training["solver"] == "exact"
+    whole = features.optimism if labelled is features.by_labels[-1] else None
     return {
         "features": features.name,
         "n_features": features.n_features,
@@ -185,6 +253,7 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
             if name != "accuracy"
             for suffix, field in (("", "value"), ("_low", "low"), ("_high", "high"))
         },
+        "optimism": None if whole is None else whole.size,
         "p_against_best": features.p if labelled is features.by_labels[-1] else None,
         "control_train_accuracy": None if control is None else control.train,
         "control_test_accuracy": None if control is None else float(control.test.mean[0]),
@@ -215,6 +284,10 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         whole = replace(table, rows=table.rows[every - 1 :: every], strong=None, mark="")
         caption = "Each feature set with all labels, against shuffled labels (control)."
         tables.append(replace(whole.without(others), caption=caption))
+    if (classes := scores_of_classes(probing)) is not None:
+        tables.append(classes)
+    if (optimism := optimism_table(probing)) is not None:
+        tables.append(optimism)
     warnings = [Paragraph(f"Warning: {edge}.") for edge in tell_edges(probing)]
     versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
     return Report(

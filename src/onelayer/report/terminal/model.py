@@ -43,7 +43,8 @@ def show_evaluation(evaluation: ModelEvaluation, measured: Mapping[str, Interval
     if measured:
         show_table(metric_table(evaluation, measured))
     confusion, names = evaluation.counts[0], evaluation.class_names
-    show_table(class_table("Each class.", confusion, names, CLASSES if len(names) > MANY else MANY))
+    limit = CLASSES if len(names) > MANY else MANY
+    show_table(class_table("Each class.", evaluation.class_scores, names, limit))
     if len(evaluation.class_names) <= _MATRIX:
         console.print("\nconfusion: rows are true classes, columns predicted ones")
         print_table(_confusion_table(evaluation))

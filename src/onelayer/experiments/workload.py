@@ -1,0 +1,148 @@
+"""How much work probes are: for the time that is left, and for a plan without training."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.dataset import Dataset
+from onelayer.data.scaling import fit_scaling
+from onelayer.training.forecast import Forecast, forecast
+from onelayer.training.hyperparameters import Hyperparameters, grid
+from onelayer.training.job import Job
+from onelayer.training.machine import Machine
+from onelayer.training.options import TrainingOptions
+from onelayer.training.path import MOST, TOGETHER
+
+# A path takes about as long as so many models alone: each of its own begins where one has ended.
+PATH = 4.0
+_OWN_WORK = 50  # of a row, in features
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is trained on each feature set.
+
+    These `settings`, or a path of λ where they are None, on every one of the `subsets` (R, N) of
+    the labels by their fractions, then one model on each of the `shuffles` of the labels and for
+    each of the `refits`. All are judged on so many rows of the validation split.
+    """
+
+    settings: Sequence[Hyperparameters] | None
+    subsets: Mapping[float, NDArray[np.uint8]]
+    shuffles: int
+    judged: int
+    solver: str
+    refits: int = 0
+
+    @property
+    def alone(self) -> int:
+        """The number of models that are trained on all rows after the choice."""
+        return self.shuffles + self.refits
+
+    @property
+    def draws(self) -> int:
+        """R, the number of subsets."""
+        return sum(map(len, self.subsets.values()))
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The time of each subset (R,), in that of all rows.
+
+        The exact solver passes over rows without a label; all models see the validation rows.
+        """
+        if self.solver != "exact":
+            return np.ones(self.draws)
+        rows = np.concatenate([(own > 0).sum(axis=1) for own in self.subsets.values()])
+        shares: NDArray[np.float64] = (rows + self.judged) / (rows.max() + self.judged)
+        return shares
+
+    @property
+    def passes(self) -> float:
+        """The time of all subsets, in that of one model on all rows."""
+        models = PATH if self.settings is None else len(self.settings)
+        return models * float(self.shares.sum())
+
+    def of_set(self, data: Dataset) -> float:
+        """Return the work of a feature set."""
+        return (self.passes + self.alone) * one_pass(data)
+
+    def forecast(self, data: Dataset, options: TrainingOptions, machine: Machine) -> Forecast:
+        """Predict the memory and the time of a feature set; trains nothing to the end."""
+        scaling = fit_scaling(options.scaling, data)
+
+        def cost(settings: Sequence[Hyperparameters]) -> Forecast:
+            return forecast(Job(data, settings, options, machine, scaling))
+
+        if self.settings is None:
+            one = cost(grid())
+            seconds, models = (self.passes + self.alone) * one.seconds, MOST * self.draws
+            return Forecast((TOGETHER,), TOGETHER * one.bytes, models * one.kept, seconds)
+        if self.solver == "exact":
+            every = cost(self.settings)
+            kept, times = self.draws * every.kept, float(self.shares.sum())
+        else:
+            every = cost([*self.settings] * self.draws)
+            kept, times = every.kept, 1
+        further = self.alone * cost(self.settings[:1]).seconds if self.alone else 0
+        seconds = times * every.seconds + further
+        return Forecast(every.stacks, every.bytes, kept, seconds)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a feature set would take: its D features, bytes in memory, and the forecast."""
+
+    name: str
+    n_features: int
+    bytes: int
+    forecast: Forecast
+
+
+def plan(
+    feature_sets: Mapping[str, Dataset],
+    work: Workload,
+    options: TrainingOptions,
+    machine: Machine,
+) -> Iterator[Planned]:
+    """Yield the plan of every feature set; of as many features the time is measured once."""
+    known: dict[int, Forecast] = {}
+    for name, data in feature_sets.items():
+        D = data.n_features
+        if D not in known:
+            known[D] = work.forecast(data, options, machine)
+        yield Planned(name, D, _bytes_of(data), known[D])
+
+
+def _bytes_of(data: Dataset) -> int:
+    """Return the memory that the features take, none if they are mapped."""
+    return sum(
+        len(split) * data.n_features * split.X.dtype.itemsize
+        for split in data.splits.values()
+        if not split.files
+    )
+
+
+def one_pass(data: Dataset) -> float:
+    """Return the work of one model on all rows, in rows times features."""
+    return len(data.train) * (data.n_features + _OWN_WORK)
+
+
+@dataclass
+class Progress:
+    """How far the probes of all feature sets are: `show` takes the work that is done, and words."""
+
+    show: Callable[[float, str], None]
+    work: Workload
+    done: float = 0.0
+
+    @contextmanager
+    def part(self, data: Dataset, passes: float, words: str) -> Iterator[Callable[[float], None]]:
+        """Yield what takes the share of a part that is done; when the block ends it is all."""
+        whole = passes * one_pass(data)
+        self.show(self.done, words)
+        yield lambda share: self.show(self.done + share * whole, words)
+        self.done += whole
+        self.show(self.done, words)

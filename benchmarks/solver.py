@@ -3,17 +3,23 @@
 `make bench-probe`; seconds of one thread's processor time, which other work disturbs least. Every
 contender gets the loosest tolerance with which all of its costs are within SHARE of the least one;
 finding it is not timed. Then they take turns; medians count. A peer goes through its λ from the
-largest to the smallest, each from where the last one ended.
+largest to the smallest, each from where the last one ended. PyTorch's L-BFGS takes part where torch
+is installed. Two more columns: our time over that of the products alone, at the rate of a large
+product in the same turns; and our largest memory, features included, over that of the features.
 """
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from statistics import median
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +28,17 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 import onelayer
+from benchmarks.memory import AnonymousPeak, anonymous_bytes
+from benchmarks.process import ROOT
 from onelayer.data.dataset import Dataset, Split
 from onelayer.model import network
+from onelayer.training.exact import Problem
 
 SHARE = 1e-5  # of the least cost: in accuracy nobody can tell them apart
 LADDER = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 SOLVERS = ("lbfgs", "newton-cholesky")  # newton-cg took longer than lbfgs
 LARGEST_HESSIAN = 1500  # of newton-cholesky: D · K
+LARGE = 2048  # rows and columns of the product that shows what the processor can do
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.intp]
@@ -124,6 +134,36 @@ def fit_theirs(solver: str, dtype: str) -> Fit:
     return fit
 
 
+def fit_torch(X: Floats, y: Labels, decays: Sequence[float], tolerance: float) -> Fitted:
+    """Fit by PyTorch's L-BFGS with its strong Wolfe line search, in float32."""
+    import torch
+
+    inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
+    layer = torch.nn.Linear(X.shape[1], int(y.max()) + 1)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    fitted = []
+    for l2 in decays:
+        search = torch.optim.LBFGS(
+            layer.parameters(),
+            max_iter=3000,
+            tolerance_grad=tolerance,
+            tolerance_change=1e-9,
+            line_search_fn="strong_wolfe",
+        )
+
+        def cost(search=search, l2=l2):
+            search.zero_grad()
+            value = torch.nn.functional.cross_entropy(layer(inputs), labels)
+            value = value + l2 * layer.weight.square().sum()
+            value.backward()
+            return value
+
+        search.step(cost)
+        fitted.append(tuple(part.detach().double().numpy() for part in layer.parameters()))
+    return fitted
+
+
 def contenders(case: Case) -> dict[str, Fit]:
     """Return what is compared, ours first."""
     theirs = {
@@ -133,6 +173,8 @@ def contenders(case: Case) -> dict[str, Fit]:
         if dtype == "float64" or solver == "lbfgs"
         if solver != "newton-cholesky" or case.D * case.K <= LARGEST_HESSIAN
     }
+    if find_spec("torch"):
+        theirs["lbfgs of PyTorch"] = fit_torch
     return {"onelayer": fit_ours, **theirs}
 
 
@@ -210,8 +252,11 @@ def measure(case: Case, rounds: int, patience: float) -> dict[str, object]:
         for name, tolerance in tolerances.items()
         if not case.folds or name in ("onelayer", "lbfgs, float64")
     }
+    operations = count_operations(works["onelayer"])
     seconds: dict[str, list[float]] = {name: [] for name in works}
+    rates = []
     for turn in range(rounds):
+        rates.append(rate_of_products())
         for name, work in works.items():
             slow = turn and median(seconds[name]) > 3 * min(map(median, seconds.values()))
             if slow and name != "onelayer" and len(works) > 2 and name != fastest_peer(seconds):
@@ -227,8 +272,53 @@ def measure(case: Case, rounds: int, patience: float) -> dict[str, object]:
         "tolerances": tolerances,
         "fastest peer": peer,
         "times faster": round(ratio, 2),
+        "times the products": round(median(seconds["onelayer"]) * median(rates) / operations, 2),
+        "memory": measure_memory(case, tolerances["onelayer"]),
         "bar": case.bar,
     }
+
+
+def count_operations(work: Callable[[], object]) -> float:
+    """Return the operations of the products that all evaluations of our searches take."""
+    counted, solve = [], Problem.solve
+
+    def counting(problem, *args, **options):
+        solution, U = solve(problem, *args, **options)
+        of_row = 4 * problem.columns * (len(problem.axes.spread) + 1)
+        counted.append(float(of_row) * len(problem.labels) * solution.evaluations.sum())
+        return solution, U
+
+    with patch.object(Problem, "solve", counting):
+        work()
+    return sum(counted)
+
+
+def rate_of_products() -> float:
+    """Return the operations a second of a large product in float32."""
+    A = np.ones((LARGE, LARGE), np.float32)
+    begin = time.process_time()
+    A @ A
+    return 2 * LARGE**3 / (time.process_time() - begin)
+
+
+def measure_memory(case: Case, tolerance: float) -> float:
+    """Return our largest memory over that of the features, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.solver", "--memory", case.name, str(tolerance)]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    return float(done.stdout)
+
+
+def print_memory(name: str, tolerance: float) -> None:
+    """Print what measure_memory returns; what Python and its libraries take is left out."""
+    case = next(case for case in CASES if case.name == name)
+    X, y = make_features(case)
+    work = work_of(case, fit_ours, tolerance, X, y)
+    small = partial(fit_ours, X[:100, :9].copy(), y[:100] % 2, [1.0], tolerance)
+    small()  # what is loaded when it is first asked for
+    before = anonymous_bytes()
+    with AnonymousPeak() as peak:
+        work()
+    print(round(1 + (peak.bytes - before) / X.nbytes, 2))
 
 
 def fastest_peer(seconds: dict[str, list[float]]) -> str:
@@ -243,18 +333,38 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--patience", type=float, default=1.5)
     parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)))
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
+    if find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(asked.threads)
     with threadpool_limits(asked.threads):
-        results = [measure(CASES[number], asked.rounds, asked.patience) for number in asked.cases]
-    print("| D × N × K | onelayer s | fastest peer s | its solver | times faster | bar |")
-    print("| --- | ---: | ---: | --- | ---: | ---: |")
-    for one in results:
+        if asked.memory:
+            print_memory(asked.memory[0], float(asked.memory[1]))
+        else:
+            print_table([CASES[number] for number in asked.cases], asked.rounds, asked.patience)
+
+
+def print_table(cases: Sequence[Case], rounds: int, patience: float) -> None:
+    """Print a row for each case as soon as it is measured, then everything as JSON."""
+    print(
+        "| D × N × K | onelayer s | fastest peer s | its solver | times faster | bar | "
+        "× products | × memory |"
+    )
+    print("| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |")
+    results = []
+    for case in cases:
+        one = measure(case, rounds, patience)
         seconds, peer = one["seconds"], one["fastest peer"]
         print(
             f"| {one['case']} | {seconds['onelayer']:.2f} | {seconds[peer]:.2f} | {peer} | "
-            f"{one['times faster']:.1f} | {one['bar']:g} |"
+            f"{one['times faster']:.1f} | {one['bar']:g} | {one['times the products']:.1f} | "
+            f"{one['memory']:.1f} |",
+            flush=True,
         )
+        results.append(one)
     print(json.dumps(results))
 
 

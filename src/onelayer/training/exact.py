@@ -8,9 +8,9 @@ derivation is in docs/exact.md.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -23,11 +23,14 @@ from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
 from onelayer.model.losses import Loss
 from onelayer.training.axes import ROWS, Axes, Floats, principal_axes
-from onelayer.training.convergence import Convergence
+from onelayer.training.convergence import Convergence, join_convergence
 from onelayer.training.lbfgs import Models, Point, minimise
 
 MOST_EVALUATIONS = 1000  # of one model, in float32 and again in float64
 MOST_STEPS = 20  # of Newton's method, for the biases alone
+COLUMNS = 100  # of a product, the classes of all models; more are hardly faster than two products
+UNPACKED = 1_000_000  # multiplications up to which OpenBLAS need not copy the factors first
+FEWEST = 16  # rows for which such a product is worth its call
 UNUSED = 50.0  # how far the bias of a class without rows lies below all others: p < 1e-21
 
 
@@ -62,6 +65,18 @@ class Solution:
             else f"the cost may be {share:.1g} of itself above the least one"
             for share in shares
         ]
+
+
+def join_solutions(parts: Iterable[Solution]) -> Solution:
+    """Return the solutions of all models as one."""
+    parts = list(parts)
+    return Solution(
+        np.concatenate([part.weights for part in parts]),
+        np.concatenate([part.biases for part in parts]),
+        np.concatenate([part.cost for part in parts]),
+        join_convergence([part.convergence for part in parts]),
+        np.concatenate([part.evaluations for part in parts]),
+    )
 
 
 class Pool(NamedTuple):
@@ -203,13 +218,39 @@ class Problem:
     ) -> tuple[Solution, Floats]:
         """Find the least cost for each λ (M,) to the share `tolerance` of it, if λ > 0.
 
-        For λ = 0 the search ends where the gradient is `tolerance` of what it was at W = 0, or
-        never comes so near: nothing bounds the weights of classes that can be separated. Returns
-        the parameters in axes too, from which a search for other λ may start. Without `fast` all
-        products are in float64.
+        The largest λ come first, as many at once as fill a product; the others start from the
+        smallest of these. For λ = 0 the search ends where the gradient is `tolerance` of what it
+        was at W = 0, or never comes so near: nothing bounds the weights of classes that can be
+        separated. Returns the parameters in axes too, from which a search for other λ may start.
+        Without `fast` all products are in float64.
         """
         decays = np.asarray(l2, np.float64)
         U = self.start(len(decays)) if start is None else start.copy()
+        order = np.argsort(-decays, kind="stable")
+        together = max(1, COLUMNS // self.columns)
+        parts = [order[first : first + together] for first in range(0, len(order), together)]
+        found = []
+        for number, own in enumerate(parts):
+            if number:
+                U[own] = U[parts[number - 1][-1]]
+            solution, U[own] = self._solve_at_once(decays[own], U[own], tolerance, fast)
+            found.append(solution)
+        return join_solutions(found).take(np.argsort(order)), U
+
+    @property
+    def columns(self) -> int:
+        """The columns that one model adds to a product."""
+        return 1 if self.opposed else len(self.present)
+
+    @property
+    def opposed(self) -> bool:
+        """Whether one class has the opposite weights of the other: half of the products suffice."""
+        return self.loss.relative and len(self.present) == 2
+
+    def _solve_at_once(
+        self, decays: Floats, U: Floats, tolerance: float, fast: bool
+    ) -> tuple[Solution, Floats]:
+        """See solve; all λ in one search."""
         far, counts = np.arange(len(decays)), np.zeros(len(decays), np.intp)
         cost, norm, excess = np.empty((3, len(decays)))
         # What a search goes by is a little less than the proof: more than one try.
@@ -308,7 +349,8 @@ class _Search:
             G = sums.gradient
             G[..., :-1] += 2 * l2 * U[..., :-1]
             cost = sums.loss + self.l2 * _squares(U[..., :-1])
-            step, rise, moved = _biases_left(G[..., -1], sums.curvature)
+            relative = self.problem.loss.relative
+            step, rise, moved = _biases_left(G[..., -1], sums.curvature, relative)
             of_W = np.sqrt(_squares(G[..., :-1]))
             moved *= math.sqrt(self.problem.spread.sum())
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -345,7 +387,9 @@ class _Search:
             return left
 
 
-def _biases_left(gradient: Floats, curvature: Floats) -> tuple[Floats, Floats, Floats]:
+def _biases_left(
+    gradient: Floats, curvature: Floats, relative: bool
+) -> tuple[Floats, Floats, Floats]:
     """Return what is known of the biases of least cost from the derivatives by b, for M models.
 
     A damped step of Newton's method towards them (M, K), how much of the cost is above theirs (M,),
@@ -353,19 +397,31 @@ def _biases_left(gradient: Floats, curvature: Floats) -> tuple[Floats, Floats, F
     """
     units = np.sqrt(np.einsum("mkk->mk", curvature))  # small for a class of few rows
     units = np.where(units > 0, units, 1)
-    bends, Q = np.linalg.eigh(curvature / units[:, :, None] / units[:, None, :])
-    used = bends > 1e-13
-    inverse = np.where(used, 1 / np.where(used, bends, 1), 0)
-    along = np.einsum("mkj,mk->mj", Q, gradient / units)
-    newton = np.einsum("mkj,mj->mk", Q, inverse * along) / units
+    scaled = curvature / units[:, :, None] / units[:, None, :]
+    if relative:  # the same number for all biases changes nothing: any bend will do there
+        same = units / np.linalg.norm(units, axis=1, keepdims=True)
+        scaled += same[:, :, None] * same[:, None, :]
+    inverse, slope = _inverses(scaled), gradient / units
+    newton = np.einsum("mkj,mj->mk", inverse, slope)
+    rest = np.abs(slope - np.einsum("mkj,mj->mk", scaled, newton)).max(axis=1)
+    rise = np.maximum(np.einsum("mk,mk->m", slope, newton), 0)
+    newton /= units
     length = 2 * np.abs(newton).max(axis=1, keepdims=True)
     damping = np.log1p(length) / np.where(length > 0, length, 1)
-    rise = (inverse * along**2).sum(axis=1)
     # The cost is self-concordant in b: near enough, its second derivative hardly changes.
-    flat = np.where(used, 0, np.abs(along)).max(axis=1)  # above rounding, nothing bends the cost
-    near = (72 * rise * inverse.max(axis=1) <= units.min(axis=1) ** 2) & (flat < 1e-14)
+    reach = (np.einsum("mkk->mk", inverse) / units**2).max(axis=1)
+    near = (72 * rise * reach <= 1) & (rest < 1e-14)  # above rounding, nothing bends the cost there
     moved = 2.5 * np.sqrt(rise)
     return -damping * newton, np.where(near, rise, math.inf), np.where(near, moved, math.inf)
+
+
+def _inverses(scaled: Floats) -> Floats:
+    """Return the inverses (M, K, K) of symmetric matrices, of singular ones the pseudoinverses."""
+    with suppress(np.linalg.LinAlgError):
+        inverses = np.linalg.inv(scaled).astype(np.float64, copy=False)
+        if np.abs(inverses).max() < 1e10:
+            return inverses
+    return np.linalg.pinv(scaled, rcond=1e-13, hermitian=True).astype(np.float64, copy=False)
 
 
 @dataclass
@@ -403,10 +459,13 @@ def _add_up_blocks(
     problem: Problem, rows: Rows, V: Floats, blocks: Sequence[slice], curvature: bool
 ) -> _Sums:
     M, K, P = V.shape
-    # Of two classes, a loss that knows only differences of scores takes half of the products.
-    opposed = problem.loss.relative and K == 2
+    opposed = problem.opposed
     V = (V[:, :1] - V[:, 1:]) / 2 if opposed else V
     flat = V.reshape(-1, P).astype(rows.dtype)
+    across = np.ascontiguousarray(flat.T)
+    few = UNPACKED // flat.size
+    few = few if few >= FEWEST else ROWS
+    pieces = [slice(first, first + few) for first in range(0, ROWS, few)]
     sums = _Sums(
         np.zeros(M),
         np.zeros((M, K, P)),
@@ -418,7 +477,9 @@ def _add_up_blocks(
         for some in blocks:
             Z, y, w = rows.read(some), problem.labels[some], problem.shares[some]
             w_like = w.astype(rows.dtype)
-            S = flat @ Z.T  # (M·K, n): each class lies in one piece
+            S = np.empty((len(flat), len(Z)), rows.dtype)  # each class lies in one piece
+            for piece in pieces:
+                S[:, piece] = (Z[piece] @ across).T
             own = len(S) // M
             for m in range(M):
                 part = S[m * own : (m + 1) * own]
@@ -429,7 +490,8 @@ def _add_up_blocks(
                 sums.loss[m] += values @ w
                 sums.bend[m] += w_like @ problem.loss.bends(slopes)
                 np.multiply(slopes.T[:own], w_like, out=part)
-            total += np.matmul(S, Z, out=product)
+            for piece in pieces:
+                total += np.matmul(S[:, piece], Z[piece], out=product)
     sums.gradient += total.reshape(V.shape)
     if opposed:
         sums.gradient[:, 1] *= -1

@@ -23,7 +23,7 @@ from onelayer.errors import InputError
 from onelayer.training.augmentation import Augmentation, check_augmentation
 from onelayer.training.engine import Engine, MakeEngine
 from onelayer.training.epochs import Measure, OnEpoch, Trained, run_epochs
-from onelayer.training.exact import Solution
+from onelayer.training.exact import Solution, join_solutions
 from onelayer.training.hyperparameters import Hyperparameters, check_settings
 from onelayer.training.lockstep import Lockstep
 from onelayer.training.machine import Machine
@@ -33,7 +33,6 @@ from onelayer.training.schedules import LearningRates
 from onelayer.training.solving import (
     bytes_to_solve,
     check_solvable,
-    join_solutions,
     solve_models,
 )
 from onelayer.training.stacks import cut_into_stacks

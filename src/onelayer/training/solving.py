@@ -1,6 +1,6 @@
 """The exact solver on a stack: models of the same rows and the same loss are one problem."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,8 +10,7 @@ from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.training.axes import ROWS, principal_axes
-from onelayer.training.convergence import join_convergence
-from onelayer.training.exact import Problem, Solution
+from onelayer.training.exact import Problem, Solution, join_solutions
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.lbfgs import MEMORY
 
@@ -80,15 +79,3 @@ def solve_models(
         parts.append(solution)
         places.append(own)
     return join_solutions(parts).take(np.argsort(np.concatenate(places)))
-
-
-def join_solutions(parts: Iterable[Solution]) -> Solution:
-    """Return the solutions of all models as one."""
-    parts = list(parts)
-    return Solution(
-        np.concatenate([part.weights for part in parts]),
-        np.concatenate([part.biases for part in parts]),
-        np.concatenate([part.cost for part in parts]),
-        join_convergence([part.convergence for part in parts]),
-        np.concatenate([part.evaluations for part in parts]),
-    )

@@ -17,6 +17,7 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import DivergedError, InputError
 from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
+from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import (
     FeatureSet,
     Labelled,
@@ -28,11 +29,12 @@ from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.selection import check_choice, choose
 from onelayer.evaluation.test_log import name_of_test
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
+from onelayer.experiments.multilabel import probe_labels
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.option import Checked, option, takes
 from onelayer.progress import progress_bar
+from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form
-from onelayer.report.probes import write_probes
 from onelayer.training.classifier import Classifier, model_of
 from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
 from onelayer.training.loop import train
@@ -78,9 +80,11 @@ class ProbeOptions(Checked):
         least=1,
         most=1000,
     )
-    metric: str = option(
-        "accuracy",
-        f"Metric on the validation split that chooses: {', '.join(METRICS)}.",
+    metric: str | None = option(
+        None,
+        "Metric on the validation split that chooses (default: accuracy; log-loss where a row may "
+        f"have several labels): {', '.join(METRICS)}.",
+        kind=str,
         choices=METRICS,
     )
     control: bool = option(False, "Also probe with shuffled labels and report the selectivity.")
@@ -97,7 +101,7 @@ def probe(
     asked: ProbeOptions,
     fractions: Sequence[float] = (1.0,),
     on_model: Callable[[str, Classifier], None] | None = None,
-) -> Probing:
+) -> Probing | LabelProbing:
     """Train the probes of every feature set and judge them on its test split.
 
     The feature sets, by name, hold the same rows: in every split their labels are the same. Of each
@@ -108,6 +112,9 @@ def probe(
     the training labels in `draws` random orders. The other keywords are those of train.
 
     `on_model(name, model)` is called with the chosen probe of a feature set as soon as it is found.
+
+    Where a row may have several labels, each is probed alone, with the exact solver and a λ of its
+    own, on all rows: see train_labels. Of these the name is that of the feature set and the label.
 
     By default each probe is the exact optimum. Without settings its λ is found: see follow_paths.
     With solver="descent" all settings are trained on all subsets in one pass, in which rows without
@@ -128,17 +135,27 @@ def probe(
     >>> [features.name for features in probing.feature_sets]
     ['layer 1']
     """
+    metric = asked.metric or "accuracy"
     settings = probe_grid(options.solver) if settings is None else settings
     fractions = sorted({*fractions, 1.0})
     check_settings(MOST if settings is None else len(settings), len(fractions), asked.draws)
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
+    if first.multilabel:
+        if len(fractions) > 1 or asked.control:
+            raise InputError(
+                f"{first.name}: fractions and the control are of one class a row; here a row may "
+                "have several labels"
+            )
+        return probe_labels(
+            feature_sets, settings, options, machine, metric=asked.metric, on_model=on_model
+        )
     subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
     shuffles = asked.draws if asked.control else 0
     probed, right, found = [], [], set[Hyperparameters]()
     for name, data in feature_sets.items():
         features, run, model, judged = _probe_features(
-            name, data, settings, subsets, shuffles, METRICS[asked.metric], options, machine
+            name, data, settings, subsets, shuffles, METRICS[metric], options, machine
         )
         probed.append(features)
         found.update(run.settings)
@@ -156,7 +173,7 @@ def probe(
         grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
         training=asdict(options),
         provenance=provenance() | {"digests": digests},
-        metric=asked.metric,
+        metric=metric,
     )
 
 
@@ -168,10 +185,10 @@ def probe_sources(
     data: Mapping[str, Any] | None = None,
     force: bool = False,
     announce: Callable[[str], None] = print,
-    show: Callable[[Probing], None] | None = None,
+    show: Callable[[Probing | LabelProbing], None] | None = None,
     report: str = "all",
     **options: Any,
-) -> Probing:
+) -> Probing | LabelProbing:
     """Probe files, folders or data sets and fill the folder `out`: results, tables, figures, page.
 
     `data` says how all of them are read (see load_feature_sets), `options` are those of probe.
@@ -195,13 +212,12 @@ def probe_sources(
         probing = probe(feature_sets, settings, on_model=folder.save_probe, **options)
         folder.save_probes(probing)
         test = name_of_test(next(iter(feature_sets.values())))
-        tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
-        if warning := folder.add_look(len(tested), max(tested), test):
+        if warning := folder.add_look(len(probing.tested), max(probing.tested), test):
             announce(warning)
         if show is not None:
             show(probing)
         with progress_bar("drawing the page", None):
-            write_probes(probing, folder.path, report)
+            write_any_probes(probing, folder.path, report)
     return probing
 
 

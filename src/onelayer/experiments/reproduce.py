@@ -22,8 +22,8 @@ from onelayer.experiments.experiment import (
 from onelayer.experiments.spec import Spec
 from onelayer.plain_values import to_json
 from onelayer.progress import progress_bar
+from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form, write_report
-from onelayer.report.probes import write_probes
 from onelayer.storage import atomic_file, output_folder
 from onelayer.tracking.trackers import open_tracker
 from onelayer.training.engine_check import EngineCheck
@@ -182,5 +182,5 @@ def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> Pat
         if isinstance(found, Results):
             write_report(found, target.path, rows, looks)
         else:
-            write_probes(found, target.path)
+            write_any_probes(found, target.path)
     return RunFolder.open(out or folder).page

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Dataset
@@ -84,6 +84,36 @@ def follow_paths(
     return gather(data, settings, options, scaling, trained, origin), paths
 
 
+class Walk:
+    """The λ of one path: which are next, and whether the validation split of n rows has turned."""
+
+    def __init__(self, largest: float, rows: int) -> None:
+        self._place, self._rows = math.ceil(STEPS * math.log10(max(largest, 1e-12))), rows
+        self._accuracy, self._loss = np.empty(0), np.empty(0)
+
+    def next(self, count: int) -> list[float]:
+        """Return the next λ, the largest first."""
+        places = range(self._place, self._place - count, -1)
+        self._place -= count
+        return [float(f"{10 ** (place / STEPS):.3g}") for place in places]
+
+    def add(self, accuracy: ArrayLike, loss: ArrayLike) -> None:
+        """Take note of the accuracy and the loss on the validation split with the next λ."""
+        self._accuracy = np.append(self._accuracy, accuracy)
+        self._loss = np.append(self._loss, loss)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last steps made neither of the two better, or the path is at its end."""
+        if len(self._accuracy) <= BEYOND:
+            return False
+        best, loss = self._accuracy[:-BEYOND].max(), self._loss[:-BEYOND].min()
+        error = math.sqrt(best * (1 - best) / self._rows)
+        more_right = self._accuracy[-BEYOND:].max() > best + error / 2
+        less_loss = self._loss[-BEYOND:].min() < loss * (1 - MATTERS)
+        return len(self._accuracy) >= MOST or not (more_right or less_loss)
+
+
 class _Path:
     """One path, of one row of weights."""
 
@@ -104,15 +134,14 @@ class _Path:
         self._options, self._machine, self._scaling = options, machine, scaling
         fit = machine.memory_bytes // bytes_to_solve(data.n_classes, data.n_features)
         self._together = max(1, min(TOGETHER, fit))
-        self._accuracy, self._loss_curve = np.empty(0), np.empty(0)
 
     def follow(self) -> list[Trained]:
         """Return the trained stacks of the path."""
-        largest = max(self._problem.largest_l2(NOTHING_LEARNT), 1e-12)
-        place, parts, U = math.ceil(STEPS * math.log10(largest)), [], None
-        while len(self.settings) < MOST and not self._turned():
-            l2 = [float(f"{10 ** ((place - step) / STEPS):.3g}") for step in range(self._together)]
-            place -= self._together
+        assert self._data.validation is not None
+        (largest,) = self._problem.largest_l2(NOTHING_LEARNT)
+        walk, parts, U = Walk(largest, len(self._data.validation)), list[Trained](), None
+        while not walk.ended:
+            l2 = walk.next(self._together)
             start: Floats | None = None if U is None else np.repeat(U[-1:], len(l2), axis=0)
             solution, U = self._problem.solve(
                 l2,
@@ -136,18 +165,6 @@ class _Path:
             )
             self.settings += chunk
             self.engine = type(stack).__name__
-            self._accuracy = np.append(self._accuracy, part.curves["validation_accuracy"])
-            self._loss_curve = np.append(self._loss_curve, part.curves["validation_loss"])
+            walk.add(part.curves["validation_accuracy"], part.curves["validation_loss"])
             parts.append(part)
         return parts
-
-    def _turned(self) -> bool:
-        """Whether the last steps made neither accuracy nor loss on the validation split better."""
-        if len(self._accuracy) <= BEYOND:
-            return False
-        assert self._data.validation is not None
-        best, loss = self._accuracy[:-BEYOND].max(), self._loss_curve[:-BEYOND].min()
-        error = math.sqrt(best * (1 - best) / len(self._data.validation))
-        more_right = self._accuracy[-BEYOND:].max() > best + error / 2
-        less_loss = self._loss_curve[-BEYOND:].min() < loss * (1 - MATTERS)
-        return not (more_right or less_loss)

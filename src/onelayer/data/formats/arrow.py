@@ -104,7 +104,9 @@ def read_table(
         X, labels, words = _collect(table, choice)
     notes = (*choice.notes, *words)
     names = None if isinstance(labels, list) else known.get(choice.columns.label or "")
-    if names and (labels == -1).all():
+    if choice.several:
+        names = tuple(table.schema.names[column].strip() for column in choice.several)
+    elif names and (labels == -1).all():
         raise NoLabelsError(f"{path}: all labels are -1, so there are none")
     if isinstance(X, list):
         X, transparent = stack_pictures(X, resize)
@@ -229,7 +231,7 @@ def open_arrow(path: Path) -> Iterator[_Table]:
 
     def batches(choice: Choice) -> tuple[int, Iterator[Any]]:
         # The number of rows is in no header: count it by one column, to read the others once.
-        n = sum(batch.num_rows for batch in rows([choice.label or 0]))
+        n = sum(batch.num_rows for batch in rows(_labels_of(choice)[:1] or [0]))
         return n, rows(_places(choice))
 
     try:
@@ -244,8 +246,12 @@ def open_arrow(path: Path) -> Iterator[_Table]:
 
 def _places(choice: Choice) -> list[int]:
     """Return the places of the columns that are read."""
-    label = [] if choice.label is None else [choice.label]
-    return sorted({*choice.features, *choice.words, *label})
+    return sorted({*choice.features, *choice.words, *_labels_of(choice)})
+
+
+def _labels_of(choice: Choice) -> list[int]:
+    """Return the places of the columns of labels: none, one, or several."""
+    return [*choice.several] if choice.label is None else [choice.label]
 
 
 def _pyarrow() -> Any:
@@ -359,20 +365,21 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any, tuple[str, ...]]:
         If a column holds something else, a label is missing, or there are more or fewer rows than
         promised.
     """
-    path, names, label = table.path, table.schema.names, choice.label
+    path, names = table.path, table.schema.names
+    of_labels = [names[column] for column in _labels_of(choice)]
     types = table.schema.types
     chosen = [names[column] for column in choice.features]
     kinds = [types[column] for column in choice.features]
     n, batches = table.batches(choice)
     features = (Pictures if is_picture(kinds[0]) else Numbers)(path, chosen, kinds, n)
     words = {names[column]: Words(str(path), names[column].strip()) for column in choice.words}
-    labels, done = list[Any](), 0
+    labels, done = [list[Any]() for _ in of_labels], 0
     for batch in batches:
         if not len(batch):
             continue
         batch.validate()
-        if label is not None:
-            check_length(path, batch.column(names[label]))
+        for name in of_labels:
+            check_length(path, batch.column(name))
         batch.validate(full=True)
         if done + len(batch) > n:
             raise InputError(f"{path}: holds more rows than the {n:,} that are promised")
@@ -380,13 +387,18 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any, tuple[str, ...]]:
         for column, looked_at in words.items():
             looked_at.add_all(texts_of(path, batch.column(column), column), done)
         done += len(batch)
-        if label is not None:
-            labels.append(read_labels(path, batch.column(names[label]), names[label]))
+        for some, name in zip(labels, of_labels, strict=True):
+            some.append(read_labels(path, batch.column(name), name))
     if done != n or not done:
         raise InputError(f"{path}: holds {done:,} rows, expected {n:,}, and at least one")
     notes = leave_out(str(path), [*words.values()])
-    if label is None:
-        return features.held, None, notes
+    joined = [_join(some) for some in labels]
+    if len(joined) > 1:
+        return features.held, np.stack([np.array(one) for one in joined], axis=1), notes
+    return features.held, joined[0] if joined else None, notes
+
+
+def _join(labels: Sequence[Any]) -> Any:
     if isinstance(labels[0], list):
-        return features.held, [text for some in labels for text in some], notes
-    return features.held, np.concatenate(labels), notes
+        return [text for some in labels for text in some]
+    return np.concatenate(labels)

@@ -64,13 +64,15 @@ def write(form, folder, X, Y):
         np.save(path, X)
     elif form.startswith("csv"):
         labelled.to_csv(path, index=False)
+    elif form == "parquet lists":
+        frame.assign(labels=list(Y)).to_parquet(path)
     else:
         labelled.to_parquet(path)
     return path, {"csv named": {"label": "label_0,label_1,label_2"},
                   "csv star": {"label": "label_*"}}.get(form, {})  # fmt: skip
 
 
-FORMATS = ("npz", "safetensors", "npy", "csv", "csv named", "csv star", "parquet")
+FORMATS = ("npz", "safetensors", "npy", "csv", "csv named", "csv star", "parquet", "parquet lists")
 
 
 @pytest.mark.parametrize("form", FORMATS)

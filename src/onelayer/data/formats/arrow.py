@@ -302,7 +302,7 @@ def _choose(
     )
     if like is not None:
         return choice
-    if choice.label is not None and is_vector(kinds[choice.label]):
+    if choice.label is not None and not _may_be_labels(table, choice.label, label):
         raise NoLabelsError(f"{source}: has no column of labels, only {listed(names)}")
     vectors = [column for column in choice.features if is_vector(kinds[column])]
     if feature_set is not None:
@@ -336,6 +336,13 @@ def _choose(
         held = listed(columns.features)
         notes += (f"{source}: columns that are not used: {unused}; features are in {held}",)
     return replace(choice, features=chosen, columns=columns, notes=notes)
+
+
+def _may_be_labels(table: _Table, place: int, asked: str | None) -> bool:
+    """Return whether a column holds labels; lists of numbers, several a row, only if called so."""
+    name, kind = table.schema.names[place], table.schema.types[place]
+    called = asked is not None or name.strip().lower() in LABEL_COLUMNS
+    return not is_vector(kind) or (called and number_type(kind) is not None)
 
 
 def _class_column(table: _Table, labelled: bool) -> str | None:
@@ -374,6 +381,11 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any, tuple[str, ...]]:
     features = (Pictures if is_picture(kinds[0]) else Numbers)(path, chosen, kinds, n)
     words = {names[column]: Words(str(path), names[column].strip()) for column in choice.words}
     labels, done = [list[Any]() for _ in of_labels], 0
+    lists = {
+        names[column]: Numbers(path, [names[column]], [types[column]], n)
+        for column in _labels_of(choice)
+        if is_vector(types[column])
+    }
     for batch in batches:
         if not len(batch):
             continue
@@ -386,13 +398,19 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any, tuple[str, ...]]:
         features.add(batch, done)
         for column, looked_at in words.items():
             looked_at.add_all(texts_of(path, batch.column(column), column), done)
-        done += len(batch)
         for some, name in zip(labels, of_labels, strict=True):
-            some.append(read_labels(path, batch.column(name), name))
+            if name in lists:
+                lists[name].add(batch, done)
+            else:
+                some.append(read_labels(path, batch.column(name), name))
+        done += len(batch)
     if done != n or not done:
         raise InputError(f"{path}: holds {done:,} rows, expected {n:,}, and at least one")
     notes = leave_out(str(path), [*words.values()])
-    joined = [_join(some) for some in labels]
+    joined = [
+        lists[name].held if name in lists else _join(some)
+        for some, name in zip(labels, of_labels, strict=True)
+    ]
     if len(joined) > 1:
         return features.held, np.stack([np.array(one) for one in joined], axis=1), notes
     return features.held, joined[0] if joined else None, notes

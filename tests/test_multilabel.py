@@ -118,8 +118,8 @@ def test_columns_of_a_frame_are_labels():
 @pytest.mark.parametrize(
     ("Y", "words"),
     [
-        ([[0, 1], [2, 0]], r"row 1 holds '2' for the label '0'; expected 0 or 1"),
-        ([[0, 1], [1, np.nan]], "row 1 holds 'nan' for the label '1'"),
+        ([[0, 1], [2, 0]], r"row 1 holds '2' for the label '0', expected 0 or 1"),
+        ([[0, 1], [1, np.nan]], "row 1 holds 'nan' for the label '1', .*: it is missing"),
         ([["yes", "no"], ["no", "no"]], "row 0 holds 'yes'"),
         (np.eye(3)[[0, 1, 2, 0]], r"one label alone, .* y.argmax\(axis=1\)"),
     ],

@@ -177,7 +177,7 @@ def choose_columns(
     columns_called(source, (name for c, name in enumerate(names) if c not in unnamed))
     found = None if place is None else names[place]
     if like is not None:
-        choice = _choose_like(source, names, place, found, like, labelled)
+        choice = _choose_like(source, names, place, found, like, labelled, several)
         return replace(choice, several=several)
     places = [
         c for c in range(len(names)) if c not in own and c not in unnamed and names[c] not in leave
@@ -202,12 +202,13 @@ def _choose_like(
     found: str | None,
     like: Columns,
     labelled: bool,
+    several: Sequence[int],
 ) -> Choice:
     """Return the columns of a model, by name, and the column `label`, called `found`."""
     places = like.places_in(source, names)
     if label in places:
         raise InputError(f"{source}: {found!r} is a feature of the model, not its labels")
-    notes, used = [], {label, *places}
+    notes, used = [], {label, *places, *(several if labelled else ())}
     if label is not None and not labelled:
         notes.append(f"{source}: the column {found!r} holds labels, which are not used")
     unused = [name for column, name in enumerate(names) if name and column not in used]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.data.cells import read_number
+from onelayer.data.cells import is_missing, read_number
 from onelayer.data.columns import listed
 from onelayer.data.dataset import Split
 from onelayer.errors import InputError
@@ -85,10 +85,15 @@ def _encode(where: str, labels: Any, names: Sequence[str]) -> NDArray[np.intp]:
     wrong = np.argwhere((numbers != 0) & (numbers != 1))  # NaN too
     if len(wrong):
         row, label = wrong[0]
+        found, why = numbers[row, label], ""
+        if is_missing(str(given[row, label])):
+            why = ": it is missing; leave the row out, or the label"
+        elif np.isfinite(found) and found != np.rint(found):
+            why = "; numbers to predict are a regression, which onelayer does not do"
         raise InputError(
             f"{where}row {row} holds {str(given[row, label])[:40]!r} for the label "
-            f"{names[label][:40]!r}; expected 0 or 1 in each of the {len(names):,} columns of "
-            "labels; numbers to predict are a regression, which onelayer does not do"
+            f"{names[label][:40]!r}, expected 0 or 1 as in all {len(names):,} columns of "
+            f"labels{why}"
         )
     return numbers.astype(np.intp)
 

@@ -29,11 +29,11 @@ def write_label_probes(probing: LabelProbing, folder: Path, form: str = "all") -
     write_csv(_columns([_record(features) for features in probing.feature_sets]), folder / CSV)
     write_csv(_columns(list(_label_records(probing))), folder / LABELS_CSV)
     table = overall_table(probing)
-    latex = latex_table(table.header, table.rows, escape_latex(table.caption), label="tab:probes")
+    words, caption = table.text_columns, escape_latex(table.caption)
+    latex = latex_table(table.header, table.rows, caption, text_columns=words, label="tab:probes")
     (folder / "probe.tex").write_text(latex, "utf-8", newline="\n")
-    (folder / "probe.md").write_text(
-        markdown_table(table.header, table.rows), "utf-8", newline="\n"
-    )
+    markdown = markdown_table(table.header, table.rows, text_columns=words)
+    (folder / "probe.md").write_text(markdown, "utf-8", newline="\n")
     if form != "none":
         page = render_html(_compose(probing))
         (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")

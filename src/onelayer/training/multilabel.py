@@ -52,21 +52,6 @@ class LabelModels:
     shortfalls: tuple[str, ...]
 
 
-def of_label(data: Dataset, label: int) -> Dataset:
-    """Return the data set of two classes that one label makes of rows with several."""
-
-    def own(split: Split | None) -> Split | None:
-        return None if split is None else replace(split, y=split.y[:, label])
-
-    return replace(
-        data,
-        train=replace(data.train, y=data.train.y[:, label]),
-        validation=own(data.validation),
-        test=own(data.test),
-        class_names=ANSWERS,
-    )
-
-
 def train_labels(
     data: Dataset,
     settings: Sequence[Hyperparameters] | None,
@@ -79,8 +64,8 @@ def train_labels(
     """Return the models of each label that can be learned, with all settings or on a path of λ.
 
     A path is that of follow_paths, each label's with an end of its own. Its models are those that
-    train gives for the data set of the label alone (`of_label`): λ means the same. `on_label` is
-    told how many labels are done.
+    train gives where y is the label's column alone, of the classes 0 and 1: λ means the same.
+    `on_label` is told how many labels are done.
 
     Raises
     ------

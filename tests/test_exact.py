@@ -204,7 +204,7 @@ def test_a_huge_decay_leaves_one_step_down_the_gradient(loss):
 def test_with_the_largest_decay_no_weights_cost_a_share_more_at_most(loss, share):
     X, y = samples(17)
     own = problem(X, y, loss)
-    largest = own.largest_l2(share)
+    (largest,) = own.largest_l2(share)
     b = find_loss(loss).biases(np.bincount(y) / len(y))
     flat = cost_of(X, y, np.zeros((4, 5)), b, 0, loss)
     least = own.solve([largest], tolerance=1e-10)[0].cost[0]

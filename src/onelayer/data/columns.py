@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ _INDEX = re.compile(r"|Unnamed: [0-9]+|__index_level_[0-9]+__")  # nobody gave t
 _ROW_NAME = re.compile(  # id, sample_id, PassengerId, row, index, …
     r"(?i:(?:.*[\W_])?(?:id|idx)|index|#|rows?|row[\W_]?(?:index|name|no|num|number))|.*[a-z]I[dD]"
 )
+_ONE_OF_LABELS = re.compile(r"labels?[_.:/ -].", re.IGNORECASE)
 _SHOWN = 5  # names in a message
 _WIDTH = 40  # letters of a name in a message
 MOST_LETTERS = 4_000_000  # of all names together: every record of a model holds them
@@ -102,7 +104,8 @@ class Columns:
 class Choice:
     """The columns of one table that are read, by place: features (D,) and labels; with `notes`.
 
-    `words` are others that are looked at, but are no numbers.
+    `words` are others that are looked at, but are no numbers. `several` are the columns of labels
+    of which a row may have several, in place of the `label`.
     """
 
     features: Sequence[int]
@@ -110,6 +113,7 @@ class Choice:
     columns: Columns
     notes: tuple[str, ...] = ()
     words: Sequence[int] = ()
+    several: Sequence[int] = ()
 
 
 def columns_called(source: str, names: Iterable[object]) -> Columns:
@@ -129,7 +133,7 @@ def columns_called(source: str, names: Iterable[object]) -> Columns:
 def choose_columns(
     source: str,
     names: Sequence[str],
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     *,
     like: Columns | None = None,
     labelled: bool = True,
@@ -140,9 +144,9 @@ def choose_columns(
 
     The labels are in the column `label`; else in that of `like`, the columns of a model; else in
     the first of LABEL_COLUMNS, in any case; else, if there must be labels (`labelled`), in the
-    last. Features are the columns of `like`, by name, or else all others but the index of a frame:
-    those in `index` and those without a name of their own, as pandas writes it. Columns to `leave`
-    are left out without a note.
+    last. A row may have several labels: see _find_several. Features are the columns of `like`, by
+    name, or else all others but the index of a frame: those in `index` and those without a name of
+    their own, as pandas writes it. Columns to `leave` are left out without a note.
 
     Raises
     ------
@@ -165,23 +169,30 @@ def choose_columns(
         for column, name in enumerate(names)
         if name not in known and (name in index or _INDEX.fullmatch(name))
     ]
-    place = _find_label(source, names, unnamed, label, like, labelled)
-    unnamed = [column for column in unnamed if column != place]
+    several = _find_several(source, names, label, known)
+    one = None if label is None else str(label)
+    place = None if several else _find_label(source, names, unnamed, one, like, labelled)
+    own = {place, *several}
+    unnamed = [column for column in unnamed if column not in own]
     columns_called(source, (name for c, name in enumerate(names) if c not in unnamed))
     found = None if place is None else names[place]
     if like is not None:
-        return _choose_like(source, names, place, found, like, labelled)
+        choice = _choose_like(source, names, place, found, like, labelled, several)
+        return replace(choice, several=several)
     places = [
-        c for c in range(len(names)) if c != place and c not in unnamed and names[c] not in leave
+        c for c in range(len(names)) if c not in own and c not in unnamed and names[c] not in leave
     ]
     columns = Columns(tuple(names[c] for c in places), found)
-    notes = _notes_on_labels(source, columns) if labelled and label is None else []
+    plain = labelled and label is None and not several
+    notes = _notes_on_labels(source, columns) if plain else []
+    if label is not None and (also := [c for c in columns.features if _ONE_OF_LABELS.match(c)]):
+        notes.append(f"{source}: called like labels, but taken for features: {listed(also)}")
     if unnamed:
         notes.append(
             f"{source}: columns that have no name, or are the index of a frame, are left out: "
             f"{listed([repr(names[c]) for c in unnamed])}"
         )
-    return Choice(places, place, columns, tuple(notes))
+    return Choice(places, place, columns, tuple(notes), several=several)
 
 
 def _choose_like(
@@ -191,12 +202,13 @@ def _choose_like(
     found: str | None,
     like: Columns,
     labelled: bool,
+    several: Sequence[int],
 ) -> Choice:
     """Return the columns of a model, by name, and the column `label`, called `found`."""
     places = like.places_in(source, names)
     if label in places:
         raise InputError(f"{source}: {found!r} is a feature of the model, not its labels")
-    notes, used = [], {label, *places}
+    notes, used = [], {label, *places, *(several if labelled else ())}
     if label is not None and not labelled:
         notes.append(f"{source}: the column {found!r} holds labels, which are not used")
     unused = [name for column, name in enumerate(names) if name and column not in used]
@@ -279,6 +291,37 @@ def _notes_on_labels(source: str, columns: Columns) -> list[str]:
     if also:
         return [f"{source}: {columns.label!r} holds the labels; taken for features: {listed(also)}"]
     return []
+
+
+def _find_several(
+    source: str, names: Sequence[str], label: str | Sequence[str] | None, known: Collection[str]
+) -> list[int]:
+    """Return the places of several columns of labels, none if a single one holds them.
+
+    They are those that `label` names, between commas or with a star, or else all that are called
+    label_… or labels_…, if none is called like a column of labels; features that are `known` are
+    none of them.
+    """
+    if label is None:
+        free = [column for column, name in enumerate(names) if name not in known]
+        found = [column for column in free if _ONE_OF_LABELS.match(names[column])]
+        single = any(names[column].lower() in LABEL_COLUMNS for column in free)
+        return found if len(found) > 1 and not single else []
+    if isinstance(label, str) and label.strip() in names:
+        return []
+    asked = [part.strip() for part in (label.split(",") if isinstance(label, str) else label)]
+    chosen = [
+        [c for c, name in enumerate(names) if name == part or _fits(name, part)] for part in asked
+    ]
+    missing = [part for part, places in zip(asked, chosen, strict=True) if not places]
+    if missing and len(asked) > 1:
+        raise InputError(f"{source}: no column {listed(missing)}, only {listed(names)}")
+    places = list(dict.fromkeys(place for some in chosen for place in some))
+    return places if len(places) > 1 else []
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return "*" in pattern and fnmatchcase(name, pattern)
 
 
 def _find_label(

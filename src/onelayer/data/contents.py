@@ -22,6 +22,7 @@ from onelayer.data.labels import (
     encode_labels,
     notes_on_classes,
 )
+from onelayer.data.multilabel import encode_matrix, is_matrix, notes_on_labels
 from onelayer.data.npy import Mapped
 from onelayer.data.splitting import (
     check_groups_apart,
@@ -29,6 +30,7 @@ from onelayer.data.splitting import (
     label_groups,
     number_groups,
     rows_of_splits,
+    strata_of,
 )
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError, is_hidden
@@ -43,7 +45,7 @@ _UNSEEN = re.compile("[\u034f\u115f\u1160\u200c\u200d\u2800\u3164\ufe00-\ufe0f\u
 
 @dataclass(frozen=True)
 class Part:
-    """Samples as they are stored: X (N, D), or images, and labels (N,).
+    """Samples as they are stored: X (N, D), or images, and labels (N,) or several a row, (N, L).
 
     Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels. Labels are as they
     came: an array or a list. `files` are those that X is mapped from, `groups` (N,) the number of
@@ -78,7 +80,8 @@ class Arrays:
 class Contents:
     """Samples of a file or folder by split, at least "train", with class names and image shape.
 
-    If there are class names, each label is a place among them or one of the names. `files` are the
+    If there are class names, each label is a place among them or one of the names; of several
+    labels a row they are the names. `files` are the
     files that were read, if the source is not itself the only one; `columns` are the names of a
     table's columns, each of one feature or a single one of all, `notes` are sentences on what was
     understood, `of_rows` are the "split" and the "groups" of the rows of a single part, as they
@@ -109,13 +112,14 @@ def make_dataset(
 ) -> Dataset:
     """Return the samples of `contents` as splits, their labels as class indices.
 
-    Labels (N,) are judged by encode_labels. If there is only a training part, 15% of all samples
-    become the test split; if none validates, 15% of all become the validation split, in both cases
-    in the proportions of the classes, drawn from `seed`. Features X become (N, D): uint8, float32
-    and float64 stay as they are; other numbers become float32 or, where that could round them,
-    float64. The full scale of uint8 is 255, of all else 1. Without `test` the test split is left
-    out. Columns that number the rows of a table are left out, too, unless `keep`: see
-    judge_features. Other `fields` are those of Dataset.
+    Labels (N,) are judged by encode_labels, several a row by encode_matrix. If there is only a
+    training part, 15% of all samples become the test split; if none validates, 15% of all become
+    the validation split, in both cases in the proportions of the classes, drawn from `seed`: where
+    a row may have several labels, of all rows alike. Features X become (N, D): uint8, float32 and
+    float64 stay as they are; other numbers become float32 or, where that could round them, float64.
+    The full scale of uint8 is 255, of all else 1. Without `test` the test split is left out.
+    Columns that number the rows of a table are left out, too, unless `keep`: see judge_features.
+    Other `fields` are those of Dataset.
 
     Raises
     ------
@@ -125,14 +129,19 @@ def make_dataset(
     columns, notes = contents.columns, contents.notes
     labels = {split: part.labels for split, part in contents.parts.items()}
     column = None if columns is None else columns.label
-    indices, class_names = encode_labels(source, labels, contents.class_names, column)
+    several = any(map(is_matrix, labels.values()))
+    kind = "labels" if several else "classes"
+    if several:
+        indices, class_names = encode_matrix(source, labels, contents.class_names)
+    else:
+        indices, class_names = encode_labels(source, labels, contents.class_names, column)
     check_class_names(source, class_names)
     for split, part in contents.parts.items():
         if 0 in part.X.shape or len(part.X) != len(indices[split]):
             raise InputError(
                 f"{source}: features of the shape {part.X.shape}, labels of {len(indices[split]):,}"
             )
-    notes = (*notes, *_told_of_arrays(source, contents, len(class_names)))
+    notes = (*notes, *_told_of_arrays(source, contents, f"{len(class_names):,} {kind}"))
     all_rows = len(indices["train"])
     contents = _tell_rows_apart(source, contents, indices)
     if "split" in contents.of_rows and (
@@ -140,7 +149,7 @@ def make_dataset(
     ):
         notes += (f"{source}: {left:,} rows are in no split and not used",)
     indices = {split: part.labels for split, part in contents.parts.items()}
-    if contents.class_names is None and len(indices["train"]) >= FEWEST:
+    if contents.class_names is None and not several and len(indices["train"]) >= FEWEST:
         check_shared(source, indices, column)
     train = contents.parts["train"].X
     image_shape = contents.image_shape or _image_shape(source, train)
@@ -174,9 +183,10 @@ def make_dataset(
         else:
             X = X if kept is None else np.asarray(X)[:, kept]
             splits[split] = Split(_as_features(source, X), y, part.files, part.groups)
-    if np.ptp(splits["train"].y) == 0:
+    if not several and np.ptp(splits["train"].y) == 0:
         raise InputError(f"{source}: all training samples are of one class, expected several")
-    notes += notes_on_classes(source, splits, class_names)
+    tell = notes_on_labels if several else notes_on_classes
+    notes += tell(source, splits, class_names)
     bytes_ = splits["train"].X.dtype == np.uint8
     return Dataset(
         name,
@@ -265,7 +275,7 @@ def _tell_rows_apart(
     return replace(contents, parts=parts)
 
 
-def _told_of_arrays(source: str, contents: Contents, n_classes: int) -> tuple[str, ...]:
+def _told_of_arrays(source: str, contents: Contents, classes: str) -> tuple[str, ...]:
     """Return a sentence on what arrays are, if that is not plain from their names and types."""
     told, X = contents.arrays, contents.parts["train"].X
     if told is None:
@@ -280,7 +290,7 @@ def _told_of_arrays(source: str, contents: Contents, n_classes: int) -> tuple[st
     words = [f"{counts} × {sides} {kind}"]
     words += [f"as {', '.join(filter(parts.get, SPLIT_NAMES))}"] if len(parts) > 1 else []
     words += [f"pooled by {told.pool}"] if told.pool else []
-    words += [f"labels from {told.labels} ({n_classes:,} classes)"] if told.labels else []
+    words += [f"labels from {told.labels} ({classes})"] if told.labels else []
     words += [f"split by {told.split}"] if told.split else []
     words += [f"groups of rows from {told.groups}"] if told.groups else []
     return (f"{source if told.certain else told.features}: {', '.join(words)}",)
@@ -289,10 +299,10 @@ def _told_of_arrays(source: str, contents: Contents, n_classes: int) -> tuple[st
 def _draw(source: str, part: Part, with_test: bool, seed: int) -> dict[str, NDArray[np.intp]]:
     """Return the rows that train, that validate and, if asked, that test; groups stay whole."""
     if part.groups is not None:
-        labels, members = label_groups(part.groups, part.labels)
+        labels, members = label_groups(part.groups, strata_of(part.labels))
         drawn = _draw_rows(f"{source}, groups", labels, with_test, seed)
         return {split: np.flatnonzero(np.isin(members, some)) for split, some in drawn.items()}
-    return _draw_rows(source, part.labels, with_test, seed)
+    return _draw_rows(source, strata_of(part.labels), with_test, seed)
 
 
 def _draw_rows(

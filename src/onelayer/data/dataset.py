@@ -30,7 +30,7 @@ SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class Split:
-    """N labelled samples: X (N, D) as stored, y (N,) class indices.
+    """N labelled samples: X (N, D) as stored, y (N,) class indices, or 0 and 1 of L labels (N, L).
 
     `files` are those that X is mapped from, in order; none if X is in memory. Rows of one of the
     `groups` (N,), by number, are never held out alone.
@@ -96,6 +96,7 @@ class Split:
 class Dataset:
     """The splits of one data set and what its numbers mean.
 
+    `class_names` are those of the K classes, or of the L labels of which a row may have several.
     `full_scale` is the stored value that stands for 1 (255 for 8-bit pixels), `image_shape` is
     (channels, height, width) of a row of X or None, `digests` the sha256 of each file it came from,
     `columns` are the names of a table's columns, `pool` says what was taken of tokens, `notice` is
@@ -148,6 +149,19 @@ class Dataset:
             check_finite(f"{self.name}, {split_name}", split, self.columns)
 
     @property
+    def multilabel(self) -> bool:
+        """Whether a row may have several labels, in y (N, L)."""
+        return self.train.y.ndim == 2
+
+    def check_one_class(self, what: str) -> None:
+        """Raise InputError if a row may have several labels, since `what` takes one class a row."""
+        if self.multilabel:
+            raise InputError(
+                f"{self.name}: {self.n_classes:,} labels, of which a row may have several, and "
+                f"{what} takes one class a row; onelayer probe takes several labels"
+            )
+
+    @property
     def splits(self) -> dict[str, Split]:
         """The splits that exist, by name."""
         named = {name: getattr(self, name) for name in SPLIT_NAMES}
@@ -171,14 +185,19 @@ def check_split(where: str, split: Split, n_features: int, n_classes: int) -> No
         raise InputError(f"{where}: masked values; expected none, or NaN among the features")
     if X.ndim != 2 or X.shape[1] != n_features:
         raise InputError(f"{where}: X has the shape {X.shape}, expected (N, {n_features})")
-    if y.shape != (len(X),) or len(X) == 0:
+    several = y.ndim == 2
+    if y.shape != ((len(X), n_classes) if several else (len(X),)) or len(X) == 0:
         raise InputError(f"{where}: {len(X)} rows of X and labels of the shape {y.shape}")
     if X.dtype.kind not in "biuf" or y.dtype.kind not in "iu":
         raise InputError(
             f"{where}: X of {X.dtype} and labels of {y.dtype}, "
             "expected real numbers and whole numbers"
         )
-    check_labels(where, y, n_classes, split.place)
+    if several:
+        check_labels(where, y.min(axis=1), 2, split.place)
+        check_labels(where, y.max(axis=1), 2, split.place)
+    else:
+        check_labels(where, y, n_classes, split.place)
 
 
 def check_labels(
@@ -209,7 +228,8 @@ def check_finite(where: str, split: Split, columns: Columns | None = None) -> No
 
 
 def find_split(data: Dataset, split: str) -> Split:
-    """Return a split of the data; raises InputError if there is none of this name."""
+    """Return a split to evaluate; InputError if there is none, or a row may have several labels."""
+    data.check_one_class("evaluate")
     if split not in SPLIT_NAMES:
         raise unknown_name("split", split, SPLIT_NAMES)
     if split not in data.splits:

@@ -14,7 +14,7 @@ _BLOCK = 1 << 22  # bytes read together
 
 @dataclass(frozen=True)
 class SplitDescription:
-    """A split in figures: samples of each class (K,), range, missing and infinite values.
+    """A split in figures: samples of each class or label (K,), range, missing and infinite values.
 
     `duplicates` are the samples that equal an earlier one of the split, labels aside.
     """
@@ -62,7 +62,7 @@ def _describe_split(split: Split, K: int, hashes: NDArray[np.int64]) -> SplitDes
         infinite += int(np.isinf(X).sum())
     return SplitDescription(
         len(split),
-        np.bincount(split.y, minlength=K),
+        split.y.sum(axis=0) if split.y.ndim == 2 else np.bincount(split.y, minlength=K),
         float(minimum),
         float(maximum),
         missing,

@@ -31,8 +31,9 @@ def dataset_from(
 
     `data` is an array or tensor (N, D) or of images, a pandas or polars frame, a scikit-learn
     bunch, or a mapping of arrays X_train, y_train, X_test and so on. `labels` (N,) are whole
-    numbers or strings and belong to an array or a frame, of which they may also be a column's name;
-    without them it is the column label, class, target or y, or else the last. Splits, types and the
+    numbers or strings, or (N, L) of 0 and 1 if a row may have several of L labels. They belong to
+    an array or a frame, of which they may also be a column's name, or a list of several; without
+    them it is the column label, class, target or y, or else the last. Splits, types and the
     full scale, unless it is given, are those of docs/data.md.
 
     Raises
@@ -92,15 +93,21 @@ def is_frame(data: Any) -> bool:
 
 
 def _arrays(name: str, X: Any, y: Any) -> Contents:
-    return Contents({"train": Part(_array(name, X), _array(name, y))})
+    return Contents({"train": Part(_array(name, X), _array(name, y))}, _names_of(y))
 
 
 def _frame(name: str, frame: Any, labels: Any) -> Contents:
-    """Return the samples of a frame; `labels` are a column's name, none, or values."""
+    """Return the samples of a frame; `labels` are names of columns, none, or values."""
     names = columns_called(name, frame.columns).features
-    if isinstance(labels, str | None):
+    called = _names_of(labels)
+    if isinstance(labels, str | None) or _name_columns(labels, names):
         choice = choose_columns(name, names, labels)
-        labels = frame[frame.columns[choice.label]]
+        if choice.several:
+            called = tuple(names[column] for column in choice.several)
+            own = [frame[frame.columns[place]] for place in choice.several]
+            labels = np.stack([_array(name, column) for column in own], axis=1)
+        else:
+            labels = frame[frame.columns[choice.label]]
     else:
         choice = Choice(range(len(names)), None, Columns(names))
     words = _words_in(name, frame, choice)
@@ -108,7 +115,17 @@ def _frame(name: str, frame: Any, labels: Any) -> Contents:
     places = [c for place, c in enumerate(choice.features) if place not in words]
     notes = (*choice.notes, *leave_out(name, [*words.values()]))
     part = Part(_frame_features(name, frame, places), _array(name, labels))
-    return Contents({"train": part}, columns=columns, notes=notes)
+    return Contents({"train": part}, called, columns=columns, notes=notes)
+
+
+def _names_of(labels: Any) -> tuple[str, ...] | None:
+    """Return the names of several columns of labels, of a frame of their own."""
+    return tuple(map(str, labels.columns)) if is_frame(labels) and labels.shape[1] > 1 else None
+
+
+def _name_columns(labels: Any, names: Sequence[str]) -> bool:
+    """Return whether labels are a list of names of columns, not one for each row."""
+    return isinstance(labels, list | tuple) and bool(labels) and {*labels} <= {*names}
 
 
 def _words_in(name: str, frame: Any, choice: Choice) -> dict[int, Words]:

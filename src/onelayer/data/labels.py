@@ -83,10 +83,11 @@ def encode_labels(
 
 
 def check_label_shape(source: str, shape: Sequence[int]) -> None:
-    """Raise InputError unless labels of this shape are one a row."""
-    if len(shape) != 1 and (*shape[1:],) != (1,):
-        rows = "; of one-hot rows, y.argmax(axis=1) gives them" if len(shape) == 2 else ""
-        raise InputError(f"{source}: labels of the shape {(*shape,)}, expected (N,){rows}")
+    """Raise InputError unless labels of this shape are one a row, or several: see multilabel."""
+    if len(shape) not in (1, 2) or 0 in shape[1:]:
+        raise InputError(
+            f"{source}: labels of the shape {(*shape,)}, expected (N,), or (N, L) of 0 and 1"
+        )
 
 
 def check_shared(source: str, y: Mapping[str, NDArray[np.intp]], column: str | None = None) -> None:

@@ -35,7 +35,8 @@ class Reading(Checked):
     coarse: bool = option(False, "CIFAR-100's 20 groups as classes.")
     label: str | None = option(
         None,
-        "Column that holds the labels (default: label, class, target or y, else the last).",
+        "Column that holds the labels (default: label, class, target or y, else the last); several "
+        "columns of 0 and 1, as a,b,c or label_*, for probe.",
         kind=str,
     )
     feature_set: str | None = option(

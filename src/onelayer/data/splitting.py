@@ -39,9 +39,10 @@ def split_off(
         If `samples` leaves either part empty or is no whole number, a class has too few rows to
         be in both parts, or a mapped file has changed since it was opened.
     """
-    labels, members = split.y, np.arange(len(split))
+    y = strata_of(split.y)
+    labels, members = y, np.arange(len(split))
     if split.groups is not None:
-        labels, members = label_groups(split.groups, split.y)
+        labels, members = label_groups(split.groups, y)
         samples = samples if 0 < samples < 1 else samples / len(split)
     N = len(labels)
     count = round(samples * N) if 0 < samples < 1 else samples
@@ -52,7 +53,7 @@ def split_off(
         )
     drawn = draw_stratified(labels, int(count), random_stream(seed, Stream.VALIDATION_SPLIT))
     held_out = drawn[members]
-    classes, places, sizes = np.unique(split.y, return_inverse=True, return_counts=True)
+    classes, places, sizes = np.unique(y, return_inverse=True, return_counts=True)
     taken = np.bincount(places[held_out], minlength=len(sizes))
     missing = np.flatnonzero((taken == 0) | (taken == sizes))
     if missing.size:
@@ -66,6 +67,14 @@ def split_off(
         rows_of(split, rows) for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
     )
     return rest, held
+
+
+def strata_of(y: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the class of each row; 0 for all where rows have several labels, (N, L).
+
+    What is drawn in the proportions of the labels is then drawn from all rows alike.
+    """
+    return y if y.ndim == 1 else np.zeros(len(y), np.intp)
 
 
 def rows_of(split: Split, rows: NDArray[np.intp]) -> Split:

@@ -22,14 +22,14 @@ Float64 = NDArray[np.float64]
 
 
 class Ranked:
-    """N rows by falling value, for each of K classes: arrays (K, N) of places in that order.
+    """N rows by falling value (K, N), for each of K classes: arrays (K, N) of places in that order.
 
+    `own` (K, N) says which rows are of each class, of which a row may be of several.
     `order` is the row at each place, `first` and `end` the first place of its tie and the one
     behind it. `classes`, `places` and so on (P,) are those of the rows that are of their class.
     """
 
-    def __init__(self, V: Array, y: NDArray[np.intp], classes: NDArray[np.intp]) -> None:
-        columns = V.T if len(classes) == V.shape[1] else V[:, classes].T
+    def __init__(self, columns: Array, own: NDArray[np.bool_]) -> None:
         K, N = columns.shape
         self.order = np.argsort(-columns, axis=1, kind="stable")
         falling = np.take_along_axis(columns, self.order, axis=1)
@@ -39,7 +39,7 @@ class Ranked:
         self.first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)[:, :-1]
         behind = np.where(begins, places, N)[:, :0:-1]
         self.end = np.minimum.accumulate(behind, axis=1)[:, ::-1]
-        self.positive = y[self.order] == classes[:, None]
+        self.positive = np.take_along_axis(own, self.order, axis=1)
         self.of_class, self.places = np.nonzero(self.positive)
 
     def found(self, counts: Array) -> tuple[Array, Array]:
@@ -128,18 +128,28 @@ AVERAGE_PRECISION = Area(_average_precision, _average_precision_slopes)
 def macro_area(area: Area, V: Array, y: NDArray[np.intp]) -> Statistic:
     """Return the mean area of the classes in y, of values V (N, K), as a function of counts (N,).
 
-    Up to EXACT values it is exact. Above, sorting them once takes seconds for 10⁷ of them, and a
-    resample has the first-order value: the area plus the mean of what each row adds to it (the
-    infinitesimal jackknife), which takes N operations instead of N K.
+    Above EXACT values it takes N operations instead of N K: see first_order.
     """
     classes = np.unique(y)
     if len(y) * len(classes) <= EXACT or len(classes) == 1:
-        ranked = Ranked(V, y, classes)
+        columns = V.T if len(classes) == V.shape[1] else V[:, classes].T
+        ranked = Ranked(columns, y == classes[:, None])
         return lambda counts: float(mean_of_known(area.values(ranked, counts)))
-    once, values, slopes = np.ones(len(y), np.intp), [], np.zeros(len(y))
+    values, slopes = [], np.zeros(len(y))
     for k in classes:
-        ranked = Ranked(V, y, np.array([k]))
-        values.append(area.values(ranked, once))
-        slopes[ranked.order[0]] += area.slopes(ranked) / len(classes)
+        of_class, adds = first_order(area, V[:, k], y == k)
+        values.append(of_class)
+        slopes += adds / len(classes)
     value = float(np.mean(values))
     return lambda counts: float(np.clip(value + counts @ slopes / counts.sum(), 0, 1))
+
+
+def first_order(area: Area, values: Array, own: NDArray[np.bool_]) -> tuple[float, Float64]:
+    """Return the area of one class, and N times its derivative by the count of each row (N,).
+
+    A resample has about the area plus the mean of what each row adds to it (the infinitesimal
+    jackknife): sorting 10⁷ values once takes seconds.
+    """
+    ranked, slopes = Ranked(values[None], own[None]), np.empty(len(own))
+    slopes[ranked.order[0]] = area.slopes(ranked)
+    return float(area.values(ranked, np.ones(len(own), np.intp))[0]), slopes

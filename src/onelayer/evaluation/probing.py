@@ -194,6 +194,11 @@ class Probing:
         """Return Wilson's 95 % interval of an accuracy on the test split."""
         return wilson_interval(accuracy, self.samples["test"])
 
+    @property
+    def tested(self) -> list[float]:
+        """The accuracy of every probe on the test split."""
+        return [draw.test for _, labelled in self.rows() for draw in labelled.draws]
+
     def rows(self) -> Iterator[tuple[FeatureSet, Labelled]]:
         """Yield every feature set with each fraction of labels."""
         for features in self.feature_sets:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from onelayer.errors import InputError
 from onelayer.evaluation.ablation import ABLATION, AblationRow, write_ablation
+from onelayer.evaluation.multilabel import LABEL_PROBING, LabelProbing
 from onelayer.evaluation.probing import PROBING, Probing
 from onelayer.evaluation.results import RESULTS, Results, write_checks, write_history
 from onelayer.evaluation.test_log import TEST_LOG, TestEvaluation, warn_of_second_look
@@ -26,6 +27,7 @@ T = TypeVar("T")
 REPORT_PAGE, PROBES_PAGE, EXPLORE_PAGE = "report.html", "probe.html", "explore.html"
 _MODELS = "models"  # of probes
 _RESULTS, _PROBING, _ABLATION = "results.safetensors", "probe.json", "ablation.json"
+_LABEL_PROBING = "label_probes.json"
 _TEST_LOG, _SPEC, _OPTIMA = "test_evaluations.json", "spec.json", "optima.json"
 
 
@@ -109,7 +111,7 @@ class RunFolder:
     @property
     def has_probes(self) -> bool:
         """Whether probes were stored here."""
-        return (self.path / _PROBING).is_file()
+        return any((self.path / name).is_file() for name in (_PROBING, _LABEL_PROBING))
 
     def save_results(self, results: Results) -> None:
         """Write what `results` returns, and tables for other programs."""
@@ -145,9 +147,12 @@ class RunFolder:
             yield f"repeats/{number}"
             number += 1
 
-    def save_probes(self, probing: Probing) -> None:
+    def save_probes(self, probing: Probing | LabelProbing) -> None:
         """Write what `probes` returns."""
-        self._save(PROBING, probing, _PROBING)
+        if isinstance(probing, LabelProbing):
+            self._save(LABEL_PROBING, probing, _LABEL_PROBING)
+        else:
+            self._save(PROBING, probing, _PROBING)
 
     def save_probe(self, name: str, model: Classifier) -> None:
         """Write the model of a feature set as a file of its own."""
@@ -156,15 +161,23 @@ class RunFolder:
 
     def probe_model(self, number: int | None) -> Classifier:
         """Read the model of feature set `number`, or of that with the best validation accuracy."""
+        probing = self.probes()
+        if isinstance(probing, LabelProbing):
+            raise InputError(
+                f"{self.path}: holds a model for each label and feature set; expected the path of "
+                f"one of them: {self.path / _MODELS}/*.safetensors"
+            )
         if number is None:
-            number = self.probes().preferred
+            number = probing.preferred
         files = list((self.path / _MODELS).glob(f"{number + 1}-*.safetensors"))
         if not files:
             raise InputError(f"{self.path}: has no model {number} in {_MODELS}")
         return load_model(files[0])
 
-    def probes(self) -> Probing:
+    def probes(self) -> Probing | LabelProbing:
         """Read what save_probes wrote; raises InputError as `results` does."""
+        if (self.path / _LABEL_PROBING).is_file():
+            return self._load(LABEL_PROBING, _LABEL_PROBING)
         return self._load(PROBING, _PROBING)
 
     def save_ablation(self, rows: Sequence[AblationRow]) -> None:

@@ -1,7 +1,7 @@
 """Uncertainty of what was measured: spread over repeats, intervals, the bootstrap, Student's t."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,11 +77,16 @@ def bootstrap(
     if resamples < 2:
         raise InputError(f"resamples is {resamples}; expected at least 2")
     values = np.empty((resamples, len(statistics)))
-    for place in range(resamples):
-        drawn = random_stream(seed, Stream.BOOTSTRAP, place).integers(rows, size=rows)
-        counts = np.bincount(drawn, minlength=rows)
+    for place, counts in enumerate(resampled(rows, resamples, seed)):
         values[place] = [statistic(counts) for statistic in statistics]
     return values
+
+
+def resampled(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:
+    """Yield how often each of N `rows` is drawn in each resample: see bootstrap."""
+    for place in range(resamples):
+        drawn = random_stream(seed, Stream.BOOTSTRAP, place).integers(rows, size=rows)
+        yield np.bincount(drawn, minlength=rows)
 
 
 def percentiles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -42,13 +42,15 @@ _SECONDS, _OWN_WORK = 5e-11, 1000  # about, of a feature of a score; a score in 
 def load_data(spec: DataSpec, source: Path | None = None) -> Dataset:
     """Return the data set of the spec, or its stand-in with a notice that says so."""
     try:
-        return load_splits(spec, source)
+        data = load_splits(spec, source)
     except NoSourceError as error:
         notice = (
             f"STAND-IN DATA: scikit-learn's {STAND_IN} instead of {spec.dataset}, "
             f"so no figure here is comparable with a published one. Reason: {error}"
         )
         return replace(load_dataset(STAND_IN), notice=notice)
+    data.check_one_class("training")
+    return data
 
 
 def load_splits(spec: DataSpec, source: Path | None = None) -> Dataset:

@@ -1,5 +1,6 @@
 """Feature sets to probe: found, named and loaded, and held to the same rows."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,20 +123,31 @@ def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
             raise InputError(f"{first}: has no {name} split {why}")
     for other, data in others:
         both = f"{first} and {other} are not of the same rows"
+        if reference.multilabel and data.class_names != reference.class_names:
+            raise InputError(f"{both}: their labels differ, or stand in another order")
         for split in SPLIT_NAMES:
+            sizes = [len(one.splits.get(split, ())) for one in (reference, data)]
+            if sizes[0] != sizes[1]:
+                raise InputError(f"{both}: {sizes[0]} and {sizes[1]} in the {split} split")
             expected, found = (_labels(one, split) for one in (reference, data))
-            if len(expected) != len(found):
-                raise InputError(f"{both}: {len(expected)} and {len(found)} in the {split} split")
-            differ = np.flatnonzero(expected != found)
+            differ = np.flatnonzero((expected != found).any(axis=1))
             if differ.size:
                 row = differ[0]
                 raise InputError(
-                    f"{both}: row {row} of the {split} split is of class {expected[row]} in one "
-                    f"and {found[row]} in the other"
+                    f"{both}: row {row} of the {split} split is of class "
+                    f"{_words(reference, expected[row])} in one and {_words(data, found[row])} in "
+                    "the other"
                 )
 
 
-def _labels(data: Dataset, split: str) -> NDArray[np.str_]:
-    """Return the class name of every row of a split, none if there is no such split."""
+def _labels(data: Dataset, split: str) -> NDArray[Any]:
+    """Return the name of the class of every row of a split (N, 1), or its labels (N, L)."""
     y = data.splits[split].y if split in data.splits else np.empty(0, np.intp)
-    return np.array(data.class_names)[y]
+    return y if y.ndim == 2 else np.array(data.class_names)[y][:, None]
+
+
+def _words(data: Dataset, labels: NDArray[Any]) -> str:
+    """Return the name of a class, or of the labels of a row, for a message."""
+    if data.multilabel:
+        return " + ".join(itertools.compress(data.class_names, labels)) or "none of the labels"
+    return str(labels[0])

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import DivergedError, InputError, shown
 from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
+from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.optimism import best_of_halves, optimism_of, rows_to_choose
 from onelayer.evaluation.probing import (
     ClassCounts,
@@ -35,12 +37,13 @@ from onelayer.evaluation.selection import check_choice, choose
 from onelayer.evaluation.test_log import name_of_test
 from onelayer.evaluation.unfinished import Asked, Probed, Unfinished, check_resumable
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
+from onelayer.experiments.multilabel import probe_labels
 from onelayer.experiments.workload import Planned, Progress, Workload, plan
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.option import COUNT, Checked, option, takes
 from onelayer.progress import progress_bar
+from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form
-from onelayer.report.probes import write_probes
 from onelayer.training.classifier import Classifier, model_of
 from onelayer.training.epochs import Curves
 from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
@@ -77,6 +80,7 @@ def probe_grid(solver: str = "descent", **values: Sequence[Any]) -> list[Hyperpa
     return grid(**{**GRID, **values})
 
 
+ACCURACY = "accuracy"
 SMALLEST_C, LARGEST_C = 1e-20, 1e20  # beyond, λ has no place in float32
 
 
@@ -107,9 +111,11 @@ class ProbeOptions(Checked):
         least=1,
         most=1000,
     )
-    metric: str = option(
-        "accuracy",
-        f"Metric on the validation split that chooses: {', '.join(METRICS)}.",
+    metric: str | None = option(
+        None,
+        "Metric on the validation split that chooses (default: accuracy; log-loss where a row may "
+        f"have several labels): {', '.join(METRICS)}.",
+        kind=str,
         choices=METRICS,
     )
     control: bool = option(False, "Also probe with shuffled labels and report the selectivity.")
@@ -157,9 +163,9 @@ def probe(
     resume: bool = False,
     report: str = "all",
     announce: Callable[[str], None] = print,
-    show: Callable[[Probing], None] | None = None,
+    show: Callable[[Any], None] | None = None,
     on_model: Callable[[str, Classifier], None] | None = None,
-) -> Probing:
+) -> Probing | LabelProbing:
     """Train the probes of every feature set and judge them on its test split.
 
     The feature sets, by name, hold the same rows: in every split their labels are the same. Of each
@@ -203,6 +209,28 @@ def probe(
     ['layer 1']
     """
     check_form(report)
+    check_same_rows(feature_sets)
+    first = next(iter(feature_sets.values()))
+
+    def store(folder: RunFolder, probing: Probing | LabelProbing) -> None:
+        folder.save_probes(probing)
+        tested = probing.tested
+        if warning := folder.add_look(len(tested), max(tested), name_of_test(first)):
+            announce(warning)
+        if show is not None:
+            show(probing)
+        with progress_bar("drawing the page", None):
+            write_any_probes(probing, folder.path, report)
+
+    if first.multilabel:
+        _check_several_labels(first, fractions, asked, resume)
+        several = partial(probe_labels, feature_sets, settings, options, machine)
+        if out is None:
+            return several(metric=asked.metric, on_model=on_model)
+        with RunFolder.create(Path(out), force=force) as folder:
+            labels = several(metric=asked.metric, on_model=folder.save_probe)
+            store(folder, labels)
+        return labels
     work, options = _work(feature_sets, settings, fractions, options, asked)
     settings = work.settings
 
@@ -245,28 +273,29 @@ def probe(
             raise
         probed = [unfinished.probed[name] for name in feature_sets]
         probing = compare(probed)
-        _store(folder, probing, probed, name_of_test(next(iter(feature_sets.values()))), announce)
-        if show is not None:
-            show(probing)
-        with progress_bar("drawing the page", None):
-            write_probes(probing, folder.path, report)
+        for each in probed:
+            folder.save_probe(each.features.name, each.model)
+        store(folder, probing)
     return probing
 
 
-def _store(
-    folder: RunFolder,
-    probing: Probing,
-    probed: Sequence[Probed],
-    test: str,
-    announce: Callable[[str], None],
+def _check_several_labels(
+    data: Dataset, fractions: Sequence[float], asked: ProbeOptions, resume: bool
 ) -> None:
-    """Write the results and the models into the folder, and count the look at the test split."""
-    folder.save_probes(probing)
-    for each in probed:
-        folder.save_probe(each.features.name, each.model)
-    tested = [draw.test for _, labelled in probing.rows() for draw in labelled.draws]
-    if warning := folder.add_look(len(tested), max(tested), test):
-        announce(warning)
+    """Raise InputError for what is asked of rows that may have several labels, and is of one."""
+    wanted = {
+        "fractions": len({*fractions, 1.0}) > 1,
+        "control": asked.control,
+        "C": asked.C is not None,
+        "refit": asked.refit,
+        "iterations": asked.iterations is not None,
+        "resume": resume,
+    }
+    if named := ", ".join(name for name, given in wanted.items() if given):
+        raise InputError(
+            f"{data.name}: {named}: of one class a row, and here a row may have several labels; "
+            "leave that out"
+        )
 
 
 def _work(
@@ -285,7 +314,6 @@ def _work(
     fractions = sorted({*map(float, fractions), 1.0})
     on_path = max(MOST, len(asked.C or ()) + 2 * asked.halvings)
     check_settings(on_path if settings is None else len(settings), len(fractions), asked.draws)
-    check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
     options = _with_iterations(options, asked.iterations, len(first.train))
     subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
@@ -317,7 +345,7 @@ def _compare(
         grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
         training=asdict(options),
         provenance=provenance() | {"digests": digests},
-        metric=asked.metric,
+        metric=asked.metric or ACCURACY,
         refit=asked.refit,
         optimism=optimism_of([each.halves for each in probed], models, rows),
     )
@@ -333,7 +361,7 @@ def probe_sources(
     resume: bool = False,
     announce: Callable[[str], None] = print,
     **options: Any,
-) -> Probing:
+) -> Probing | LabelProbing:
     """Probe files, folders or data sets and fill the folder `out`, as probe does.
 
     `data` says how all of them are read (see load_feature_sets), `options` are those of probe.
@@ -378,6 +406,8 @@ def plan_sources(
         As load_feature_sets and probe do, before they train.
     """
     feature_sets = load_feature_sets(sources, **data or {})
+    check_same_rows(feature_sets)
+    next(iter(feature_sets.values())).check_one_class("a plan of probes")
     work, options = _work(feature_sets, settings, fractions, options, asked)
     with progress_bar("measuring", len(feature_sets)) as update:
         planned = []
@@ -472,7 +502,7 @@ def _probe_features(
             every = np.repeat(weights, M, axis=0) if R > 1 else None
             run = _train(data, list(settings) * R, scale, options, machine, tell, every)
             models = [list(range(M * r, M * (r + 1))) for r in range(R)]
-    metric = METRICS[asked.metric]
+    metric = METRICS[asked.metric or ACCURACY]
     chosen, values = zip(*(_choose(name, run, some, data, metric) for some in models), strict=True)
     best = model_of(run, chosen[-1])
     if asked.refit:

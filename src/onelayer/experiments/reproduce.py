@@ -25,8 +25,8 @@ from onelayer.experiments.spec import Spec, load_spec
 from onelayer.plain_values import to_json
 from onelayer.progress import progress_bar
 from onelayer.report.explore import write_explore
+from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form, write_report
-from onelayer.report.probes import write_probes
 from onelayer.storage import atomic_file, check_output_file, output_folder
 from onelayer.tracking.trackers import open_tracker
 from onelayer.training.engine_check import EngineCheck
@@ -187,7 +187,7 @@ def redraw(folder: Path, out: Path | None = None, *, force: bool = False) -> Pat
         if isinstance(found, Results):
             write_report(found, target.path, rows, looks)
         else:
-            write_probes(found, target.path)
+            write_any_probes(found, target.path)
     return RunFolder.open(out or folder).page
 
 

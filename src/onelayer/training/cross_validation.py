@@ -115,6 +115,7 @@ def resampled(
             "cross-validation would choose the best epoch on the rows that judge the models; "
             'leave out patience and keep="best"'
         )
+    data.check_one_class("cross-validation")
     check_settings(len(settings), len(np.atleast_2d(weights)))
     values = _weighed_by_class(data, _checked(weights, len(data.train)), options)
     R, M = len(values), len(settings)

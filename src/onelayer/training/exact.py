@@ -145,9 +145,11 @@ def bytes_to_hold(n_samples: int, width: int) -> int:
 class Problem:
     """The cost of one loss on weighted rows of a split, for any λ.
 
-    Classes without rows stay out of it. `axes` of more rows serve as well, unless these are so few
-    that they span far fewer. The rows are held in memory, in float32, if that takes no more than
-    `memory` bytes; else they are read at each evaluation, and the parameters are turned, not they.
+    Classes without rows stay out of it. Of rows with several labels, y (N, L), each label is a
+    target of its own, with the classes 0 and 1; else there is one target. `axes` of more rows serve
+    as well, unless these are so few that they span far fewer. The rows are held in memory, in
+    float32, if that takes no more than `memory` bytes; else they are read at each evaluation, and
+    the parameters are turned, not they.
     """
 
     def __init__(
@@ -163,9 +165,10 @@ class Problem:
     ) -> None:
         rows = np.flatnonzero(weights > 0)
         shares: Floats = weights[rows] / weights[rows].sum(dtype=np.float64)
-        self.present, self.labels = np.unique(split.y[rows], return_inverse=True)
-        self.n_classes, self.loss = n_classes, loss
-        self.frequencies = np.bincount(self.labels, shares)
+        self.present, places = np.unique(split.y[rows], return_inverse=True)
+        self.labels = np.ascontiguousarray(places.reshape(len(rows), -1).T)  # (targets, rows)
+        self.n_classes, self.loss, K = n_classes, loss, len(self.present)
+        self.frequencies = np.stack([np.bincount(own, shares, K) for own in self.labels])
         if axes is not None and 2 * len(rows) < len(axes.mean):
             axes = None
         self.axes = axes or principal_axes(split, rows, shares, scaling)
@@ -192,25 +195,27 @@ class Problem:
             spread += shares[some] @ np.square(self._turned.read(some)[:, :-1], dtype=float)
         return spread
 
-    def largest_l2(self, share: float) -> float:
-        """Return the λ for which W = 0 costs at most this share more than the least cost.
+    def largest_l2(self, share: float) -> Floats:
+        """Return the λ of each target for which W = 0 costs at most this share above the least.
 
         With the gradient g by W at W = 0, that is ‖g‖² / (4 · share · cost): see _Search.prove.
         """
         with _pool() as pool:
-            sums = self.add_up(self.exact_rows, self.start(1), pool)
-        squares = _squares(sums.gradient[..., :-1])
-        return float(squares[0] / (4 * share * sums.loss[0]))
+            at_zero, targets = self.start(), np.arange(len(self.labels))
+            sums = self.add_up(targets, self.exact_rows, at_zero, pool)
+        largest: Floats = _squares(sums.gradient[..., :-1]) / (4 * share * sums.loss)
+        return largest
 
-    def start(self, models: int) -> Floats:
-        """Return parameters (M, K, P) of no weights and the biases that then cost least."""
-        start = np.zeros((models, len(self.present), len(self.axes.spread) + 1))
-        start[..., -1] = self.loss.biases(self.frequencies)
+    def start(self) -> Floats:
+        """Return parameters (T, K, P) of no weights and the biases that then cost least."""
+        start = np.zeros((*self.frequencies.shape, len(self.axes.spread) + 1))
+        start[..., -1] = [self.loss.biases(own) for own in self.frequencies]
         return start
 
     def solve(
         self,
         l2: Sequence[float],
+        targets: Sequence[int] | None = None,
         *,
         tolerance: float,
         start: Floats | None = None,
@@ -218,22 +223,26 @@ class Problem:
     ) -> tuple[Solution, Floats]:
         """Find the least cost for each λ (M,) to the share `tolerance` of it, if λ > 0.
 
-        The largest λ come first, as many at once as fill a product; the others start from the
-        smallest of these. For λ = 0 the search ends where the gradient is `tolerance` of what it
-        was at W = 0, or never comes so near: nothing bounds the weights of classes that can be
-        separated. Returns the parameters in axes too, from which a search for other λ may start.
-        Without `fast` all products are in float64.
+        `targets` (M,) are those of the models, by default the first of all. The largest λ come
+        first, as many at once as fill a product; of one target the others start from the smallest
+        of these. For λ = 0 the search ends where the gradient is `tolerance` of what it was at
+        W = 0, or never comes so near: nothing bounds the weights of classes that can be separated.
+        Returns the parameters in axes too, from which a search for other λ may start. Without
+        `fast` all products are in float64.
         """
         decays = np.asarray(l2, np.float64)
-        U = self.start(len(decays)) if start is None else start.copy()
+        own = np.asarray([0] * len(decays) if targets is None else targets, np.intp)
+        U = self.start()[own] if start is None else start.copy()
         order = np.argsort(-decays, kind="stable")
         together = max(1, COLUMNS // self.columns)
         parts = [order[first : first + together] for first in range(0, len(order), together)]
         found = []
-        for number, own in enumerate(parts):
-            if number:
-                U[own] = U[parts[number - 1][-1]]
-            solution, U[own] = self._solve_at_once(decays[own], U[own], tolerance, fast)
+        for number, some in enumerate(parts):
+            if number and len(self.labels) == 1:
+                U[some] = U[parts[number - 1][-1]]
+            solution, U[some] = self._solve_at_once(
+                decays[some], own[some], U[some], tolerance, fast
+            )
             found.append(solution)
         return join_solutions(found).take(np.argsort(order)), U
 
@@ -248,7 +257,7 @@ class Problem:
         return self.loss.relative and len(self.present) == 2
 
     def _solve_at_once(
-        self, decays: Floats, U: Floats, tolerance: float, fast: bool
+        self, decays: Floats, own: Models, U: Floats, tolerance: float, fast: bool
     ) -> tuple[Solution, Floats]:
         """See solve; all λ in one search."""
         far, counts = np.arange(len(decays)), np.zeros(len(decays), np.intp)
@@ -256,9 +265,9 @@ class Problem:
         # What a search goes by is a little less than the proof: more than one try.
         tries = [(self.fast_rows, 2)] * fast + [(self.exact_rows, share) for share in (2, 20, 200)]
         with _pool() as pool:
-            flat = self.flat_slope(pool) if (decays == 0).any() else math.nan
+            flat = self._flat_slopes(pool)[own] if (decays == 0).any() else np.ones(len(own))
             for rows, share in tries:
-                search = _Search(self, decays[far], pool, tolerance, flat)
+                search = _Search(self, decays[far], own[far], pool, tolerance, flat[far])
                 found, more = search.run(rows, U[far], share)
                 counts[far] += more
                 U[far], cost[far], norm[far], excess[far] = search.prove(found)
@@ -278,22 +287,26 @@ class Problem:
         self, models: int, time_of: Callable[[Callable[[int], object]], float]
     ) -> float:
         """Return the seconds that `time_of` measures of one evaluation of so many models."""
-        start = self.start(models)
+        targets = np.zeros(models, np.intp)
+        start = self.start()[targets]
         with _pool() as pool:
-            return time_of(lambda _: self.add_up(self.fast_rows, start, pool))
+            return time_of(lambda _: self.add_up(targets, self.fast_rows, start, pool))
 
-    def flat_slope(self, pool: "Pool") -> float:
+    def _flat_slopes(self, pool: "Pool") -> Floats:
         """Return the norm of the gradient at `start`, which a search with λ = 0 begins with."""
-        sums = self.add_up(self.fast_rows, self.start(1), pool)
-        return float(np.linalg.norm(sums.gradient))
+        sums = self.add_up(np.arange(len(self.labels)), self.fast_rows, self.start(), pool)
+        norms: Floats = np.sqrt(_squares(sums.gradient))
+        return norms
 
-    def add_up(self, rows: Rows, U: Floats, pool: "Pool", curvature: bool = False) -> "_Sums":
+    def add_up(
+        self, targets: Models, rows: Rows, U: Floats, pool: "Pool", curvature: bool = False
+    ) -> "_Sums":
         """Return the sums over rows at parameters U (M, K, R + 1) in axes, with gradients there."""
         if rows is self._turned:
-            return _add_up(self, rows, U, pool, curvature)
+            return _add_up(self, targets, rows, U, pool, curvature)
         exact = rows is self.exact_rows
         V = self.axes.to_features(U) if exact else self.axes.to_centred(U)
-        sums = _add_up(self, rows, V, pool, curvature)
+        sums = _add_up(self, targets, rows, V, pool, curvature)
         back = self.axes.gradient if exact else self.axes.gradient_of_centred
         return replace(sums, gradient=back(sums.gradient))
 
@@ -302,9 +315,15 @@ class _Search:
     """One search for the least cost of M models: evaluations of a Problem in its axes."""
 
     def __init__(
-        self, problem: Problem, l2: Floats, pool: Pool, tolerance: float, flat: float
+        self,
+        problem: Problem,
+        l2: Floats,
+        targets: Models,
+        pool: Pool,
+        tolerance: float,
+        flat: Floats,
     ) -> None:
-        self.problem, self.l2, self.pool = problem, l2, pool
+        self.problem, self.l2, self.targets, self.pool = problem, l2, targets, pool
         self.tolerance, self.flat = tolerance, flat
         self.shape = len(problem.present), len(problem.axes.spread) + 1
 
@@ -345,7 +364,7 @@ class _Search:
         """
         l2 = self.l2[:, None, None]
         for attempt in range(MOST_STEPS + 1):
-            sums = self.problem.add_up(self.problem.exact_rows, U, self.pool, True)
+            sums = self.problem.add_up(self.targets, self.problem.exact_rows, U, self.pool, True)
             G = sums.gradient
             G[..., :-1] += 2 * l2 * U[..., :-1]
             cost = sums.loss + self.l2 * _squares(U[..., :-1])
@@ -367,7 +386,7 @@ class _Search:
 
     def _point(self, rows: Rows, U: Floats, models: Models) -> Point:
         problem, l2 = self.problem, self.l2[models]
-        sums = problem.add_up(rows, U, self.pool)
+        sums = problem.add_up(self.targets[models], rows, U, self.pool)
         G = sums.gradient
         G[..., :-1] += 2 * l2[:, None, None] * U[..., :-1]
         cost = sums.loss + l2 * _squares(U[..., :-1])
@@ -382,7 +401,7 @@ class _Search:
         inverse = point.inverse.reshape(G.shape)[..., -1]
         with np.errstate(divide="ignore", invalid="ignore"):
             excess = _squares(G[..., :-1]) / (4 * l2) + (G[..., -1] ** 2 * inverse).sum(axis=1)
-            norm = np.sqrt(_squares(G)) / self.flat
+            norm = np.sqrt(_squares(G)) / self.flat[models]
             left: Floats = np.where(l2 > 0, excess / point.cost, norm) / self.tolerance
             return left
 
@@ -438,14 +457,24 @@ class _Sums:
     curvature: Floats
 
 
-def _add_up(problem: Problem, rows: Rows, V: Floats, pool: Pool, curvature: bool = False) -> _Sums:
-    """Return the sums at parameters V (M, K, P); each thread of the pool adds up its own rows."""
-    N = len(problem.labels)
+def _add_up(
+    problem: Problem,
+    targets: Models,
+    rows: Rows,
+    V: Floats,
+    pool: Pool,
+    curvature: bool = False,
+) -> _Sums:
+    """Return the sums at parameters V (M, K, P), of models with these targets (M,).
+
+    Each thread of the pool adds up its own rows.
+    """
+    N = len(problem.shares)
     blocks = [slice(first, min(first + ROWS, N)) for first in range(0, N, ROWS)]
     parts = min(pool.threads, len(blocks))
     cuts = [len(blocks) * part // parts for part in range(parts + 1)]
     shares = [blocks[first:last] for first, last in itertools.pairwise(cuts)]
-    add_up = partial(_add_up_blocks, problem, rows, V, curvature=curvature)
+    add_up = partial(_add_up_blocks, problem, targets, rows, V, curvature=curvature)
     first, *others = (map if parts == 1 else pool.executor.map)(add_up, shares)
     for other in others:
         first.loss += other.loss
@@ -456,7 +485,12 @@ def _add_up(problem: Problem, rows: Rows, V: Floats, pool: Pool, curvature: bool
 
 
 def _add_up_blocks(
-    problem: Problem, rows: Rows, V: Floats, blocks: Sequence[slice], curvature: bool
+    problem: Problem,
+    targets: Models,
+    rows: Rows,
+    V: Floats,
+    blocks: Sequence[slice],
+    curvature: bool,
 ) -> _Sums:
     M, K, P = V.shape
     opposed = problem.opposed
@@ -475,7 +509,7 @@ def _add_up_blocks(
     total, product = np.zeros_like(flat), np.empty_like(flat)
     with np.errstate(over="ignore", invalid="ignore"):
         for some in blocks:
-            Z, y, w = rows.read(some), problem.labels[some], problem.shares[some]
+            Z, y, w = rows.read(some), problem.labels[:, some], problem.shares[some]
             w_like = w.astype(rows.dtype)
             S = np.empty((len(flat), len(Z)), rows.dtype)  # each class lies in one piece
             for piece in pieces:
@@ -486,7 +520,7 @@ def _add_up_blocks(
                 of_model = np.concatenate([part, -part]) if opposed else part
                 if curvature:
                     sums.curvature[m] += problem.loss.curvature(of_model.T, w)
-                values, slopes = problem.loss.values_and_slopes(of_model.T, y)
+                values, slopes = problem.loss.values_and_slopes(of_model.T, y[targets[m]])
                 sums.loss[m] += values @ w
                 sums.bend[m] += w_like @ problem.loss.bends(slopes)
                 np.multiply(slopes.T[:own], w_like, out=part)

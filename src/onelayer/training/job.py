@@ -67,6 +67,7 @@ class Job:
         if not self.settings:
             raise InputError("no settings to train; give at least one")
         check_settings(len(self.settings))
+        self.data.check_one_class("training")
         if self.data.allow_missing:
             self.data.check_finite()
         check_augmentation(Augmentation.parse(self.options.augmentation), self.data.image_shape)

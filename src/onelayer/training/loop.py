@@ -142,6 +142,7 @@ def weigh_samples(
     options: TrainingOptions,
 ) -> SampleWeights | None:
     """Return the product of both weights of the training samples, None where there are none."""
+    data.check_one_class("training")
     if sample_weights is None and options.class_weight is None:
         return None
     values = np.ones(len(data.train))

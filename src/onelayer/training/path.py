@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Dataset
@@ -93,6 +93,36 @@ def follow_paths(
     return gather(data, settings, options, scaling, trained, origin), paths
 
 
+class Walk:
+    """The λ of one path: which are next, and whether the validation split of n rows has turned."""
+
+    def __init__(self, largest: float, rows: int) -> None:
+        self._place, self._rows = math.ceil(STEPS * math.log10(max(largest, 1e-12))), rows
+        self._accuracy, self._loss = np.empty(0), np.empty(0)
+
+    def next(self, count: int) -> list[float]:
+        """Return the next λ, the largest first."""
+        places = range(self._place, self._place - count, -1)
+        self._place -= count
+        return [float(f"{10 ** (place / STEPS):.3g}") for place in places]
+
+    def add(self, accuracy: ArrayLike, loss: ArrayLike) -> None:
+        """Take note of the accuracy and the loss on the validation split with the next λ."""
+        self._accuracy = np.append(self._accuracy, accuracy)
+        self._loss = np.append(self._loss, loss)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last steps made neither of the two better, or the path is at its end."""
+        if len(self._accuracy) <= BEYOND:
+            return False
+        best, loss = self._accuracy[:-BEYOND].max(), self._loss[:-BEYOND].min()
+        error = math.sqrt(best * (1 - best) / self._rows)
+        more_right = self._accuracy[-BEYOND:].max() > best + error / 2
+        less_loss = self._loss[-BEYOND:].min() < loss * (1 - MATTERS)
+        return len(self._accuracy) >= MOST or not (more_right or less_loss)
+
+
 class _Path:
     """One path, of one row of weights: what was tried on it so far."""
 
@@ -114,16 +144,18 @@ class _Path:
         fit = machine.memory_bytes // bytes_to_solve(data.n_classes, data.n_features)
         self._together = max(1, fit)
         self._found = list[NDArray[np.float32]]()  # parameters of each, from which the next begin
-        self._accuracy, self._loss_curve = np.empty(0), np.empty(0)
+        self._accuracy = np.empty(0)
 
     def go_down(self) -> None:
         """Try smaller and smaller λ until the validation split has turned."""
-        largest = max(self._problem.largest_l2(NOTHING_LEARNT), 1e-12)
-        place = math.ceil(STEPS * math.log10(largest))
-        while len(self.settings) < MOST and not self._turned():
-            steps = range(place, place - TOGETHER, -1)
-            self._try([float(f"{10 ** (step / STEPS):.3g}") for step in steps])
-            place -= TOGETHER
+        assert self._data.validation is not None
+        (largest,) = self._problem.largest_l2(NOTHING_LEARNT)
+        walk = Walk(largest, len(self._data.validation))
+        while not walk.ended:
+            before = len(self.parts)
+            self._try(walk.next(TOGETHER))
+            for part in self.parts[before:]:
+                walk.add(part.curves["validation_accuracy"], part.curves["validation_loss"])
 
     def halve(self, l2: Sequence[float], halvings: int) -> None:
         """Try these λ, then those between the best one and its neighbours, as many times."""
@@ -168,7 +200,6 @@ class _Path:
         self.engine = type(stack).__name__
         self._found += [*U.astype(np.float32)]
         self._accuracy = np.append(self._accuracy, part.curves["validation_accuracy"])
-        self._loss_curve = np.append(self._loss_curve, part.curves["validation_loss"])
         self.parts.append(part)
 
     def _nearest(self, l2: Sequence[float]) -> Floats | None:
@@ -178,14 +209,3 @@ class _Path:
         tried = np.log([setting.l2 for setting in self.settings])
         nearest = [int(np.abs(tried - math.log(value)).argmin()) for value in l2]
         return np.stack([self._found[place] for place in nearest]).astype(np.float64)
-
-    def _turned(self) -> bool:
-        """Whether the last steps made neither accuracy nor loss on the validation split better."""
-        if len(self._accuracy) <= BEYOND:
-            return False
-        assert self._data.validation is not None
-        best, loss = self._accuracy[:-BEYOND].max(), self._loss_curve[:-BEYOND].min()
-        error = math.sqrt(best * (1 - best) / len(self._data.validation))
-        more_right = self._accuracy[-BEYOND:].max() > best + error / 2
-        less_loss = self._loss_curve[-BEYOND:].min() < loss * (1 - MATTERS)
-        return not (more_right or less_loss)

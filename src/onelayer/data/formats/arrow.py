@@ -105,7 +105,9 @@ def read_table(
         X, labels, words = _collect(table, choice)
     notes = (*choice.notes, *words)
     names = None if isinstance(labels, list) else known.get(choice.columns.label or "")
-    if names and (labels == -1).all():
+    if choice.several:
+        names = tuple(table.schema.names[column].strip() for column in choice.several)
+    elif names and (labels == -1).all():
         raise NoLabelsError(f"{path}: all labels are -1, so there are none")
     if isinstance(X, list):
         X, transparent = stack_pictures(X, resize)
@@ -230,7 +232,7 @@ def open_arrow(path: Path) -> Iterator[_Table]:
 
     def batches(choice: Choice) -> tuple[int, Iterator[Any]]:
         # The number of rows is in no header: count it by one column, to read the others once.
-        n = sum(batch.num_rows for batch in rows([choice.label or 0]))
+        n = sum(batch.num_rows for batch in rows(_labels_of(choice)[:1] or [0]))
         return n, rows(_places(choice))
 
     try:
@@ -245,8 +247,12 @@ def open_arrow(path: Path) -> Iterator[_Table]:
 
 def _places(choice: Choice) -> list[int]:
     """Return the places of the columns that are read."""
-    label = [] if choice.label is None else [choice.label]
-    return sorted({*choice.features, *choice.words, *label})
+    return sorted({*choice.features, *choice.words, *_labels_of(choice)})
+
+
+def _labels_of(choice: Choice) -> list[int]:
+    """Return the places of the columns of labels: none, one, or several."""
+    return [*choice.several] if choice.label is None else [choice.label]
 
 
 def _pyarrow() -> Any:
@@ -297,7 +303,7 @@ def _choose(
     )
     if like is not None:
         return choice
-    if choice.label is not None and is_vector(kinds[choice.label]):
+    if choice.label is not None and not _may_be_labels(table, choice.label, label):
         raise NoLabelsError(f"{source}: has no column of labels, only {listed(names)}")
     vectors = [column for column in choice.features if is_vector(kinds[column])]
     if feature_set is not None:
@@ -333,6 +339,13 @@ def _choose(
     return replace(choice, features=chosen, columns=columns, notes=notes)
 
 
+def _may_be_labels(table: _Table, place: int, asked: str | None) -> bool:
+    """Return whether a column holds labels; lists of numbers, several a row, only if called so."""
+    name, kind = table.schema.names[place], table.schema.types[place]
+    called = asked is not None or name.strip().lower() in LABEL_COLUMNS
+    return not is_vector(kind) or (called and number_type(kind) is not None)
+
+
 def _class_column(table: _Table, labelled: bool) -> str | None:
     """Return the only column of which class names are known, if none is called like labels."""
     names = table.schema.names
@@ -360,34 +373,51 @@ def _collect(table: _Table, choice: Choice) -> tuple[Any, Any, tuple[str, ...]]:
         If a column holds something else, a label is missing, or there are more or fewer rows than
         promised.
     """
-    path, names, label = table.path, table.schema.names, choice.label
+    path, names = table.path, table.schema.names
+    of_labels = [names[column] for column in _labels_of(choice)]
     types = table.schema.types
     chosen = [names[column] for column in choice.features]
     kinds = [types[column] for column in choice.features]
     n, batches = table.batches(choice)
     features = (Pictures if is_picture(kinds[0]) else Numbers)(path, chosen, kinds, n)
     words = {names[column]: Words(str(path), names[column].strip()) for column in choice.words}
-    labels, done = list[Any](), 0
+    labels, done = [list[Any]() for _ in of_labels], 0
+    lists = {
+        names[column]: Numbers(path, [names[column]], [types[column]], n)
+        for column in _labels_of(choice)
+        if is_vector(types[column])
+    }
     for batch in batches:
         if not len(batch):
             continue
         batch.validate()
-        if label is not None:
-            check_length(path, batch.column(names[label]))
+        for name in of_labels:
+            check_length(path, batch.column(name))
         batch.validate(full=True)
         if done + len(batch) > n:
             raise InputError(f"{path}: holds more rows than the {n:,} that are promised")
         features.add(batch, done)
         for column, looked_at in words.items():
             looked_at.add_all(texts_of(path, batch.column(column), column), done)
+        for some, name in zip(labels, of_labels, strict=True):
+            if name in lists:
+                lists[name].add(batch, done)
+            else:
+                some.append(read_labels(path, batch.column(name), name))
         done += len(batch)
-        if label is not None:
-            labels.append(read_labels(path, batch.column(names[label]), names[label]))
     if done != n or not done:
         raise InputError(f"{path}: holds {done:,} rows, expected {n:,}, and at least one")
     notes = leave_out(str(path), [*words.values()])
-    if label is None:
-        return features.held, None, notes
+    joined = [
+        lists[name].held if name in lists else _join(some)
+        for some, name in zip(labels, of_labels, strict=True)
+    ]
+    if len(joined) > 1:
+        return features.held, np.stack([np.array(one) for one in joined], axis=1), notes
+    return features.held, joined[0] if joined else None, notes
+
+
+def _join(labels: Sequence[Any]) -> Any:
     if isinstance(labels[0], list):
-        return features.held, [text for some in labels for text in some], notes
-    return features.held, np.concatenate(labels), notes
+        return [text for some in labels for text in some]
+    return np.concatenate(labels)

@@ -44,11 +44,11 @@ def read_csv(
         names = _names(next(rows, []))
         choice = _choose(path, names, label, like, text.separator != ",", leave)
         numbers = _Numbers(str(path), text, choice, notes.append, words=like is None)
-        values, labels, known = array("d"), list[str](), dict[str, str]()
+        values, labels, known = array("d"), list[Any](), dict[Any, Any]()
         for X, cells in _blocks(str(path), rows, names, choice, numbers):
             for cell in cells:
                 if cell not in known:
-                    known[cell] = numbers.read_label(cell, len(labels))
+                    known[cell] = numbers.read_labels(cell, len(labels))
                 labels.append(known[cell])  # equal labels are one object
             values.frombytes(X.tobytes())
     X = np.frombuffer(values, np.float64) if labels else np.empty(0)
@@ -58,7 +58,9 @@ def read_csv(
         notes += numbers.settle()
         columns = columns.without(str(path), words, "words")
         X = np.delete(X, [*words], axis=1)
-    return Contents({"train": Part(X, labels)}, columns=columns, notes=(*choice.notes, *notes))
+    several = tuple(names[column] for column in choice.several) or None
+    part = Part(X, np.array(labels) if several else labels)
+    return Contents({"train": part}, several, columns=columns, notes=(*choice.notes, *notes))
 
 
 def csv_features(
@@ -191,6 +193,12 @@ class _Numbers:
         self._may_be_words.clear()
         return leave_out(self._source, [*self.words.values()])
 
+    def read_labels(self, cells: Any, row: int) -> Any:
+        """Return the label of a row, or the several of a tuple."""
+        if isinstance(cells, str):
+            return self.read_label(cells, row)
+        return tuple(self.read_label(cell, row) for cell in cells)
+
     def read_label(self, cell: str, row: int) -> str:
         """Return a label, with a decimal point if it is a number with a decimal comma."""
         if len(cell) > LONGEST_NAME:
@@ -246,13 +254,16 @@ def _blocks(
     names: Sequence[str],
     choice: Choice,
     numbers: _Numbers,
-) -> Iterator[tuple[NDArray[np.float64], list[str]]]:
-    """Yield the features (n, D) of up to 1000 rows at a time, and the texts in the label column."""
-    D, label = len(choice.features), choice.label
-    pick = _picker(choice, len(names))
-    values, texts, n = array("d"), list[str](), 0
+) -> Iterator[tuple[NDArray[np.float64], list[Any]]]:
+    """Yield the features (n, D) of up to 1000 rows at a time, and the texts in the label column.
 
-    def block() -> tuple[NDArray[np.float64], list[str]]:
+    Where there are several such columns, it is a tuple of texts for each row.
+    """
+    D, label, several = len(choice.features), choice.label, choice.several
+    pick = _picker(choice, len(names))
+    values, texts, n = array("d"), list[Any](), 0
+
+    def block() -> tuple[NDArray[np.float64], list[Any]]:
         return np.array(values, np.float64).reshape((n - 1) % BLOCK + 1, D), texts
 
     for n, row in enumerate(rows, 1):
@@ -260,6 +271,8 @@ def _blocks(
             raise _odd_row(source, row, n - 1, names)
         if label is not None:
             texts.append(row[label].strip())
+        elif several:
+            texts.append(tuple(row[column].strip() for column in several))
         values.extend(numbers.read(pick(row), n - 1))
         if n % BLOCK == 0:
             yield block()

@@ -1,14 +1,25 @@
 """What probes print on a terminal."""
 
+from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import Probing
+from onelayer.report.multilabel import label_table, overall_table, tell_of_labels
 from onelayer.report.probes import probe_table, tell_edges
 from onelayer.report.terminal import show_table
 
 _PAGE_ONLY = ("D", "setting", "train", "validation", "control, train")  # a line is 80 letters
 
 
-def show_probes(probing: Probing) -> None:
-    """Print the test accuracy of every feature set and number of labels."""
+def show_probes(probing: Probing | LabelProbing) -> None:
+    """Print the test accuracy of every feature set and number of labels.
+
+    Where a row may have several labels, the metrics of all together, and of each on the best set.
+    """
+    if isinstance(probing, LabelProbing):
+        show_table(overall_table(probing).without(("D", "mean AUROC", "accuracy")))
+        show_table(label_table(probing, probing.feature_sets[probing.best]))
+        for note in tell_of_labels(probing):
+            print(f"note: {note}")
+        return
     every = {row.labels for _, row in probing.rows()}
     alike = ("labels",) if len(every) == 1 else ()  # the same number in every row
     show_table(probe_table(probing).without((*_PAGE_ONLY, *alike)))

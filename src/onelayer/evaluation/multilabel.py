@@ -1,0 +1,232 @@
+"""What linear probes of several labels a row are worth: each label alone, and all together."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.multilabel import has_both
+from onelayer.errors import InputError, unknown_name
+from onelayer.evaluation.one_versus_rest import (
+    AUROC,
+    AVERAGE_PRECISION,
+    EXACT,
+    Area,
+    Ranked,
+    first_order,
+)
+from onelayer.evaluation.per_class import mean_of_known, ratio
+from onelayer.evaluation.statistics import RESAMPLES, Interval, percentiles, resampled
+from onelayer.option import build
+from onelayer.records import Kind, Within
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.options import TrainingOptions
+from onelayer.training.path import MATTERS
+
+OVERALL = {
+    "map": "mAP",
+    "micro-f1": "micro-F1",
+    "macro-f1": "macro-F1",
+    "auroc": "mean AUROC",
+    "accuracy": "accuracy",
+}
+OF_LABEL = {"average-precision": "average precision", "auroc": "AUROC", "f1": "F1"}
+
+Array = NDArray[Any]
+Float64 = NDArray[np.float64]
+Found = dict[str, Interval]
+
+
+def _log_loss(S: Array, y: Array) -> Float64:
+    """Return minus the log losses; those within a share of MATTERS of the least are equal to it."""
+    losses: Float64 = np.logaddexp(0, np.where(y, -S, S).astype(np.float64)).mean(axis=1)
+    least = losses.min()
+    return -np.where(losses <= least * (1 + MATTERS), least, losses)
+
+
+def _area(area: Area) -> Callable[[Array, Array], Float64]:
+    def merits(S: Array, y: Array) -> Float64:
+        return area.values(Ranked(S, np.broadcast_to(y, S.shape)), np.ones(len(y), np.intp))
+
+    return merits
+
+
+# Merits (M,) of scores (M, N) of M models of a label that rows have, y (N,), or have not.
+CHOICES: Mapping[str, Callable[[Array, Array], Float64]] = {
+    "average-precision": _area(AVERAGE_PRECISION),
+    "auroc": _area(AUROC),
+    "accuracy": lambda S, y: np.mean((S > 0) == y, axis=1),
+    "log-loss": _log_loss,
+}
+
+
+def find_choice(metric: str) -> Callable[[Array, Array], Float64]:
+    """Return what chooses a label's λ by this metric: log loss where rows are all of one kind.
+
+    Raises
+    ------
+    InputError
+        If the metric does not judge a label alone.
+    """
+    if metric not in CHOICES:
+        raise unknown_name("metric of several labels a row", metric, CHOICES)
+
+    def merits(S: Array, y: Array) -> Float64:
+        return CHOICES[metric if len(has_both(y[:, None])) else "log-loss"](S, y.astype(bool))
+
+    return merits
+
+
+def judge_labels(
+    S: NDArray[np.floating], Y: NDArray[np.integer], resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Found, list[Found]]:
+    """Return the metrics of scores S (N, L) and labels Y (N, L): of all labels, and of each.
+
+    A label is predicted where its score is above 0: where its probability is above 0.5. Average
+    precision and AUROC are of labels that some rows have and others have not, F1 of those that some
+    row has or is said to have; the means are over these. The accuracy is the share of all answers,
+    N L, that are right. What has no value is missing. Intervals are of the bootstrap over rows, the
+    same resamples for all: see statistics.bootstrap.
+
+    Examples
+    --------
+    >>> S, Y = np.array([[1.0, -2], [3, 1], [-1, -1]]), np.array([[1, 0], [1, 1], [0, 1]])
+    >>> overall, (first, second) = judge_labels(S, Y)
+    >>> overall["map"].value, first["f1"].value, round(second["f1"].value, 4)
+    (1.0, 1.0, 0.6667)
+    """
+    figures = _Figures(S, Y.astype(bool))
+    value = figures(np.ones(len(Y), np.intp))
+    drawn = np.array([figures(counts) for counts in resampled(len(Y), resamples, seed)])
+    low, high = percentiles(drawn)
+    method = f"bootstrap, {resamples:,} resamples"
+    found = [
+        None if np.isnan(v) else Interval(float(v), float(a), float(b), method)
+        for v, a, b in zip(value, low, high, strict=True)
+    ]
+    L, first = Y.shape[1], len(OVERALL)
+    of_labels = [dict(zip(OF_LABEL, found[first + label :: L], strict=True)) for label in range(L)]
+    return _known(dict(zip(OVERALL, found, strict=False))), list(map(_known, of_labels))
+
+
+def _known(found: Mapping[str, Interval | None]) -> Found:
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+class _Figures:
+    """All metrics (5 + 3 L,) as a function of how often each row counts (N,)."""
+
+    def __init__(self, S: Array, Y: NDArray[np.bool_]) -> None:
+        called = S > 0
+        self._L = Y.shape[1]
+        self._counted = np.concatenate([called & Y, called, Y], axis=1).astype(np.float64)
+        self._right = (called == Y).mean(axis=1)
+        self._known = has_both(Y)
+        self._areas = [_areas(a, S, Y, self._known) for a in (AVERAGE_PRECISION, AUROC)]
+
+    def __call__(self, counts: NDArray[np.intp]) -> Float64:
+        hits, calls, support = (counts @ self._counted).reshape(3, self._L)
+        f1 = ratio(2 * hits, calls + support)
+        micro = ratio(2 * hits.sum(), np.array(calls.sum() + support.sum()))
+        precision, auroc = np.full((2, self._L), np.nan)
+        for filled, area in zip((precision, auroc), self._areas, strict=True):
+            filled[self._known] = area(counts)
+        means = map(mean_of_known, (f1, auroc))
+        overall = [mean_of_known(precision), micro, *means, counts @ self._right / counts.sum()]
+        return np.concatenate([overall, precision, auroc, f1])
+
+
+def _areas(
+    area: Area, S: Array, Y: NDArray[np.bool_], known: NDArray[np.intp]
+) -> Callable[[Array], Float64]:
+    """Return the area of each of the `known` labels as a function of counts (N,).
+
+    Of more than EXACT scores a resample has the one of the first order.
+    """
+    if len(S) * len(known) <= EXACT:
+        ranked = Ranked(S[:, known].T, Y[:, known].T)
+        return lambda counts: area.values(ranked, counts)
+    pairs = [first_order(area, S[:, label], Y[:, label]) for label in known]
+    values, slopes = np.array([v for v, _ in pairs]), np.array([each for _, each in pairs])
+    return lambda counts: np.clip(values + slopes @ counts / counts.sum(), 0, 1)
+
+
+@dataclass(frozen=True)
+class LabelProbe:
+    """The probe of one label: the setting that validation rows chose, its metrics on test rows.
+
+    Without a setting the label could not be learned: all training rows have it, or none.
+    `shortfall` says why it is not surely at its least cost, or is empty.
+    """
+
+    setting: Hyperparameters | None
+    metrics: Mapping[str, Interval] = field(default_factory=dict)
+    shortfall: str = ""
+    tried: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelFeatures:
+    """A feature set of D `n_features`: a probe for each label, and metrics of all together."""
+
+    name: str
+    n_features: Annotated[int, Within(1)]
+    probes: tuple[LabelProbe, ...]
+    metrics: Mapping[str, Interval]
+
+    @property
+    def merit(self) -> float:
+        """The mean average precision, −1 where no label has one."""
+        return self.metrics["map"].value if "map" in self.metrics else -1.0
+
+
+@dataclass(frozen=True)
+class LabelProbing:
+    """Everything that tables and the page of probes with several labels a row are made from.
+
+    `labels` are the names of the L labels, `positives` how many rows of each split have each,
+    `samples` the rows of each split, `training` how the probes were trained, and `metric` the name
+    of the metric that chose each label's λ.
+
+    Raises
+    ------
+    InputError
+        If a part is missing, or is not of as many labels.
+    """
+
+    feature_sets: tuple[LabelFeatures, ...]
+    labels: tuple[str, ...]
+    positives: Mapping[str, tuple[int, ...]]
+    samples: Mapping[str, Annotated[int, Within(1)]]
+    scaling: str
+    training: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    metric: str
+
+    def __post_init__(self) -> None:
+        find_choice(self.metric)
+        if missing := {"train", "validation", "test"} - (self.samples.keys() & {*self.positives}):
+            raise InputError(f"samples: no number of {', '.join(sorted(missing))} samples")
+        of_each = [*(features.probes for features in self.feature_sets), *self.positives.values()]
+        if not self.feature_sets or any(len(each) != len(self.labels) for each in of_each):
+            raise InputError(f"expected feature sets with a probe for each of {len(self.labels)}")
+        object.__setattr__(self, "training", vars(build(TrainingOptions, self.training)))
+        for name in ("onelayer", "cpu"):
+            if not isinstance(self.provenance.get(name), str):
+                raise InputError(f"provenance: {name} is missing or no text")
+
+    @property
+    def tested(self) -> list[float]:
+        """The accuracy of each feature set on the test split, over all labels."""
+        return [features.metrics["accuracy"].value for features in self.feature_sets]
+
+    @property
+    def best(self) -> int:
+        """The number of the feature set with the highest mean average precision on test rows."""
+        sets = self.feature_sets
+        return max(range(len(sets)), key=lambda number: sets[number].merit)
+
+
+LABEL_PROBING = Kind("probes of labels", LabelProbing, format=1)

@@ -1,0 +1,197 @@
+"""Linear probes of several labels a row as tables for other programs and as a page."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from onelayer.data.columns import listed
+from onelayer.evaluation.csv_export import write_csv
+from onelayer.evaluation.multilabel import OF_LABEL, OVERALL, LabelFeatures, LabelProbing
+from onelayer.evaluation.probing import Probing
+from onelayer.evaluation.run_folder import PROBES_PAGE
+from onelayer.evaluation.statistics import Interval
+from onelayer.report.blocks import Bullets, Paragraph, Report, Section, Table, make_table
+from onelayer.report.labels import MISSING, PER_CENT, count_of
+from onelayer.report.markup import escape_latex, latex_table, markdown_table
+from onelayer.report.page import render_html
+from onelayer.report.probes import CSV, write_probes
+
+LABELS_CSV = "labels.csv"
+SHOWN = 60  # feature sets, and labels of one, in tables
+
+
+def write_label_probes(probing: LabelProbing, folder: Path, form: str = "all") -> None:
+    """Write the tables probe.csv, .md, .tex and labels.csv, and probe.html, into a folder.
+
+    probe.csv has a line for each feature set, labels.csv for each label on each feature set. Of the
+    form "none" there is no page. The same results give the same bytes.
+    """
+    write_csv(_columns([_record(features) for features in probing.feature_sets]), folder / CSV)
+    write_csv(_columns(list(_label_records(probing))), folder / LABELS_CSV)
+    table = overall_table(probing)
+    words, caption = table.text_columns, escape_latex(table.caption)
+    latex = latex_table(table.header, table.rows, caption, text_columns=words, label="tab:probes")
+    (folder / "probe.tex").write_text(latex, "utf-8", newline="\n")
+    markdown = markdown_table(table.header, table.rows, text_columns=words)
+    (folder / "probe.md").write_text(markdown, "utf-8", newline="\n")
+    if form != "none":
+        page = render_html(_compose(probing))
+        (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
+
+
+def write_any_probes(probing: Probing | LabelProbing, folder: Path, form: str = "all") -> None:
+    """Write probes, of classes or of several labels a row: see the functions for each."""
+    if isinstance(probing, LabelProbing):
+        write_label_probes(probing, folder, form)
+    else:
+        write_probes(probing, folder, form)
+
+
+def overall_table(probing: LabelProbing) -> Table:
+    """Return the metrics of all labels together for each feature set; the best is set off."""
+    sets, best = _shown(probing), probing.feature_sets[probing.best]
+    columns = {"features": [features.name for features in sets]}
+    columns["D"] = [f"{features.n_features:,}" for features in sets]
+    for name, title in OVERALL.items():
+        columns[title] = [_cell(features.metrics.get(name)) for features in sets]
+    every = len(probing.feature_sets)
+    note = f" Shown: {SHOWN} of {every:,} feature sets; {CSV} has all." if every > SHOWN else ""
+    return make_table(
+        f"Probes of {len(probing.labels):,} labels on {probing.samples['test']:,} test rows, with "
+        f"95{PER_CENT} bootstrap intervals. mAP: mean average precision.{note}",
+        columns,
+        strong=sets.index(best),
+        mark="the highest mAP",
+    )
+
+
+def label_table(probing: LabelProbing, features: LabelFeatures) -> Table:
+    """Return the metrics of each label on one feature set, those most often met first."""
+    positives = probing.positives["test"]
+    order = sorted(range(len(positives)), key=lambda label: -positives[label])[:SHOWN]
+    columns = {"label": [probing.labels[label] for label in order]}
+    columns["rows"] = [f"{positives[label]:,}" for label in order]
+    probes = [features.probes[label] for label in order]
+    columns["λ"] = [MISSING if p.setting is None else f"{p.setting.l2:g}" for p in probes]
+    for name, title in OF_LABEL.items():
+        columns[title] = [_cell(probe.metrics.get(name)) for probe in probes]
+    more = len(positives) - len(order)
+    note = f" Shown: the {SHOWN} most frequent labels; {LABELS_CSV} has all." if more else ""
+    return make_table(
+        f"Labels on {features.name}; rows: of the test split with the label.{note}", columns
+    )
+
+
+def tell_of_labels(probing: LabelProbing) -> Iterator[str]:
+    """Yield sentences on labels that were not learned or cannot be judged, and on edges of λ."""
+    first = probing.feature_sets[0]
+    unlearned = [n for n, probe in _named(probing, first) if probe.setting is None]
+    if unlearned:
+        yield f"all training rows have it or none, so it is not learned: {listed(unlearned)}"
+    unjudged = [n for n, p in _named(probing, first) if p.setting and "auroc" not in p.metrics]
+    if unjudged:
+        yield (
+            "all test rows have it or none, so it has no average precision and no AUROC, and mAP "
+            f"is the mean without it: {listed(unjudged)}"
+        )
+    counted = zip(probing.labels, probing.positives["validation"], strict=True)
+    blind = [name for name, count in counted if count in (0, probing.samples["validation"])]
+    if blind and probing.metric in ("average-precision", "auroc"):
+        yield f"all validation rows have it or none, so log loss chose its λ: {listed(blind)}"
+    for features in probing.feature_sets:
+        for end, side, better in ((min, "smallest", "smaller"), (max, "largest", "larger")):
+            names = [
+                name
+                for name, p in _named(probing, features)
+                if p.setting and len(p.tried) > 1 and p.setting.l2 == end(p.tried) > 0
+            ]
+            if names:
+                yield (
+                    f"{features.name}: the chosen λ is the {side} of those tried, the best may be "
+                    f"{better}, for {count_of(len(names), 'label')}: {listed(names)}"
+                )
+        short = [name for name, probe in _named(probing, features) if probe.shortfall]
+        if short:
+            why = next(probe.shortfall for probe in features.probes if probe.shortfall)
+            yield f"{features.name}: {why}: {count_of(len(short), 'label')}: {listed(short)}"
+
+
+def _named(probing: LabelProbing, features: LabelFeatures) -> Iterator[tuple[str, Any]]:
+    return zip(probing.labels, features.probes, strict=True)
+
+
+def _shown(probing: LabelProbing) -> list[LabelFeatures]:
+    """Return at most SHOWN feature sets, those with the highest mAP, in their order."""
+    sets = probing.feature_sets
+    ranked = sorted(range(len(sets)), key=lambda number: -sets[number].merit)[:SHOWN]
+    return [sets[number] for number in sorted(ranked)]
+
+
+def _cell(found: Interval | None) -> str:
+    return MISSING if found is None else f"{found.value:.4f} ({found.low:.4f}–{found.high:.4f})"
+
+
+def _intervals(names: Mapping[str, str], found: Mapping[str, Interval]) -> dict[str, Any]:
+    return {
+        f"{name.replace('-', '_')}{suffix}": getattr(found[name], part) if name in found else None
+        for name in names
+        for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+
+
+def _record(features: LabelFeatures) -> dict[str, Any]:
+    own = {"features": features.name, "n_features": features.n_features}
+    return own | _intervals(OVERALL, features.metrics)
+
+
+def _label_records(probing: LabelProbing) -> Iterator[dict[str, Any]]:
+    for features in probing.feature_sets:
+        for label, (name, probe) in enumerate(_named(probing, features)):
+            yield {
+                "features": features.name,
+                "label": name,
+                **{f"{split}_rows": rows[label] for split, rows in probing.positives.items()},
+                "l2": None if probe.setting is None else float(probe.setting.l2),
+                **_intervals(OF_LABEL, probe.metrics),
+            }
+
+
+def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [record[name] for record in records] for name in records[0]}
+
+
+def _compose(probing: LabelProbing) -> Report:
+    sets = _shown(probing)
+    warnings = [Paragraph(f"Note: {note}.") for note in tell_of_labels(probing)]
+    tables = [label_table(probing, features) for features in sets]
+    versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
+    return Report(
+        title=f"Linear probes of {count_of(len(probing.labels), 'label')}",
+        source=versions,
+        notice="",
+        sections=(
+            Section("Outcome", (overall_table(probing), *warnings)),
+            Section("Labels", tuple(tables)),
+            Section("Method", (Bullets(tuple(_tell_method(probing))),)),
+        ),
+    )
+
+
+def _tell_method(probing: LabelProbing) -> Iterator[str]:
+    training, samples = probing.training, probing.samples
+    yield (
+        f"Each label is a question of its own, answered by a probe of two classes trained on "
+        f"{samples['train']:,} rows at its least cost, to {training['tolerance']:g} of it, by the "
+        f"exact solver. Scaling of the features: {probing.scaling}."
+    )
+    yield (
+        f"Each label has its own λ, the one with the best {probing.metric} on "
+        f"{samples['validation']:,} validation rows; only that probe is evaluated on the "
+        f"{samples['test']:,} test rows."
+    )
+    yield (
+        "A label is predicted where its probability is above 0.5: F1 and accuracy are of these "
+        "predictions. micro-F1 counts all answers together, macro-F1 is the mean over the labels, "
+        "accuracy the share of all answers that are right. Average precision and AUROC are of "
+        "labels that some test rows have and others have not, and mAP is the mean of these."
+    )

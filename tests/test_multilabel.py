@@ -1,0 +1,335 @@
+"""Several labels a row: against scikit-learn, label by label, and the training of each alone."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
+from sklearn.multiclass import OneVsRestClassifier
+
+import onelayer
+from onelayer.cli import run
+from onelayer.data.dataset import Dataset, Split
+from onelayer.data.multilabel import encode_matrix
+from onelayer.data.scaling import fit_scaling
+from onelayer.errors import InputError
+from onelayer.evaluation import multilabel, one_versus_rest
+from onelayer.evaluation.model_evaluation import evaluate_model
+from onelayer.evaluation.multilabel import judge_labels
+from onelayer.evaluation.run_folder import RunFolder
+from onelayer.training.machine import Machine
+from onelayer.training.multilabel import train_labels
+from onelayer.training.options import TrainingOptions
+
+NAMES = ("sea", "sky", "boat")
+SIZES = {"train": 150, "validation": 80, "test": 80}
+TABLE = ("a", "b", "c")
+
+
+def make_data(D=6, noise=1.0, shares=(0.0, 1.0, 2.0), seed=0):
+    """Return rows whose labels depend on features of their own, each with a share of its own."""
+    generator, splits = np.random.default_rng(seed), {}
+    W = generator.standard_normal((D, len(shares)))
+    for name, N in SIZES.items():
+        X = generator.standard_normal((N, D)).astype(np.float32)
+        Y = X @ W + noise * generator.standard_normal((N, len(shares))) > shares
+        splits[name] = Split(X, Y.astype(np.intp))
+    names = NAMES if len(shares) == 3 else tuple(map(str, range(len(shares))))
+    return Dataset("made", **splits, class_names=names)
+
+
+def of_label(data, label):
+    """Return the data set of two classes that one label makes of rows with several."""
+    splits = {name: Split(split.X, split.y[:, label]) for name, split in data.splits.items()}
+    return Dataset("alone", **splits, class_names=("0", "1"))
+
+
+def small(N=40, D=3, L=3):
+    generator = np.random.default_rng(1)
+    return generator.standard_normal((N, D)), generator.integers(0, 2, (N, L))
+
+
+def write(form, folder, X, Y):
+    """Return the path of features and labels in a format, and the options that it is read with."""
+    path = folder / f"data.{form.partition(' ')[0]}"
+    frame = pd.DataFrame(X, columns=list(TABLE))
+    many = Y if Y.ndim == 2 else Y[:, None]
+    names = [f"label_{n}" for n in range(many.shape[1])] if Y.ndim == 2 else ["label"]
+    labelled = frame.assign(**dict(zip(names, many.T, strict=True)))
+    if form == "npz":
+        np.savez(path, X=X, y=Y)
+    elif form == "safetensors":
+        save_file({"X": X, "labels": Y}, path)
+    elif form == "npy":
+        np.save(folder / "labels.npy", Y)
+        np.save(path, X)
+    elif form.startswith("csv"):
+        labelled.to_csv(path, index=False)
+    elif form == "parquet lists":
+        frame.assign(labels=list(Y)).to_parquet(path)
+    else:
+        labelled.to_parquet(path)
+    return path, {"csv named": {"label": "label_0,label_1,label_2"},
+                  "csv star": {"label": "label_*"}}.get(form, {})  # fmt: skip
+
+
+FORMATS = ("npz", "safetensors", "npy", "csv", "csv named", "csv star", "parquet", "parquet lists")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_holds_several_labels_a_row(form, tmp_path):
+    X, Y = small()
+    path, options = write(form, tmp_path, X, Y)
+    data, expected = onelayer.load_dataset(str(path), **options), onelayer.dataset_from(X, Y)
+    assert data.multilabel
+    assert data.n_classes == 3
+    assert any("3 labels, of which a row may have several" in note for note in data.notes)
+    for name, split in data.splits.items():
+        np.testing.assert_array_equal(split.y, expected.splits[name].y)
+        np.testing.assert_allclose(split.X, expected.splits[name].X)
+
+
+@pytest.mark.parametrize("form", ["npz", "safetensors", "npy", "csv", "parquet"])
+@pytest.mark.parametrize("columns", [1, 3])
+def test_numbers_to_predict_are_refused_by_every_format(form, columns, tmp_path):
+    X, _ = small()
+    y = np.random.default_rng(0).normal(size=(len(X), columns))
+    path, options = write(form, tmp_path, X, y[:, 0].copy() if columns == 1 else y)
+    with pytest.raises(InputError, match="a regression, which onelayer does not do"):
+        onelayer.load_dataset(str(path), **options)
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, float, str, object])
+def test_labels_are_0_and_1_of_any_type(kind):
+    X, Y = small()
+    data = onelayer.dataset_from(X, Y.astype(kind))
+    np.testing.assert_array_equal(data.train.y, onelayer.dataset_from(X, Y).train.y)
+
+
+def test_columns_of_a_frame_are_labels():
+    X, Y = small()
+    frame, labels = pd.DataFrame(X, columns=list(TABLE)), pd.DataFrame(Y, columns=list(NAMES))
+    whole = frame.join(labels)
+    for data in (onelayer.dataset_from(frame, labels), onelayer.dataset_from(X, labels),
+                 onelayer.dataset_from(whole, list(NAMES))):  # fmt: skip
+        assert data.class_names == NAMES
+        assert data.n_features == 3
+
+
+@pytest.mark.parametrize(
+    ("Y", "words"),
+    [
+        ([[0, 1], [2, 0]], r"row 1 holds '2' for the label '0', expected 0 or 1"),
+        ([[0, 1], [1, np.nan]], "row 1 holds 'nan' for the label '1', .*: it is missing"),
+        ([["yes", "no"], ["no", "no"]], "row 0 holds 'yes'"),
+        (np.eye(3)[[0, 1, 2, 0]], r"one label alone, .* y.argmax\(axis=1\)"),
+    ],
+)
+def test_what_is_no_matrix_of_0_and_1_is_refused(Y, words):
+    with pytest.raises(InputError, match=words):
+        encode_matrix("data", {"train": np.array(Y)})
+    with pytest.raises(InputError, match="2 names for 3 labels"):
+        encode_matrix("data", {"train": np.ones((4, 3))}, ("a", "b"))
+    with pytest.raises(InputError, match="expected as many in every split"):
+        encode_matrix("data", {"train": np.ones((4, 3)), "test": np.ones((4, 2))})
+
+
+def test_splits_are_drawn_from_all_rows_alike_and_groups_stay_whole(tmp_path):
+    X, Y = small(60)
+    np.savez(tmp_path / "a.npz", X=X, y=Y, groups=np.arange(60) // 3)
+    data = onelayer.load_dataset(str(tmp_path / "a.npz"))
+    assert sorted(map(len, data.splits.values())) == [9, 9, 42]
+    groups = [set(split.groups.tolist()) for split in data.splits.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+
+
+def test_what_takes_one_class_a_row_says_so():
+    data = make_data()
+    model = onelayer.model_of(onelayer.train(of_label(data, 0), onelayer.grid(), epochs=1))
+    for ask in (
+        lambda: onelayer.train(data, onelayer.grid()),
+        lambda: onelayer.train(data, onelayer.grid(), class_weight="balanced"),
+        lambda: evaluate_model(model, data),
+    ):
+        with pytest.raises(InputError, match="3 labels, of which a row may have several"):
+            ask()
+
+
+def exact_models(data, l2, tolerance=1e-12):
+    scaling = fit_scaling("standardise", data)
+    asked = TrainingOptions(
+        solver="exact", scaling="standardise", dtype="float64", tolerance=tolerance
+    )
+    return train_labels(data, l2, options=asked, machine=Machine(), scaling=scaling), scaling
+
+
+def test_each_label_is_scikit_learns_logistic_regression():
+    data, values = make_data(), [1.0, 0.01]
+    found, scaling = exact_models(data, onelayer.grid(l2=values))
+    X = {name: scaling.apply(split.X) for name, split in data.splits.items()}
+    for number, l2 in enumerate(values):
+        C = onelayer.C_from_l2(l2, len(data.train), 2)
+        theirs = OneVsRestClassifier(LogisticRegression(C=C, tol=1e-10, max_iter=10**4))
+        theirs.fit(X["train"], data.train.y)
+        for label, models in found.items():
+            one = theirs.estimators_[label]
+            W, b = models.weights[number], models.biases[number]
+            S = one.decision_function(X["validation"])
+            np.testing.assert_allclose(models.scores[number], S, atol=1e-5)
+            costs = [
+                np.logaddexp(0, -signs * (X["train"] @ w + c)).mean() + l2 * w @ w / 2
+                for signs in [2 * data.train.y[:, label] - 1]
+                for w, c in ((W[1] - W[0], b[1] - b[0]), (one.coef_[0], one.intercept_[0]))
+            ]
+            assert costs[0] == pytest.approx(costs[1], rel=1e-9)
+
+
+def test_a_label_with_others_is_the_training_of_it_alone():
+    data = make_data()
+    together, _ = exact_models(data, onelayer.grid(l2=[0.1]))
+    for label, models in together.items():
+        alone = onelayer.train(
+            of_label(data, label), onelayer.grid(l2=[0.1]), solver="exact", tolerance=1e-12,
+            scaling="standardise", dtype="float64",
+        )  # fmt: skip
+        np.testing.assert_allclose(models.weights, alone.weights, atol=1e-6)
+        np.testing.assert_allclose(models.biases, alone.biases, atol=1e-6)
+
+
+def test_little_memory_changes_nothing_but_the_time(monkeypatch):
+    data = make_data()
+    monkeypatch.setattr("onelayer.training.multilabel.bytes_to_solve", lambda *_: 1 << 50)
+    apart, _ = exact_models(data, None, 1e-6)
+    monkeypatch.undo()
+    together, _ = exact_models(data, None, 1e-6)
+    for label, models in together.items():
+        assert models.settings == apart[label].settings
+        np.testing.assert_allclose(models.scores, apart[label].scores, atol=0.1)
+
+
+def test_each_label_has_the_largest_decay_of_least_log_loss():
+    data = make_data(noise=np.array([0.2, 3.0, 20.0]))
+    found, _ = exact_models(data, None, 1e-6)
+    probing = onelayer.probe({"a": data}, dtype="float64", tolerance=1e-6)
+    assert len({probe.setting.l2 for probe in probing.feature_sets[0].probes}) > 1
+    for label, probe in enumerate(probing.feature_sets[0].probes):
+        signs = 2 * data.validation.y[:, label] - 1
+        losses = np.logaddexp(0, -signs * found[label].scores).mean(axis=1)
+        best = next(k for k, loss in enumerate(losses) if loss <= losses.min() * 1.001)
+        assert probe.setting == found[label].settings[best]
+
+
+def referee(S, Y):
+    """Return scikit-learn's figures of all labels, and of each."""
+    called, each = S > 0, {}
+    each["average-precision"] = average_precision_score(Y, S, average=None)
+    each["auroc"] = roc_auc_score(Y, S, average=None)
+    each["f1"] = f1_score(Y, called, average=None)
+    return {
+        "map": average_precision_score(Y, S),
+        "micro-f1": f1_score(Y, called, average="micro"),
+        "macro-f1": f1_score(Y, called, average="macro"),
+        "auroc": roc_auc_score(Y, S),
+        "accuracy": accuracy_score(Y.ravel(), called.ravel()),
+    }, each
+
+
+@settings(max_examples=12)
+@given(st.integers(0, 1000), st.sampled_from([1, 100]), st.booleans())
+def test_the_metrics_are_scikit_learns(seed, ties, many):
+    generator = np.random.default_rng(seed)
+    S, Y = np.round(ties * generator.normal(size=(40, 3))) / ties, generator.integers(0, 2, (40, 3))
+    Y[:2], Y[2:4] = 1, 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multilabel, "EXACT", 0 if many else one_versus_rest.EXACT)
+        overall, of_labels = judge_labels(S, Y, 5)
+    expected, each = referee(S, Y)
+    assert {name: found.value for name, found in overall.items()} == pytest.approx(expected)
+    for label, found in enumerate(of_labels):
+        assert {name: one.value for name, one in found.items()} == pytest.approx(
+            {name: values[label] for name, values in each.items()}
+        )
+
+
+def test_what_has_no_value_is_missing():
+    S, Y = np.array([[1.0, -1, -1], [2, -1, 1], [-1, -1, 1]]), np.zeros((3, 3), int)
+    Y[:2, 0] = Y[:, 2] = 1
+    overall, (first, none, every) = judge_labels(S, Y, 20)
+    assert set(first) == {"average-precision", "auroc", "f1"}
+    assert (set(none), set(every)) == (set(), {"f1"})
+    assert overall["map"].value == first["average-precision"].value
+    assert overall["macro-f1"].value == pytest.approx((1 + every["f1"].value) / 2)
+    assert all(one.low <= one.value <= one.high for one in overall.values())
+
+
+def test_a_label_that_no_training_row_has_is_told_and_left_out(tmp_path):
+    data = make_data()
+    for split in data.splits.values():
+        split.y[:, 1] = 0
+    (features,) = onelayer.probe({"a": data}).feature_sets
+    assert [probe.setting is None for probe in features.probes] == [False, True, False]
+    known = [probe.metrics["average-precision"].value for probe in features.probes[::2]]
+    assert features.metrics["map"].value == pytest.approx(np.mean(known))
+
+
+def test_feature_sets_must_have_the_same_labels():
+    data, other = make_data(), make_data()
+    other.test.y[3, 1] ^= 1
+    with pytest.raises(InputError, match="row 3 of the test split is of class"):
+        onelayer.probe({"a": data, "b": other})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fractions": [0.1]}, "fractions: of one class a row"),
+        ({"control": True}, "control: of one class a row"),
+        ({"metric": "top-5"}, "metric of several labels a row 'top-5'"),
+        ({"class_weight": "balanced"}, "no classes to weigh"),
+        ({"solver": "descent"}, "solver exact alone"),
+        ({"settings": onelayer.grid(loss=["binary-cross-entropy"])}, "the cross-entropy of each"),
+    ],
+)
+def test_what_is_not_done_with_several_labels_is_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        onelayer.probe({"a": make_data()}, **options)
+
+
+def test_the_command_writes_tables_models_and_a_page(tmp_path, capsys):
+    X, Y = (np.concatenate([getattr(s, a) for s in make_data().splits.values()]) for a in "Xy")
+    features = tmp_path / "layer1.npz"
+    np.savez(features, X=X, y=Y, class_names=list(NAMES))
+    out = tmp_path / "out"
+    assert run(["probe", str(features), "--out", str(out), "--report", "html"]) == 0
+    assert "mAP" in capsys.readouterr().out
+    probing = RunFolder.open(out).probes()
+    with (out / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == list(NAMES)
+    assert "mean average precision" in (out / "probe.html").read_text("utf-8")
+    model = onelayer.load_model(out / "models/1-layer1-sea.safetensors")
+    data = onelayer.load_dataset(str(features))
+    P = model.probabilities(data.test.X)[:, 1]
+    expected = average_precision_score(data.test.y[:, 0], P)
+    found = probing.feature_sets[0].probes[0]
+    assert found.metrics["average-precision"].value == pytest.approx(expected, abs=1e-6)
+    assert float(rows[0]["average_precision"]) == found.metrics["average-precision"].value
+    assert (out / "probe.tex").read_text("utf-8").count(r"\\") >= 2
+    page = (out / "probe.html").read_bytes()
+    assert run(["report", str(out)]) == 0
+    assert (out / "probe.html").read_bytes() == page
+    assert run(["predict", str(out), str(features)]) == 2
+    assert "models/*.safetensors" in capsys.readouterr().err
+
+
+def test_the_estimator_refuses_numbers_to_predict_and_several_labels():
+    X, Y = small()
+    with pytest.raises(ValueError, match="continuous"):
+        onelayer.OneLayerClassifier().fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="y should be a 1d array"):
+        onelayer.OneLayerClassifier().fit(X, Y)

@@ -4,7 +4,9 @@ A step is whatever Python tells its audit hooks of: opening, linking, renaming, 
 try dies, gets Ctrl-C, or as a command gets signals at step n and all later ones; the last one is
 not interrupted. Each runs in a fork.
 
-    interrupted.py {kill,ctrl-c,signals} {exchange,rename,add}     prints a JSON list of the tries
+    interrupted.py {kill,ctrl-c,signals} {exchange,rename,add} [N]
+
+prints a JSON list of the tries; with N at every N-th step alone.
 """
 
 import json
@@ -101,7 +103,7 @@ def try_once(folder, step, kind, write_new):
     return {"status": status, "left": left, "tidy": tidy, "litter": litter}
 
 
-def main(kind, way):
+def main(kind, way, every="1"):
     os.fsync = lambda _: None  # it takes most of the time, and a kill does not undo it
     if way == "rename":
         storage._exchange = lambda *_: False
@@ -109,7 +111,7 @@ def main(kind, way):
     while not tries or tries[-1]["status"]:
         with tempfile.TemporaryDirectory() as name:
             write_new = add_files if way == "add" else write_run
-            tries.append(try_once(Path(name), len(tries), kind, write_new))
+            tries.append(try_once(Path(name), len(tries) * int(every), kind, write_new))
     print(json.dumps(tries))
 
 

@@ -84,6 +84,7 @@ def test_every_format_of_the_registry_is_among_those_that_are_tested(tmp_path):
             ".npy beside labels.npy",
             "a picture",
             "a folder of pictures",
+            "a folder of .npy or .pt for each class",
             "train-images-idx3-ubyte",
         ),
         *(form.looks for form in FOLDERS if "CIFAR" in form.looks),

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from onelayer.arguments import checked
 from onelayer.data.catalog import without_validation
@@ -44,6 +43,7 @@ from onelayer.option import COUNT, Checked, option, takes
 from onelayer.progress import progress_bar
 from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form
+from onelayer.thread_pools import limited
 from onelayer.training.classifier import Classifier, model_of
 from onelayer.training.epochs import Curves
 from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
@@ -258,7 +258,7 @@ def probe(
     ):
         unfinished.check(feature_sets)
         engine = machine.find_engine(options.dtype, settings or grid())
-        with threadpool_limits(machine.threads):
+        with limited(machine.threads):
             here = provenance() | {"engine": getattr(engine, "__name__", "")}
             for note in unfinished.tell(here):
                 announce(f"note: {note}")

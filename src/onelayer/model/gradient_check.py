@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
 
 from onelayer.arguments import checked
 from onelayer.data.streams import Stream, random_stream
@@ -18,6 +17,7 @@ from onelayer.model.black_box import HIDES, BlackBox, Cost, Place, as_array, cov
 from onelayer.model.derivatives import LinearLayer, PerturbedCosts
 from onelayer.model.losses import find_loss
 from onelayer.records import COUNT
+from onelayer.thread_pools import limited
 
 Array = NDArray[Any]
 Gradient = Callable[[Array, Array], tuple[Array, Array]]
@@ -179,7 +179,7 @@ def check_gradient(
     for name, array in (("W", W), ("b", b)):
         if array.size == 0 or not np.isfinite(array).all():
             raise InputError(f"{name} of the shape {array.shape}; expected finite numbers")
-    with threadpool_limits(1), warnings.catch_warnings():  # many small products: threads only wait
+    with limited(1), warnings.catch_warnings():  # many small products: threads only wait
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)
         analytic = _as_gradients(gradient(W.copy(), b.copy()), W, b)

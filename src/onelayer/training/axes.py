@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
+from onelayer.thread_pools import limited
 
 LARGEST = 1536  # axes; finding more takes longer than they save
 ROWS = 1024  # read in one go
@@ -73,7 +73,7 @@ def principal_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling
 
     Rows that are fewer than the features span as many axes, and W of least cost lies in their span.
     """
-    with threadpool_limits(1):  # where cores are busy, threads of BLAS wait for each other
+    with limited(1):  # where cores are busy, threads of BLAS wait for each other
         return _find_axes(split, rows, shares, scaling)
 
 

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
 from onelayer.model.losses import Loss
+from onelayer.thread_pools import limited, pools
 from onelayer.training.axes import ROWS, Axes, Floats, principal_axes
 from onelayer.training.convergence import Convergence, join_convergence
 from onelayer.training.lbfgs import Models, Point, minimise
@@ -178,7 +178,7 @@ class Problem:
         width = len(self.axes.spread) + 1
         if bytes_to_hold(len(rows), width) <= memory:
             Z = np.empty((len(rows), width), np.float32)
-            with threadpool_limits(1):
+            with limited(1):
                 for first in range(0, len(rows), ROWS):
                     some = slice(first, first + ROWS)
                     Z[some] = self._turned.read(some)
@@ -535,9 +535,9 @@ def _add_up_blocks(
 @contextmanager
 def _pool() -> Iterator[Pool]:
     """Yield as many threads as BLAS would take."""
-    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    libraries = [library for library in pools() if library["user_api"] == "blas"]
     threads = max((library["num_threads"] for library in libraries), default=1)
-    with threadpool_limits(1), ThreadPoolExecutor(threads) as executor:
+    with limited(1), ThreadPoolExecutor(threads) as executor:
         yield Pool(threads, executor)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from onelayer.data.scaling import fit_scaling
 from onelayer.model.losses import find_loss
+from onelayer.thread_pools import limited
 from onelayer.training.epochs import feed
 from onelayer.training.exact import Problem, bytes_to_hold
 from onelayer.training.job import Job
@@ -53,7 +53,7 @@ def forecast(job: Job) -> Forecast:
     sizes = tuple(map(len, job.stacks))
     seconds = 0.0
     for size in set(sizes):
-        with threadpool_limits(job.machine.threads):
+        with limited(job.machine.threads):
             step, row = _time_step_and_row(job, range(size))
         evaluation = n_evaluations * n_rows * row
         seconds += sizes.count(size) * (options.epochs * n_steps * step + evaluation)
@@ -67,7 +67,7 @@ def _forecast_solving(job: Job) -> Forecast:
     kept = len(job.settings) * job.kept_bytes
     split, loss = data.train.head(_ROWS), find_loss(job.settings[0].loss)
     scaling = job.scaling or fit_scaling("none", data)
-    with threadpool_limits(job.machine.threads):
+    with limited(job.machine.threads):
         begin = time.perf_counter()
         # Rows of which all together are too many to be held are read at each evaluation.
         width = min(data.n_features, len(data.train)) + 1

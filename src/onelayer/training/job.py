@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling, fit_scaling, fit_scalings
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
+from onelayer.thread_pools import limited
 from onelayer.training.augmentation import Augmentation, check_augmentation
 from onelayer.training.engine import Engine, MakeEngine
 from onelayer.training.epochs import Measure, OnEpoch, Trained, run_epochs
@@ -168,7 +168,7 @@ class Job:
     ) -> Iterator[tuple[range, Engine, Trained]]:
         """Train stack after stack; yield its models, its engine and what is left of it."""
         begin = time.perf_counter()
-        with threadpool_limits(self.machine.threads):
+        with limited(self.machine.threads):
             for models in self.stacks:
                 if self.options.solver == "exact":
                     yield models, *self._solve(models, measure, on_epoch)

@@ -9,13 +9,13 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import BLOCK, Dataset, Split
 from onelayer.data.multilabel import has_both
 from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
 from onelayer.model.losses import CROSS_ENTROPY
+from onelayer.thread_pools import limited
 from onelayer.training.axes import Floats
 from onelayer.training.classifier import Classifier
 from onelayer.training.exact import Problem
@@ -78,7 +78,7 @@ def train_labels(
     most = machine.memory_bytes // bytes_to_solve(2, data.n_features)
     count = max(1, most // (TOGETHER if settings is None else len(settings)))
     found: dict[int, LabelModels] = {}
-    with threadpool_limits(machine.threads):
+    with limited(machine.threads):
         axes = None
         for first in range(0, len(labels), count):
             some = labels[first : first + count]

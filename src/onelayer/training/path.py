@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.model.losses import find_loss
+from onelayer.thread_pools import limited
 from onelayer.training.axes import Floats, principal_axes
 from onelayer.training.conversions import l2_from_C
 from onelayer.training.epochs import Trained
@@ -66,7 +66,7 @@ def follow_paths(
     if len(weights) > 1:
         every = np.flatnonzero(weights.any(axis=0))
         axes = principal_axes(data.train, every, np.full(len(every), 1 / len(every)), scaling)
-    with threadpool_limits(machine.threads):
+    with limited(machine.threads):
         for number, group in enumerate(weighed.groups):
             own = weighed.values[group]
             on_path(number)

@@ -2,31 +2,33 @@
 
 import os
 import platform
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from onelayer.thread_pools import pools
+
 
 def provenance() -> dict[str, Any]:
     """Return versions, CPU and threads of this process, as plain values."""
-    import threadpoolctl
-
-    pools = threadpoolctl.threadpool_info()
-    blas = [pool for pool in pools if pool["user_api"] == "blas"]
+    found = pools()
+    blas = [pool for pool in found if pool["user_api"] == "blas"]
     return {
         "onelayer": version("onelayer"),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": [f"{pool['internal_api']} {pool['version']}" for pool in blas],
-        "threads": max((pool["num_threads"] for pool in pools), default=1),
+        "threads": max((pool["num_threads"] for pool in found), default=1),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "platform": platform.platform(),
     }
 
 
+@cache
 def _cpu_name() -> str:
     """Return the processor's name; Linux tells it in /proc/cpuinfo alone."""
     try:

@@ -285,7 +285,7 @@ def count_operations(work: Callable[[], object]) -> float:
     def counting(problem, *args, **options):
         solution, U = solve(problem, *args, **options)
         of_row = 4 * problem.columns * (len(problem.axes.spread) + 1)
-        counted.append(float(of_row) * len(problem.labels) * solution.evaluations.sum())
+        counted.append(float(of_row) * problem.labels.shape[1] * solution.evaluations.sum())
         return solution, U
 
     with patch.object(Problem, "solve", counting):

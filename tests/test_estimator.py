@@ -661,3 +661,15 @@ def test_columns_that_number_the_rows_are_used_with_a_warning(name, told):
         fitted = OneLayerClassifier(epochs=1, threads=1).fit(frame, y)
     assert [name in str(one.message) for one in caught] == [True] * told
     assert fitted.coef_.shape == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("l2", "edges"),
+    [([1e-3, 1e3], ["λ=0.001 is the smallest of 2 that were tried"]), ([0, 1e3], [])],
+    ids=["edge", "zero"],
+)
+def test_a_search_tells_where_its_choice_lies_on_an_edge(l2, edges):
+    model = OneLayerClassifier(random_state=0, epochs=5)
+    search = OneLayerSearchCV(model, {"l2": l2}, cv=2).fit(*IRIS)
+    assert search.best_params_ == {"l2": l2[0]}
+    assert [edge.split(":")[0] for edge in search.edges_] == edges

@@ -22,7 +22,7 @@ from onelayer.estimator.classifier import (
     seed_of,
     setting_of,
 )
-from onelayer.evaluation.selection import RULES, select
+from onelayer.evaluation.selection import RULES, edges_of, select
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.training.cross_validation import cross_validate
 
@@ -35,7 +35,9 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
     One pass for each combination of the parameters that all models of a pass share, such as
     batch_size and scaling. A batch holds the same rows for every fold, less those that the fold
     leaves out: see cross_validate. Attributes are those of GridSearchCV; mean_fit_time is a
-    model's share of its pass, in which the held-out rows are scored too.
+    model's share of its pass, in which the held-out rows are scored too. `edges_` says in words
+    where the chosen λ or η is the last one tried to a side, so that a wider grid may have a better
+    one.
 
     Parameters
     ----------
@@ -131,6 +133,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         settings, accuracies = [setting_of(m) for m in models], self.scoring != "neg_log_loss"
         selection = select(scores.T, settings, self.select, n_held_out, accuracies=accuracies)
         self.best_index_ = selection.chosen
+        self.edges_ = edges_of(settings, settings[selection.chosen])
         self._enter(candidates, scores, seconds)
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
         self.best_params_ = candidates[self.best_index_]

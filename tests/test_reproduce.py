@@ -19,7 +19,7 @@ from onelayer.evaluation.confusions import accuracies, confusion_matrices
 from onelayer.evaluation.results import count_failed
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import reproduce as reproducing
-from onelayer.experiments.experiment import best_so_far, run_experiment
+from onelayer.experiments.experiment import run_experiment
 from onelayer.experiments.reproduce import check_gradients, redraw, reproduce
 from onelayer.experiments.spec import Spec, adjust, load_spec
 from onelayer.model.losses import LOSSES
@@ -375,15 +375,6 @@ def test_the_table_is_shown_before_the_report_is_drawn(tmp_path, monkeypatch):
     spec = make_spec(gradient_checks=[], training={"epochs": 1})
     reproduce(spec, tmp_path / "out", show=lambda results, rows: done.append("shown"))
     assert done == ["shown", "drawn"]
-
-
-def test_the_progress_names_the_best_setting_and_the_split():
-    accuracies = np.array([[0.1, 0.5], [0.1, np.nan], [0.1, 0.6]])
-    curves = {"validation_accuracy": accuracies, "train_accuracy": 1 - accuracies}
-    assert best_so_far(1, curves, ["a", "b", "c"]) == "validation 0.6000, best of 3: c"
-    del curves["validation_accuracy"]
-    assert best_so_far(1, curves, ["a", "b", "c"]) == "training 0.5000, best of 3: a"
-    assert best_so_far(1, {}, ["a"]) == ""
 
 
 def test_a_second_look_at_the_test_set_is_told(tmp_path):

@@ -1,10 +1,17 @@
-"""Progress bars on a terminal, silence in a pipe."""
+"""Progress bars on a terminal, silence in a pipe; and whether a notebook looks on."""
 
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Update = Callable[..., None]
+SOON = 1.0  # seconds of work that nobody needs to see more of than a bar
 
 
 @contextmanager
@@ -15,18 +22,20 @@ def progress_bar(
     bytes_: bool = False,
     share: bool = False,
     after: float = 0.0,
-) -> Iterator[Callable[[float, str], None]]:
-    """Show a bar on standard error while the block runs; yield `update(completed, detail)`.
+) -> Iterator[Update]:
+    """Show a bar on standard error while the block runs; yield `update(completed, detail, below)`.
 
     `total` is in bytes with `bytes_` (the bar then shows size and rate), in work of any unit with
     `share` (it shows the share, and the time left at the mean speed so far), otherwise in steps (it
     shows steps and the time left); None draws a bar without an end. Nothing is shown of work
-    that ends within `after` seconds, or where standard error is not a terminal.
+    that ends within `after` seconds, or where standard error is not a terminal. What is `below` the
+    bar is drawn at most ten times a second, after a second, and goes with the end of the work; a
+    dumb terminal, on which nothing can move, does not have it.
     """
     if not (sys.stderr and sys.stderr.isatty()):
         yield _show_nothing
         return
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -47,10 +56,19 @@ def progress_bar(
     columns += [TimeRemainingColumn(), TextColumn("{task.fields[detail]}")]
     period = math.inf if share else 30.0
     console, begin = Console(stderr=True), time.monotonic()
-    progress = Progress(*columns, console=console, speed_estimate_period=period)
+    shown: list[RenderableType] = []
+
+    class Watched(Progress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            yield from shown
+
+    progress = Watched(*columns, console=console, speed_estimate_period=period)
     task = progress.add_task(title, total=total, detail="")
 
-    def update(completed: float, detail: str = "") -> None:
+    def update(completed: float, detail: str = "", below: RenderableType | None = None) -> None:
+        if below and time.monotonic() - begin >= SOON and not console.is_dumb_terminal:
+            shown[:] = [below]
         progress.update(task, completed=completed, detail=detail)
         if not progress.live.is_started and time.monotonic() - begin >= after:
             progress.start()
@@ -60,8 +78,17 @@ def progress_bar(
             progress.start()
         yield update
     finally:
+        shown.clear()
         progress.stop()
 
 
-def _show_nothing(completed: float, detail: str = "") -> None:
+def _show_nothing(
+    completed: float, detail: str = "", below: "RenderableType | None" = None
+) -> None:
     """Take the progress of work that nobody watches."""
+
+
+def in_notebook() -> bool:
+    """Whether the code runs in the kernel of a notebook, which shows HTML."""
+    ipython = sys.modules.get("IPython")  # a kernel has imported it
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

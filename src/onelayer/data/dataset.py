@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,7 @@ from onelayer.data.derived import Derived
 from onelayer.data.npy import Mapped
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError, unknown_name
+from onelayer.faces import face
 from onelayer.plain_values import check_text
 
 Features = NDArray[np.generic] | Shards | Derived
@@ -147,6 +149,10 @@ class Dataset:
         """Raise InputError if a value of X is missing or infinite; names split, row and column."""
         for split_name, split in self.splits.items():
             check_finite(f"{self.name}, {split_name}", split, self.columns)
+
+    @face("report.notebook:html")
+    def _repr_html_(self) -> Any:
+        """Return what a notebook shows: splits, classes and, of images, a few."""
 
     @property
     def multilabel(self) -> bool:

@@ -22,6 +22,7 @@ from onelayer.data.splitting import split_off
 from onelayer.errors import InputError
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.option import options_of
+from onelayer.training.epochs import Curves
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.loop import train
 from onelayer.training.options import OF_EXACT
@@ -183,6 +184,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_weight=self._class_weights(data.train.y),
             threads=self.threads,
             seed=seed,
+            on_epoch=_say_nothing,
             **options_for(self),
         )
         return self._keep(run)
@@ -218,6 +220,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_weight=self._class_weights(data.train.y),
             threads=self.threads,
             start=None if first else self.run_,
+            on_epoch=_say_nothing,
             seed=seed_of(self) if first else self.run_.training["seed"] + 1,
             **options_for(self)
             | {
@@ -322,6 +325,10 @@ def read(classifier: OneLayerClassifier, X: ArrayLike, y: ArrayLike) -> Dataset:
     _warn_of_row_numbers(features, getattr(classifier, "feature_names_in_", ()))
     classifier.classes_ = np.unique(labels)
     return _dataset(classifier, features, labels)
+
+
+def _say_nothing(epoch: int, curves: Curves, models: range) -> None:
+    """Let a fit show nothing, not even in a notebook, as those of scikit-learn."""
 
 
 def _check(

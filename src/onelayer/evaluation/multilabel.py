@@ -19,6 +19,7 @@ from onelayer.evaluation.one_versus_rest import (
 )
 from onelayer.evaluation.per_class import mean_of_known, ratio
 from onelayer.evaluation.statistics import RESAMPLES, Interval, percentiles, resampled
+from onelayer.faces import face
 from onelayer.option import build
 from onelayer.records import Kind, Within
 from onelayer.training.hyperparameters import Hyperparameters
@@ -216,6 +217,10 @@ class LabelProbing:
         for name in ("onelayer", "cpu"):
             if not isinstance(self.provenance.get(name), str):
                 raise InputError(f"provenance: {name} is missing or no text")
+
+    @face("report.notebook:html")
+    def _repr_html_(self) -> Any:
+        """Return what a notebook shows: the table of feature sets."""
 
     @property
     def tested(self) -> list[float]:

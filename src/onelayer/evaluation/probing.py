@@ -13,6 +13,7 @@ from onelayer.evaluation.metrics import find_metric
 from onelayer.evaluation.optimism import Optimism
 from onelayer.evaluation.per_class import ClassScores
 from onelayer.evaluation.statistics import Interval, Spread, spread, wilson_interval
+from onelayer.faces import face
 from onelayer.option import build
 from onelayer.records import FINITE, SHARE, Kind, Within, only_more_fields
 from onelayer.training.hyperparameters import Hyperparameters
@@ -183,6 +184,10 @@ class Probing:
                 raise InputError(
                     f"feature_sets: {features.name[:40]!r} has scores of other classes"
                 )
+
+    @face("report.notebook:html")
+    def _repr_html_(self) -> Any:
+        """Return what a notebook shows: the table of feature sets."""
 
     @property
     def preferred(self) -> int:

@@ -14,6 +14,7 @@ from onelayer.errors import InputError
 from onelayer.evaluation.calibration import Calibration
 from onelayer.evaluation.confusions import Confusions, accuracies
 from onelayer.evaluation.csv_export import write_csv
+from onelayer.evaluation.frames import history_columns
 from onelayer.evaluation.predictions import Ensemble, Predictions
 from onelayer.evaluation.selection import Selection
 from onelayer.evaluation.statistics import Spread, spread
@@ -24,7 +25,7 @@ from onelayer.storage import atomic_file
 from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.engine_check import EngineCheck
 from onelayer.training.hyperparameters import LARGEST
-from onelayer.training.run import CURVES, Run
+from onelayer.training.run import Run
 
 CHECKS_FILE = "gradient_check.json"
 ENGINE_CHECKS_FILE = "engine_check.json"
@@ -236,7 +237,4 @@ def _write_matrix(path: Path, matrix: NDArray[np.float64]) -> None:
 
 def write_history(run: Run, path: Path) -> None:
     """Write the curves, a row for each model and epoch; epoch 0 is before training."""
-    M, epochs = len(run.settings), run.history.measured
-    columns = {"model": np.arange(M).repeat(len(epochs)), "epoch": np.tile(epochs, M)}
-    columns |= {name: getattr(run.history, name).ravel() for name in CURVES}
-    write_csv({name: column.tolist() for name, column in columns.items()}, path)
+    write_csv(history_columns(run), path)

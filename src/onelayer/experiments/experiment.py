@@ -1,6 +1,6 @@
 """One experiment: check, train, repeat, choose, evaluate; nothing is written here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from onelayer.evaluation.selection import choose
 from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
 from onelayer.model.gradient_check import check_layer, draw_place
 from onelayer.progress import progress_bar
+from onelayer.report.live import watched_training
 from onelayer.training.cross_validation import CrossValidation, cross_validate, resampled
 from onelayer.training.engine_check import EngineCheck, check_engine
 from onelayer.training.epochs import Curves, OnEpoch
@@ -29,7 +30,6 @@ from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import Job, initial_parameters
 from onelayer.training.loop import train, weigh_samples
 from onelayer.training.machine import HERE, Machine
-from onelayer.training.naming import setting_labels
 from onelayer.training.options import TrainingOptions
 from onelayer.training.run import Run
 
@@ -245,27 +245,15 @@ def _train(
     title: str,
     follow: OnEpoch | None = None,
 ) -> Run:
-    """Train with a progress bar that names the best of the models so far."""
-    labels = setting_labels(settings, options.solver)
-    with progress_bar(title, options.known_epochs) as update:
+    """Train where one can watch it, and tell `follow` of every epoch, too."""
+    with watched_training(settings, options, title) as show:
 
-        def show(epoch: int, curves: Curves, models: range) -> None:
-            update(epoch, best_so_far(epoch, curves, labels[models.start : models.stop]))
+        def on_epoch(epoch: int, curves: Curves, models: range) -> None:
+            show(epoch, curves, models)
             if follow is not None:
                 follow(epoch, curves, models)
 
-        return train(data, settings, options=options, machine=machine, on_epoch=show)
-
-
-def best_so_far(epoch: int, curves: Curves, labels: Sequence[str]) -> str:
-    """Name the model of the highest accuracy after an epoch, and the split; "" if unknown."""
-    for split, name in (("validation", "validation"), ("train", "training")):
-        accuracies = curves.get(f"{split}_accuracy", np.empty((0, epoch + 1)))[:, epoch]
-        if np.isfinite(accuracies).any():
-            best = int(np.nanargmax(accuracies))
-            others = f", best of {len(labels):,}" if len(labels) > 1 else ""
-            return f"{name} {accuracies[best]:.4f}{others}: {labels[best]}"
-    return ""
+        return train(data, settings, options=options, machine=machine, on_epoch=on_epoch)
 
 
 def _repeat(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from onelayer.arguments import checked
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
+from onelayer.faces import face
 from onelayer.model import derivatives, network
 from onelayer.model.black_box import HIDES, BlackBox, Cost, Place, as_array, cover, describe
 from onelayer.model.derivatives import LinearLayer, PerturbedCosts
@@ -99,6 +100,10 @@ class GradientCheck:
     def passed(self) -> bool:
         """Whether every error is within the tolerance; an infinite one, of a NaN, is not."""
         return self.worst.error <= self.tolerance
+
+    @face("report.notebook:html")
+    def _repr_html_(self) -> Any:
+        """Return what a notebook shows: the verdict, the largest errors and the worst entry."""
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "UNDECIDED" if self.undecided else "FAILED"

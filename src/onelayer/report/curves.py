@@ -18,6 +18,7 @@ from onelayer.report.labels import (
     validated,
     wrapped,
 )
+from onelayer.report.small_charts import WIDE_RANGE
 from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing, line_look
 from onelayer.training.run import Run
 
@@ -25,7 +26,6 @@ Values = NDArray[np.float64]
 PANELS = 12  # more would not be legible on a page
 _SPLITS = (("train", "training", TRAIN), ("validation", "validation", VALIDATION))
 _TITLE = 90  # letters above panels, side by side
-_WIDE_RANGE = 20  # a curve that spans a larger factor is drawn on a logarithmic axis
 
 
 def draw_panel(ax: Axes, run: Run, model: int, quantity: str) -> None:
@@ -208,7 +208,7 @@ def _set_limits(ax: Axes, curves: list[NDArray[np.float64]]) -> None:
     if not later.size:
         return
     low, high = float(later.min()), float(later.max())
-    if low > 0 and high / low > _WIDE_RANGE:
+    if low > 0 and high / low > WIDE_RANGE:
         ax.set_yscale("log")
         return
     first = [float(curve[0]) for curve in curves if np.isfinite(curve[0])]

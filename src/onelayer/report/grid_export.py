@@ -1,13 +1,11 @@
 """The whole grid as one table for other programs: a row for every setting."""
 
 from pathlib import Path
-from typing import Any
 
 from onelayer.evaluation.csv_export import Columns, write_csv
+from onelayer.evaluation.frames import final_columns, setting_columns
 from onelayer.evaluation.parquet_export import write_parquet
 from onelayer.evaluation.results import Results
-from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
-from onelayer.training.run import CURVES
 
 
 def write_grid(results: Results, folder: Path) -> None:
@@ -25,12 +23,8 @@ def grid_columns(results: Results) -> Columns:
     run, selection = results.run, results.selection
     M = len(run.settings)
     return {
-        "model": list(range(M)),
-        **{name: [_value(setting, name) for setting in run.settings] for name in OPTIONS},
-        "kept_epoch": run.kept.tolist(),
-        "stopped": list(run.stopped),
-        "ended": list(run.ended),
-        **{name: run.final(name).tolist() for name in CURVES},
+        **setting_columns(run),
+        **final_columns(run),
         "optimal_cost": results.optimal_costs.tolist(),
         "selection_accuracy": selection.means.tolist(),
         "selection_standard_error": selection.standard_errors.tolist(),
@@ -40,9 +34,3 @@ def grid_columns(results: Results) -> Columns:
         "chosen": [model == selection.chosen and not results.diverged for model in range(M)],
         "test_accuracy": results.test_accuracies.tolist(),
     }
-
-
-def _value(setting: Hyperparameters, name: str) -> Any:
-    """Return a hyperparameter in the type of its default: 0 is a λ, too."""
-    value = getattr(setting, name)
-    return float(value) if OPTIONS[name].kind is float else value

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,16 @@ def render_html(report: Report) -> str:
 
     Its policy lets a browser use that style and pictures in the page, and nothing else.
     """
+    environment = templates()
+    style = environment.get_template("report.css").render()
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    page = environment.get_template("report.html")
+    return page.render(report=report, style_digest=digest)
+
+
+@cache
+def templates() -> Environment:
+    """Return what renders templates/: all texts are escaped, what is hidden in them is shown."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -94,10 +105,7 @@ def render_html(report: Report) -> str:
     )
     environment.filters["data_uri"] = _data_uri
     environment.filters["isolated"] = _isolated
-    style = environment.get_template("report.css").render()
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    page = environment.get_template("report.html")
-    return page.render(report=report, style_digest=digest)
+    return environment
 
 
 def _finalize(value: Any) -> Any:

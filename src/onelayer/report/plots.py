@@ -14,6 +14,7 @@ from onelayer.report.curves import PANELS, draw_accuracies, draw_losses, draw_pa
 from onelayer.report.figures import WEIGHT_ROWS
 from onelayer.report.image_grid import fit, in_colour
 from onelayer.report.matrices import draw_weights
+from onelayer.report.small_charts import SPLITS, best_models
 from onelayer.report.style import look
 from onelayer.training.run import Run
 
@@ -94,8 +95,8 @@ class Plots:
     def _numbers(self, models: int | Sequence[int] | None, room: int) -> list[int]:
         M = len(self.run.settings)
         if models is None:
-            accuracy = np.nan_to_num(self.run.final("validation_accuracy"), nan=-1)
-            return sorted(np.argsort(-accuracy, kind="stable")[:room].tolist())
+            accuracies = {split: self.run.final(f"{split}_accuracy") for split in SPLITS}
+            return best_models(accuracies, room)
         numbers = np.atleast_1d(np.asarray(models))
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not numbers.size:
             raise InputError(f"models is {models!r:.60}; expected a number or several")

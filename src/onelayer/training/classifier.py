@@ -16,6 +16,7 @@ from onelayer.data.contents import check_class_names
 from onelayer.data.in_memory import rows_of
 from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
+from onelayer.faces import face
 from onelayer.model import network
 from onelayer.model.links import Link
 from onelayer.model.losses import find_loss
@@ -77,6 +78,10 @@ class Classifier:
         check_class_names("class names", self.class_names)
         if not 0 < self.full_scale < math.inf:
             raise InputError(f"full scale {self.full_scale}, expected a positive one")
+
+    @face("report.notebook:html")
+    def _repr_html_(self) -> Any:
+        """Return what a notebook shows: how the model was made, and its weight images."""
 
     @property
     def n_features(self) -> int:

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +15,9 @@ from onelayer.data.dataset import Dataset
 from onelayer.data.sample_weights import SampleWeights, check_sample_weights, class_weights
 from onelayer.data.scaling import Scaling, fit_scaling
 from onelayer.errors import InputError
+from onelayer.faces import face
 from onelayer.option import takes
+from onelayer.progress import in_notebook
 from onelayer.training.convergence import Convergence, join_convergence
 from onelayer.training.engine import Engine, Opened, PerModel
 from onelayer.training.epochs import OnEpoch, Trained
@@ -54,7 +57,7 @@ def train(
     weights, biases and scaling in place of new ones. `on_epoch(epoch, curves, models)` is called,
     stack by stack, before the first epoch and after every one: `models` is the range of the
     settings that are in the stack, and each of its curves is (len(models), E + 1), NaN where
-    nothing is known.
+    nothing is known. Without it a notebook shows curves that move, if the training takes a second.
 
     A model whose scores or cost are no longer finite has diverged: it is stopped, Run.stopped says
     where, and the others go on.
@@ -82,11 +85,19 @@ def train(
     parameters = None if start is None else (start.weights, start.biases)
     job = Job(data, settings, options, machine, scaling, weights, parameters)
     trained = []
-    for _, stack, part in job.run(measure_splits, on_epoch):
-        trained.append(part)
-        origin = provenance() | {"engine": type(stack).__name__}
+    quiet = on_epoch is not None or not in_notebook()
+    watched = nullcontext(on_epoch) if quiet else _watched(settings, options, "training: epoch")
+    with watched as follow:
+        for _, stack, part in job.run(measure_splits, follow):
+            trained.append(part)
+            origin = provenance() | {"engine": type(stack).__name__}
     origin["seconds"] = time.perf_counter() - begin
     return gather(data, settings, options, scaling, trained, origin)
+
+
+@face("report.live:watched_training")
+def _watched(settings: Sequence[Hyperparameters], options: TrainingOptions, title: str) -> Any:
+    """Show the training while it goes on."""
 
 
 def gather(

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from onelayer.data.contents import check_class_names
 from onelayer.data.in_memory import rows_of
 from onelayer.data.scaling import METHODS, Scaling
 from onelayer.errors import InputError, unknown_name
+from onelayer.faces import face
 from onelayer.option import build, option
 from onelayer.records import COUNT, SHARE, Kind, check_arrays, only_more_fields
 from onelayer.training.convergence import Convergence
@@ -141,12 +141,34 @@ class Run:
         return values
 
     @property
+    @face("report.plots:Plots")
     def plot(self) -> Any:
-        """The figures of this run, `plot.curves()` and `plot.weights()`; see report/plots.py.
+        """The figures of this run, `plot.curves()` and `plot.weights()`; see report/plots.py."""
 
-        Only its name is known here, as training neither draws nor loads what does.
+    @checked
+    @face("evaluation.frames:run_frame")
+    def to_frame(self, library: str = "pandas", *, curves: bool = False) -> Any:
+        """Return a data frame of pandas or polars with a row for each setting, as grid.csv has it.
+
+        It holds the number of the setting, its hyperparameters, how it ended, and loss, cost and
+        accuracy of the kept epoch. With `curves` it has a row for each setting and measured epoch.
+
+        Raises
+        ------
+        InputError
+            If the library is another one, or not installed.
+
+        Examples
+        --------
+        >>> data = onelayer.load_dataset("digits")
+        >>> run = onelayer.train(data, onelayer.grid(l2=[0, 1]), epochs=2)
+        >>> run.to_frame("polars", curves=True).shape[0]  # epochs 0, 1 and 2 of each
+        6
         """
-        return import_module("onelayer.report.plots").Plots(self)
+
+    @face("report.notebook:html")
+    def _repr_html_(self) -> Any:
+        """Return what a notebook shows: the best settings and their curves."""
 
     def scores(self, X: Any) -> NDArray[Any]:
         """Return the scores (N, M, K) of stored (unscaled) features X (N, D).

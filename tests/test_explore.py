@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from made_results import HOSTILE, make_folds, make_results, nan_curves
+from made_results import HOSTILE, make_curves, make_folds, make_results, nan_curves
 from onelayer import load_dataset
 from onelayer.errors import InputError
 from onelayer.evaluation.run_folder import RunFolder
@@ -23,6 +23,14 @@ from onelayer.training.hyperparameters import Hyperparameters, grid
 def unpack(packed):
     content = np.frombuffer(base64.b64decode(packed["data"]), packed["type"])
     return content.reshape(packed["shape"])
+
+
+def test_a_loss_beyond_the_numbers_of_the_page_is_the_largest_of_them():
+    curves = make_curves(3, 4)
+    curves["train_loss"][1, 2:] = 1e300
+    found = unpack(explore_facts(make_results(curves=curves))["curves"]["train_loss"])
+    np.testing.assert_array_equal(found[1, 2:], np.finfo(np.float32).max)
+    np.testing.assert_array_equal(found[0], curves["train_loss"][0].astype(np.float32))
 
 
 @pytest.fixture(scope="module")

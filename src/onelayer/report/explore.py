@@ -166,6 +166,11 @@ def _pictures(results: Results, data: Dataset | None) -> dict[str, Any] | None:
 
 def _packed(array: NDArray[Any], dtype: Any = np.float32) -> dict[str, Any]:
     kind = np.dtype(dtype).newbyteorder("<")
+    if (
+        kind.kind == "f"
+    ):  # the loss of a model that diverges may be larger, and infinity has no place
+        most = np.finfo(dtype).max
+        array = np.clip(array, -most, most)
     content = base64.b64encode(np.ascontiguousarray(array, kind).tobytes()).decode("ascii")
     return {"type": np.dtype(dtype).name, "shape": list(array.shape), "data": content}
 

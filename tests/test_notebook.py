@@ -378,6 +378,7 @@ def test_a_notebook_shows_curves_that_move_in_one_display(data, monkeypatch):
 def test_a_notebook_shows_nothing_that_was_not_asked_for(data, monkeypatch):
     monkeypatch.setattr(live, "_PAUSE", 0)
     display = Display(monkeypatch)
+    monkeypatch.setattr(live, "_SOON", 600)
     onelayer.train(data, grid(l2=[0, 1]), epochs=5)  # too short
     monkeypatch.setattr(live, "_SOON", 0)
     onelayer.train(data, grid(l2=[0, 1]), epochs=5, on_epoch=lambda *_: None)

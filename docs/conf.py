@@ -4,13 +4,17 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from onelayer import grid, load_dataset
 from onelayer.evaluation.metrics import METRICS
-from onelayer.experiments.spec import ExperimentOptions
+from onelayer.experiments.experiment import run_experiment
+from onelayer.experiments.spec import ExperimentOptions, spec_of_grid
 from onelayer.option import options_of
+from onelayer.report.explore import write_explore
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.machine import Machine
 
@@ -92,7 +96,17 @@ def set_dashes(app: Sphinx, document: nodes.document) -> None:
         text.parent.replace(text, nodes.Text(" – "))
 
 
+def write_explorable_page(app: Sphinx, error: Exception | None) -> None:
+    """Put the explorable page of a small run beside the pages."""
+    if error is None and app.builder.format == "html":
+        data, settings = load_dataset("digits"), grid(l2=[0, 0.01, 0.1], learning_rate=[0.1, 0.01])
+        options = ExperimentOptions(epochs=40, snapshots=12)
+        results = run_experiment(spec_of_grid("digits", settings, options, {}), data)
+        write_explore(results, Path(app.outdir) / "_static" / "explore.html", data)
+
+
 def setup(app: Sphinx) -> None:
     """Let Sphinx call what is above."""
+    app.connect("build-finished", write_explorable_page)
     app.connect("source-read", rewrite)
     app.connect("doctree-read", set_dashes)

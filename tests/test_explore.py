@@ -18,6 +18,7 @@ from onelayer.experiments.spec import ExperimentOptions, spec_of_grid
 from onelayer.report import explore as page_module
 from onelayer.report.explore import explore_facts, render_explore
 from onelayer.training.hyperparameters import Hyperparameters, grid
+from onelayer.training.snapshots import Snapshots
 
 
 def unpack(packed):
@@ -106,6 +107,42 @@ def test_of_very_many_settings_the_best_are_shown(monkeypatch):
     labels = [setting["label"] for setting in facts["settings"]]
     assert labels == [results.run.labels[model] for model in best]
     assert facts["notes"] == ["The 3 best of 5 settings are shown."]
+
+
+def test_of_very_many_epochs_some_are_shown(monkeypatch):
+    monkeypatch.setattr(page_module, "CURVE_BYTES", 4 * 6 * 3 * 4)
+    results = make_results(epochs=30, repeats=())
+    facts = explore_facts(results)
+    assert facts["epochs"] == [0, 10, 20, 30]
+    curve = unpack(facts["curves"]["train_loss"])
+    np.testing.assert_allclose(curve, results.run.history.train_loss[:, ::10], 1e-6)
+    assert facts["notes"] == ["The curves have 4 of the 31 epochs measured."]
+
+
+def test_weights_of_earlier_epochs_are_there_for_what_fits_and_is_finite(monkeypatch):
+    results = make_results((0.1, 0.4, 0.3), classes="ab", image_shape=(1, 2, 6), repeats=())
+    weights = np.arange(2 * 3 * 2 * 12, dtype=np.float16).reshape(2, 3, 2, 12)
+    weights[0, 2, 0, 0] = np.inf
+    snapshots = Snapshots(np.array([0, 4]), weights, weights[..., 0])
+    results = replace(results, run=replace(results.run, snapshots=snapshots))
+    shown = explore_facts(results)["snapshots"]
+    assert (shown["epochs"], shown["models"]) == ([0, 4], [0, 1])
+    np.testing.assert_array_equal(unpack(shown["weights"]), weights[:, :2].swapaxes(0, 1))
+    monkeypatch.setattr(page_module, "WEIGHTS", 3 * 96 + 2 * 48)
+    facts = explore_facts(results)
+    assert facts["snapshots"]["models"] == [1]
+    assert "Weights of earlier epochs are here for the 1 best of 2 settings" in facts["notes"][0]
+
+
+def test_the_plane_of_a_path_is_that_of_the_singular_vectors():
+    path = np.random.default_rng(0).standard_normal((7, 30)).cumsum(axis=0)
+    points, shares = page_module.descent_path(path)
+    left, values, _ = np.linalg.svd(path - path.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(abs(points), abs(left[:, :2] * values[:2]), atol=1e-9)
+    np.testing.assert_allclose(shares, values[:2] ** 2 / (values**2).sum())
+    still, none = page_module.descent_path(np.ones((1, 4), np.float16))
+    assert still.tolist() == [[0, 0]]
+    assert none.tolist() == [0, 0]
 
 
 def test_what_diverged_has_no_weights():

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from made_results import HOSTILE, make_results
 from onelayer import Dataset, Split, dataset_from, load_dataset
@@ -86,6 +86,15 @@ def visit(browser, tmp_path):
     assert [url for url in asked if not url.startswith(("file:", "blob:"))] == []
 
 
+def until(page, expression):
+    """Wait until an expression is true; Playwright's own waiting needs eval, which is forbidden."""
+    for _ in range(600):
+        if page.evaluate(f"Boolean({expression})"):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never true: {expression}")
+
+
 def page_scores(page, model, X):
     rows = [[float(value) for value in row] for row in X]
     code = "([model, rows]) => rows.map((row) => Array.from(onelayer.scores(model, row)))"
@@ -119,7 +128,7 @@ def test_a_picture_is_read_as_predict_reads_it(which, side, mode, visit, request
     noise(side, mode).save(tmp_path / "a.png")
     page = visit(results)
     page.set_input_files("#file", tmp_path / "a.png")
-    page.wait_for_function("onelayer.state.row")
+    until(page, "onelayer.state.row")
     model = model_of(results.run, results.selected)
     stored = stored_picture(tmp_path / "a.png", data.image_shape, data.full_scale).reshape(1, -1)
     found = np.array(page.evaluate("Array.from(onelayer.state.row)"))
@@ -144,11 +153,55 @@ def test_a_picture_can_be_dropped_and_what_is_none_is_named(digits, visit):
         new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
     }"""
     page.evaluate(drop, ["a.png", "image/png", list(content.getvalue())])
-    page.wait_for_function("onelayer.state.row")
+    until(page, "onelayer.state.row")
     for name, kind in (("notes.txt", "text/plain"), ("a.svg", "image/svg+xml"), ("a.heic", "")):
         page.evaluate(drop, [name, kind, list(b"<svg xmlns='http://www.w3.org/2000/svg'/>")])
-        page.wait_for_function(f"document.getElementById('message').textContent.includes('{name}')")
+        until(page, f"document.getElementById('message').textContent.includes('{name}')")
         assert "not a picture that this browser can read" in page.inner_text("#message")
+
+
+def test_every_kind_of_picture_is_read_as_predict_reads_it(colours, visit, tmp_path):
+    results, data = colours
+    page, wave = visit(results), noise((6, 8), "RGB").resize((80, 60), Image.Resampling.BICUBIC)
+    turned, wide = Image.Exif(), np.asarray(wave.convert("L")).astype(np.uint16) * 257
+    turned[0x0112] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    kinds = {
+        "turned.jpg": (wave, {"exif": turned, "quality": 95}),
+        "turned.png": (wave, {"exif": turned}),
+        "cmyk.jpg": (wave.convert("CMYK"), {"quality": 95}),
+        "palette.png": (wave.convert("P"), {}),
+        "bits.png": (wave.convert("1"), {}),
+        "wide.png": (Image.fromarray(wide), {}),
+        "profile.png": (wave, {"icc_profile": profile}),
+        "large.png": (noise((2700, 2700), "RGB"), {"compress_level": 1}),
+    }
+    for name, (picture, options) in kinds.items():
+        picture.save(tmp_path / name, **options)
+        page.evaluate("onelayer.state.row = null")
+        page.set_input_files("#file", tmp_path / name)
+        until(page, "onelayer.state.row")
+        stored = stored_picture(tmp_path / name, data.image_shape, data.full_scale)
+        found = page.evaluate("Array.from(onelayer.state.row)")
+        lossy = 1 if name.endswith("jpg") else 1e-3  # decoders of JPEG may round apart
+        np.testing.assert_allclose(found, stored.ravel(), atol=lossy, err_msg=name)
+    assert (tmp_path / "large.png").stat().st_size > 20e6
+    assert page.inner_text("#message") == ""
+
+
+def test_what_cannot_be_read_exactly_is_said(colours, visit, tmp_path):
+    page = visit(colours[0])
+    see_through = noise((6, 5), "RGBA")
+    see_through.putalpha(100)
+    cases = {
+        "a.png": (see_through, "transparent"),
+        "b.png": (Image.new("L", (11_000, 11_000)), "in all, or fewer"),
+    }
+    for name, (picture, words) in cases.items():
+        picture.save(tmp_path / name)
+        page.set_input_files("#file", tmp_path / name)
+        until(page, f"document.getElementById('message').textContent.startsWith('{name}: ')")
+        assert words in page.inner_text("#message")
 
 
 def test_a_digit_can_be_drawn_with_the_mouse(digits, visit):
@@ -233,6 +286,7 @@ def test_a_brush_over_a_chart_looks_closer_and_logarithms_are_there(digits, visi
 def test_a_cell_of_the_confusions_shows_its_pictures(digits, visit):
     results, data = digits
     page = visit(results, data)
+    page.locator("#test-section").scroll_into_view_if_needed()
     model = model_of(results.run, results.selected)
     predicted = model.predict(data.test.X)
     true, taken = next(
@@ -266,6 +320,100 @@ def test_a_row_of_features_is_judged_and_a_wrong_one_is_named(visit):
     S = model_of(results.run, results.selected).scores(data.test.X[:1])
     assert page.inner_text("#message") == ""
     assert page.locator("#answer tbody th").first.inner_text() == data.class_names[int(S.argmax())]
+
+
+def test_a_file_of_a_row_is_read_and_a_picture_refused_where_rows_trained(visit, tmp_path):
+    X = np.random.default_rng(0).normal(size=(200, 5))
+    page = visit(experiment(dataset_from(X, (X[:, 0] > 0).astype(int))))
+    drop = """([name, type, text]) => {
+      const data = new DataTransfer();
+      data.items.add(new File([text], name, { type }));
+      document.body.dispatchEvent(
+        new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    }"""
+    for given, said in ((["a.png", "image/png", ""], "a.png: a picture, but the models"),
+                        (["a.csv", "text/csv", "1," * 4000], "a.csv: 8000 bytes are more"),
+                        (["b.csv", "text/csv", "1,2"], "found 2 numbers")):  # fmt: skip
+        page.evaluate(drop, given)
+        until(page, f"document.getElementById('message').textContent.startsWith('{said}')")
+    page.evaluate(drop, ["c.csv", "text/csv", "1,2,3,4,5"])
+    until(page, "onelayer.state.row")
+    assert page.input_value("#row") == "1,2,3,4,5"
+
+
+@pytest.fixture(scope="module")
+def played():
+    data = load_dataset("digits")
+    asked = ExperimentOptions(epochs=8, test="all", snapshots=4)
+    return run_experiment(spec_of_grid("made", GRID, asked, {}), data), data
+
+
+def test_stored_epochs_are_played_and_everything_follows(played, visit):
+    results, data = played
+    page, chosen = visit(results, data), results.selected
+    page.locator("#epoch").press("Home")
+    assert page.inner_text("#epoch-told") == "weights after epoch 0"
+    snapshots = results.run.snapshots
+    for place, epoch in enumerate(snapshots.epochs):
+        assert page.inner_text("#epoch-told") == f"weights after epoch {epoch}"
+        W, b = (part[place, chosen].astype(float) for part in (snapshots.weights, snapshots.biases))
+        expected = results.run.scaling.apply(data.test.X[:20]) @ W.T + b
+        found = page_scores(page, chosen, data.test.X[:20])
+        np.testing.assert_allclose(found, expected, atol=1e-6 * np.ptp(expected))
+        page.locator("#epoch").press("ArrowRight")
+    assert page.inner_text("#epoch-told") == "weights as kept, of epoch 8"
+    assert page.locator("#path circle").count() == 4
+    page.locator("#test-section").scroll_into_view_if_needed()
+    page.select_option("#which", "wrong")
+    until(page, "document.getElementById('place').textContent.includes('of')")
+    end = page.inner_text("#place")
+    page.evaluate("document.getElementById('play').click()")  # a real click would scroll
+    assert page.inner_text("#play") == "Pause"
+    until(page, f"document.getElementById('place').textContent !== {end!r}")
+    until(page, "document.getElementById('play').textContent === 'Play'")
+    assert page.evaluate("onelayer.state.epoch") is None
+    until(page, f"document.getElementById('place').textContent === {end!r}")
+
+
+def test_without_stored_epochs_there_is_no_control(digits, visit):
+    assert not visit(digits[0]).locator("#epochs-part").is_visible()
+
+
+def luminance(colour):
+    parts = np.array([int(colour[n : n + 2], 16) for n in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return linear @ (0.2126, 0.7152, 0.0722)
+
+
+def contrast(one, other):
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_have_the_contrast_aa_and_curves_that_of_graphics(digits, visit, scheme):
+    page = visit(digits[0])
+    page.emulate_media(color_scheme=scheme)
+    names = ("ink", "soft", "bad", "accent", "paper", "panel", "low", "high", "rule")
+    code = """(names) => names.map(
+      (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name))"""
+    found = [value if len(value) == 7 else "#" + "".join(2 * c for c in value[1:])
+             for value in page.evaluate(code, list(names))]  # fmt: skip
+    colour = dict(zip(names, found, strict=True))
+    texts = [("ink", ground) for ground in ("paper", "panel", "low", "high")]
+    texts += [("soft", "paper"), ("soft", "panel"), ("bad", "paper")]
+    assert min(contrast(colour[a], colour[b]) for a, b in texts) >= 4.5
+    lines = [*page.evaluate("(s) => onelayer.colours[s]", scheme), colour["accent"], colour["rule"]]
+    assert min(contrast(line, colour["paper"]) for line in lines) >= 3
+
+
+@pytest.mark.parametrize("width", [400, 1000])
+def test_nothing_is_wider_than_the_window(visit, width):
+    names = [f"{k} a name of sixty characters, long enough to break a layout" for k in range(3)]
+    settings = [Hyperparameters(n / 40) for n in range(40)]
+    page = visit(make_results((0.5,) * 40, classes=names, settings=settings, repeats=()))
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_hostile_names_do_nothing(visit):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-_ADJUSTABLE = ("repeats", "epochs", "seed")
+_ADJUSTABLE = ("repeats", "epochs", "seed", "snapshots")
 
 
 def _adjustments() -> Group:

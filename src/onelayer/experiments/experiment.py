@@ -263,7 +263,7 @@ def _repeat(
     options, repeats = spec.training.options, spec.training.repeats
     order = "windowed" if options.order == "windowed" else "shuffled"
     for n in range(1, repeats + 1):
-        own = replace(options, order=order, seed=options.seed + n)
+        own = replace(options, order=order, seed=options.seed + n, snapshots=0)
         yield _train(data, settings, own, machine, f"repeat {n} of {repeats}: epoch")
 
 

@@ -28,17 +28,22 @@ from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import CURVES, Run
 
 # Bytes before base64, which adds a third: with the rest the page stays below 16 MB.
-WEIGHTS, PICTURES = 6_000_000, 3_000_000
+WEIGHTS, PICTURES, CURVE_BYTES = 7_000_000, 3_000_000, 1_000_000
 SETTINGS = 1000
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 class _Shown(NamedTuple):
-    """The settings on the page, those with weights, the type of these, and what is left out."""
+    """The settings on the page, those with weights, the type of these, those with snapshots.
+
+    `epochs` are the columns of the curves that are there; `notes` say what is left out.
+    """
 
     settings: NDArray[np.intp]
     weights: NDArray[np.intp]
     dtype: Any
+    snapshots: NDArray[np.intp]
+    epochs: NDArray[np.intp]
     notes: tuple[str, ...]
 
 
@@ -81,15 +86,15 @@ def explore_facts(results: Results, data: Dataset | None = None) -> dict[str, An
     Arrays are {"type", "shape", "data"}: their bytes in base64, little-endian.
     """
     run, shown = results.run, _choose(results)
-    models = shown.settings
+    models, curves = shown.settings, np.ix_(shown.settings, shown.epochs)
     finals = {name: run.final(name) for name in CURVES} | {"test_accuracy": results.test_accuracies}
     return {
         "classes": [visible(one_line(name)) for name in run.class_names],
         "options": list(_varied(run)),
         "settings": [_setting(run, int(model)) for model in models],
         "chosen": int(np.flatnonzero(models == results.selected)[0]),
-        "epochs": run.history.measured.tolist(),
-        "curves": {name: _packed(getattr(run.history, name)[models]) for name in CURVES},
+        "epochs": run.history.measured[shown.epochs].tolist(),
+        "curves": {name: _packed(getattr(run.history, name)[curves]) for name in CURVES},
         "finals": {name: _packed(values[models]) for name, values in finals.items()},
         "image_shape": None if run.image_shape is None else list(run.image_shape),
         "full_scale": run.training["full_scale"],
@@ -101,6 +106,7 @@ def explore_facts(results: Results, data: Dataset | None = None) -> dict[str, An
         "weighted": np.flatnonzero(np.isin(models, shown.weights)).tolist(),
         "weights": _packed(np.nan_to_num(run.weights[shown.weights]), shown.dtype),
         "biases": _packed(np.nan_to_num(run.biases[shown.weights])),
+        "snapshots": _snapshots(run, shown),
         "pictures": _pictures(results, data),
         "notes": list(shown.notes),
     }
@@ -143,14 +149,74 @@ def _choose(results: Results) -> _Shown:
         notes.append(f"The {len(settings):,} best of {count_of(M, 'setting')} are shown.")
     alive = np.array([m for m in ranked[:SETTINGS] if not run.stopped[m]], np.intp)
     dtype = np.float32 if len(alive) * K * D * 4 <= WEIGHTS else np.float16
-    room = WEIGHTS // (K * D * np.dtype(dtype).itemsize)
-    weights = np.sort(alive[:room])
-    if len(weights) < len(alive):
-        notes.append(
-            f"Weights are here for the {len(weights):,} best of {len(settings):,} settings: those "
-            "of all would take too much room."
-        )
-    return _Shown(settings, weights, dtype, tuple(notes))
+    size = K * D * np.dtype(dtype).itemsize
+    weights = np.sort(alive[: WEIGHTS // size])
+    notes += _note("Weights", weights, alive)
+    snapshots = alive[:0]
+    if run.snapshots is not None:
+        sound = np.isfinite(run.snapshots.weights[:, alive]).all(axis=(0, 2, 3))
+        room = (WEIGHTS - len(weights) * size) // (2 * K * D * len(run.snapshots.epochs))
+        snapshots = np.sort(alive[sound][:room])
+        notes += _note("Weights of earlier epochs", snapshots, alive[sound])
+    measured, room = len(run.history.measured), CURVE_BYTES // (4 * len(CURVES) * len(settings))
+    epochs = np.unique(np.linspace(0, measured - 1, min(measured, room)).round().astype(np.intp))
+    if len(epochs) < measured:
+        notes.append(f"The curves have {len(epochs):,} of the {measured:,} epochs measured.")
+    return _Shown(settings, weights, dtype, snapshots, epochs, tuple(notes))
+
+
+def _note(name: str, here: NDArray[np.intp], alive: NDArray[np.intp]) -> list[str]:
+    """Return a sentence if not all settings with weights are here."""
+    if len(here) == len(alive):
+        return []
+    if not len(here):
+        return [f"{name} are not here: those of one setting would take too much room."]
+    best = f"{len(here):,} best of {count_of(len(alive), 'setting')}"
+    return [f"{name} are here for the {best}: those of all would take too much room."]
+
+
+def _snapshots(run: Run, shown: _Shown) -> dict[str, Any] | None:
+    """Return the weights of earlier epochs, (models, S, K, D), if any were stored and fit."""
+    if run.snapshots is None or not len(shown.snapshots):
+        return None
+    weights, biases = (
+        np.moveaxis(array[:, shown.snapshots], 0, 1)
+        for array in (run.snapshots.weights, run.snapshots.biases)
+    )
+    return {
+        "epochs": run.snapshots.epochs.tolist(),
+        "models": np.flatnonzero(np.isin(shown.settings, shown.snapshots)).tolist(),
+        "weights": _packed(weights, np.float16),
+        "biases": _packed(biases, np.float16),
+        "paths": [_plain_path(W, b) for W, b in zip(weights, biases, strict=True)],
+    }
+
+
+def _plain_path(W: NDArray[Any], b: NDArray[Any]) -> dict[str, Any]:
+    points, shares = descent_path(np.concatenate([W.reshape(len(W), -1), b], axis=1))
+    return {"points": points.tolist(), "shares": shares.tolist()}
+
+
+def descent_path(parameters: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return S parameters (S, P) in the plane of their two main components, (S, 2).
+
+    Also the shares (2,) of their variance along these, 0 where nothing moved.
+
+    Examples
+    --------
+    >>> points, shares = descent_path(np.array([[0.0, 0, 0], [3, 4, 0], [6, 8, 0]]))
+    >>> points[:, 0].round(6).tolist(), shares.round(6).tolist()
+    ([-5.0, 0.0, 5.0], [1.0, 0.0])
+    """
+    centred = parameters.astype(np.float64) - parameters.mean(axis=0, dtype=np.float64)
+    values, vectors = np.linalg.eigh(centred @ centred.T)  # (S, S): S is far below P
+    values, vectors = np.maximum(values[:-3:-1], 0), vectors[:, :-3:-1]
+    vectors = vectors * np.where(vectors[0] > 0, -1, 1)  # the first lies left, and below
+    points, whole = np.zeros((len(centred), 2)), (centred**2).sum()
+    points[:, : len(values)] = vectors * np.sqrt(values)
+    shares = np.zeros(2)
+    shares[: len(values)] = values / whole if whole > 0 else 0
+    return points, shares
 
 
 def _pictures(results: Results, data: Dataset | None) -> dict[str, Any] | None:

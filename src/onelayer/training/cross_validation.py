@@ -122,6 +122,7 @@ def resampled(
     own = SampleWeights(values, np.repeat(np.arange(R), M))
     scaling = None if options.scaling == "standardise" else fit_scaling(options.scaling, data)
     data = replace(data, validation=None)
+    options = replace(options, snapshots=0)
     return Job(data, list(settings) * R, options, machine, scaling, own, kept=False)
 
 

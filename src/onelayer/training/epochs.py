@@ -18,8 +18,10 @@ from onelayer.training.engine import Engine, Models, Opened, PerModel, Rows
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.options import TrainingOptions
 from onelayer.training.schedules import LearningRates
+from onelayer.training.snapshots import Snapshots, as_halves, snapshot_epochs
 
 Curves = dict[str, NDArray[np.float64]]
+Parameters = tuple[NDArray[Any], NDArray[Any]]  # W (M, K, D) and b (M, K)
 # Evaluates the stack after an epoch on its opened splits, with the weights of the training samples:
 # values (M,) by name. "validation_accuracy" and "validation_loss" steer early stopping, the best
 # epoch and plateaus.
@@ -44,6 +46,7 @@ class Trained(NamedTuple):
     stopped: list[str]
     ended: list[str]
     convergence: Convergence | None = None
+    snapshots: Snapshots | None = None
 
 
 def run_epochs(
@@ -86,6 +89,7 @@ def run_epochs(
             log.enter(epoch, began, measured, stack)
             if epoch > 0 and "validation_loss" in measured:
                 rates.observe(measured["validation_loss"])
+        log.keep(epoch, stack)
         if on_epoch is not None:
             on_epoch(epoch, log.curves, models)
         if log.over:
@@ -129,6 +133,8 @@ class _Log:
         self._sound = np.ones(models, dtype=bool)
         self._stopped, self._ended = [""] * models, [""] * models
         self._best = _Best(models) if options.keeps_best else None
+        self._planned = snapshot_epochs(options.snapshots, options.epochs)
+        self._snapshots: dict[int, Parameters] = {}
 
     @property
     def over(self) -> bool:
@@ -181,6 +187,12 @@ class _Log:
             reason = f"epoch {epoch}: no better validation accuracy in {patience} evaluations"
             self.end(self.running & (waited >= patience), reason)
 
+    def keep(self, epoch: int, stack: Engine) -> None:
+        """Keep the parameters after an epoch that is planned for it, or the last of all."""
+        if epoch in self._planned or (self.over and self._planned):
+            weights, biases = stack.parameters()
+            self._snapshots[epoch] = as_halves(weights), as_halves(biases)
+
     def close(self, stack: Engine) -> Trained:
         """Return what is left: the last parameters of every model, or its best ones."""
         kept = np.full(len(self.running), self._measured[-1])
@@ -197,7 +209,22 @@ class _Log:
         weights, biases = stack.parameters()
         measured = np.array(self._measured)
         curves = {name: curve[:, measured] for name, curve in self.curves.items()}
-        return Trained(weights, biases, curves, measured, kept, self._stopped, self._ended)
+        return Trained(
+            weights,
+            biases,
+            curves,
+            measured,
+            kept,
+            self._stopped,
+            self._ended,
+            snapshots=self._kept_snapshots(),
+        )
+
+    def _kept_snapshots(self) -> Snapshots | None:
+        if not self._snapshots:
+            return None
+        weights, biases = zip(*self._snapshots.values(), strict=True)
+        return Snapshots(np.array(list(self._snapshots)), np.stack(weights), np.stack(biases))
 
 
 class _Best:

@@ -22,7 +22,7 @@ from onelayer.errors import InputError
 from onelayer.thread_pools import limited
 from onelayer.training.augmentation import Augmentation, check_augmentation
 from onelayer.training.engine import Engine, MakeEngine
-from onelayer.training.epochs import Measure, OnEpoch, Trained, run_epochs
+from onelayer.training.epochs import Measure, OnEpoch, Parameters, Trained, run_epochs
 from onelayer.training.exact import Solution, join_solutions
 from onelayer.training.hyperparameters import Hyperparameters, check_settings
 from onelayer.training.lockstep import Lockstep
@@ -36,8 +36,6 @@ from onelayer.training.solving import (
     solve_models,
 )
 from onelayer.training.stacks import cut_into_stacks
-
-Parameters = tuple[NDArray[Any], NDArray[Any]]  # W (M, K, D) and b (M, K)
 
 
 @dataclass(frozen=True)
@@ -104,9 +102,11 @@ class Job:
 
     @property
     def kept_bytes(self) -> int:
-        """The memory that one model takes after its training, in bytes: curves and weights."""
+        """The memory that one model takes after its training: curves, weights, snapshots."""
         curves = 8 * len(CURVES) * (self.options.epochs + 1)
         one = np.dtype(self.options.dtype).itemsize
+        if self.kept:
+            one += 2 * min(self.options.snapshots, self.options.epochs + 1)
         return curves + self.kept * self.data.n_classes * (self.data.n_features + 1) * one
 
     @cached_property

@@ -27,6 +27,7 @@ from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import provenance
 from onelayer.training.run import CURVES, History, Run
+from onelayer.training.snapshots import Snapshots, join_snapshots
 
 
 @takes(options=TrainingOptions, machine=Machine)
@@ -130,6 +131,7 @@ def gather(
         columns=data.columns,
         pool=data.pool,
         convergence=_convergence(trained),
+        snapshots=_snapshots(trained),
         provenance={
             **origin,
             "stacks": [len(part.kept) for part in trained],
@@ -210,6 +212,12 @@ def _convergence(trained: Sequence[Trained]) -> Convergence | None:
     """Join what the exact solver knows of all stacks; None after descent."""
     parts = [part.convergence for part in trained if part.convergence is not None]
     return join_convergence(parts) if parts else None
+
+
+def _snapshots(trained: Sequence[Trained]) -> Snapshots | None:
+    """Join the snapshots of all stacks; None where none were asked for."""
+    parts = [part.snapshots for part in trained if part.snapshots is not None]
+    return join_snapshots(parts) if parts else None
 
 
 def _history(trained: Sequence[Trained]) -> History:

@@ -19,6 +19,7 @@ OF_DESCENT = (
     "keep",
     "patience",
     "time_limit",
+    "snapshots",
 )  # options that mean nothing to the exact solver
 OF_EXACT = ("solver", "tolerance")
 ClassWeight = str | Mapping[str, float] | Sequence[float] | None
@@ -101,6 +102,13 @@ class TrainingOptions(Checked):
     )
     time_limit: float | None = option(
         None, "Seconds after which training stops.", kind=float, above=0
+    )
+    snapshots: int = option(
+        0,
+        "Number of epochs whose weights are stored, in half precision, to play through in the "
+        "explorable page.",
+        least=0,
+        most=1000,
     )
     dtype: str = option(
         "float32", "Precision of the models: float32 or float64.", choices=("float32", "float64")

@@ -23,6 +23,7 @@ from onelayer.training.convergence import Convergence
 from onelayer.training.hyperparameters import LARGEST, Hyperparameters
 from onelayer.training.naming import setting_labels, setting_words
 from onelayer.training.options import TrainingOptions
+from onelayer.training.snapshots import Snapshots
 
 RUN_FILE, RUN_FOLDER = "run.safetensors", "run"  # and where an output folder has it
 CURVES = (
@@ -80,7 +81,7 @@ class Run:
     its training before the last epoch. `training` says how it was trained: the fields of
     TrainingRecord. `columns` are the names of a table's columns, `pool` says what was taken of
     tokens. `convergence` is there after the exact solver, of which an epoch is one evaluation of
-    all samples.
+    all samples. `snapshots` are there where some were asked for.
 
     Raises
     ------
@@ -103,10 +104,12 @@ class Run:
     columns: Columns | None = None
     convergence: Convergence | None = None
     pool: str | None = None
+    snapshots: Snapshots | None = None
 
     def __post_init__(self) -> None:
-        optional = [part for part in (self.columns, self.convergence) if part is not None]
-        check_arrays(self, self.history, self.scaling, *optional)
+        optional = (self.columns, self.convergence, self.snapshots)
+        parts = [part for part in optional if part is not None]
+        check_arrays(self, self.history, self.scaling, *parts)
         object.__setattr__(self, "training", vars(build(TrainingRecord, self.training)))
         if self.scaling.method not in METHODS:
             raise unknown_name("scaling", self.scaling.method, METHODS)
@@ -192,7 +195,7 @@ class Run:
         RUN.save(self, Path(folder) / RUN_FILE)
 
 
-RUN = Kind("run", Run, format=6, upgrades=dict.fromkeys((3, 4, 5), only_more_fields))
+RUN = Kind("run", Run, format=7, upgrades=dict.fromkeys((3, 4, 5, 6), only_more_fields))
 
 
 @checked

@@ -3,7 +3,13 @@
    text. A view draws from `state`; every change goes through `update`. */
 (() => {
   const MOST = 8; // settings compared at once
-  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#9467bd"];
+  const MOST_CLASSES = 100; // with a weight image
+  const MOST_PIXELS = 100_000_000; // of a picture
+  const COLOURS = { // each 3:1 or more against the paper
+    light: ["#0072b2", "#c85800", "#00875f", "#b0558b", "#2a86bd", "#a06f00", "#6f6f6f", "#7a52a8"],
+    dark: ["#4aa3df", "#ff8c42", "#00c896", "#e39ac5", "#9ad4f5", "#f2bd4a", "#b0b0b0", "#b99bd8"],
+  };
+  const DARK = matchMedia("(prefers-color-scheme: dark)");
   const $ = (id) => document.getElementById(id);
   const facts = JSON.parse($("facts").textContent);
 
@@ -16,7 +22,10 @@
     const text = atob(data), bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     const values = new TYPES[type](bytes.buffer);
-    return type === "float16" ? Float32Array.from(values, half) : values;
+    if (type !== "float16") return values;
+    const halves = Float32Array.from({ length: 2 ** 16 }, (_, bits) => half(bits)), singles = new Float32Array(values.length);
+    for (let i = 0; i < values.length; i++) singles[i] = halves[values[i]];
+    return singles;
   }
 
   /** The number that 16 bits of a float16 stand for. */
@@ -34,19 +43,37 @@
   const curves = Object.fromEntries(Object.entries(facts.curves).map(([name, one]) => [name, unpack(one)]));
   const curve = (name, model) => Array.from(curves[name].subarray(model * E, (model + 1) * E), (v) => (Number.isFinite(v) ? v : null));
 
-  const rowOf = (model, k) => weights.subarray((slot.get(model) * K + k) * D, (slot.get(model) * K + k + 1) * D);
+  const past = facts.snapshots && {
+    epochs: facts.snapshots.epochs, weights: unpack(facts.snapshots.weights), biases: unpack(facts.snapshots.biases),
+    slot: new Map(facts.snapshots.models.map((model, place) => [model, place * facts.snapshots.epochs.length])),
+  };
+
+  /** The weights and biases at hand and the place of a model in them: kept ones, or those of an epoch. */
+  function at(model) {
+    return state.epoch === null ? { W: weights, b: biases, place: slot.get(model) }
+      : { W: past.weights, b: past.biases, place: past.slot.get(model) + state.epoch };
+  }
+
+  const has = (model) => (state.epoch === null ? slot : past.slot).has(model);
+
+  function rowOf(model, k) {
+    const { W, place } = at(model);
+    return W.subarray((place * K + k) * D, (place * K + k + 1) * D);
+  }
 
   /** x = (stored − shift) · factor. */
   function scaled(stored) {
-    return Float64Array.from(stored, (value, d) => (value - shift[d]) * factor[d]);
+    const x = new Float64Array(D);
+    for (let d = 0; d < D; d++) x[d] = (stored[d] - shift[d]) * factor[d];
+    return x;
   }
 
   /** The scores (K) of a stored row, equation (1). */
   function scores(model, stored) {
-    const x = scaled(stored), S = new Float64Array(K);
+    const x = scaled(stored), S = new Float64Array(K), { b, place } = at(model);
     for (let k = 0; k < K; k++) {
       const W = rowOf(model, k);
-      let sum = biases[slot.get(model) * K + k];
+      let sum = b[place * K + k];
       for (let d = 0; d < D; d++) sum += W[d] * x[d];
       S[k] = sum;
     }
@@ -64,7 +91,8 @@
 
   const best = (S) => S.indexOf(Math.max(...S));
   const ranked = (S) => Array.from(S.keys()).sort((a, b) => S[b] - S[a] || a - b);
-  const shown = (value, digits = 4) => (Number.isFinite(value) ? value.toFixed(digits).replace("-", "−") : "–");
+  const written = (value, digits) => (Math.abs(value) < 1e6 ? value.toFixed(digits) : value.toExponential(2));
+  const shown = (value, digits = 4) => (Number.isFinite(value) ? written(value, digits).replaceAll("-", "−") : "–");
 
   // ---- pictures ------------------------------------------------------------------------------
 
@@ -96,20 +124,20 @@
 
   /** A stored row of the pixels of a canvas: as `onelayer predict` reads a picture. */
   function rowOfPixels({ data, width, height }) {
-    const [C, H, W] = facts.image_shape, n = width * height, planes = [];
-    if (C === 1) {
-      const grey = new Uint8Array(n);
-      for (let i = 0; i < n; i++) {
-        const [r, g, b] = [data[4 * i], data[4 * i + 1], data[4 * i + 2]];
-        grey[i] = (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16;
-      }
-      planes.push(grey);
-    } else {
-      for (let c = 0; c < 3; c++) planes.push(Uint8Array.from({ length: n }, (_, i) => data[4 * i + c]));
+    const [C, H, W] = facts.image_shape, n = width * height;
+    const planes = Array.from({ length: C }, () => new Uint8Array(n));
+    for (let i = 0; i < n; i++) {
+      if (C === 1) planes[0][i] = (data[4 * i] * 19595 + data[4 * i + 1] * 38470 + data[4 * i + 2] * 7471 + 0x8000) >> 16;
+      else for (let c = 0; c < 3; c++) planes[c][i] = data[4 * i + c];
     }
     const small = resize(planes, { W: width, H: height }, { W, H }), row = new Float64Array(D);
     small.forEach((plane, c) => plane.forEach((value, i) => { row[c * H * W + i] = (value * facts.full_scale) / 255; }));
     return row;
+  }
+
+  function isTransparent({ data }) {
+    for (let i = 3; i < data.length; i += 4) if (data[i] < 255) return true;
+    return false;
   }
 
   /** Paint (C, H, W) values on a canvas; `level` makes bytes of them. */
@@ -176,16 +204,24 @@
     .filter(([name]) => finals[name].some(Number.isFinite));
   const state = {
     current: facts.chosen, compared: [], metric: METRICS.length ? METRICS[0][0] : "train_cost",
-    x: facts.options.length - 1, y: 0, row: null, cell: null, at: 0,
+    x: facts.options.length - 1, y: 0, row: null, cell: null, at: 0, which: "all",
+    epoch: null, // the place of a snapshot, null: the weights that were kept
   };
   const lines = () => [...new Set([state.current, ...state.compared])].slice(0, MOST);
-  const colour = (place) => COLOURS[place % COLOURS.length];
-  const has = (model) => slot.has(model);
+  const colour = (place) => COLOURS[DARK.matches ? "dark" : "light"][place % MOST];
+  const letter = (place) => String.fromCharCode(65 + place);
 
+  const VIEWS = [ // what draws, and what of the state it draws
+    [drawGrid, "current metric x y"], [drawSliders, "current"], [drawEpoch, "epoch current"], [drawCompared, "current compared"],
+    [drawCurves, "current compared"], [markEpoch, "epoch"], [drawPath, "current epoch"], [drawWeights, "current epoch"],
+    [drawAnswer, "current compared row epoch"], [drawTestInView, "current compared cell at which epoch"],
+  ].map(([draw, names]) => [draw, names.split(" ")]);
+
+  /** Change the state, and draw anew what shows a part of it that is another now. */
   function update(changes) {
+    const changed = Object.keys(changes).filter((name) => state[name] !== changes[name]);
     Object.assign(state, changes);
-    drawGrid(); drawSliders(); drawCompared(); drawCurves(); drawWeights(); drawAnswer();
-    if (facts.pictures) drawTest();
+    for (const [draw, names] of VIEWS) if (names.some((name) => changed.includes(name))) draw();
   }
 
   // ---- the grid of settings --------------------------------------------------------------------
@@ -228,7 +264,20 @@
     return -1;
   }
 
+  let drawn = null; // what the cells of the grid depend on
+
   function drawGrid() {
+    const held = facts.options.filter((_, i) => i !== state.x && i !== state.y).map((option) => valueOf(state.current, option));
+    const asked = JSON.stringify([state.metric, state.x, state.y, held]);
+    if (asked !== drawn) drawCells();
+    drawn = asked;
+    for (const button of $("grid").querySelectorAll("button")) button.setAttribute("aria-pressed", +button.value === state.current);
+    const setting = facts.settings[state.current];
+    const told = METRICS.map(([name, words]) => `${words} ${shown(finals[name][state.current])}`).join(", ");
+    $("current").textContent = `${setting.label}: ${setting.stopped ? `diverged in ${setting.stopped}` : told}`;
+  }
+
+  function drawCells() {
     const [down, across] = [facts.options[state.y], facts.options[state.x]], values = finals[state.metric];
     const known = Array.from(values).filter(Number.isFinite), [low, high] = [Math.min(...known), Math.max(...known)];
     const label = METRICS.find(([name]) => name === state.metric)?.[1] ?? state.metric;
@@ -240,14 +289,12 @@
         if (model < 0) return element("td", {}, "–");
         const value = values[model], share = high > low ? (value - low) / (high - low) : 1;
         const button = element("button", {
-          type: "button", className: model === facts.chosen ? "chosen" : "",
-          "aria-pressed": model === state.current,
+          type: "button", className: model === facts.chosen ? "chosen" : "", value: model,
           "aria-label": `${facts.settings[model].label}: ${label} ${shown(value)}${model === facts.chosen ? ", selected" : ""}`,
           onclick: (event) => (event.ctrlKey || event.metaKey ? compare(model) : update({ current: model })),
         }, facts.settings[model].stopped ? "diverged" : shown(value));
         if (Number.isFinite(value)) {
           button.style.background = `color-mix(in oklab, var(--high) ${Math.round(100 * share)}%, var(--low))`;
-          button.style.color = share > 0.5 ? "var(--on-dark)" : "var(--ink)";
         }
         return element("td", {}, button);
       }),
@@ -258,9 +305,6 @@
     const focused = document.activeElement?.closest?.("#grid") ? [...$("grid").querySelectorAll("button")].indexOf(document.activeElement) : -1;
     $("grid").replaceChildren(made);
     if (focused >= 0) $("grid").querySelectorAll("button")[focused]?.focus();
-    const setting = facts.settings[state.current];
-    const told = METRICS.map(([name, words]) => `${words} ${shown(finals[name][state.current])}`).join(", ");
-    $("current").textContent = `${setting.label}: ${setting.stopped ? `diverged in ${setting.stopped}` : told}`;
   }
 
   /** Move among the cells with the arrow keys. */
@@ -295,7 +339,7 @@
     $("compare").disabled = state.compared.includes(state.current) || state.compared.length >= MOST - 1;
     $("compared").replaceChildren(...state.compared.map((model) => {
       const label = facts.settings[model].label;
-      const mark = element("span", {}, "━ ");
+      const mark = element("b", {}, `━ ${letter(lines().indexOf(model))} `);
       mark.style.color = colour(lines().indexOf(model));
       return element("span", { className: "chip" }, mark, label, element("button", {
         type: "button", "aria-label": `Compare ${label} no longer`, onclick: () => update({ compared: state.compared.filter((one) => one !== model) }),
@@ -323,7 +367,7 @@
         if (values.every((value) => value === null)) continue;
         data.push(logarithmic ? values.map((value) => (value > 0 ? value : null)) : values);
         series.push({
-          label: `${facts.settings[model].label}, ${split === "train" ? "training" : split}`, stroke: colour(place), width: 1.6,
+          label: `${letter(place)}: ${facts.settings[model].label}, ${split === "train" ? "training" : split}`, stroke: colour(place), width: 1.6,
           dash: split === "train" ? [6, 4] : undefined, points: { show: data[0].length < 3 }, value: (_, value) => (value === null ? "–" : shown(value)),
         });
       }
@@ -336,8 +380,73 @@
       scales: { x: { time: false, distr: $("log-epochs").checked ? 3 : 1 }, y: { distr: logarithmic ? 3 : 1 } },
       axes: [{ ...axis, label: "epoch" }, { ...axis, size: 64 }],
       series: [{ label: "epoch" }, ...series],
-      legend: { live: true }, cursor: { sync: { key: "epochs" } },
+      legend: { live: true }, cursor: { sync: { key: "epochs" } }, hooks: { draw: [writeLetters, drawEpochLine] },
     }, data, $(id));
+  }
+
+  /** Write its letter on every curve: colour is not the only sign. */
+  function writeLetters(chart) {
+    const { ctx: context, data } = chart, { min, max } = chart.scales.x, shown = data[0].flatMap((x, i) => (x >= min && x <= max ? [i] : []));
+    context.save();
+    context.font = `bold ${13 * devicePixelRatio}px sans-serif`;
+    context.textAlign = "center";
+    context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--paper");
+    context.lineWidth = 4 * devicePixelRatio;
+    chart.series.slice(1).forEach((series, n) => {
+      const place = series.label.charCodeAt(0) - 65, values = data[n + 1], known = shown.filter((i) => values[i] !== null);
+      const i = known[Math.floor(((place + 1) / (lines().length + 1)) * known.length)];
+      if (i === undefined) return;
+      const [x, y] = [chart.valToPos(data[0][i], "x", true), chart.valToPos(values[i], "y", true) - 5 * devicePixelRatio];
+      context.fillStyle = colour(place);
+      context.strokeText(letter(place), x, y);
+      context.fillText(letter(place), x, y);
+    });
+    context.restore();
+  }
+
+  function drawEpochLine(chart) {
+    if (state.epoch === null) return;
+    const { ctx: context, bbox } = chart, x = chart.valToPos(past.epochs[state.epoch], "x", true);
+    if (!(x >= bbox.left && x <= bbox.left + bbox.width)) return;
+    context.save();
+    context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--ink");
+    context.setLineDash([]);
+    context.beginPath(); context.moveTo(x, bbox.top); context.lineTo(x, bbox.top + bbox.height); context.stroke();
+    context.restore();
+  }
+
+  function markEpoch() { for (const chart of Object.values(charts)) chart.redraw(false); }
+
+  // ---- epochs ----------------------------------------------------------------------------------
+
+  let playing = null;
+
+  /** Play through the stored epochs, once; from the beginning if at the end. */
+  function play() {
+    if (playing) { stop(); return; }
+    if (state.epoch === null) update({ epoch: 0 });
+    playing = setInterval(() => {
+      const next = state.epoch === null ? past.epochs.length : state.epoch + 1;
+      update({ epoch: next < past.epochs.length ? next : null });
+      if (state.epoch === null) stop();
+    }, 500);
+    drawEpoch();
+  }
+
+  function stop() {
+    clearInterval(playing);
+    playing = null;
+    drawEpoch();
+  }
+
+  function drawEpoch() {
+    if (!past) return;
+    $("play").textContent = playing ? "Pause" : "Play";
+    const { kept } = facts.settings[state.current];
+    const told = state.epoch === null ? `as kept, of epoch ${kept}` : `after epoch ${past.epochs[state.epoch]}`;
+    $("epoch").value = state.epoch ?? past.epochs.length;
+    $("epoch").setAttribute("aria-valuetext", told);
+    $("epoch-told").textContent = `weights ${told}`;
   }
 
   function drawCurveTable(quantity) {
@@ -352,18 +461,58 @@
       facts.epochs.map((epoch, i) => [`${epoch}`, ...columns.map((values) => shown(values[i] ?? NaN))])));
   }
 
+  function missing(model) {
+    if (state.epoch !== null) return `The weights of this setting after epoch ${past.epochs[state.epoch]} are not in the page.`;
+    return facts.settings[model].stopped ? "This setting diverged: it has no weights." : "The weights of this setting are not in the page.";
+  }
+
   // ---- weights -----------------------------------------------------------------------------------
 
   function drawWeights() {
     if (!facts.image_shape) return;
     if (!has(state.current)) {
-      $("weights").replaceChildren(element("p", {}, facts.settings[state.current].stopped ? "This setting diverged: it has no weights." : "The weights of this setting are not in the page."));
+      $("weights").replaceChildren(element("p", {}, missing(state.current)));
       return;
     }
-    $("weights").replaceChildren(...facts.classes.slice(0, 100).map((name, k) => {
+    $("weights").replaceChildren(...facts.classes.slice(0, MOST_CLASSES).map((name, k) => {
       const W = rowOf(state.current, k), low = W.reduce((a, b) => Math.min(a, b)), size = W.reduce((a, b) => Math.max(a, b)) - low;
       return figure(paint(canvas(`Weights of ${name}`), W, (w) => (size > 0 ? (255 * (w - low)) / size : 0)), name);
     }));
+  }
+
+  // ---- the path of the descent ---------------------------------------------------------------------
+
+  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+  function shape(tag, attributes, ...children) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    made.append(...children);
+    return made;
+  }
+
+  function drawPath() {
+    if (!past) return;
+    const place = facts.snapshots.models.indexOf(state.current);
+    if (place < 0) {
+      $("path").replaceChildren(); $("path-table").replaceChildren();
+      $("path-told").textContent = "The weights of this setting after earlier epochs are not in the page.";
+      return;
+    }
+    const { points, shares } = facts.snapshots.paths[place], [width, highest, edge] = [480, 320, 30];
+    $("path-told").textContent = `Of the variance of the weights, ${percent(shares[0])} lie along the first component and ${percent(shares[1])} along the second.`;
+    const least = [0, 1].map((i) => Math.min(...points.map((point) => point[i]))), most = [0, 1].map((i) => Math.max(...points.map((point) => point[i])));
+    const [wide, high] = [most[0] - least[0], most[1] - least[1]];
+    const scale = Math.min((width - 2 * edge) / (wide || 1), (highest - 2 * edge) / (high || 1)), height = 2 * edge + high * scale;
+    const spots = points.map(([x, y]) => [edge + (x - least[0]) * scale, height - edge - (y - least[1]) * scale]);
+    const named = [];
+    for (const [x, y] of spots) named.push(!named.some((is, at) => is && Math.hypot(spots[at][0] - x, spots[at][1] - y) < 18));
+    $("path").replaceChildren(shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Path of the descent over ${points.length} epochs; the table below has its points` },
+      shape("polyline", { points: spots.map((spot) => spot.join(",")).join(" ") }),
+      ...spots.map(([x, y], i) => shape("circle", { cx: x, cy: y, r: i === state.epoch ? 7 : 4, class: i === state.epoch ? "now" : "" })),
+      ...spots.flatMap(([x, y], i) => (named[i] ? [shape("text", { x: x + 7, y: y - 7 }, `${past.epochs[i]}`)] : []))));
+    $("path-table").replaceChildren(table("Coordinates along the two components.", ["epoch", `first (${percent(shares[0])})`, `second (${percent(shares[1])})`],
+      points.map(([x, y], i) => [`${past.epochs[i]}`, shown(x), shown(y)])));
   }
 
   // ---- try it --------------------------------------------------------------------------------------
@@ -379,16 +528,29 @@
   async function takePicture(blob, name) {
     let bitmap;
     try {
-      bitmap = await createImageBitmap(blob);
+      bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", imageOrientation: "from-image" });
     } catch {
       say(`${name}: not a picture that this browser can read; PNG and JPEG always are`);
       return;
     }
-    const side = element("canvas", { width: bitmap.width, height: bitmap.height });
-    const context = side.getContext("2d", { willReadFrequently: true });
-    if (!context) { say(`${name}: ${bitmap.width} × ${bitmap.height} is too large for this browser`); return; }
+    const { width, height } = bitmap, large = `${name}: ${width} × ${height} pixels; expected ${MOST_PIXELS.toLocaleString("en")} in all, or fewer`;
+    if (width * height > MOST_PIXELS) { say(large); return; }
+    const context = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
     context.drawImage(bitmap, 0, 0);
-    take(rowOfPixels(context.getImageData(0, 0, bitmap.width, bitmap.height)));
+    const pixels = context.getImageData(0, 0, width, height);
+    take(rowOfPixels(pixels));
+    if (isTransparent(pixels)) {
+      say(`${name}: has transparent parts, whose colour may differ here from the one that onelayer predict reads`);
+    }
+  }
+
+  /** A file that was dropped, pasted or chosen: a picture, or the text of a row. */
+  async function takeFile(file) {
+    if (facts.image_shape) { takePicture(file, file.name); return; }
+    if (file.type.startsWith("image/")) { say(`${file.name}: a picture, but the models were trained on rows of features`); return; }
+    if (file.size > 30 * D + 1000) { say(`${file.name}: ${file.size} bytes are more than one row of ${D} features`); return; }
+    $("row").value = await file.text();
+    takeText($("row").value);
   }
 
   function takeText(text) {
@@ -403,7 +565,7 @@
   function drawAnswer() {
     const models = lines().filter(has);
     $("evidence-part").hidden = !state.row || !facts.image_shape || !has(state.current);
-    if (!state.row || !models.length) { $("answer").replaceChildren(); return; }
+    if (!state.row || !models.length) { $("answer").replaceChildren(state.row ? element("p", {}, missing(state.current)) : ""); return; }
     const all = models.map((model) => { const S = scores(model, state.row); return { model, S, P: probabilities(model, S) }; });
     const order = ranked(all[0].S).slice(0, 20);
     const head = ["class", ...all.flatMap(({ model, P }) => [`${facts.settings[model].label}: score`, ...(P ? ["probability", ""] : [])])];
@@ -458,21 +620,35 @@
 
   const picture = (n) => pixels.subarray(n * D, (n + 1) * D);
 
+  const keyOf = (model) => `${model} ${state.epoch}`;
+
+  /** The scores of stored rows as a function: the scaling is moved into W and b, once for all rows. */
+  function scorer(model) {
+    const { b, place } = at(model), W = new Float64Array(K * D), B = new Float64Array(K);
+    for (let k = 0; k < K; k++) {
+      const row = rowOf(model, k);
+      B[k] = b[place * K + k];
+      for (let d = 0; d < D; d++) { W[k * D + d] = row[d] * factor[d]; B[k] -= W[k * D + d] * shift[d]; }
+    }
+    return (stored) => B.map((sum, k) => { for (let d = 0, i = k * D; d < D; d++, i++) sum += W[i] * stored[d]; return sum; });
+  }
+
   function judge(model) {
-    if (!judged.has(model)) {
-      const predicted = [], sure = [];
+    const key = keyOf(model);
+    if (!judged.has(key)) {
+      const predicted = [], sure = [], scored = scorer(model);
       for (let n = 0; n < facts.pictures.y.length; n++) {
-        const S = scores(model, picture(n)), P = probabilities(model, S), first = best(S);
+        const S = scored(picture(n)), P = probabilities(model, S), first = best(S);
         predicted.push(first);
         sure.push(P ? P[first] : S[first]);
       }
-      judged.set(model, { predicted, sure });
+      judged.set(key, { predicted, sure });
     }
-    return judged.get(model);
+    return judged.get(key);
   }
 
   function chosenPictures({ predicted, sure }) {
-    const { y } = facts.pictures, which = $("which").value;
+    const { y } = facts.pictures, { which } = state;
     const others = which === "apart" ? lines().filter(has).map((model) => judge(model).predicted) : [];
     const keep = {
       all: () => true, right: (n) => predicted[n] === y[n], wrong: (n) => predicted[n] !== y[n],
@@ -484,10 +660,28 @@
 
   const PAGE = 24;
 
+  let testInView = false, testWaits = true, rest = null;
+
+  /** Scores of all test pictures take a while: they wait until their section is in view, and a slider at rest. */
+  function drawTestInView() {
+    clearTimeout(rest);
+    testWaits = !testInView;
+    if (!testInView) return;
+    if (!has(state.current) || judged.has(keyOf(state.current))) drawTest();
+    else rest = setTimeout(drawTest, 150);
+  }
+
+  function watchTest() {
+    new IntersectionObserver(([{ isIntersecting }]) => {
+      testInView = isIntersecting;
+      if (testInView && testWaits) drawTestInView();
+    }, { rootMargin: "200px" }).observe($("test-section"));
+  }
+
   function drawTest() {
     const usable = has(state.current);
     $("confusion").hidden = $("samples").hidden = !usable;
-    if (!usable) { $("place").textContent = "This setting has no weights in the page."; return; }
+    if (!usable) { $("place").textContent = missing(state.current); return; }
     pixels ??= unpack(facts.pictures.X);
     const { y } = facts.pictures, { predicted, sure } = judge(state.current), found = chosenPictures({ predicted, sure });
     state.at = Math.max(0, Math.min(state.at, Math.floor((found.length - 1) / PAGE) * PAGE));
@@ -499,9 +693,9 @@
       const right = predicted[n] === y[n], likely = facts.settings[state.current].link ? ` ${shown(sure[n], 2)}` : "";
       const made = figure(paintStored(canvas(`Test picture ${n}: ${facts.classes[y[n]]}`), picture(n)), facts.classes[y[n]], `predicted ${facts.classes[predicted[n]]}${likely}`);
       made.className = right ? "right" : "wrong";
-      made.tabIndex = 0;
-      made.title = "try this picture";
-      made.onclick = made.onkeydown = (event) => { if (event.type === "click" || event.key === "Enter") take(Float64Array.from(picture(n))); };
+      [made.tabIndex, made.role, made.title] = [0, "button", "try this picture"];
+      made.onclick = () => take(Float64Array.from(picture(n)));
+      made.onkeydown = (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); made.click(); } };
       return made;
     }));
     if (K <= 20) drawConfusion(y, predicted);
@@ -518,7 +712,6 @@
       }, `${count}`);
       const share = Math.round((100 * count) / Math.max(1, ...row));
       button.style.background = `color-mix(in oklab, var(--high) ${share}%, var(--low))`;
-      button.style.color = share > 50 ? "var(--on-dark)" : "var(--ink)";
       return element("td", {}, button);
     })]);
     const made = table("Rows: the true class. Columns: the predicted one. A cell shows its pictures.", ["", ...facts.classes], rows);
@@ -535,44 +728,56 @@
     $("curve-details").addEventListener("toggle", drawCurves);
     $("row").addEventListener("input", (event) => takeText(event.target.value));
     for (const id of ["file", "camera"]) {
-      $(id).addEventListener("change", (event) => { const [file] = event.target.files; if (file) takePicture(file, file.name); event.target.value = ""; });
+      $(id).addEventListener("change", (event) => { const [file] = event.target.files; if (file) takeFile(file); event.target.value = ""; });
     }
     const zone = $("try");
-    zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
-    zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-    zone.addEventListener("drop", (event) => {
-      event.preventDefault();
+    // Wherever it is dropped: else the browser would leave the page to show it.
+    const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+    document.addEventListener("dragover", (event) => { if (carriesFiles(event)) { event.preventDefault(); zone.classList.add("over"); } });
+    document.addEventListener("dragleave", () => zone.classList.remove("over"));
+    document.addEventListener("drop", (event) => {
       zone.classList.remove("over");
-      const [file] = event.dataTransfer.files;
-      if (file && facts.image_shape) takePicture(file, file.name);
+      if (!carriesFiles(event)) return;
+      event.preventDefault();
+      takeFile(event.dataTransfer.files[0]);
     });
     document.addEventListener("paste", (event) => {
       const [file] = event.clipboardData.files;
-      if (file && facts.image_shape) takePicture(file, file.name);
+      if (file) takeFile(file);
     });
-    $("which").addEventListener("change", () => update({ at: 0 }));
+    if (past) {
+      $("epoch").max = past.epochs.length;
+      $("epoch").addEventListener("input", (event) => update({ epoch: +event.target.value < past.epochs.length ? +event.target.value : null }));
+      $("play").addEventListener("click", play);
+    }
+    $("which").addEventListener("change", (event) => update({ which: event.target.value, at: 0 }));
     $("any-cell").addEventListener("click", () => update({ cell: null, at: 0 }));
     $("previous").addEventListener("click", () => update({ at: state.at - PAGE }));
     $("next").addEventListener("click", () => update({ at: state.at + PAGE }));
     window.addEventListener("resize", () => {
       for (const [id, chart] of Object.entries(charts)) chart.setSize({ width: Math.max(260, $(id).clientWidth), height: 280 });
     });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCurves);
+    DARK.addEventListener("change", () => { drawCompared(); drawCurves(); });
   }
 
   function begin() {
     $("notes").replaceChildren(...facts.notes.map((note) => element("p", { className: "hint" }, note)));
     $("weights-section").hidden = $("try-picture").hidden = !facts.image_shape;
     $("try-row").hidden = Boolean(facts.image_shape);
+    if (K > MOST_CLASSES) $("weights-told").textContent = ` The first ${MOST_CLASSES} of ${K} classes.`;
     $("test-section").hidden = !facts.pictures;
+    $("epochs-part").hidden = $("path-section").hidden = !past;
     if (facts.pictures) {
       const { y, samples } = facts.pictures;
       $("test-hint").textContent = y.length < samples ? `The first ${y.length} of ${samples} samples of the test split.` : `All ${samples} samples of the test split.`;
     }
     if (facts.features) $("row").placeholder = facts.features.slice(0, 30).join(", ");
     if (facts.image_shape) prepareDrawing();
-    drawAxes(); listen(); update({});
-    window.onelayer = { facts, scores, probabilities, state, charts }; // for tests, and for the curious
+    drawAxes(); listen();
+    for (const [draw] of VIEWS.slice(0, -1)) draw();
+    performance.mark("drawn");
+    if (facts.pictures) watchTest();
+    window.onelayer = { facts, scores, probabilities, state, charts, colours: COLOURS }; // for tests, and for the curious
   }
 
   begin();

@@ -232,9 +232,7 @@ def _pictures(results: Results, data: Dataset | None) -> dict[str, Any] | None:
 
 def _packed(array: NDArray[Any], dtype: Any = np.float32) -> dict[str, Any]:
     kind = np.dtype(dtype).newbyteorder("<")
-    if (
-        kind.kind == "f"
-    ):  # the loss of a model that diverges may be larger, and infinity has no place
+    if kind.kind == "f":  # the loss of a model that diverges may be larger
         most = np.finfo(dtype).max
         array = np.clip(array, -most, most)
     content = base64.b64encode(np.ascontiguousarray(array, kind).tobytes()).decode("ascii")

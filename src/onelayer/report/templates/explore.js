@@ -1,11 +1,10 @@
 "use strict";
-/* The explorable page. Facts come from the JSON in the page; every name in them is only ever set as
-   text. A view draws from `state`; every change goes through `update`. */
+/* The explorable page. Facts come from the JSON in the page, newer ones through `renew`; every name
+   in them is only ever set as text. A view draws from `state`; every change goes through `update`. */
 (() => {
   const MOST = 8; // settings compared at once
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#9467bd"];
   const $ = (id) => document.getElementById(id);
-  const facts = JSON.parse($("facts").textContent);
 
   // ---- numbers -------------------------------------------------------------------------------
 
@@ -26,12 +25,23 @@
     return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
   }
 
-  const K = facts.classes.length, M = facts.settings.length, E = facts.epochs.length;
-  const shift = unpack(facts.scaling.shift), factor = unpack(facts.scaling.factor), D = shift.length;
-  const weights = unpack(facts.weights), biases = unpack(facts.biases);
-  const slot = new Map(facts.weighted.map((model, place) => [model, place]));
-  const finals = Object.fromEntries(Object.entries(facts.finals).map(([name, one]) => [name, unpack(one)]));
-  const curves = Object.fromEntries(Object.entries(facts.curves).map(([name, one]) => [name, unpack(one)]));
+  const QUALITIES = [["validation_accuracy", "validation accuracy"], ["test_accuracy", "test accuracy"], ["train_accuracy", "training accuracy"],
+    ["validation_loss", "validation loss"], ["train_loss", "training loss"], ["train_cost", "training cost"]];
+  let facts, K, M, E, D, shift, factor, weights, biases, slot, finals, curves, METRICS;
+
+  function know(news) {
+    facts = news;
+    [K, M, E] = [facts.classes.length, facts.settings.length, facts.epochs.length];
+    [shift, factor, weights, biases] = [facts.scaling.shift, facts.scaling.factor, facts.weights, facts.biases].map(unpack);
+    D = shift.length;
+    slot = new Map(facts.weighted.map((model, place) => [model, place]));
+    const unpackAll = (packed) => Object.fromEntries(Object.entries(packed).map(([name, one]) => [name, unpack(one)]));
+    [finals, curves] = [unpackAll(facts.finals), unpackAll(facts.curves)];
+    METRICS = QUALITIES.filter(([name]) => finals[name].some(Number.isFinite));
+  }
+
+  know(JSON.parse($("facts").textContent));
+
   const curve = (name, model) => Array.from(curves[name].subarray(model * E, (model + 1) * E), (v) => (Number.isFinite(v) ? v : null));
 
   const rowOf = (model, k) => weights.subarray((slot.get(model) * K + k) * D, (slot.get(model) * K + k + 1) * D);
@@ -171,11 +181,9 @@
 
   // ---- state ---------------------------------------------------------------------------------
 
-  const METRICS = [["validation_accuracy", "validation accuracy"], ["test_accuracy", "test accuracy"], ["train_accuracy", "training accuracy"],
-    ["validation_loss", "validation loss"], ["train_loss", "training loss"], ["train_cost", "training cost"]]
-    .filter(([name]) => finals[name].some(Number.isFinite));
+  const firstMetric = () => (METRICS.length ? METRICS[0][0] : "train_cost");
   const state = {
-    current: facts.chosen, compared: [], metric: METRICS.length ? METRICS[0][0] : "train_cost",
+    current: facts.chosen, compared: [], metric: firstMetric(),
     x: facts.options.length - 1, y: 0, row: null, cell: null, at: 0,
   };
   const lines = () => [...new Set([state.current, ...state.compared])].slice(0, MOST);
@@ -187,6 +195,20 @@
     drawGrid(); drawSliders(); drawCompared(); drawCurves(); drawWeights(); drawAnswer();
     if (facts.pictures) drawTest();
   }
+
+  /** Take newer facts of the same settings; what the reader has chosen stays. */
+  function renew(news) {
+    const before = METRICS.length;
+    know(news);
+    judged.clear();
+    if (METRICS.length !== before) {
+      if (!METRICS.some(([name]) => name === state.metric)) state.metric = firstMetric();
+      drawAxes();
+    }
+    tellNotes(); update({});
+  }
+
+  const tellNotes = () => $("notes").replaceChildren(...facts.notes.map((note) => element("p", { className: "hint" }, note)));
 
   // ---- the grid of settings --------------------------------------------------------------------
 
@@ -330,6 +352,7 @@
     });
     const style = getComputedStyle(document.documentElement), ink = style.getPropertyValue("--ink"), rule = style.getPropertyValue("--grid");
     const axis = { stroke: ink, grid: { stroke: rule }, ticks: { stroke: rule } };
+    const brushed = brushOf(charts[id]);
     charts[id]?.destroy();
     charts[id] = new uPlot({
       width: Math.max(260, $(id).clientWidth), height: 280, title: quantity,
@@ -338,6 +361,14 @@
       series: [{ label: "epoch" }, ...series],
       legend: { live: true }, cursor: { sync: { key: "epochs" } },
     }, data, $(id));
+    if (brushed) charts[id].setScale("x", brushed);
+  }
+
+  /** The epochs that a reader looks at more closely, null for all. */
+  function brushOf(chart) {
+    if (!chart?.data[0].length) return null;
+    const [epochs, { min, max }] = [chart.data[0], chart.scales.x];
+    return min > epochs[0] || max < epochs[epochs.length - 1] ? { min, max } : null;
   }
 
   function drawCurveTable(quantity) {
@@ -561,7 +592,7 @@
   }
 
   function begin() {
-    $("notes").replaceChildren(...facts.notes.map((note) => element("p", { className: "hint" }, note)));
+    tellNotes();
     $("weights-section").hidden = $("try-picture").hidden = !facts.image_shape;
     $("try-row").hidden = Boolean(facts.image_shape);
     $("test-section").hidden = !facts.pictures;
@@ -572,7 +603,8 @@
     if (facts.features) $("row").placeholder = facts.features.slice(0, 30).join(", ");
     if (facts.image_shape) prepareDrawing();
     drawAxes(); listen(); update({});
-    window.onelayer = { facts, scores, probabilities, state, charts }; // for tests, and for the curious
+    // For a live page, for tests, and for the curious.
+    window.onelayer = { get facts() { return facts; }, scores, probabilities, state, charts, update, renew };
   }
 
   begin();

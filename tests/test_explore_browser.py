@@ -17,7 +17,7 @@ from onelayer.training.classifier import model_of
 from onelayer.training.hyperparameters import Hyperparameters, grid
 
 pytestmark = pytest.mark.browser
-pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
+sync_api = pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
 
 GRID = grid(l2=[0, 0.01, 0.1], learning_rate=[0.1, 0.01])
 CLOSE = 1e-3  # of the range of the scores
@@ -106,7 +106,7 @@ def test_a_picture_is_read_as_predict_reads_it(which, side, mode, visit, request
     noise(side, mode).save(tmp_path / "a.png")
     page = visit(results)
     page.set_input_files("#file", tmp_path / "a.png")
-    page.wait_for_function("onelayer.state.row")
+    sync_api.expect(page.locator("#answer table")).to_be_visible()
     model = model_of(results.run, results.selected)
     stored = stored_picture(tmp_path / "a.png", data.image_shape, data.full_scale).reshape(1, -1)
     found = np.array(page.evaluate("Array.from(onelayer.state.row)"))
@@ -131,10 +131,10 @@ def test_a_picture_can_be_dropped_and_what_is_none_is_named(digits, visit):
         new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
     }"""
     page.evaluate(drop, ["a.png", "image/png", list(content.getvalue())])
-    page.wait_for_function("onelayer.state.row")
+    sync_api.expect(page.locator("#answer table")).to_be_visible()
     for name, kind in (("notes.txt", "text/plain"), ("a.svg", "image/svg+xml"), ("a.heic", "")):
         page.evaluate(drop, [name, kind, list(b"<svg xmlns='http://www.w3.org/2000/svg'/>")])
-        page.wait_for_function(f"document.getElementById('message').textContent.includes('{name}')")
+        sync_api.expect(page.locator("#message")).to_contain_text(name)
         assert "not a picture that this browser can read" in page.inner_text("#message")
 
 

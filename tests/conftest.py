@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,17 @@ def small_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np
     monkeypatch.setattr(cache, "SOURCES", ())
     monkeypatch.setenv("ONELAYER_CACHE", str(tmp_path / "cache"))
     return records
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, of the machine."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    program = next(found, None)
+    if program is None:
+        pytest.skip("needs Chromium: apt install chromium")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -1,7 +1,6 @@
 """The explorable page in a real browser: it computes what Python does, and reaches nothing."""
 
 import io
-import shutil
 from functools import partial
 
 import numpy as np
@@ -22,18 +21,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="make test-browser 
 
 GRID = grid(l2=[0, 0.01, 0.1], learning_rate=[0.1, 0.01])
 CLOSE = 1e-3  # of the range of the scores
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    program = next(found, None)
-    if program is None:
-        pytest.skip("needs Chromium: apt install chromium")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 def experiment(data, settings=GRID, scaling="unit"):

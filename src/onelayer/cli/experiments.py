@@ -9,11 +9,13 @@ from onelayer.cli.described import Group, command_of
 from onelayer.cli.options import (
     Force,
     ForceFile,
+    Live,
     Out,
     Report,
     Source,
     SpecName,
     place_of,
+    show_live,
     tell,
 )
 
@@ -49,6 +51,7 @@ def reproduce(
     out: Out = None,
     source: Source = None,
     report: Report = "all",
+    live: Live = False,
     force: Force = False,
 ) -> int:
     """Run a published experiment: check gradients, train, repeat, evaluate, report.
@@ -59,7 +62,7 @@ def reproduce(
 
     adjustments, machine = _groups()
     asked = adjust(load_spec(spec), **{name: context.obj[name] for name in adjustments.names})
-    return run_spec(asked, out, source, force, machine.build(context.obj), report)
+    return run_spec(asked, out, source, force, machine.build(context.obj), report, live=live)
 
 
 @app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")
@@ -143,6 +146,7 @@ def run_spec(
     machine: "Machine",
     report: str,
     track: str | None = None,
+    live: bool = False,
 ) -> int:
     """Run a spec into its folder and show its results; return 1 if a gradient check failed.
 
@@ -160,6 +164,7 @@ def run_spec(
             source=source,
             machine=machine,
             track=track,
+            live=show_live if live else None,
             report=report,
             show=show_results,
         )

@@ -20,6 +20,9 @@ Out = Annotated[
 Report = Annotated[
     str, typer.Option(help="Report to draw: all, html or none; onelayer report draws it later.")
 ]
+Live = Annotated[
+    bool, typer.Option("--live", help="Show the training in a browser while it lasts.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the results of an earlier run.")]
 ForceFile = Annotated[bool, typer.Option("--force", help="Replace the file.")]
 ModelPath = Annotated[
@@ -44,6 +47,19 @@ def place_of(out: Path | None, name: str, force: bool) -> AbstractContextManager
 def tell(note: str) -> None:
     """Print a note on what was understood, apart from the results."""
     typer.echo(f"note: {note}", err=True)
+
+
+def show_live(url: str) -> None:
+    """Print the address of the live page, and open it where a person sits before a display."""
+    import os
+    import sys
+    import webbrowser
+
+    print(f"live: {url}", flush=True)
+    remote = "SSH_CONNECTION" in os.environ
+    x11 = sys.platform in ("win32", "darwin") or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}
+    if sys.stdout.isatty() and x11 and not remote:
+        webbrowser.open(url)
 
 
 def take_from_file(context: typer.Context, path: Path, own: str) -> None:

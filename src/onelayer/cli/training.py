@@ -10,6 +10,7 @@ from onelayer.cli.experiments import data_options, run_spec
 from onelayer.cli.options import (
     Dataset,
     Force,
+    Live,
     Out,
     Report,
     Source,
@@ -67,6 +68,7 @@ def train(
     plan: Annotated[
         bool, typer.Option("--plan", help="Estimate memory and time; do not train.")
     ] = False,
+    live: Live = False,
     out: Out = None,
     report: Report = "all",
     source: Source = None,
@@ -89,7 +91,9 @@ def train(
     if plan:
         _show_plan(spec, machine.build(context.obj), source)
     else:
-        return run_spec(spec, out, source, force, machine.build(context.obj), report, track)
+        return run_spec(
+            spec, out, source, force, machine.build(context.obj), report, track, live=live
+        )
     return 0
 
 

@@ -27,7 +27,7 @@ from onelayer.training.engine_check import EngineCheck, check_engine
 from onelayer.training.epochs import Curves, OnEpoch
 from onelayer.training.forecast import Forecast, forecast
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.job import Job, initial_parameters
+from onelayer.training.job import Job, OnStack, initial_parameters
 from onelayer.training.loop import train, weigh_samples
 from onelayer.training.machine import HERE, Machine
 from onelayer.training.options import TrainingOptions
@@ -87,18 +87,22 @@ def run_experiment(
     *,
     optima: Path | None = None,
     follow: OnEpoch | None = None,
+    on_stack: OnStack | None = None,
 ) -> Results:
     """Check the gradients, train, choose, repeat in shuffled orders, evaluate on the test split.
 
     `optima` is the file in which the least costs are kept that are found on the way (see
     optima_of). Where only the chosen setting may see the test split, only that one is repeated.
-    `follow` is called after every epoch of the training, but not of the folds and repeats.
+    `follow` is called after every epoch of the training, but not of the folds and repeats, and
+    `on_stack` before it (see train).
     """
     checks = tuple(run_checks(spec, data))
     engine_checks = tuple(run_engine_checks(spec, data, machine))
     settings = [setting.hyperparameters for setting in spec.settings]
     folds = _cross_validate(spec, data, settings, machine)
-    run = _train(data, settings, spec.training.options, machine, "training: epoch", follow)
+    run = _train(
+        data, settings, spec.training.options, machine, "training: epoch", follow, on_stack
+    )
     selection = choose(run, folds, spec.training.select)
     all_tested = spec.training.test == "all"
     tested = list(range(len(settings))) if all_tested else [selection.chosen]
@@ -244,6 +248,7 @@ def _train(
     machine: Machine,
     title: str,
     follow: OnEpoch | None = None,
+    on_stack: OnStack | None = None,
 ) -> Run:
     """Train where one can watch it, and tell `follow` of every epoch, too."""
     with watched_training(settings, options, title) as show:
@@ -253,7 +258,9 @@ def _train(
             if follow is not None:
                 follow(epoch, curves, models)
 
-        return train(data, settings, options=options, machine=machine, on_epoch=on_epoch)
+        return train(
+            data, settings, options=options, machine=machine, on_epoch=on_epoch, on_stack=on_stack
+        )
 
 
 def _repeat(

@@ -28,9 +28,10 @@ from onelayer.report.explore import write_explore
 from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form, write_report
 from onelayer.storage import atomic_file, check_output_file, output_folder
+from onelayer.tracking.live import Live, check_live, open_live
 from onelayer.tracking.trackers import open_tracker
 from onelayer.training.engine_check import EngineCheck
-from onelayer.training.epochs import OnEpoch
+from onelayer.training.epochs import Curves, OnEpoch
 from onelayer.training.machine import HERE, Machine
 
 Show = Callable[[Results, Sequence[AblationRow]], None]
@@ -45,13 +46,15 @@ def reproduce(
     announce: Callable[[str], None] = print,
     show: Show | None = None,
     track: str | None = None,
+    live: Callable[[str], None] | None = None,
     report: str = "all",
     machine: Machine = HERE,
 ) -> Results:
     """Run `spec` and fill the folder `out`: runs, checks, tables, figures, report.
 
     `source` is where the user keeps the data set, if not in the cache. `track` names a tracker (see
-    open_tracker) of the training. `report` is "all", "html" (the page alone) or
+    open_tracker) of the training. `live` is called with the address of a page that shows it while
+    it lasts. `report` is "all", "html" (the page alone) or
     "none"; redraw draws it later. If the data set cannot be had at all, scikit-learn's digits stand
     in; the notice of that goes to `announce` before anything else happens, and into every table.
     `show` is called with the results and the table of variants before the report is drawn.
@@ -61,12 +64,16 @@ def reproduce(
     ------
     InputError
         If `out` exists and `force` is not given, the spec does not fit the data, or there is no
-        such tracker or report.
+        such tracker or report, or the packages of the live page are missing.
     """
     check_form(report)
+    if live is not None:
+        check_live()
     with RunFolder.create(out, force=force) as folder, _tracker(track, spec) as follow:
-        results, data = _run(spec, folder, source, announce, machine, follow)
-        rows = _run_variants(spec, results, folder, source, announce, machine)
+        data = _load(spec, source, announce, machine)
+        with _live(live, spec, data) as page:
+            results = _run(spec, data, folder, machine, follow, page)
+            rows = _run_variants(spec, results, folder, source, announce, machine)
         if results.evaluated.size:
             best = float(np.nanmax(results.test_accuracies))
             if warning := folder.add_look(len(results.evaluated), best, name_of_test(data)):
@@ -88,15 +95,19 @@ def _tracker(target: str | None, spec: Spec) -> AbstractContextManager[OnEpoch |
     return open_tracker(target, spec.name, settings, shared)
 
 
-def _run(
-    spec: Spec,
-    folder: RunFolder,
-    source: Path | None,
-    announce: Callable[[str], None],
-    machine: Machine,
-    follow: OnEpoch | None = None,
-) -> tuple[Results, Dataset]:
-    """Run one experiment on its data and write its results, and the spec, into `folder`."""
+def _live(
+    tell: Callable[[str], None] | None, spec: Spec, data: Dataset
+) -> AbstractContextManager[Live | None]:
+    if tell is None:
+        return nullcontext()
+    settings = [setting.hyperparameters for setting in spec.settings]
+    return open_live(spec.title, data, settings, spec.training.options, tell)
+
+
+def _load(
+    spec: Spec, source: Path | None, announce: Callable[[str], None], machine: Machine
+) -> Dataset:
+    """Return the data of the spec; `announce` is told what is to be known of it."""
     data = load_data(spec.data, source)
     notes = [f"note: {note}" for note in data.notes]
     for words in (
@@ -107,12 +118,38 @@ def _run(
     ):
         if words:
             announce(words)
-    results = run_experiment(spec, data, machine, optima=folder.optima_file, follow=follow)
+    return data
+
+
+def _run(
+    spec: Spec,
+    data: Dataset,
+    folder: RunFolder,
+    machine: Machine,
+    follow: OnEpoch | None = None,
+    page: Live | None = None,
+) -> Results:
+    """Run one experiment on its data and write its results, and the spec, into `folder`."""
+
+    def on_epoch(epoch: int, curves: Curves, models: range) -> None:
+        if follow is not None:
+            follow(epoch, curves, models)
+        if page is not None:
+            page.on_epoch(epoch, curves, models)
+
+    results = run_experiment(
+        spec,
+        data,
+        machine,
+        optima=folder.optima_file,
+        follow=on_epoch,
+        on_stack=None if page is None else page.on_stack,
+    )
     folder.save_results(results)
     folder.save_model(results.run, results.selected)
     with atomic_file(folder.spec_file) as path:
         path.write_text(to_json(spec.model_dump(), 1) + "\n", "utf-8")
-    return results, data
+    return results
 
 
 def _run_variants(
@@ -127,7 +164,8 @@ def _run_variants(
     variants = []
     for variant, own in zip(spec.variants, spec.of_variants(), strict=True):
         announce(f"variant {variant.name}: {visible(variant.title)}")
-        results, _ = _run(own, folder.variant(variant.name), source, lambda _: None, machine)
+        data = _load(own, source, lambda _: None, machine)
+        results = _run(own, data, folder.variant(variant.name), machine)
         variants.append((variant.name, variant.title, results))
     rows = ablation_rows(base, variants) if variants else []
     if rows:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onelayer.data.dataset import Dataset
 from onelayer.errors import visible
 from onelayer.evaluation.results import Results
+from onelayer.evaluation.selection import Selection
 from onelayer.model.losses import find_loss
 from onelayer.report.labels import count_of, one_line
 from onelayer.report.outcome import summarise
@@ -57,9 +58,29 @@ def write_explore(results: Results, path: Path, data: Dataset | None = None) -> 
 
 
 def render_explore(results: Results, data: Dataset | None = None) -> str:
-    """Return the explorable page as one HTML file of at most 16 MB.
+    """Return the explorable page as one HTML file of at most 16 MB."""
+    return render_page(
+        explore_facts(results, data),
+        title=results.title,
+        source=results.source,
+        notice=results.notice,
+        summary=summarise(results),
+    )
 
-    Its policy lets a browser run the two scripts in it, by their digests, and reach nothing else.
+
+def render_page(
+    facts: dict[str, Any],
+    *,
+    title: str,
+    source: str = "",
+    notice: str = "",
+    summary: str = "",
+    live: bool = False,
+) -> str:
+    """Return the page of these facts, which a `live` one renews from the server that it came from.
+
+    Its policy lets a browser run the scripts in it, by their digests, and reach nothing else, but
+    for that server.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
@@ -67,16 +88,19 @@ def render_explore(results: Results, data: Dataset | None = None) -> str:
     chart = files("uplot") / "static"
     styles = [(chart / "uPlot.min.css").read_text("utf-8"), _template("explore.css")]
     scripts = [(chart / "uPlot.iife.js").read_text("utf-8"), _template("explore.js")]
+    if live:
+        scripts.append(_template("live.js"))
     return environment.get_template("explore.html").render(
-        title=visible(one_line(results.title)),
-        source=visible(one_line(results.source)),
-        notice=visible(one_line(results.notice)),
-        summary=visible(summarise(results)),
+        title=visible(one_line(title)),
+        source=visible(one_line(source)),
+        notice=visible(one_line(notice)),
+        summary=visible(summary),
+        live=live,
         styles=[Markup(text) for text in styles],
         scripts=[Markup(text) for text in scripts],
         style_digests=[_digest(text) for text in styles],
         script_digests=[_digest(text) for text in scripts],
-        facts=Markup(_json(explore_facts(results, data))),
+        facts=Markup(as_json(facts)),
     )
 
 
@@ -85,14 +109,30 @@ def explore_facts(results: Results, data: Dataset | None = None) -> dict[str, An
 
     Arrays are {"type", "shape", "data"}: their bytes in base64, little-endian.
     """
-    run, shown = results.run, _choose(results)
+    facts = run_facts(results.run, results.selection, results.test_accuracies, room=WEIGHTS)
+    return facts | {"pictures": _pictures(results, data)}
+
+
+def run_facts(
+    run: Run,
+    selection: Selection,
+    test_accuracies: NDArray[np.float64],
+    *,
+    room: int,
+    weighted: NDArray[np.bool_] | None = None,
+) -> dict[str, Any]:
+    """Return the facts of a run, without pictures.
+
+    Weights are of the `weighted` models (M,), by default all, in `room` bytes at most.
+    """
+    shown = _choose(run, selection, weighted, room)
     models, curves = shown.settings, np.ix_(shown.settings, shown.epochs)
-    finals = {name: run.final(name) for name in CURVES} | {"test_accuracy": results.test_accuracies}
+    finals = {name: run.final(name) for name in CURVES} | {"test_accuracy": test_accuracies}
     return {
         "classes": [visible(one_line(name)) for name in run.class_names],
         "options": list(_varied(run)),
         "settings": [_setting(run, int(model)) for model in models],
-        "chosen": int(np.flatnonzero(models == results.selected)[0]),
+        "chosen": int(np.flatnonzero(models == selection.chosen)[0]),
         "epochs": run.history.measured[shown.epochs].tolist(),
         "curves": {name: _packed(getattr(run.history, name)[curves]) for name in CURVES},
         "finals": {name: _packed(values[models]) for name, values in finals.items()},
@@ -107,7 +147,7 @@ def explore_facts(results: Results, data: Dataset | None = None) -> dict[str, An
         "weights": _packed(np.nan_to_num(run.weights[shown.weights]), shown.dtype),
         "biases": _packed(np.nan_to_num(run.biases[shown.weights])),
         "snapshots": _snapshots(run, shown),
-        "pictures": _pictures(results, data),
+        "pictures": None,
         "notes": list(shown.notes),
     }
 
@@ -137,29 +177,32 @@ def _setting(run: Run, model: int) -> dict[str, Any]:
     }
 
 
-def _choose(results: Results) -> _Shown:
+def _choose(
+    run: Run, selection: Selection, weighted: NDArray[np.bool_] | None, room: int
+) -> _Shown:
     """Return what fits: of many settings the chosen one, then the best, keep their order."""
-    run, notes = results.run, []
+    notes = []
     M, K, D = run.weights.shape
-    means = np.where(np.isnan(results.selection.means), -np.inf, results.selection.means)
+    known = np.ones(M, bool) if weighted is None else weighted
+    means = np.where(np.isnan(selection.means), -np.inf, selection.means)
     ranked = np.argsort(-means, kind="stable")
-    ranked = np.concatenate([[results.selected], ranked[ranked != results.selected]])
+    ranked = np.concatenate([[selection.chosen], ranked[ranked != selection.chosen]])
     settings = np.sort(ranked[:SETTINGS])
     if len(settings) < M:
         notes.append(f"The {len(settings):,} best of {count_of(M, 'setting')} are shown.")
-    alive = np.array([m for m in ranked[:SETTINGS] if not run.stopped[m]], np.intp)
-    dtype = np.float32 if len(alive) * K * D * 4 <= WEIGHTS else np.float16
+    alive = np.array([m for m in ranked[:SETTINGS] if known[m] and not run.stopped[m]], np.intp)
+    dtype = np.float32 if len(alive) * K * D * 4 <= room else np.float16
     size = K * D * np.dtype(dtype).itemsize
-    weights = np.sort(alive[: WEIGHTS // size])
+    weights = np.sort(alive[: room // size])
     notes += _note("Weights", weights, alive)
     snapshots = alive[:0]
     if run.snapshots is not None:
         sound = np.isfinite(run.snapshots.weights[:, alive]).all(axis=(0, 2, 3))
-        room = (WEIGHTS - len(weights) * size) // (2 * K * D * len(run.snapshots.epochs))
-        snapshots = np.sort(alive[sound][:room])
+        left = (room - len(weights) * size) // (2 * K * D * len(run.snapshots.epochs))
+        snapshots = np.sort(alive[sound][:left])
         notes += _note("Weights of earlier epochs", snapshots, alive[sound])
-    measured, room = len(run.history.measured), CURVE_BYTES // (4 * len(CURVES) * len(settings))
-    epochs = np.unique(np.linspace(0, measured - 1, min(measured, room)).round().astype(np.intp))
+    measured, most = len(run.history.measured), CURVE_BYTES // (4 * len(CURVES) * len(settings))
+    epochs = np.unique(np.linspace(0, measured - 1, min(measured, most)).round().astype(np.intp))
     if len(epochs) < measured:
         notes.append(f"The curves have {len(epochs):,} of the {measured:,} epochs measured.")
     return _Shown(settings, weights, dtype, snapshots, epochs, tuple(notes))
@@ -239,7 +282,7 @@ def _packed(array: NDArray[Any], dtype: Any = np.float32) -> dict[str, Any]:
     return {"type": np.dtype(dtype).name, "shape": list(array.shape), "data": content}
 
 
-def _json(facts: dict[str, Any]) -> str:
+def as_json(facts: dict[str, Any]) -> str:
     """Return JSON that no name can end: it stands inside a script element."""
     text = json.dumps(facts, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

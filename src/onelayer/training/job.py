@@ -6,7 +6,7 @@ of the samples, in what is measured after an epoch, and in what they make of the
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,9 @@ from onelayer.training.solving import (
     solve_models,
 )
 from onelayer.training.stacks import cut_into_stacks
+
+# Called with the numbers of a stack's models and the stack, before its first epoch.
+OnStack = Callable[["Job", range, Engine], None]
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,10 @@ class Job:
         return stacks[0] if len(stacks) == 1 else Lockstep(stacks, [len(part) for part, _ in parts])
 
     def run(
-        self, measure: Measure, on_epoch: OnEpoch | None = None
+        self,
+        measure: Measure,
+        on_epoch: OnEpoch | None = None,
+        on_stack: OnStack | None = None,
     ) -> Iterator[tuple[range, Engine, Trained]]:
         """Train stack after stack; yield its models, its engine and what is left of it."""
         begin = time.perf_counter()
@@ -174,6 +180,8 @@ class Job:
                     yield models, *self._solve(models, measure, on_epoch)
                     continue
                 stack = self.build(models)
+                if on_stack is not None:
+                    on_stack(self, models, stack)
                 yield (
                     models,
                     stack,

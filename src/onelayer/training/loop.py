@@ -22,7 +22,7 @@ from onelayer.training.convergence import Convergence, join_convergence
 from onelayer.training.engine import Engine, Opened, PerModel
 from onelayer.training.epochs import OnEpoch, Trained
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.job import Job
+from onelayer.training.job import Job, OnStack
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import provenance
@@ -42,6 +42,7 @@ def train(
     fitted_scaling: Scaling | None = None,
     start: Run | None = None,
     on_epoch: OnEpoch | None = None,
+    on_stack: OnStack | None = None,
 ) -> Run:
     """Train one model for every setting, all in one pass over the mini-batches.
 
@@ -59,6 +60,8 @@ def train(
     stack by stack, before the first epoch and after every one: `models` is the range of the
     settings that are in the stack, and each of its curves is (len(models), E + 1), NaN where
     nothing is known. Without it a notebook shows curves that move, if the training takes a second.
+    `on_stack(job, models, stack)` is called before that with each stack that descends, whose
+    `parameters()` may then be read from `on_epoch`.
 
     A model whose scores or cost are no longer finite has diverged: it is stopped, Run.stopped says
     where, and the others go on.
@@ -89,7 +92,7 @@ def train(
     quiet = on_epoch is not None or not in_notebook()
     watched = nullcontext(on_epoch) if quiet else _watched(settings, options, "training: epoch")
     with watched as follow:
-        for _, stack, part in job.run(measure_splits, follow):
+        for _, stack, part in job.run(measure_splits, follow, on_stack):
             trained.append(part)
             origin = provenance() | {"engine": type(stack).__name__}
     origin["seconds"] = time.perf_counter() - begin

@@ -1,6 +1,6 @@
 "use strict";
-/* The explorable page. Facts come from the JSON in the page; every name in them is only ever set as
-   text. A view draws from `state`; every change goes through `update`. */
+/* The explorable page. Facts come from the JSON in the page, newer ones through `renew`; every name
+   in them is only ever set as text. A view draws from `state`; every change goes through `update`. */
 (() => {
   const MOST = 8; // settings compared at once
   const MOST_CLASSES = 100; // with a weight image
@@ -11,7 +11,6 @@
   };
   const DARK = matchMedia("(prefers-color-scheme: dark)");
   const $ = (id) => document.getElementById(id);
-  const facts = JSON.parse($("facts").textContent);
 
   // ---- numbers -------------------------------------------------------------------------------
 
@@ -35,12 +34,23 @@
     return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
   }
 
-  const K = facts.classes.length, M = facts.settings.length, E = facts.epochs.length;
-  const shift = unpack(facts.scaling.shift), factor = unpack(facts.scaling.factor), D = shift.length;
-  const weights = unpack(facts.weights), biases = unpack(facts.biases);
-  const slot = new Map(facts.weighted.map((model, place) => [model, place]));
-  const finals = Object.fromEntries(Object.entries(facts.finals).map(([name, one]) => [name, unpack(one)]));
-  const curves = Object.fromEntries(Object.entries(facts.curves).map(([name, one]) => [name, unpack(one)]));
+  const QUALITIES = [["validation_accuracy", "validation accuracy"], ["test_accuracy", "test accuracy"], ["train_accuracy", "training accuracy"],
+    ["validation_loss", "validation loss"], ["train_loss", "training loss"], ["train_cost", "training cost"]];
+  let facts, K, M, E, D, shift, factor, weights, biases, slot, finals, curves, METRICS;
+
+  function know(news) {
+    facts = news;
+    [K, M, E] = [facts.classes.length, facts.settings.length, facts.epochs.length];
+    [shift, factor, weights, biases] = [facts.scaling.shift, facts.scaling.factor, facts.weights, facts.biases].map(unpack);
+    D = shift.length;
+    slot = new Map(facts.weighted.map((model, place) => [model, place]));
+    const unpackAll = (packed) => Object.fromEntries(Object.entries(packed).map(([name, one]) => [name, unpack(one)]));
+    [finals, curves] = [unpackAll(facts.finals), unpackAll(facts.curves)];
+    METRICS = QUALITIES.filter(([name]) => finals[name].some(Number.isFinite));
+  }
+
+  know(JSON.parse($("facts").textContent));
+
   const curve = (name, model) => Array.from(curves[name].subarray(model * E, (model + 1) * E), (v) => (Number.isFinite(v) ? v : null));
 
   const past = facts.snapshots && {
@@ -199,11 +209,9 @@
 
   // ---- state ---------------------------------------------------------------------------------
 
-  const METRICS = [["validation_accuracy", "validation accuracy"], ["test_accuracy", "test accuracy"], ["train_accuracy", "training accuracy"],
-    ["validation_loss", "validation loss"], ["train_loss", "training loss"], ["train_cost", "training cost"]]
-    .filter(([name]) => finals[name].some(Number.isFinite));
+  const firstMetric = () => (METRICS.length ? METRICS[0][0] : "train_cost");
   const state = {
-    current: facts.chosen, compared: [], metric: METRICS.length ? METRICS[0][0] : "train_cost",
+    current: facts.chosen, compared: [], metric: firstMetric(),
     x: facts.options.length - 1, y: 0, row: null, cell: null, at: 0, which: "all",
     epoch: null, // the place of a snapshot, null: the weights that were kept
   };
@@ -223,6 +231,23 @@
     Object.assign(state, changes);
     for (const [draw, names] of VIEWS) if (names.some((name) => changed.includes(name))) draw();
   }
+
+  /** Draw all but the test pictures, which wait until they are seen. */
+  function drawAll() { for (const [draw] of VIEWS.slice(0, -1)) draw(); }
+
+  /** Take newer facts of the same settings; what the reader has chosen stays. */
+  function renew(news) {
+    const before = METRICS.length;
+    know(news);
+    judged.clear();
+    if (METRICS.length !== before) {
+      if (!METRICS.some(([name]) => name === state.metric)) state.metric = firstMetric();
+      drawAxes();
+    }
+    tellNotes(); drawAll();
+  }
+
+  const tellNotes = () => $("notes").replaceChildren(...facts.notes.map((note) => element("p", { className: "hint" }, note)));
 
   // ---- the grid of settings --------------------------------------------------------------------
 
@@ -374,6 +399,7 @@
     });
     const style = getComputedStyle(document.documentElement), ink = style.getPropertyValue("--ink"), rule = style.getPropertyValue("--grid");
     const axis = { stroke: ink, grid: { stroke: rule }, ticks: { stroke: rule } };
+    const brushed = brushOf(charts[id]);
     charts[id]?.destroy();
     charts[id] = new uPlot({
       width: Math.max(260, $(id).clientWidth), height: 280, title: quantity,
@@ -382,6 +408,14 @@
       series: [{ label: "epoch" }, ...series],
       legend: { live: true }, cursor: { sync: { key: "epochs" } }, hooks: { draw: [writeLetters, drawEpochLine] },
     }, data, $(id));
+    if (brushed) charts[id].setScale("x", brushed);
+  }
+
+  /** The epochs that a reader looks at more closely, null for all. */
+  function brushOf(chart) {
+    if (!chart?.data[0].length) return null;
+    const [epochs, { min, max }] = [chart.data[0], chart.scales.x];
+    return min > epochs[0] || max < epochs[epochs.length - 1] ? { min, max } : null;
   }
 
   /** Write its letter on every curve: colour is not the only sign. */
@@ -761,7 +795,7 @@
   }
 
   function begin() {
-    $("notes").replaceChildren(...facts.notes.map((note) => element("p", { className: "hint" }, note)));
+    tellNotes();
     $("weights-section").hidden = $("try-picture").hidden = !facts.image_shape;
     $("try-row").hidden = Boolean(facts.image_shape);
     if (K > MOST_CLASSES) $("weights-told").textContent = ` The first ${MOST_CLASSES} of ${K} classes.`;
@@ -773,11 +807,11 @@
     }
     if (facts.features) $("row").placeholder = facts.features.slice(0, 30).join(", ");
     if (facts.image_shape) prepareDrawing();
-    drawAxes(); listen();
-    for (const [draw] of VIEWS.slice(0, -1)) draw();
+    drawAxes(); listen(); drawAll();
     performance.mark("drawn");
     if (facts.pictures) watchTest();
-    window.onelayer = { facts, scores, probabilities, state, charts, colours: COLOURS }; // for tests, and for the curious
+    // For a live page, for tests, and for the curious.
+    window.onelayer = { get facts() { return facts; }, scores, probabilities, state, charts, update, renew, colours: COLOURS };
   }
 
   begin();

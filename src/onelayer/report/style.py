@@ -35,6 +35,7 @@ LOOK = {
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.4,
     "axes.unicode_minus": True,
+    "text.hinting": "none",  # of no use at that resolution, and slow
     "svg.hashsalt": "onelayer",
 }
 

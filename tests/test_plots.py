@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from made_results import make_results
 from onelayer import InputError
 from onelayer.evaluation.weight_images import weight_images
-from onelayer.report.style import TRAIN, VALIDATION
+from onelayer.report.style import TRAIN, VALIDATION, look
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,19 @@ def test_curves_are_vectors_and_bear_the_style_of_the_given_figure(run):
     file = io.StringIO()
     run.plot.curves()[0].figure.savefig(file, format="svg")
     assert "<image" not in file.getvalue()
+
+
+@pytest.mark.usefixtures("laid_out")
+def test_a_figure_fits_the_column_of_a_paper(run):
+    figure = run.plot.curves(width="column")[0].figure
+    assert figure.get_figwidth() == 3.5
+    with look():
+        figure.draw_without_rendering()
+        box = figure.get_tightbbox()
+    assert 0 < box.x0 < box.x1 < 3.5
+    assert {label.get_fontsize() for label in figure.axes[0].get_yticklabels()} == {8}
+    with pytest.raises(InputError, match="width"):
+        run.plot.curves(width="wide")
 
 
 def test_weights_are_the_images_of_the_rows(run):

@@ -26,6 +26,7 @@ Values = NDArray[np.float64]
 PANELS = 12  # more would not be legible on a page
 _SPLITS = (("train", "training", TRAIN), ("validation", "validation", VALIDATION))
 _TITLE = 90  # letters above panels, side by side
+_NARROWEST = 2.2  # inches of a panel
 
 
 def draw_panel(ax: Axes, run: Run, model: int, quantity: str) -> None:
@@ -39,13 +40,18 @@ def draw_panel(ax: Axes, run: Run, model: int, quantity: str) -> None:
 
 
 def draw_losses(
-    run: Run, models: Sequence[int], note: str, make: Callable[..., Figure] = Figure
+    run: Run,
+    models: Sequence[int],
+    note: str,
+    make: Callable[..., Figure] = Figure,
+    width: float = WIDTH,
 ) -> Drawing:
     """Draw loss and cost of `models`; `note` says which they are if not all.
 
-    `make` builds the figure.
+    `make` builds the figure, `width` inches wide.
     """
-    figure, panels = _panels(run, models, [_same_cost(run, model) for model in models], make)
+    notes = [_same_cost(run, model) for model in models]
+    figure, panels = _panels(run, models, notes, make, width)
     for ax, model in zip(panels, models, strict=True):
         _plot_losses(ax, run, model)
     _finish(figure, run, panels, "loss, cost", _losses(run, models))
@@ -78,10 +84,14 @@ def _losses(run: Run, models: Sequence[int]) -> list[str]:
 
 
 def draw_accuracies(
-    run: Run, models: Sequence[int], note: str, make: Callable[..., Figure] = Figure
+    run: Run,
+    models: Sequence[int],
+    note: str,
+    make: Callable[..., Figure] = Figure,
+    width: float = WIDTH,
 ) -> Drawing:
-    """Draw the accuracies of `models` on one common scale; `make` builds the figure."""
-    figure, panels = _panels(run, models, [""] * len(models), make, sharey=True)
+    """Draw the accuracies of `models` on one common scale; `make` and `width` as above."""
+    figure, panels = _panels(run, models, [""] * len(models), make, width, sharey=True)
     for ax, model in zip(panels, models, strict=True):
         _plot_accuracies(ax, run, model)
     _finish(figure, run, panels, "accuracy", ["accuracy"])
@@ -150,20 +160,22 @@ def _panels(
     models: Sequence[int],
     notes: Sequence[str],
     make: Callable[..., Figure],
+    width: float,
     *,
     sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a titled panel for each of `models`; `notes` follow their names."""
     columns = 1 if len(models) == 1 else 2 if len(models) <= 4 else 3
+    columns = min(columns, int(width / _NARROWEST))
     rows = math.ceil(len(models) / columns)
-    height = {1: 3.2, 2: 1.95, 3: 1.8}[columns] * rows + 0.55
-    figure = make(figsize=(WIDTH, height), layout="constrained")
+    tall = 3.2 if width / columns > 5 else 1.95 if width / columns > 3 else 1.8
+    figure = make(figsize=(width, tall * rows + 0.55), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
     panels: list[Axes] = list(grid.flat)
     for ax in panels[len(models) :]:
         ax.set_visible(False)
     for ax, model, note in zip(panels, models, notes, strict=False):
-        _dress(ax, run, model, note, _TITLE // columns)
+        _dress(ax, run, model, note, int(_TITLE * width / WIDTH / columns))
         # A panel with nothing below it keeps its own epoch labels.
         if panels.index(ax) + columns >= len(models):
             ax.set_xlabel("epoch")
@@ -227,7 +239,8 @@ def _finish(
         if subplot is not None and subplot.is_first_col():
             ax.set_ylabel(label)
     handles = _handles(run, quantities)
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    columns = len(handles) if figure.get_figwidth() == WIDTH else 2
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
 
 
 def _handles(run: Run, quantities: list[str]) -> list[Line2D]:

@@ -1,15 +1,19 @@
 """Matrices as pictures: relative errors of the gradient, confusions, rows of W."""
 
-import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.collections import PathCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font, LoadFlags
 from matplotlib.image import AxesImage
+from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
 from onelayer.evaluation.results import BatchCheck, Results
@@ -19,7 +23,7 @@ from onelayer.report.choice import chosen_words
 from onelayer.report.gradient_checks import EXCERPT, check_label
 from onelayer.report.image_grid import image_grid, stretched
 from onelayer.report.labels import count_of, scientific
-from onelayer.report.lettering import told_apart
+from onelayer.report.lettering import REGULAR, font_file, told_apart
 from onelayer.report.style import MARK, WIDTH, Drawing
 from onelayer.training.run import Run
 
@@ -29,8 +33,6 @@ _SLOT = (WIDTH - 0.1) / IMAGES  # inches
 _ANNOTATED = 15  # classes up to which a cell has room for its number
 _NAMED = 40  # classes up to which the axes have room for their names
 _LETTERS, _LETTERS_ABOVE = 14, 11  # of a class name at an axis, above a weight image
-# A number inside of its cell; it takes no room of its own, so the layout need not measure it.
-_CELL: dict[str, Any] = {"ha": "center", "va": "center", "in_layout": False}
 
 Values = NDArray[np.float64]
 
@@ -76,11 +78,12 @@ def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
     worst = check.worst
     place = ", ".join(map(str, worst.index))
     excerpt.set_title(f"worst: {worst.parameter}[{place}] {scientific(worst.error, 2)}")
-    for (row, column), value in np.ndenumerate(corner):
-        if np.isfinite(value):
-            colour = _ink(image.get_cmap(), float(norm(value)))
-            text = f"{value:.1f}".replace("-", "−")
-            excerpt.text(column, row, text, color=colour, fontsize=6.2, **_CELL)
+    texts = {
+        place: f"{value:.1f}".replace("-", "−")
+        for place, value in np.ndenumerate(corner)
+        if np.isfinite(value)
+    }
+    _write_in_cells(excerpt, texts, 6.2)
 
 
 def _show(ax: Axes, values: Values, norm: Normalize) -> AxesImage:
@@ -91,6 +94,45 @@ def _show(ax: Axes, values: Values, norm: Normalize) -> AxesImage:
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True, nbins=6 if values.shape[1] > 20 else 10))
     return ax.imshow(values, cmap="viridis", norm=norm, aspect="auto", interpolation="nearest")
+
+
+def _write_in_cells(ax: Axes, texts: dict[tuple[int, ...], str], points: float) -> None:
+    """Write a text into each cell (row, column) of the image in `ax`, as shapes.
+
+    They are drawn at once, faster than texts one by one, and the layout need not measure them.
+    """
+    (image,) = ax.images
+    values = image.get_array()
+    assert values is not None
+    colours = image.to_rgba(values)
+    shapes = PathCollection(
+        [_outline(text, points) for text in texts.values()],
+        offsets=[(column, row) for row, column in texts],
+        offset_transform=ax.transData,
+        transform=Affine2D().scale(1 / 72) + ax.figure.dpi_scale_trans,
+        facecolors=[_ink(colours[place]) for place in texts],
+        linewidths=0,
+    )
+    shapes.set_in_layout(False)
+    ax.add_artist(shapes)
+
+
+def _outline(text: str, points: float) -> Path:
+    """Return the shape of a text, in points, around (0, 0)."""
+    vertices, codes, widths = zip(*(_glyph(character, points) for character in text), strict=True)
+    starts = np.cumsum((0, *widths))
+    moved = [shape + np.array((x, 0)) for shape, x in zip(vertices, starts[:-1], strict=True)]
+    middle = starts[-1] / 2, _glyph("0", points)[0][:, 1].max() / 2
+    return Path(np.concatenate(moved) - middle, np.concatenate(codes))
+
+
+@cache
+def _glyph(character: str, points: float) -> tuple[Values, NDArray[np.integer[Any]], float]:
+    """Return vertices and codes of a character's outline, and its width."""
+    font = FT2Font(str(font_file(REGULAR)))
+    font.set_size(points, 72)
+    glyph = font.load_char(ord(character), flags=LoadFlags.NO_HINTING)
+    return *font.get_path(), glyph.linearHoriAdvance / 2**16
 
 
 def _circle(ax: Axes, check: GradientCheck) -> None:
@@ -146,9 +188,7 @@ def draw_confusion(results: Results) -> Drawing:
     ax.set_ylabel("true class")
     _name_classes(ax, results.run.class_names)
     if K <= _ANNOTATED:
-        for (row, column), count in np.ndenumerate(counts):
-            ink = _ink(image.get_cmap(), float(shares[row, column]) / scale)
-            ax.text(column, row, f"{count}", color=ink, fontsize=7.5, **_CELL)
+        _write_in_cells(ax, {place: f"{count}" for place, count in np.ndenumerate(counts)}, 7.5)
     name = results.run.labels[results.selected]
     caption = (
         f"Confusion matrix of {name} ({chosen_words(results)}) on the test split"
@@ -175,11 +215,7 @@ def _name_classes(ax: Axes, class_names: Sequence[str]) -> None:
     ax.set_yticks(range(K), labels, parse_math=False, fontsize=size)
 
 
-def _ink(colours: Colormap, share: float) -> str:
+def _ink(colour: Values) -> str:
     """Return black or white, whichever is legible on that colour (by its relative luminance)."""
-    red, green, blue, _ = colours(min(1.0, max(0.0, share)))
-    luminance = sum(
-        weight * math.pow(value, 2.2)
-        for weight, value in zip((0.2126, 0.7152, 0.0722), (red, green, blue), strict=True)
-    )
+    luminance = (0.2126, 0.7152, 0.0722) @ np.power(colour[:3], 2.2)
     return "white" if luminance < 0.3 else "black"

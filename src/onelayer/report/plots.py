@@ -15,10 +15,11 @@ from onelayer.report.figures import WEIGHT_ROWS
 from onelayer.report.image_grid import fit, in_colour
 from onelayer.report.matrices import draw_weights
 from onelayer.report.small_charts import SPLITS, best_models
-from onelayer.report.style import look
+from onelayer.report.style import WIDTHS, look
 from onelayer.training.run import Run
 
 _QUANTITIES = {"loss": draw_losses, "accuracy": draw_accuracies}
+_STACKED = 4  # models, under each other in a column
 _SIDE = 600  # pixels of an image, beyond which nobody sees more
 
 
@@ -41,22 +42,29 @@ class Plots:
     run: Run
 
     def curves(
-        self, quantity: str = "loss", models: int | Sequence[int] | None = None, axes: Any = None
+        self,
+        quantity: str = "loss",
+        models: int | Sequence[int] | None = None,
+        axes: Any = None,
+        width: str = "page",
     ) -> list[Axes]:
         """Draw the loss with the cost, or the accuracy, against the epoch: an axes a model.
+
+        A figure of its own is as wide as a "page" or "column" of a paper, with letters to match.
 
         Raises
         ------
         InputError
-            If it is neither "loss" nor "accuracy", there is no such model, or not an axes for each.
+            If there is no such quantity, width or model, or not an axes for each model.
         """
         if quantity not in _QUANTITIES:
             raise unknown_name("quantity", quantity, _QUANTITIES)
+        if width not in WIDTHS:
+            raise unknown_name("width", width, WIDTHS)
         if axes is None:
+            numbers = self._numbers(models, PANELS if width == "page" else _STACKED)
             with look():
-                drawing = _QUANTITIES[quantity](
-                    self.run, self._numbers(models, PANELS), "", pyplot.figure
-                )
+                drawing = _QUANTITIES[quantity](self.run, numbers, "", pyplot.figure, WIDTHS[width])
             return [ax for ax in drawing.figure.axes if ax.get_visible()]
         given = _flat(axes)
         numbers = self._numbers(models, len(given))

@@ -16,6 +16,7 @@ TRAIN, VALIDATION, MARK, MUTED = "#0072B2", "#D55E00", "#D55E00", "#595959"
 # Of many lines, without their yellow, which is too light for one.
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 WIDTH = 7.2  # inches, of a figure as wide as the page
+WIDTHS = {"page": WIDTH, "column": 3.5}  # of a paper that has two columns
 _MILLIMETRES = 170 / WIDTH  # a figure of that width fills the column of an A4 page
 LOOK = {
     "figure.dpi": 100,
@@ -35,6 +36,7 @@ LOOK = {
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.4,
     "axes.unicode_minus": True,
+    "text.hinting": "none",  # of no use at that resolution, and slow
     "svg.hashsalt": "onelayer",
 }
 

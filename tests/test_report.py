@@ -25,8 +25,8 @@ from made_results import (
 from onelayer.errors import is_hidden
 from onelayer.evaluation.predictions import NO_PREDICTIONS
 from onelayer.report import curves, figures
-from onelayer.report.blocks import Bullets, Paragraph, Report, Section, Table
-from onelayer.report.content import compose
+from onelayer.report.blocks import Bullets, Column, Paragraph, Part, Report, Table
+from onelayer.report.content import Facts, report_of
 from onelayer.report.lettering import told_apart
 from onelayer.report.outcome import tell_outcome, tell_winner
 from onelayer.report.page import render_html, write_report
@@ -137,7 +137,7 @@ def test_page_needs_no_other_file_and_runs_nothing(written):
 
 def test_notice_stands_on_the_page_and_in_the_pdf_above_everything_else(written):
     for text in (read_html(written / "report.html"), read_pdf(written / "report.pdf")):
-        assert 0 < text.index("Notice: STAND-IN: digits") < text.index("Summary")
+        assert 0 < text.index("Notice: STAND-IN: digits") < text.index("Answer")
 
 
 @pytest.mark.parametrize(
@@ -200,23 +200,23 @@ def test_a_report_of_folds_tells_of_the_choice_the_mistakes_and_the_probabilitie
         places = [
             text.index(words)
             for words in (
-                "multi-class hinge loss",
-                "One setting was selected by cross-validation on 5 folds",
                 "Errors by class",
                 "precision",
                 "most confidently wrong about",
                 "Calibration",
                 "normalised sigmoids of the scores",
                 "as trained",
+                "One setting was selected by cross-validation on 5 folds",
                 "McNemar's exact test between every two settings",
                 "majority vote",
+                "multi-class hinge loss",
             )
         ]
         assert places == sorted(places)
 
 
 def test_no_heading_ends_a_page(written):
-    headings = {section.title for section in compose(RESULTS, {}).sections}
+    headings = {section.title for section in report_of(Facts(RESULTS, {})).sections}
     for page in pypdf.PdfReader(written / "report.pdf").pages:
         last = re.sub(r"\d+ / \d+\s*$", "", page.extract_text()).strip().splitlines()[-1]
         assert last not in headings
@@ -242,8 +242,12 @@ def test_what_draws_no_report_does_not_import_what_draws(tmp_path):
 def test_a_name_from_right_to_left_is_isolated_in_text_and_no_markup_in_attributes():
     first, second = "\u05d0\u05d1 \u05d2", "\u0627\u0628"
     text = f"{first}, {second} 5 & <7"
-    blocks = (Paragraph(text), Bullets((text,)), Table(text, (first,), ((second,),)))
-    page = render_html(Report("made", "", "", (Section("", blocks),)))
+    blocks = (
+        Paragraph(text),
+        Bullets((text,)),
+        Table("", text, (Column(first, "words", [second]),)),
+    )
+    page = render_html(Report("made", "", "", (Part("", blocks),)))
     isolated = f"<bdi>{first}</bdi>, <bdi>{second}</bdi> 5 &amp; &lt;7"
     assert page.count(isolated) == 3  # the paragraph, the list, the caption
     assert f"><bdi>{second}</bdi></th>" in page

@@ -6,14 +6,8 @@ import numpy as np
 
 from onelayer.evaluation.comparison import resampled_t_test
 from onelayer.evaluation.results import Results
-from onelayer.report.blocks import Table, make_table
-from onelayer.report.labels import (
-    MISSING,
-    PER_CENT,
-    count_of,
-    decimals,
-    p_value,
-)
+from onelayer.report.blocks import Column, Table, make_table
+from onelayer.report.labels import PER_CENT, count_of
 
 ROWS = 40  # settings in a table
 _RULES = {
@@ -84,18 +78,18 @@ def choice_table(results: Results) -> Table | None:
         return None
     models, note = show_settings(results, ROWS)
     compared, tests = _against_best(results, models)
-    columns = {
-        "setting": [names[model] for model in models],
-        "accuracy": [decimals(selection.means[model]) for model in models],
-        "std. error": [decimals(selection.standard_errors[model]) for model in models],
-        f"95{PER_CENT} interval": [_interval(*selection.intervals[m].tolist()) for m in models],
-        "within 1 s.e.": ["yes" if selection.within[model] else "" for model in models],
-    }
+    intervals = list(map(tuple, selection.intervals[models].tolist()))
     return make_table(
+        "selection",
         f"One setting was {chosen_words(results)}: {_accuracy(results)}, standard error, "
         f"95{PER_CENT} interval, and whether it is within one standard error of the best "
         f"({names[selection.best]}). {_intervals(results)}{tests}{note}",
-        columns | compared,
+        Column("setting", "words", [names[model] for model in models]),
+        Column("accuracy", "decimals", selection.means[models]),
+        Column("std. error", "decimals", selection.standard_errors[models]),
+        Column(f"95{PER_CENT} interval", "range", intervals),
+        Column("within 1 s.e.", "flag", selection.within[models]),
+        *compared,
         strong=models.index(selection.chosen),
         mark=_RULES[selection.rule],
     )
@@ -108,23 +102,16 @@ def _intervals(results: Results) -> str:
     return "The error is the binomial one, the interval Wilson's."
 
 
-def _against_best(results: Results, models: list[int]) -> tuple[dict[str, list[str]], str]:
+def _against_best(results: Results, models: list[int]) -> tuple[list[Column], str]:
     """Return the columns that compare each model with the best one, and what they are."""
     folds, best = results.cross_validation, results.selection.best
     if folds is None or len(folds.accuracy) < 2:
-        return {}, ""
+        return [], ""
     accuracies = folds.accuracy[:, [best, *models]]
     test = resampled_t_test(accuracies, folds.n_train, folds.n_held_out)
-    below, p = map(decimals, test.difference[0, 1:]), map(p_value, test.p[0, 1:])
-    columns = {"below best": list(below), "p": list(p)}
-    if best in models:
-        for cells in columns.values():
-            cells[models.index(best)] = MISSING
-    return columns, (
+    others = np.array(models) != best
+    below, p = (np.where(others, values[0, 1:], np.nan) for values in (test.difference, test.p))
+    return [Column("below best", "decimals", below), Column("p", "p", p)], (
         " below best: the mean difference from the best setting; p: corrected resampled t-test "
         "(Nadeau and Bengio 2003), not corrected for the number of settings."
     )
-
-
-def _interval(low: float, high: float) -> str:
-    return MISSING if np.isnan(low) else f"{low:.4f} to {high:.4f}"

@@ -39,7 +39,7 @@ def write_report(
 ) -> None:
     """Write table1.*, grid.*, figures/, report.html and report.pdf into an existing folder.
 
-    See compose. The same results give the same bytes. Of the form "html" it is the tables and
+    See Facts. The same results give the same bytes. Of the form "html" it is the tables and
     report.html, which needs no other file; of the form "none" the tables alone.
     """
     write_table1(results, folder)
@@ -47,7 +47,7 @@ def write_report(
     if form == "none":
         return
     # What draws is slow to import.
-    from onelayer.report.content import compose
+    from onelayer.report.content import Facts, report_of
     from onelayer.report.figures import write_figures
     from onelayer.report.pdf import write_pdf
 
@@ -55,11 +55,11 @@ def write_report(
     drawn = replace(results, run=replace(results.run, class_names=told_apart(names)))
     with figure_folder(folder, form) as figures:
         pictures = write_figures(drawn, figures, dots=form == "all")
-        page = compose(results, pictures, ablation, looks, legend(names))
+        page = report_of(Facts(results, pictures, ablation, looks, legend(names)))
         (folder / REPORT_PAGE).write_text(render_html(page), "utf-8", newline="\n")
         if form == "all":
             codes = legend(names, codes=True)
-            paper = compose(drawn, pictures, ablation, looks, codes) if codes else page
+            paper = report_of(Facts(drawn, pictures, ablation, looks, codes)) if codes else page
             write_pdf(paper, folder / "report.pdf")
 
 

@@ -58,7 +58,7 @@ def test_of_many_settings_the_best_are_shown_sorted_and_the_selected_one_is_amon
     models, note = best_settings(results, 10)
     assert models == list(range(10))
     assert "10 settings of 25" in note
-    table = accuracy_table(results, (models, note))
+    table = accuracy_table(results)
     assert table.rows[table.strong][0] == results.run.labels[results.selected]
     simple = replace(results.selection, rule="1se", chosen=M - 1)
     models, _ = best_settings(replace(results, selection=simple), 10)

@@ -20,6 +20,8 @@ Out = Annotated[
 Report = Annotated[
     str, typer.Option(help="Report to draw: all, html or none; onelayer report draws it later.")
 ]
+Title = Annotated[str | None, typer.Option(help="Title of the report.")]
+Author = Annotated[str | None, typer.Option(help="Author, below the title of the report.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the results of an earlier run.")]
 ForceFile = Annotated[bool, typer.Option("--force", help="Replace the file.")]
 ModelPath = Annotated[

@@ -157,13 +157,17 @@ def make_table(
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure on disk, as `png` and `svg`; `width` is its width in the report in millimetres."""
+    """A figure on disk, as `png` and `svg`; `width` is its width in the report in millimetres.
+
+    `file` is where it lies beside the report, if it does.
+    """
 
     png: Path
     svg: Path
     caption: str
     alt: str
     width: float
+    file: str = ""
     kind: str = "picture"
 
 
@@ -206,27 +210,43 @@ class Part:
     blocks: tuple[Block, ...]
     folded: bool = False
 
+    @property
+    def anchor(self) -> str:
+        """What an address of this part ends in, such as "training-curves"."""
+        return re.sub(r"\W+", "-", self.title.lower()).strip("-")
+
 
 @dataclass(frozen=True)
 class Report:
-    """Title, source and the parts, in reading order; `notice` must not be overlooked."""
+    """Title, source and the parts, in reading order; `byline` is author and date.
+
+    `notice` must not be overlooked.
+    """
 
     title: str
     source: str
     notice: str
     sections: tuple[Part, ...]
+    byline: str = ""
 
 
 def compose(sections: Iterable[Section[F]], facts: F) -> tuple[Part, ...]:
-    """Return the sections that apply to these facts, their tables and figures numbered."""
-    counts = {"table": 0, "picture": 0}
+    """Return the sections that apply to these facts, their tables and figures numbered.
+
+    Each knows the name of its file, which begins with its number.
+    """
+    counts = {"Table": 0, "Figure": 0}
 
     def number(block: Block) -> Block:
         if not isinstance(block, Table | Picture):
             return block
-        counts[block.kind] += 1
         name = "Table" if isinstance(block, Table) else "Figure"
-        return replace(block, caption=f"{name} {counts[block.kind]}. {block.caption}")
+        counts[name] += 1
+        caption = f"{name} {counts[name]}. {block.caption}"
+        if isinstance(block, Picture):
+            return replace(block, caption=caption, file=f"figures/{block.svg.name}")
+        file = f"tables/{counts[name]:02d}-{block.stem}.csv"
+        return replace(block, caption=caption, file=file)
 
     parts = (section.of(facts) for section in sections)
     return tuple(

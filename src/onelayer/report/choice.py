@@ -9,7 +9,7 @@ from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Column, Table, make_table
 from onelayer.report.labels import PER_CENT, count_of
 
-ROWS = 40  # settings in a table
+MANY, BEST = 20, 10  # settings, beyond which tables show the best alone
 _RULES = {
     "best": "selected, the highest accuracy",
     "1se": "selected, the simplest within one standard error of the best: the largest λ, then the "
@@ -31,11 +31,17 @@ def show_settings(results: Results, limit: int) -> tuple[list[int], str]:
         return list(range(M)), ""
     if results.diverged:
         return list(range(limit)), f" Shown: the first {limit:,} of {M:,} settings."
-    best = f" with the best {_accuracy(results)}" if results.selection.informed else ""
+    best = f" with the best {quantity_of_choice(results)}" if results.selection.informed else ""
     note = (
         f" Shown: the selected one of {M:,} settings and the {count_of(limit - 1, 'other')}{best}."
     )
     return sorted(rank_settings(results)[:limit]), note
+
+
+def list_settings(results: Results) -> tuple[list[int], str]:
+    """Return the models of a table: all, or of many the best, and a sentence if not all."""
+    M = len(results.run.settings)
+    return best_settings(results, BEST) if M > MANY else (list(range(M)), "")
 
 
 def best_settings(results: Results, limit: int) -> tuple[list[int], str]:
@@ -45,8 +51,8 @@ def best_settings(results: Results, limit: int) -> tuple[list[int], str]:
     if not results.selection.informed:
         return models, f" Shown: {limit} of {M:,} settings; all are in grid.csv."
     return models, (
-        f" Shown: the {limit} settings of {M:,} with the best {_accuracy(results)}, best first; "
-        "all are in grid.csv."
+        f" Shown: the {limit} settings of {M:,} with the best {quantity_of_choice(results)}, best "
+        "first; all are in grid.csv."
     )
 
 
@@ -67,7 +73,8 @@ def chosen_words(results: Results) -> str:
     return f"selected by cross-validation on {count_of(len(folds.accuracy), 'fold')}"
 
 
-def _accuracy(results: Results) -> str:
+def quantity_of_choice(results: Results) -> str:
+    """Name the accuracy that selects."""
     return "validation accuracy" if results.cross_validation is None else "accuracy on the folds"
 
 
@@ -76,12 +83,12 @@ def choice_table(results: Results) -> Table | None:
     selection, names = results.selection, results.run.labels
     if not selection.informed:
         return None
-    models, note = show_settings(results, ROWS)
+    models, note = list_settings(results)
     compared, tests = _against_best(results, models)
     intervals = list(map(tuple, selection.intervals[models].tolist()))
     return make_table(
         "selection",
-        f"One setting was {chosen_words(results)}: {_accuracy(results)}, standard error, "
+        f"One setting was {chosen_words(results)}: {quantity_of_choice(results)}, standard error, "
         f"95{PER_CENT} interval, and whether it is within one standard error of the best "
         f"({names[selection.best]}). {_intervals(results)}{tests}{note}",
         Column("setting", "words", [names[model] for model in models]),

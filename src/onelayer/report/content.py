@@ -14,7 +14,7 @@ from onelayer.report.effects import effect_blocks, endings_table, rises_table, t
 from onelayer.report.gradient_checks import check_blocks
 from onelayer.report.labels import one_line
 from onelayer.report.method import describe_method
-from onelayer.report.options import options_table, provenance_table, tell_repeats
+from onelayer.report.options import options_table, provenance_table, tell_byline, tell_repeats
 from onelayer.report.outcome import summarise, tell_answer, tell_outcome
 from onelayer.report.per_class import error_table, frequent_confusions
 from onelayer.report.significance import comparison_table, ensemble_table
@@ -46,8 +46,9 @@ def _answer(facts: Facts) -> Iterator[Block]:
         yield Paragraph(warning)
 
 
-def _accuracy(facts: Facts) -> Iterator[Block]:
+def _accuracy(facts: Facts) -> Iterator[Block | None]:
     yield accuracy_table(facts.results)
+    yield facts.pictures.get("heat_map")
     yield from map(Paragraph, tell_outcome(facts.results))
 
 
@@ -129,4 +130,5 @@ def report_of(facts: Facts) -> Report:
         one_line(results.source),
         one_line(results.notice),
         compose(SECTIONS, facts),
+        tell_byline(results.run.provenance, results.author),
     )

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.weight_images import smoothness
 from onelayer.report.blocks import Block, Column, Paragraph, Table, make_table
-from onelayer.report.choice import ROWS, show_settings
+from onelayer.report.choice import list_settings
 from onelayer.report.labels import count_of, listing
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import Run
 
 _VARIED = ("learning_rate", "l2")  # what is larger in a pair of settings
+ROWS = 40  # models that ended early, in their table
 PAIRS = 24  # rows of the table of effects
 LISTED = 12  # settings whose numbers are listed in a sentence
 
@@ -25,7 +26,7 @@ def rises_table(results: Results) -> Table | None:
     history = results.run.history
     if len(history.measured) < 3:
         return None
-    models, note = show_settings(results, ROWS)
+    models, note = list_settings(results)
     rises = [_rises(history.train_loss[model], history.measured) for model in models]
     return make_table(
         "rises",
@@ -85,7 +86,7 @@ def endings_table(results: Results) -> Table | None:
 
 def effect_blocks(results: Results) -> Iterator[Block]:
     """Yield what a larger η and a larger λ changed, in settings that differ in nothing else."""
-    pairs = {name: list(_neighbours(results.run, name)) for name in _VARIED}
+    pairs = {name: list(_neighbours(results, name)) for name in _VARIED}
     if not any(pairs.values()):
         return
     yield Paragraph(" ".join(_count(results, name, pairs[name]) for name in pairs if pairs[name]))
@@ -169,14 +170,15 @@ def tell_smoothness(run: Run) -> str:
     )
 
 
-def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
+def _neighbours(results: Results, name: str) -> Iterator[tuple[int, int]]:
     """Yield pairs of models that differ in `name` alone, next to each other by its value.
 
-    Models that diverged are left out.
+    Models that diverged or were not evaluated are left out.
     """
+    run, tested = results.run, set(results.evaluated.tolist())
     groups: dict[tuple[tuple[str, Any], ...], list[tuple[float, int]]] = {}
     for model, setting in enumerate(run.settings):
-        if not run.stopped[model]:
+        if model in tested and not run.stopped[model]:
             rest = tuple(item for item in vars(setting).items() if item[0] != name)
             groups.setdefault(rest, []).append((vars(setting)[name], model))
     pairs = []

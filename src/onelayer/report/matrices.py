@@ -30,7 +30,7 @@ _ANNOTATED = 15  # classes up to which a cell has room for its number
 _NAMED = 40  # classes up to which the axes have room for their names
 _LETTERS, _LETTERS_ABOVE = 14, 11  # of a class name at an axis, above a weight image
 # A number inside of its cell; it takes no room of its own, so the layout need not measure it.
-_CELL: dict[str, Any] = {"ha": "center", "va": "center", "in_layout": False}
+CELL: dict[str, Any] = {"ha": "center", "va": "center", "in_layout": False}
 
 Values = NDArray[np.float64]
 
@@ -78,9 +78,9 @@ def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
     excerpt.set_title(f"worst: {worst.parameter}[{place}] {scientific(worst.error, 2)}")
     for (row, column), value in np.ndenumerate(corner):
         if np.isfinite(value):
-            colour = _ink(image.get_cmap(), float(norm(value)))
+            colour = ink(image.get_cmap(), float(norm(value)))
             text = f"{value:.1f}".replace("-", "−")
-            excerpt.text(column, row, text, color=colour, fontsize=6.2, **_CELL)
+            excerpt.text(column, row, text, color=colour, fontsize=6.2, **CELL)
 
 
 def _show(ax: Axes, values: Values, norm: Normalize) -> AxesImage:
@@ -147,8 +147,8 @@ def draw_confusion(results: Results) -> Drawing:
     _name_classes(ax, results.run.class_names)
     if K <= _ANNOTATED:
         for (row, column), count in np.ndenumerate(counts):
-            ink = _ink(image.get_cmap(), float(shares[row, column]) / scale)
-            ax.text(column, row, f"{count}", color=ink, fontsize=7.5, **_CELL)
+            colour = ink(image.get_cmap(), float(shares[row, column]) / scale)
+            ax.text(column, row, f"{count}", color=colour, fontsize=7.5, **CELL)
     name = results.run.labels[results.selected]
     caption = (
         f"Confusion matrix of {name} ({chosen_words(results)}) on the test split"
@@ -175,7 +175,7 @@ def _name_classes(ax: Axes, class_names: Sequence[str]) -> None:
     ax.set_yticks(range(K), labels, parse_math=False, fontsize=size)
 
 
-def _ink(colours: Colormap, share: float) -> str:
+def ink(colours: Colormap, share: float) -> str:
     """Return black or white, whichever is legible on that colour (by its relative luminance)."""
     red, green, blue, _ = colours(min(1.0, max(0.0, share)))
     luminance = sum(

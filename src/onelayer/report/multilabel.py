@@ -23,8 +23,8 @@ from onelayer.report.blocks import (
 )
 from onelayer.report.labels import PER_CENT, count_of
 from onelayer.report.markup import write_markup
-from onelayer.report.options import provenance_table
-from onelayer.report.page import render_html
+from onelayer.report.options import provenance_table, tell_byline
+from onelayer.report.page import write_page
 from onelayer.report.probes import CSV, ends_of, write_probes
 
 LABELS_CSV = "labels.csv"
@@ -41,8 +41,7 @@ def write_label_probes(probing: LabelProbing, folder: Path, form: str = "all") -
     write_csv(_columns(list(_label_records(probing))), folder / LABELS_CSV)
     write_markup(overall_table(probing), folder / "probe")
     if form != "none":
-        page = render_html(report_of(probing))
-        (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
+        write_page(report_of(probing), folder / PROBES_PAGE, figures=False)
 
 
 def write_any_probes(probing: Probing | LabelProbing, folder: Path, form: str = "all") -> None:
@@ -183,7 +182,7 @@ def _outcome(probing: LabelProbing) -> Iterator[Block]:
 SECTIONS: tuple[Section[LabelProbing], ...] = (
     Section("Outcome", _outcome),
     Section("Labels", lambda probing: [label_table(probing, one) for one in _shown(probing)]),
-    Section("Method", lambda probing: [Bullets(tuple(_tell_method(probing)))]),
+    Section("Method", lambda probing: [Bullets(tuple(_tell_method(probing)))], folded=True),
     Section("Provenance", lambda probing: [provenance_table(probing.provenance)], folded=True),
 )
 
@@ -191,7 +190,8 @@ SECTIONS: tuple[Section[LabelProbing], ...] = (
 def report_of(probing: LabelProbing) -> Report:
     """Return the report of probes of several labels a row."""
     title = f"Linear probes of {count_of(len(probing.labels), 'label')}"
-    return Report(title, source="", notice="", sections=compose(SECTIONS, probing))
+    byline = tell_byline(probing.provenance)
+    return Report(title, "", "", compose(SECTIONS, probing), byline)
 
 
 def _tell_method(probing: LabelProbing) -> Iterator[str]:

@@ -32,6 +32,12 @@ def options_table(results: Results) -> Table:
     return _record("options", "Data and training options of the main run.", rows)
 
 
+def tell_byline(provenance: Mapping[str, Any], author: str = "") -> str:
+    """Say who trained, when and with what, as far as that is known."""
+    version = f"onelayer {provenance['onelayer']}" if "onelayer" in provenance else ""
+    return ", ".join(filter(None, (one_line(author), str(provenance.get("date", "")), version)))
+
+
 def provenance_table(provenance: Mapping[str, Any]) -> Table:
     """Return what trained, where and when."""
     return _record(

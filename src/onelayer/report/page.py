@@ -16,10 +16,11 @@ from markupsafe import Markup, escape
 
 from onelayer.errors import unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow
+from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.run_folder import REPORT_PAGE
 from onelayer.evaluation.test_log import TestEvaluation
-from onelayer.report.blocks import Report
+from onelayer.report.blocks import Picture, Report, Table
 from onelayer.report.grid_export import write_grid
 from onelayer.report.lettering import legend, told_apart
 from onelayer.report.tables import write_table1
@@ -56,11 +57,33 @@ def write_report(
     with figure_folder(folder, form) as figures:
         pictures = write_figures(drawn, figures, dots=form == "all")
         page = report_of(Facts(results, pictures, ablation, looks, legend(names)))
-        (folder / REPORT_PAGE).write_text(render_html(page), "utf-8", newline="\n")
+        write_page(page, folder / REPORT_PAGE, figures=form == "all")
         if form == "all":
             codes = legend(names, codes=True)
             paper = report_of(Facts(drawn, pictures, ablation, looks, codes)) if codes else page
             write_pdf(paper, folder / "report.pdf")
+
+
+def write_page(report: Report, path: Path, *, figures: bool) -> None:
+    """Write the report as a page, and the exact numbers of its tables into tables/ beside it.
+
+    Without `figures` those are on the page alone, and it has no links to them.
+    """
+    for block in (block for section in report.sections for block in section.blocks):
+        if isinstance(block, Table):
+            (path.parent / "tables").mkdir(exist_ok=True)
+            write_csv(block.exact, path.parent / block.file, report.notice)
+    path.write_text(render_html(report if figures else _unlinked(report)), "utf-8", newline="\n")
+
+
+def _unlinked(report: Report) -> Report:
+    sections = (
+        replace(
+            s, blocks=tuple(replace(b, file="") if isinstance(b, Picture) else b for b in s.blocks)
+        )
+        for s in report.sections
+    )
+    return replace(report, sections=tuple(sections))
 
 
 def check_form(form: str) -> None:
@@ -82,6 +105,8 @@ def figure_folder(folder: Path, form: str) -> Iterator[Path]:
 
 def render_html(report: Report) -> str:
     """Return the report as one file that needs no other: figures and style are inside.
+
+    It has links to the files beside it, which may be missing.
 
     Its policy lets a browser use that style and pictures in the page, and nothing else.
     """

@@ -108,7 +108,8 @@ class _Document(FPDF):
         self._write(report.title, 9)
         self.ln(1.5)
         self._font(9, colour=_GREY)
-        self._write(report.source, 4.5)
+        for text in filter(None, (report.byline, report.source)):
+            self._write(text, 4.5)
         self.ln(2)
         if report.notice:
             self._font(12, "B", (150, 0, 0))

@@ -28,8 +28,8 @@ from onelayer.report.blocks import (
 from onelayer.report.labels import PER_CENT, count_of
 from onelayer.report.lettering import legend
 from onelayer.report.markup import write_markup
-from onelayer.report.options import provenance_table
-from onelayer.report.page import figure_folder, render_html
+from onelayer.report.options import provenance_table, tell_byline
+from onelayer.report.page import figure_folder, write_page
 from onelayer.report.per_class import CLASSES, class_table
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.naming import common_words, setting_labels
@@ -64,8 +64,7 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
 
     with figure_folder(folder, form) as figures:
         pictures = save_all(draw_probes(_shown(probing)), figures, dots=form == "all")
-        page = render_html(report_of(probing, pictures))
-    (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
+        write_page(report_of(probing, pictures), folder / PROBES_PAGE, figures=form == "all")
 
 
 def _shown(probing: Probing) -> Probing:
@@ -318,7 +317,7 @@ SECTIONS: tuple[Section[_Facts], ...] = (
     Section("Control", _control_table),
     Section("Errors by class", lambda facts: [scores_of_classes(facts.probing)]),
     Section("Optimism", lambda facts: [optimism_table(facts.probing)]),
-    Section("Method", lambda facts: [Bullets(tuple(_tell_method(facts.probing)))]),
+    Section("Method", lambda facts: [Bullets(tuple(_tell_method(facts.probing)))], folded=True),
     Section(
         "Names",
         lambda facts: [legend([one.name for one in facts.probing.feature_sets])],
@@ -332,6 +331,7 @@ def report_of(probing: Probing, pictures: Mapping[str, Picture]) -> Report:
     """Return the report of probes with the figures that were drawn, by stem."""
     return Report(
         title=f"Linear probes of {count_of(len(probing.feature_sets), 'feature set')}",
+        byline=tell_byline(probing.provenance),
         source="",
         notice="",
         sections=compose(SECTIONS, _Facts(probing, pictures)),

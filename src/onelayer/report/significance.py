@@ -9,6 +9,7 @@ from onelayer.evaluation.comparison import holm_pairs, mcnemar_test
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Column, Table, make_table
 from onelayer.report.choice import rank_settings
+from onelayer.report.labels import count_of
 
 COMPARED = 12  # settings: 66 pairs
 
@@ -53,8 +54,8 @@ def comparison_table(results: Results) -> Table | None:
     return Table(
         "significance",
         f"McNemar's exact test between every two settings on the test set: p, corrected for "
-        f"{compared.pairs} pairs (Holm). It compares two trained models by the samples that only "
-        f"one of them gets right.{note}",
+        f"{count_of(compared.pairs, 'pair')} (Holm). It compares two trained models by the samples "
+        f"that only one of them gets right.{note}",
         (
             Column("setting", "words", settings),
             *(Column(f"{n}", "p", values, 3) for n, values in enumerate(p.T, 1)),

@@ -7,7 +7,7 @@ import numpy as np
 from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Column, Table, make_table
-from onelayer.report.choice import ROWS, set_off, show_settings
+from onelayer.report.choice import list_settings, set_off
 from onelayer.report.labels import count_of, one_line, split_words, validated
 from onelayer.report.markup import write_markup
 from onelayer.training.hyperparameters import OPTIONS
@@ -68,13 +68,10 @@ def write_table1(results: Results, folder: Path) -> None:
     write_markup(table.known, folder / "table1", notice)
 
 
-def accuracy_table(results: Results, shown: tuple[list[int], str] | None = None) -> Table:
-    """Return Table 1 as the report and the terminal show it; the selected setting is set off.
-
-    `shown` are its models, by default those of show_settings, and a sentence if they are not all.
-    """
+def accuracy_table(results: Results) -> Table:
+    """Return Table 1 as the report and the terminal show it; the selected setting is set off."""
     spread, folds, run = results.repeat_spread, results.cross_validation, results.run
-    models, note = shown or show_settings(results, ROWS)
+    models, note = list_settings(results)
     columns = {
         "published": results.published,
         "test": results.test_accuracies,
@@ -104,7 +101,7 @@ def accuracy_table(results: Results, shown: tuple[list[int], str] | None = None)
 
 def final_table(results: Results) -> Table:
     """Return loss, cost and accuracy in the kept epoch, and the best epoch."""
-    run, (models, note) = results.run, show_settings(results, ROWS)
+    run, (models, note) = results.run, list_settings(results)
     splits = {"train": "train", "validation": "val."}
     curves = {
         f"{short} {quantity}": run.final(f"{split}_{quantity}")

@@ -15,7 +15,7 @@ from onelayer.evaluation.selection import choose
 from onelayer.evaluation.statistics import wilson_interval
 from onelayer.report.choice import best_settings, choice_table, chosen_words, show_settings
 from onelayer.report.grid_export import write_grid
-from onelayer.report.outcome import summarise, tell_winner
+from onelayer.report.outcome import tell_answer, tell_winner
 from onelayer.report.significance import comparison_table, ensemble_table
 from onelayer.report.tables import accuracy_table
 from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
@@ -45,8 +45,8 @@ def test_without_anything_to_choose_by_the_first_sound_setting_is_taken_and_told
     results = make_results((np.nan, 0.5, 0.4), curves=nan_validation(3), stopped=stopped)
     assert (results.selected, results.selection.informed) == (1, False)
     assert choice_table(results) is None
-    assert f"λ=0.1, η=0.01 ({chosen_words(results)})" in summarise(results)
-    assert "selected" not in summarise(results) + tell_winner(results)
+    assert f"λ=0.1, η=0.01 ({chosen_words(results)})" in tell_answer(results)
+    assert "selected" not in tell_answer(results) + tell_winner(results)
 
 
 def test_of_many_settings_the_best_are_shown_sorted_and_the_selected_one_is_among_them():
@@ -58,7 +58,7 @@ def test_of_many_settings_the_best_are_shown_sorted_and_the_selected_one_is_amon
     models, note = best_settings(results, 10)
     assert models == list(range(10))
     assert "10 settings of 25" in note
-    table = accuracy_table(results, (models, note))
+    table = accuracy_table(results)
     assert table.rows[table.strong][0] == results.run.labels[results.selected]
     simple = replace(results.selection, rule="1se", chosen=M - 1)
     models, _ = best_settings(replace(results, selection=simple), 10)
@@ -78,7 +78,7 @@ def test_choice_table_of_a_split_has_its_interval_and_marks_the_near():
     low, high = wilson_interval(0.3 - 0.1 / 3, 1000)
     error = np.sqrt((0.3 - 0.1 / 3) * (0.7 + 0.1 / 3) / 1000)
     assert table.rows[2] == (
-        "λ=0.2, η=0.01", "0.2667", f"{error:.4f}", f"{low:.4f} to {high:.4f}", "yes",
+        "λ=0.2, η=0.01", "0.2667", f"{error:.4f}", f"{low:.4f}–{high:.4f}", "yes",
     )  # fmt: skip
     assert [row[4] for row in table.rows] == ["", "", "yes"]
     assert table.strong == 2
@@ -95,7 +95,7 @@ def test_choice_table_of_folds_compares_each_setting_with_the_best():
     for m, row in enumerate(table.rows):
         mean, error = folds.accuracy[:, m].mean(), folds.accuracy[:, m].std(ddof=1) / np.sqrt(5)
         low, high = np.clip(mean + np.array([-1, 1]) * t.ppf(0.975, 4) * error, 0, 1)
-        assert row[1:4] == (f"{mean:.4f}", f"{error:.4f}", f"{low:.4f} to {high:.4f}")
+        assert row[1:4] == (f"{mean:.4f}", f"{error:.4f}", f"{low:.4f}–{high:.4f}")
         if m == best:
             assert row[5:] == ("–", "–")
         else:
@@ -111,7 +111,7 @@ def test_one_standard_error_takes_the_simplest_and_the_summary_says_so():
     folds.accuracy[:] = [[0.30, 0.50, 0.49], [0.40, 0.60, 0.62], [0.35, 0.55, 0.53]]
     results = make_results(cross_validation=folds, rule="1se")
     assert (results.selection.best, results.selected) == (1, 2)
-    assert "simplest within one standard error of the best" in summarise(results)
+    assert "simplest within one standard error of the best" in tell_answer(results)
 
 
 def test_one_resample_has_no_t_test():
@@ -139,17 +139,19 @@ def test_pairs_have_the_exact_binomial_p_corrected_by_holm():
         first, second = (right[i] & ~right[j]).sum(), (right[j] & ~right[i]).sum()
         p.append(binomtest(first, first + second).pvalue)
     corrected = multipletests(p, method="holm")[1]
-    cells = (table.rows[0][1], table.rows[0][2], table.rows[1][2])
-    for cell, value in zip(cells, corrected, strict=True):
-        assert cell == ("< 0.001" if value < 1e-3 else f"{value:.3f}")
-    assert table.rows[1][1] == ""
-    assert "Column 3: λ=0.2, η=0.01." in table.caption
+    for (i, j), value in zip(((0, 1), (0, 2), (1, 2)), corrected, strict=True):
+        assert table.rows[i][j + 1] == ("< 0.001" if value < 1e-3 else f"{value:.3f}")
+        assert (
+            table.columns[i + 1].values[j] == table.columns[j + 1].values[i] == pytest.approx(value)
+        )
+    assert [table.rows[i][i + 1] for i in range(3)] == ["–"] * 3
+    assert table.rows[2][0] == "3: λ=0.2, η=0.01"
 
 
 def test_more_than_twelve_settings_are_compared_by_their_validation_rank_alone():
     results = make_results(np.linspace(0.9, 0.1, 15), repeats=(), samples=100)
     table = comparison_table(results)
-    assert (len(table.rows), len(table.header)) == (11, 12)
+    assert (len(table.rows), len(table.header)) == (12, 13)
     assert table.rows[0][0] == "1: λ=0.3, η=0.01"
     assert "corrected for 66 pairs (Holm)" in table.caption
     assert "3 settings" in table.caption

@@ -7,7 +7,13 @@ import pytest
 
 from made_results import make_check, make_curves, make_results, nan_curves
 from onelayer.report.effects import effect_blocks, endings_table, rises_table, tell_smoothness
-from onelayer.report.outcome import summarise, tell_published, tell_repeats, tell_winner
+from onelayer.report.outcome import (
+    summarise,
+    tell_answer,
+    tell_published,
+    tell_repeats,
+    tell_winner,
+)
 from onelayer.training.engine_check import EngineCheck
 from onelayer.training.hyperparameters import Hyperparameters
 
@@ -229,10 +235,13 @@ def test_summary_names_the_losses_that_were_not_checked_and_the_engine_that_was(
 
 
 def test_summary_gives_the_test_accuracy_of_the_selected_setting():
-    told = summarise(make_results((0.3, 0.5, 0.4), published=(0.25, 0.5, 0.4)))
+    results = make_results((0.3, 0.5, 0.4), published=(0.25, 0.5, 0.4))
+    answer, told = tell_answer(results), summarise(results)
     assert_in_order(told, "3 settings", "made", "4 epochs", "mini-batches of 5")
-    assert_in_order(told, C, "validation split", "40.00", "10,000 test samples", "39.04 to 40.96")
+    assert_in_order(answer, C, "validation split", "40.00", "10,000 test samples")
+    assert_in_order(answer, "39.04 to 40.96")
     assert_in_order(told, "3 settings have", "0.0500", A)
     stopped = {"curves": nan_curves(1, 4, 1), "stopped": ("epoch 1, batch 2",)}
-    alone = summarise(make_results((np.nan,), repeats=(), **stopped))
-    assert_in_order(alone, "1 setting of", "diverged")
+    alone = make_results((np.nan,), repeats=(), **stopped)
+    assert "1 setting of" in summarise(alone)
+    assert "diverged" in tell_answer(alone)

@@ -6,6 +6,7 @@ import html
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pypdf
@@ -24,13 +25,15 @@ from made_results import (
 )
 from onelayer.errors import is_hidden
 from onelayer.evaluation.predictions import NO_PREDICTIONS
-from onelayer.report import curves, figures
-from onelayer.report.blocks import Bullets, Paragraph, Report, Section, Table
-from onelayer.report.content import compose
+from onelayer.report import curves, figures, style
+from onelayer.report.blocks import Bullets, Column, Paragraph, Part, Report, Table
+from onelayer.report.content import Facts, report_of
+from onelayer.report.heat_map import draw_heat_map, has_heat_map
 from onelayer.report.lettering import told_apart
 from onelayer.report.outcome import tell_outcome, tell_winner
 from onelayer.report.page import render_html, write_report
-from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.report.tables import accuracy_table
+from onelayer.training.hyperparameters import Hyperparameters, grid
 
 
 def read_html(path):
@@ -127,17 +130,22 @@ def test_page_needs_no_other_file_and_runs_nothing(written):
     assert rules["style-src"] == f"'sha256-{digest}'"
     assert not re.search(r"<[^>]* (?:style|on\w+)=|<script|<base|<form", page)
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(addresses) == 8
-    assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
+    pictures = [address for address in addresses if address.startswith("data:image/svg+xml;")]
+    assert len(pictures) == 8
+    for address in set(addresses) - set(pictures):  # the contents, and files beside the page
+        found = (
+            f'id="{address[1:]}"' in page if address[0] == "#" else (written / address).is_file()
+        )
+        assert found, address
     assert "@import" not in page
     assert "url(" not in page
     alts = re.findall(r'<img [^>]*alt="([^"]+)"', page)
-    assert len(alts) == len(addresses)
+    assert len(alts) == len(pictures)
 
 
 def test_notice_stands_on_the_page_and_in_the_pdf_above_everything_else(written):
     for text in (read_html(written / "report.html"), read_pdf(written / "report.pdf")):
-        assert 0 < text.index("Notice: STAND-IN: digits") < text.index("Summary")
+        assert 0 < text.index("Notice: STAND-IN: digits") < text.index("Answer")
 
 
 @pytest.mark.parametrize(
@@ -200,26 +208,55 @@ def test_a_report_of_folds_tells_of_the_choice_the_mistakes_and_the_probabilitie
         places = [
             text.index(words)
             for words in (
-                "multi-class hinge loss",
-                "One setting was selected by cross-validation on 5 folds",
-                "Errors by class",
-                "precision",
+                "Precision, recall and F1 of each class",
                 "most confidently wrong about",
-                "Calibration",
                 "normalised sigmoids of the scores",
                 "as trained",
+                "One setting was selected by cross-validation on 5 folds",
                 "McNemar's exact test between every two settings",
                 "majority vote",
+                "multi-class hinge loss",
             )
         ]
         assert places == sorted(places)
 
 
 def test_no_heading_ends_a_page(written):
-    headings = {section.title for section in compose(RESULTS, {}).sections}
+    headings = {section.title for section in report_of(Facts(RESULTS, {})).sections}
     for page in pypdf.PdfReader(written / "report.pdf").pages:
         last = re.sub(r"\d+ / \d+\s*$", "", page.extract_text()).strip().splitlines()[-1]
         assert last not in headings
+
+
+def test_many_settings_have_a_heat_map_and_the_ten_best(tmp_path):
+    settings = grid(l2=[0, 0.1, 1, 10, 100], learning_rate=[0.001, 0.01, 0.1, 0.2, 1])
+    results = make_results(np.linspace(0.1, 0.5, 25), settings=settings, repeats=())
+    with style.look():
+        drawn = draw_heat_map(results)
+    (cells,) = drawn.figure.axes[0].images
+    shown = cells.get_array().T.ravel()  # a column an l2
+    np.testing.assert_array_equal(shown, results.selection.means)
+    assert f"{results.selection.means.max():.4f} at {results.run.labels[-1]}" in drawn.alt
+    assert accuracy_table(results).columns[0].values == list(results.run.labels[:14:-1])
+    assert not has_heat_map(make_results())
+
+
+def test_a_report_has_its_author_and_the_day_of_the_training_and_the_same_bytes(tmp_path):
+    run = replace(RESULTS.run, provenance=RESULTS.run.provenance | {"date": "2020-02-29"})
+    report = report_of(Facts(replace(RESULTS, run=run, author="Ada <b>"), {}))
+    page = render_html(report)
+    assert "Ada &lt;b&gt;, 2020-02-29" in page
+    assert page == render_html(report)
+
+
+def test_tables_and_figures_are_numbered_in_reading_order(written):
+    page = read_html(written / "report.html")
+    for name, count in (("Table", len(list((written / "tables").iterdir()))), ("Figure", 8)):
+        places = [page.index(f"{name} {number}.") for number in range(1, count + 1)]
+        assert places == sorted(places)
+    titles = [section.title for section in report_of(Facts(RESULTS, {})).sections]
+    assert titles[:2] == ["Answer", "Accuracy"]
+    assert titles[-1] == "Reproduce this"
 
 
 def test_what_draws_no_report_does_not_import_what_draws(tmp_path):
@@ -242,8 +279,12 @@ def test_what_draws_no_report_does_not_import_what_draws(tmp_path):
 def test_a_name_from_right_to_left_is_isolated_in_text_and_no_markup_in_attributes():
     first, second = "\u05d0\u05d1 \u05d2", "\u0627\u0628"
     text = f"{first}, {second} 5 & <7"
-    blocks = (Paragraph(text), Bullets((text,)), Table(text, (first,), ((second,),)))
-    page = render_html(Report("made", "", "", (Section("", blocks),)))
+    blocks = (
+        Paragraph(text),
+        Bullets((text,)),
+        Table("", text, (Column(first, "words", [second]),)),
+    )
+    page = render_html(Report("made", "", "", (Part("", blocks),)))
     isolated = f"<bdi>{first}</bdi>, <bdi>{second}</bdi> 5 &amp; &lt;7"
     assert page.count(isolated) == 3  # the paragraph, the list, the caption
     assert f"><bdi>{second}</bdi></th>" in page

@@ -7,6 +7,7 @@ import typer
 
 from onelayer.cli.described import Group, command_of
 from onelayer.cli.options import (
+    Author,
     Force,
     ForceFile,
     Live,
@@ -14,6 +15,7 @@ from onelayer.cli.options import (
     Report,
     Source,
     SpecName,
+    Title,
     place_of,
     show_live,
     tell,
@@ -52,17 +54,27 @@ def reproduce(
     source: Source = None,
     report: Report = "all",
     live: Live = False,
+    title: Title = None,
+    author: Author = None,
     force: Force = False,
 ) -> int:
     """Run a published experiment: check gradients, train, repeat, evaluate, report.
 
     Exits with 1 if a gradient check fails, with 3 if every setting diverged.
     """
-    from onelayer.experiments.spec import adjust, load_spec
+    from onelayer.experiments.spec import adjust, load_spec, sign
 
     adjustments, machine = _groups()
     asked = adjust(load_spec(spec), **{name: context.obj[name] for name in adjustments.names})
-    return run_spec(asked, out, source, force, machine.build(context.obj), report, live=live)
+    return run_spec(
+        sign(asked, title, author),
+        out,
+        source,
+        force,
+        machine.build(context.obj),
+        report,
+        live=live,
+    )
 
 
 @app.command(epilog="Example: onelayer check dd2424-a1 --preset strict")

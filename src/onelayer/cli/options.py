@@ -23,6 +23,8 @@ Report = Annotated[
 Live = Annotated[
     bool, typer.Option("--live", help="Show the training in a browser while it lasts.")
 ]
+Title = Annotated[str | None, typer.Option(help="Title of the report.")]
+Author = Annotated[str | None, typer.Option(help="Author, below the title of the report.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the results of an earlier run.")]
 ForceFile = Annotated[bool, typer.Option("--force", help="Replace the file.")]
 ModelPath = Annotated[

@@ -124,7 +124,7 @@ def _place_of(out: Path | None, *, force: bool, resume: bool) -> AbstractContext
 
 
 def _show_plan(work: "Workload", planned: "Sequence[Planned]") -> None:
-    from onelayer.report.blocks import make_table
+    from onelayer.report.blocks import Column, make_table
     from onelayer.report.labels import count_of
     from onelayer.report.terminal import show_table
 
@@ -132,13 +132,15 @@ def _show_plan(work: "Workload", planned: "Sequence[Planned]") -> None:
     tried = "a path of λ" if work.settings is None else count_of(len(work.settings), "setting")
     shuffled = f", and {count_of(work.shuffles, 'probe')} on shuffled labels" * (work.shuffles > 0)
     seconds = [each.forecast.seconds for each in planned]
-    columns = {
-        "features": [each.name for each in planned],
-        "D": [f"{each.n_features:,}" for each in planned],
-        "seconds": [f"{one:.3g}" for one in seconds],
-        "GB": [f"{each.bytes / 1e9:.3g}" for each in planned],
-    }
-    show_table(make_table(f"Of each feature set: {probes}, each of {tried}{shuffled}.", columns))
+    table = make_table(
+        "plan",
+        f"Of each feature set: {probes}, each of {tried}{shuffled}.",
+        Column("features", "words", [each.name for each in planned]),
+        Column("D", "count", [each.n_features for each in planned]),
+        Column("seconds", "number", seconds, 3),
+        Column("GB", "number", [each.bytes / 1e9 for each in planned], 3),
+    )
+    show_table(table)
     print(
         f"memory: {sum(each.bytes for each in planned) / 1e9:.3g} GB for all features, "
         f"{max(each.forecast.bytes for each in planned) / 1e9:.3g} GB at most for the largest "

@@ -8,12 +8,14 @@ import typer
 from onelayer.cli.described import Group, command_of
 from onelayer.cli.experiments import data_options, run_spec
 from onelayer.cli.options import (
+    Author,
     Dataset,
     Force,
     Live,
     Out,
     Report,
     Source,
+    Title,
     take_from_file,
 )
 
@@ -71,6 +73,8 @@ def train(
     live: Live = False,
     out: Out = None,
     report: Report = "all",
+    title: Title = None,
+    author: Author = None,
     source: Source = None,
     force: Force = False,
 ) -> int:
@@ -78,7 +82,7 @@ def train(
 
     Exits with 3 if every setting diverged; the folder is written all the same.
     """
-    from onelayer.experiments.spec import spec_of_grid
+    from onelayer.experiments.spec import sign, spec_of_grid
     from onelayer.training.hyperparameters import grid
 
     data, models, training, machine = _groups()
@@ -88,6 +92,7 @@ def train(
         training.build(context.obj, test="selected"),
         data.values(context.obj),
     )
+    spec = sign(spec, title, author)
     if plan:
         _show_plan(spec, machine.build(context.obj), source)
     else:

@@ -20,7 +20,7 @@ from onelayer.evaluation.selection import Selection
 from onelayer.evaluation.statistics import Spread, spread
 from onelayer.model.gradient_check import GradientCheck
 from onelayer.model.losses import Loss, find_loss
-from onelayer.records import FINITE, SHARE, Arrays, Kind, Within, check_arrays
+from onelayer.records import FINITE, SHARE, Arrays, Kind, Within, check_arrays, only_more_fields
 from onelayer.storage import atomic_file
 from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.engine_check import EngineCheck
@@ -92,6 +92,7 @@ class Results:
     predictions: Predictions
     ensembles: tuple[Ensemble, ...]
     optimal_costs: Annotated[NDArray[np.float64], "(M,)", FINITE]
+    author: str = ""
 
     def __post_init__(self) -> None:
         M, K = len(self.run.settings), len(self.run.class_names)
@@ -123,12 +124,12 @@ class Results:
         """The number of samples in the test split."""
         return int(self.confusion.samples.max())
 
-    @property
+    @cached_property
     def test_accuracies(self) -> NDArray[np.float64]:
         """Accuracy of every model on the test split (M,), NaN where it was not evaluated."""
         return accuracies(self.confusion)
 
-    @property
+    @cached_property
     def repeat_spread(self) -> Spread:
         """Mean, sd, minimum and maximum of the repeats' test accuracies, each (M,)."""
         return spread(self.repeat_accuracies)
@@ -179,7 +180,13 @@ def _keep_counts(content: Any, arrays: Arrays) -> tuple[Any, Arrays]:
 
 
 # Without the runs, which are records of their own.
-RESULTS = Kind("results", Results, format=2, apart=("run", "repeats"), upgrades={1: _keep_counts})
+RESULTS = Kind(
+    "results",
+    Results,
+    format=3,
+    apart=("run", "repeats"),
+    upgrades={1: _keep_counts, 2: only_more_fields},
+)
 
 
 def write_checks(

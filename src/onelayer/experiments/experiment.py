@@ -128,6 +128,7 @@ def run_experiment(
         predictions=keep_predictions(data, run, sound, selection.chosen),
         ensembles=tuple(_ensembles(data, run, repeats, sound, tested.index(selection.chosen))),
         optimal_costs=_optimal_costs(spec, data, run, optima),
+        author=spec.author,
     )
 
 

@@ -232,6 +232,7 @@ class Spec(_Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: str
+    author: str = ""
     source: str = ""
     data: Data
     training: Training = ExperimentOptions()
@@ -297,6 +298,23 @@ def adjust(spec: Spec, **asked: Any) -> Spec:
     if training.epochs != spec.training.epochs:
         settings = tuple(replace(setting, published_accuracy=None) for setting in settings)
     return spec.model_copy(update={"training": training, "settings": settings})
+
+
+def sign(spec: Spec, title: str | None, author: str | None) -> Spec:
+    """Return the spec with the title and the author of its report that are given.
+
+    Raises
+    ------
+    InputError
+        If one of them is empty.
+    """
+    given = {
+        name: text for name, text in (("title", title), ("author", author)) if text is not None
+    }
+    for name, text in given.items():
+        if not text.strip():
+            raise InputError(f"{name}: found an empty text; expected one to print on the report")
+    return spec.model_copy(update=given)
 
 
 def spec_of_grid(

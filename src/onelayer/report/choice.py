@@ -6,16 +6,10 @@ import numpy as np
 
 from onelayer.evaluation.comparison import resampled_t_test
 from onelayer.evaluation.results import Results
-from onelayer.report.blocks import Table, make_table
-from onelayer.report.labels import (
-    MISSING,
-    PER_CENT,
-    count_of,
-    decimals,
-    p_value,
-)
+from onelayer.report.blocks import Column, Table, make_table
+from onelayer.report.labels import PER_CENT, count_of
 
-ROWS = 40  # settings in a table
+MANY, BEST = 20, 10  # settings, beyond which tables show the best alone
 _RULES = {
     "best": "selected, the highest accuracy",
     "1se": "selected, the simplest within one standard error of the best: the largest λ, then the "
@@ -37,11 +31,17 @@ def show_settings(results: Results, limit: int) -> tuple[list[int], str]:
         return list(range(M)), ""
     if results.diverged:
         return list(range(limit)), f" Shown: the first {limit:,} of {M:,} settings."
-    best = f" with the best {_accuracy(results)}" if results.selection.informed else ""
+    best = f" with the best {quantity_of_choice(results)}" if results.selection.informed else ""
     note = (
         f" Shown: the selected one of {M:,} settings and the {count_of(limit - 1, 'other')}{best}."
     )
     return sorted(rank_settings(results)[:limit]), note
+
+
+def list_settings(results: Results) -> tuple[list[int], str]:
+    """Return the models of a table: all, or of many the best, and a sentence if not all."""
+    M = len(results.run.settings)
+    return best_settings(results, BEST) if M > MANY else (list(range(M)), "")
 
 
 def best_settings(results: Results, limit: int) -> tuple[list[int], str]:
@@ -51,8 +51,8 @@ def best_settings(results: Results, limit: int) -> tuple[list[int], str]:
     if not results.selection.informed:
         return models, f" Shown: {limit} of {M:,} settings; all are in grid.csv."
     return models, (
-        f" Shown: the {limit} settings of {M:,} with the best {_accuracy(results)}, best first; "
-        "all are in grid.csv."
+        f" Shown: the {limit} settings of {M:,} with the best {quantity_of_choice(results)}, best "
+        "first; all are in grid.csv."
     )
 
 
@@ -73,7 +73,8 @@ def chosen_words(results: Results) -> str:
     return f"selected by cross-validation on {count_of(len(folds.accuracy), 'fold')}"
 
 
-def _accuracy(results: Results) -> str:
+def quantity_of_choice(results: Results) -> str:
+    """Name the accuracy that selects."""
     return "validation accuracy" if results.cross_validation is None else "accuracy on the folds"
 
 
@@ -82,20 +83,20 @@ def choice_table(results: Results) -> Table | None:
     selection, names = results.selection, results.run.labels
     if not selection.informed:
         return None
-    models, note = show_settings(results, ROWS)
+    models, note = list_settings(results)
     compared, tests = _against_best(results, models)
-    columns = {
-        "setting": [names[model] for model in models],
-        "accuracy": [decimals(selection.means[model]) for model in models],
-        "std. error": [decimals(selection.standard_errors[model]) for model in models],
-        f"95{PER_CENT} interval": [_interval(*selection.intervals[m].tolist()) for m in models],
-        "within 1 s.e.": ["yes" if selection.within[model] else "" for model in models],
-    }
+    intervals = list(map(tuple, selection.intervals[models].tolist()))
     return make_table(
-        f"One setting was {chosen_words(results)}: {_accuracy(results)}, standard error, "
+        "selection",
+        f"One setting was {chosen_words(results)}: {quantity_of_choice(results)}, standard error, "
         f"95{PER_CENT} interval, and whether it is within one standard error of the best "
         f"({names[selection.best]}). {_intervals(results)}{tests}{note}",
-        columns | compared,
+        Column("setting", "words", [names[model] for model in models]),
+        Column("accuracy", "decimals", selection.means[models]),
+        Column("std. error", "decimals", selection.standard_errors[models]),
+        Column(f"95{PER_CENT} interval", "range", intervals),
+        Column("within 1 s.e.", "flag", selection.within[models]),
+        *compared,
         strong=models.index(selection.chosen),
         mark=_RULES[selection.rule],
     )
@@ -108,23 +109,16 @@ def _intervals(results: Results) -> str:
     return "The error is the binomial one, the interval Wilson's."
 
 
-def _against_best(results: Results, models: list[int]) -> tuple[dict[str, list[str]], str]:
+def _against_best(results: Results, models: list[int]) -> tuple[list[Column], str]:
     """Return the columns that compare each model with the best one, and what they are."""
     folds, best = results.cross_validation, results.selection.best
     if folds is None or len(folds.accuracy) < 2:
-        return {}, ""
+        return [], ""
     accuracies = folds.accuracy[:, [best, *models]]
     test = resampled_t_test(accuracies, folds.n_train, folds.n_held_out)
-    below, p = map(decimals, test.difference[0, 1:]), map(p_value, test.p[0, 1:])
-    columns = {"below best": list(below), "p": list(p)}
-    if best in models:
-        for cells in columns.values():
-            cells[models.index(best)] = MISSING
-    return columns, (
+    others = np.array(models) != best
+    below, p = (np.where(others, values[0, 1:], np.nan) for values in (test.difference, test.p))
+    return [Column("below best", "decimals", below), Column("p", "p", p)], (
         " below best: the mean difference from the best setting; p: corrected resampled t-test "
         "(Nadeau and Bengio 2003), not corrected for the number of settings."
     )
-
-
-def _interval(low: float, high: float) -> str:
-    return MISSING if np.isnan(low) else f"{low:.4f} to {high:.4f}"

@@ -1,6 +1,5 @@
 """Calibration: probabilities of the selected setting against its accuracy."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from onelayer.evaluation.calibration import Calibration, Reliability
+from onelayer.evaluation.calibration import Reliability
 from onelayer.evaluation.per_class import true_class_histogram
 from onelayer.evaluation.predictions import MOST_SCORES, Scored
 from onelayer.evaluation.results import Results
-from onelayer.report.blocks import Paragraph, Table
+from onelayer.report.blocks import Column, Paragraph, Table
 from onelayer.report.style import MUTED, TRAIN, VALIDATION, WIDTH, Drawing
 
 
@@ -90,22 +89,25 @@ def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
         "all scores by one number T, fitted on the validation split; no prediction changes. "
         f"{calibration.why_not}"
     )
+    names = [
+        "as trained" if T == 1 else "after temperature scaling" for T in calibration.temperatures
+    ]
+    bins, brier, losses = zip(*calibration.measured, strict=True)
     table = Table(
+        "calibration",
         "Calibration on the test set. ECE and MCE: mean and largest gap between accuracy and "
         "confidence over 15 bins of equal width; Brier score: mean squared distance to the one-hot "
         "label; loss: mean cross-entropy of these probabilities.",
-        ("probabilities", "T", "ECE", "MCE", "Brier score", "loss"),
-        tuple(_rows(calibration)),
+        (
+            Column("probabilities", "words", names),
+            Column("T", "number", calibration.temperatures, 4),
+            Column("ECE", "decimals", [each.expected_calibration_error for each in bins]),
+            Column("MCE", "decimals", [each.maximum_calibration_error for each in bins]),
+            Column("Brier score", "decimals", brier),
+            Column("loss", "decimals", losses),
+        ),
     )
     return Paragraph(text.strip()), table
-
-
-def _rows(calibration: Calibration) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table: ECE, MCE, Brier score and loss for each temperature."""
-    for T, (bins, brier, loss) in zip(calibration.temperatures, calibration.measured, strict=True):
-        errors = bins.expected_calibration_error, bins.maximum_calibration_error
-        name = "as trained" if T == 1 else "after temperature scaling"
-        yield (name, f"{T:.4g}", *(f"{figure:.4f}" for figure in (*errors, brier, loss)))
 
 
 def draw_reliability(results: Results) -> Drawing:

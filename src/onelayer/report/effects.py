@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.weight_images import smoothness
-from onelayer.report.blocks import Block, Paragraph, Table, make_table
-from onelayer.report.choice import ROWS, show_settings
-from onelayer.report.labels import MISSING, count_of, decimals, listing, signed
+from onelayer.report.blocks import Block, Column, Paragraph, Table, make_table
+from onelayer.report.choice import list_settings
+from onelayer.report.labels import count_of, listing
+from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import Run
 
+_VARIED = ("learning_rate", "l2")  # what is larger in a pair of settings
+ROWS = 40  # models that ended early, in their table
 PAIRS = 24  # rows of the table of effects
 LISTED = 12  # settings whose numbers are listed in a sentence
-_SYMBOLS = {"learning_rate": "η", "l2": "λ"}
 
 
 def rises_table(results: Results) -> Table | None:
@@ -24,33 +26,32 @@ def rises_table(results: Results) -> Table | None:
     history = results.run.history
     if len(history.measured) < 3:
         return None
-    models, note = show_settings(results, ROWS)
-    cells = [_rises(history.train_loss[model], history.measured) for model in models]
-    columns = {name: [row[name] for row in cells] for name in cells[0]}
+    models, note = list_settings(results)
+    rises = [_rises(history.train_loss[model], history.measured) for model in models]
     return make_table(
+        "rises",
         "Rises of the training loss from one measured epoch to the next, after the first; the "
         "largest, its epochs and its losses. first: the loss before and after the first measured "
         f"epoch, if it rose.{note}",
-        {"setting": [results.run.labels[model] for model in models]} | columns,
+        Column("setting", "words", [results.run.labels[model] for model in models]),
+        Column("rises", "part", [found["rises"] for found in rises]),
+        Column("largest", "decimals", [found.get("largest") for found in rises]),
+        Column("epochs", "change", [found.get("epochs") for found in rises]),
+        Column("loss", "change", [found.get("loss") for found in rises]),
+        Column("first", "change", [found.get("first") for found in rises]),
     )
 
 
-def _rises(loss: NDArray[np.float64], epochs: NDArray[np.intp]) -> dict[str, str]:
+def _rises(loss: NDArray[np.float64], epochs: NDArray[np.intp]) -> dict[str, Any]:
     rises = np.diff(loss[1:])
     count, known = _count_rises(loss), int(np.isfinite(rises).sum())
-    cells = {"rises": f"{count} of {known}", "largest": MISSING, "epochs": MISSING, "loss": MISSING}
+    found: dict[str, Any] = {"rises": (count, known)}
     if count:
         at = int(np.nanargmax(rises)) + 1
-        cells |= {
-            "largest": decimals(rises[at - 1]),
-            "epochs": f"{epochs[at]} to {epochs[at + 1]}",
-            "loss": _change(loss[at], loss[at + 1]),
-        }
-    return cells | {"first": _change(loss[0], loss[1]) if loss[1] > loss[0] else MISSING}
-
-
-def _change(before: float, after: float, digits: int = 4) -> str:
-    return f"{decimals(before, digits)} to {decimals(after, digits)}"
+        around = slice(at, at + 2)
+        found |= {"largest": rises[at - 1], "epochs": tuple(epochs[around].tolist())}
+        found |= {"loss": tuple(loss[around].tolist())}
+    return found | ({"first": tuple(loss[:2].tolist())} if loss[1] > loss[0] else {})
 
 
 def endings_table(results: Results) -> Table | None:
@@ -64,72 +65,81 @@ def endings_table(results: Results) -> Table | None:
     )
     for model, (name, setting) in enumerate(zip(run.labels, run.settings, strict=True)):
         diverged = stopped[setting]
-        what = run.ended[model] or MISSING
-        if run.stopped[model]:
-            what = f"diverged in {run.stopped[model]}"
-        if what != MISSING or diverged:
-            repeats = f"{diverged} of {R}" if diverged else MISSING
-            rows.append((name, what, repeats, f"{run.kept[model]}"))
+        what = f"diverged in {run.stopped[model]}" if run.stopped[model] else run.ended[model]
+        if what or diverged:
+            rows.append((name, what or None, (diverged, R) if diverged else None, run.kept[model]))
     if not rows:
         return None
     left_out = f" {len(rows) - ROWS} more are left out." if len(rows) > ROWS else ""
-    names = ("setting", "main run", "diverged in repeats", "parameters of epoch")
+    settings, ends, repeats, kept = zip(*rows[:ROWS], strict=True)
     return make_table(
+        "endings",
         f"{count_of(len(rows), 'setting')} of {len(run.settings)} diverged or ended before the "
         "last epoch. A model whose scores or cost are no longer finite has diverged: its curves "
         f"end there, and it is neither evaluated nor compared.{left_out}",
-        dict(zip(names, zip(*rows[:ROWS], strict=True), strict=True)),
-        text_columns=2,
+        Column("setting", "words", settings),
+        Column("main run", "words", ends),
+        Column("diverged in repeats", "part", repeats),
+        Column("parameters of epoch", "count", kept),
     )
 
 
 def effect_blocks(results: Results) -> Iterator[Block]:
     """Yield what a larger η and a larger λ changed, in settings that differ in nothing else."""
-    pairs = {name: list(_neighbours(results.run, name)) for name in _SYMBOLS}
+    pairs = {name: list(_neighbours(results, name)) for name in _VARIED}
     if not any(pairs.values()):
         return
-    variation = _variation(results.run)
     yield Paragraph(" ".join(_count(results, name, pairs[name]) for name in pairs if pairs[name]))
     steps = [(name, *pair) for name, found in pairs.items() for pair in found]
     left_out = f" {len(steps) - PAIRS} more are left out." if len(steps) > PAIRS else ""
-    rows = [_effect(results, variation, *step) for step in steps[:PAIRS]]
+    run, accuracy = results.run, results.test_accuracies
+    low, high = (np.array([step[end] for step in steps[:PAIRS]]) for end in (1, 2))
+    rises = np.array([_count_rises(loss) for loss in run.history.train_loss])
+    variation = _variation(run)
+    if variation is None:
+        variation = np.full(len(rises), np.nan)
     yield make_table(
+        "effects",
         "Settings that differ in η or λ alone, neighbours by its value. change: of the test "
         "accuracy in the main run; paired change: the same over the repeats, mean ± standard "
         "deviation; rises: of the training loss; total variation: of the weight images, low if "
         f"they are smooth.{left_out}",
-        {name: [row[name] for row in rows] for name in rows[0]},
+        Column("step", "words", [_step(run, *step) for step in steps[:PAIRS]]),
+        Column("test accuracy", "change", _pairs(accuracy, low, high)),
+        Column("change", "difference", accuracy[high] - accuracy[low]),
+        Column("paired change", "spread", _paired(results.repeat_accuracies, low, high)),
+        Column("rises", "change", _pairs(rises, low, high)),
+        Column("total variation", "change", _pairs(variation, low, high), 3),
     )
+
+
+def _pairs(
+    values: NDArray[Any], low: NDArray[np.intp], high: NDArray[np.intp]
+) -> list[tuple[Any, Any] | None]:
+    """Return what each step changed from and to, None where an end of it is not known."""
+    pairs = zip(values[low].tolist(), values[high].tolist(), strict=True)
+    return [None if np.isnan(pair).any() else pair for pair in pairs]
+
+
+def _paired(
+    accuracies: NDArray[np.float64], low: NDArray[np.intp], high: NDArray[np.intp]
+) -> list[tuple[float, float] | None]:
+    """Return mean and standard deviation over the repeats of what each step changed."""
+    if not len(accuracies):
+        return [None] * len(low)
+    difference = accuracies[:, high] - accuracies[:, low]  # (R, steps)
+    sd = difference.std(axis=0, ddof=1) if len(difference) > 1 else np.full(len(low), np.nan)
+    return list(zip(difference.mean(axis=0).tolist(), sd.tolist(), strict=True))
 
 
 def _count(results: Results, name: str, pairs: Sequence[tuple[int, int]]) -> str:
     accuracy = results.test_accuracies
     changes = np.array([accuracy[high] - accuracy[low] for low, high in pairs])
     return (
-        f"With all else equal, a larger {_SYMBOLS[name]} raised the test accuracy in "
+        f"With all else equal, a larger {OPTIONS[name].symbol} raised the test accuracy in "
         f"{(changes > 0).sum()} and lowered it in {(changes < 0).sum()} of "
         f"{count_of(len(pairs), 'pair')}."
     )
-
-
-def _effect(
-    results: Results, variation: NDArray[np.float64] | None, name: str, low: int, high: int
-) -> dict[str, str]:
-    run, accuracy = results.run, results.test_accuracies
-    before, after = (_count_rises(run.history.train_loss[model]) for model in (low, high))
-    cells = {"step": _step(run, name, low, high)}
-    cells |= dict.fromkeys(("test accuracy", "change", "paired change"), MISSING)
-    if not np.isnan(accuracy[high] - accuracy[low]):
-        cells["test accuracy"] = _change(accuracy[low], accuracy[high])
-        cells["change"] = signed(float(accuracy[high] - accuracy[low]))
-    difference = results.repeat_accuracies[:, high] - results.repeat_accuracies[:, low]
-    if difference.size and not np.isnan(difference).any():
-        cells["paired change"] = signed(float(difference.mean()))
-        if difference.size > 1:
-            cells["paired change"] += f" ± {difference.std(ddof=1):.4f}"
-    cells["rises"] = f"{before} to {after}"
-    smooth = MISSING if variation is None else _change(variation[low], variation[high], 3)
-    return cells | {"total variation": smooth}
 
 
 def _count_rises(loss: NDArray[np.float64]) -> int:
@@ -160,14 +170,15 @@ def tell_smoothness(run: Run) -> str:
     )
 
 
-def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
+def _neighbours(results: Results, name: str) -> Iterator[tuple[int, int]]:
     """Yield pairs of models that differ in `name` alone, next to each other by its value.
 
-    Models that diverged are left out.
+    Models that diverged or were not evaluated are left out.
     """
+    run, tested = results.run, set(results.evaluated.tolist())
     groups: dict[tuple[tuple[str, Any], ...], list[tuple[float, int]]] = {}
     for model, setting in enumerate(run.settings):
-        if not run.stopped[model]:
+        if model in tested and not run.stopped[model]:
             rest = tuple(item for item in vars(setting).items() if item[0] != name)
             groups.setdefault(rest, []).append((vars(setting)[name], model))
     pairs = []
@@ -180,7 +191,7 @@ def _neighbours(run: Run, name: str) -> Iterator[tuple[int, int]]:
 
 def _step(run: Run, name: str, low: int, high: int) -> str:
     """Return "λ 0 to 0.1 at η=0.01", with all else that names the setting."""
-    words, symbol = run.words[low], _SYMBOLS[name]
+    words, symbol = run.words[low], OPTIONS[name].symbol
     fixed = ", ".join(word for word in words if not word.startswith(f"{symbol}="))
     before, after = (vars(run.settings[model])[name] for model in (low, high))
     return f"{symbol} {before:g} to {after:g} at {fixed}"

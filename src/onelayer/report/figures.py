@@ -9,6 +9,7 @@ from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.report import confidence, curves, matrices, style
 from onelayer.report.blocks import Picture
 from onelayer.report.choice import show_settings
+from onelayer.report.heat_map import draw_heat_map, has_heat_map
 from onelayer.report.mistakes import draw_mistakes
 from onelayer.report.per_class import DRAWN
 
@@ -33,6 +34,8 @@ def _draw(results: Results) -> Iterator[style.Drawing]:
     run, predictions = results.run, results.predictions
     if results.checks:
         yield matrices.draw_gradient_checks(results.checks)
+    if has_heat_map(results):
+        yield draw_heat_map(results)
     panels = show_settings(results, curves.PANELS)
     yield curves.draw_losses(run, *panels)
     yield curves.draw_accuracies(run, *panels)

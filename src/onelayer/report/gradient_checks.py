@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from onelayer.evaluation.results import BatchCheck, Results
-from onelayer.report.blocks import Block, Equations, Paragraph, Table
+from onelayer.report.blocks import Block, Column, Equations, Paragraph, Table
 from onelayer.report.labels import one_line, scientific
 from onelayer.training.engine_check import EngineCheck
 
@@ -28,18 +28,8 @@ def check_blocks(results: Results) -> Iterator[Block]:
     yield Equations((("", "error = |gₐ − gₙ| / max(eps, |gₐ| + |gₙ|)", "entry by entry"),))
     for batch in checks:
         yield Paragraph(_verdict(batch), "good" if batch.check.passed else "bad")
-    yield Table(
-        "Gradient checks: what was compared.",
-        ("check", "loss", "W, b", "method", "step", "images", "λ", "eps", "tolerance", "entries"),
-        tuple(_what(batch) for batch in checks),
-        text_columns=4,
-    )
-    yield Table(
-        "Gradient checks: the largest relative errors and the two derivatives at the worst entry.",
-        ("check", "worst at", "max. error W", "max. error b", "analytic", "numerical"),
-        tuple(_outcome(batch) for batch in checks),
-        text_columns=2,
-    )
+    yield _what(checks)
+    yield _outcome(checks)
     yield excerpt_table(checks[0], 1)
     if results.engine_checks:
         yield from _engine_blocks(results.engine_checks)
@@ -57,19 +47,28 @@ def _engine_blocks(checks: Sequence[EngineCheck]) -> Iterator[Block]:
             f"{check.loss}.{doubt}",
             "good" if check.passed else "bad",
         )
+    shares = {
+        "W": "error_W",
+        "rounding W": "tolerance_W",
+        "b": "error_b",
+        "rounding b": "tolerance_b",
+    }
     yield Table(
+        "engine_checks",
         "One step of the engine against the numerical gradient: the largest difference as a share "
         "of the largest entry, and what rounding may reach.",
-        ("engine", "type", "loss", "images", "λ", "W", "rounding W", "b", "rounding b"),
-        tuple(_engine_row(check) for check in checks),
-        text_columns=3,
+        (
+            Column("engine", "words", [check.engine for check in checks]),
+            Column("type", "words", [check.dtype for check in checks]),
+            Column("loss", "words", [check.loss for check in checks]),
+            Column("images", "count", [check.images for check in checks]),
+            Column("λ", "number", [check.l2 for check in checks], 3),
+            *(
+                Column(name, "exponent", [getattr(check, field) for check in checks], 1)
+                for name, field in shares.items()
+            ),
+        ),
     )
-
-
-def _engine_row(check: EngineCheck) -> tuple[str, ...]:
-    shares = (check.error_W, check.tolerance_W, check.error_b, check.tolerance_b)
-    given = (check.engine, check.dtype, check.loss, f"{check.images:,}", f"{check.l2:.3g}")
-    return (*given, *(scientific(share, 1) for share in shares))
 
 
 def excerpt_table(batch: BatchCheck, digits: int) -> Table:
@@ -77,10 +76,13 @@ def excerpt_table(batch: BatchCheck, digits: int) -> Table:
     corner = batch.check.errors_W[:EXCERPT, :EXCERPT]
     rows, columns = corner.shape
     return Table(
+        "gradient_excerpt",
         f"Relative errors of the first {rows} rows (classes) and {columns} columns (features) of W "
         f"({check_label(batch)}).",
-        ("W", *map(str, range(columns))),
-        tuple((str(k), *(scientific(error, digits) for error in corner[k])) for k in range(rows)),
+        (
+            Column("W", "words", [f"{k}" for k in range(rows)]),
+            *(Column(f"{j}", "exponent", corner[:, j], digits) for j in range(columns)),
+        ),
     )
 
 
@@ -93,27 +95,38 @@ def _verdict(batch: BatchCheck) -> str:
     )
 
 
-def _what(batch: BatchCheck) -> tuple[str, ...]:
-    check = batch.check
-    return (
-        one_line(batch.name),
-        batch.loss,
-        batch.place,
-        check.method,
-        f"{check.step:g}",
-        f"{batch.images:,}",
-        f"{batch.l2:g}",
-        f"{check.eps:g}",
-        f"{check.tolerance:g}",
-        f"{check.parameters:,}",
+def _what(checks: Sequence[BatchCheck]) -> Table:
+    return Table(
+        "gradient_checks",
+        "Gradient checks: what was compared.",
+        (
+            Column("check", "words", [batch.name for batch in checks]),
+            Column("loss", "words", [batch.loss for batch in checks]),
+            Column("W, b", "words", [batch.place for batch in checks]),
+            Column("method", "words", [batch.check.method for batch in checks]),
+            Column("step", "number", [batch.check.step for batch in checks]),
+            Column("images", "count", [batch.images for batch in checks]),
+            Column("λ", "number", [batch.l2 for batch in checks]),
+            Column("eps", "number", [batch.check.eps for batch in checks]),
+            Column("tolerance", "number", [batch.check.tolerance for batch in checks]),
+            Column("entries", "count", [batch.check.parameters for batch in checks]),
+        ),
     )
 
 
-def _outcome(batch: BatchCheck) -> tuple[str, ...]:
-    check = batch.check
-    errors = (scientific(error) for error in (check.max_error_W, check.max_error_b))
-    values = (scientific(value, 6) for value in (check.worst.analytic, check.worst.numerical))
-    return (check_label(batch), _place(batch), *errors, *values)
+def _outcome(checks: Sequence[BatchCheck]) -> Table:
+    return Table(
+        "gradient_errors",
+        "Gradient checks: the largest relative errors and the two derivatives at the worst entry.",
+        (
+            Column("check", "words", [check_label(batch) for batch in checks]),
+            Column("worst at", "words", [_place(batch) for batch in checks]),
+            Column("max. error W", "exponent", [batch.check.max_error_W for batch in checks]),
+            Column("max. error b", "exponent", [batch.check.max_error_b for batch in checks]),
+            Column("analytic", "exponent", [b.check.worst.analytic for b in checks], 6),
+            Column("numerical", "exponent", [b.check.worst.numerical for b in checks], 6),
+        ),
+    )
 
 
 def _place(batch: BatchCheck) -> str:

@@ -2,7 +2,9 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +36,61 @@ def p_value(p: float, digits: int = 4) -> str:
     return f"< {least:.{digits}f}" if p < least else decimals(p, digits)
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 4) -> str:
     """Write a difference with its sign and four decimals."""
-    return f"{value:+.4f}".replace("-", "−")
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How values are written, to how many digits, and how a file names the parts of one."""
+
+    write: Callable[[Any, int], str]
+    digits: int = 4
+    parts: tuple[str, ...] = ("",)
+
+
+def _estimate(value: tuple[float, float, float], digits: int) -> str:
+    middle, *ends = value
+    return decimals(middle, digits) + ("" if math.isnan(ends[0]) else f" ({_range(ends, digits)})")
+
+
+def _range(ends: Sequence[float], digits: int) -> str:
+    return "–".join(decimals(end, digits) for end in ends)
+
+
+def _change(value: tuple[float, float], digits: int) -> str:
+    return " to ".join(f"{v:,}" if isinstance(v, int) else decimals(v, digits) for v in value)
+
+
+def _spread(value: tuple[float, float], digits: int) -> str:
+    mean, sd = value
+    return signed(mean, digits) + ("" if math.isnan(sd) else f" ± {sd:.{digits}f}")
+
+
+KINDS = {
+    "words": Kind(lambda value, _: one_line(value)),
+    "flag": Kind(lambda value, _: "yes" if value else ""),
+    "count": Kind(lambda value, _: f"{value:,}"),
+    "number": Kind(lambda value, digits: f"{value:.{digits}g}", 6),  # an option or a measure
+    "decimals": Kind(decimals),  # accuracies, losses, probabilities
+    "difference": Kind(signed),
+    "small": Kind(lambda value, digits: scientific(value, digits).replace("-", "−"), 2),
+    "exponent": Kind(scientific),
+    "p": Kind(p_value),
+    "range": Kind(_range, 4, ("_low", "_high")),
+    "estimate": Kind(_estimate, 4, ("", "_low", "_high")),
+    "change": Kind(_change, 4, ("_before", "_after")),
+    "spread": Kind(_spread, 4, ("_mean", "_sd")),
+    "part": Kind(lambda value, _: f"{value[0]:,} of {value[1]:,}", parts=("", "_of")),
+    "epoch": Kind(lambda value, d: f"{value[0]:.{d}f} (epoch {value[1]})", parts=("", "_epoch")),
+}
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value of a table is not known: None, not a number, or without its first part."""
+    first = value[0] if isinstance(value, tuple) else value
+    return first is None or (isinstance(first, float) and math.isnan(first))
 
 
 def count_of(number: int, noun: str) -> str:

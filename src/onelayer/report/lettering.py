@@ -8,7 +8,7 @@ from pathlib import Path
 from anyascii import anyascii
 
 from onelayer.data.contents import LONGEST_NAME, as_seen
-from onelayer.report.blocks import Table
+from onelayer.report.blocks import Column, Table
 from onelayer.report.labels import one_line, shortened
 
 REGULAR, BOLD, MONO = "", "-Bold", "Mono"  # styles of DejaVu Sans
@@ -80,12 +80,12 @@ def legend(names: Sequence[str], *, codes: bool = False) -> Table | None:
     if not rows:
         return None
     left_out = f" {len(rows) - NAMES:,} more are left out." if len(rows) > NAMES else ""
+    written, meant = zip(*rows[:NAMES], strict=True)
     return Table(
+        "names",
         "Names as figures and PDF write them, whose fonts lack the letters of these scripts, and "
         f"{'the code points of ' if codes else ''}the names themselves.{left_out}",
-        ("in figures", "name"),
-        tuple(rows[:NAMES]),
-        text_columns=2,
+        (Column("in figures", "words", written), Column("name", "words", meant)),
     )
 
 

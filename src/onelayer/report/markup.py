@@ -3,8 +3,10 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 from onelayer.errors import visible
+from onelayer.report.blocks import Table
 from onelayer.report.labels import one_line
 from onelayer.report.lettering import legible
 
@@ -28,13 +30,18 @@ _TEX_KNOWS = "–—‘’“”…ßæÆœŒøØłŁı"  # beyond accents, what
 _TEX_ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
 
 
-def markdown_table(
-    names: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 0, notice: str = ""
-) -> str:
-    """Return a table of Markdown, of which the first `text_columns` are words."""
-    sides = ["---"] * text_columns + ["---:"] * (len(names) - text_columns)
-    lines = [_row(names), _row(sides)]
-    lines += [_row([escape_markdown(cell) for cell in row]) for row in rows]
+def write_markup(table: Table, stem: Path, notice: str = "") -> None:
+    """Write the table as `stem`.md and `stem`.tex."""
+    for end, text in ((".md", markdown_table(table, notice)), (".tex", latex_table(table, notice))):
+        stem.with_suffix(end).write_text(text, "utf-8", newline="\n")
+
+
+def markdown_table(table: Table, notice: str = "") -> str:
+    """Return a table of Markdown, below the notice if there is one."""
+    words = table.text_columns
+    sides = ["---"] * words + ["---:"] * (len(table.header) - words)
+    lines = [_row(list(map(escape_markdown, table.header))), _row(sides)]
+    lines += [_row([escape_markdown(cell) for cell in row]) for row in table.rows]
     if notice:
         lines = [f"> **Notice:** {escape_markdown(notice)}", "", *lines]
     return "\n".join(lines) + "\n"
@@ -49,26 +56,25 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|!&$~^@]|:(?=//)|(?<=[Ww]{3})\.)", r"\\\1", visible(text))
 
 
-def latex_table(
-    names: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    caption: str,
-    *,
-    text_columns: int = 0,
-    label: str = "",
-) -> str:
-    """Return a table that needs the package booktabs and nothing else; the caption is LaTeX."""
-    # Names break at their underscores, so that eleven columns fit a page.
-    heads = [rf"\shortstack[r]{{{escape_latex(name)}}}".replace(r"\_", r"\_\\") for name in names]
-    sides = "l" * text_columns + "r" * (len(names) - text_columns)
-    body = [f"{' & '.join(map(escape_latex, row))} \\\\" for row in rows]
+def latex_table(table: Table, notice: str = "") -> str:
+    """Return a table that needs the package booktabs and nothing else."""
+    # Headings break at their blanks, so that eleven columns fit a page.
+    heads = [
+        rf"\shortstack[{side}]{{{escape_latex(name)}}}".replace(" ", r"\\")
+        for name, side in zip(table.header, _sides(table), strict=True)
+    ]
+    caption = escape_latex(table.full_caption)
+    if notice:
+        caption += rf" \textbf{{Notice: {escape_latex(notice)}}}"
+    body = [f"{' & '.join(map(escape_latex, row))} \\\\" for row in table.rows]
     return "\n".join(
         [
+            r"% Needs \usepackage{booktabs}.",
             r"\begin{table}",
             r"\centering\scriptsize\setlength{\tabcolsep}{1.8pt}",
             rf"\caption{{{caption}}}",
-            *([rf"\label{{{label}}}"] if label else []),
-            rf"\begin{{tabular}}{{@{{}}{sides}@{{}}}}",
+            rf"\label{{tab:{table.stem}}}",
+            rf"\begin{{tabular}}{{@{{}}{_sides(table)}@{{}}}}",
             r"\toprule",
             f"{' & '.join(heads)} \\\\",
             r"\midrule",
@@ -79,6 +85,11 @@ def latex_table(
             "",
         ]
     )
+
+
+def _sides(table: Table) -> str:
+    words = table.text_columns
+    return "l" * words + "r" * (len(table.header) - words)
 
 
 def escape_latex(text: str) -> str:

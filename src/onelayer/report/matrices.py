@@ -83,7 +83,7 @@ def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
         for place, value in np.ndenumerate(corner)
         if np.isfinite(value)
     }
-    _write_in_cells(excerpt, texts, 6.2)
+    write_in_cells(excerpt, texts, 6.2)
 
 
 def _show(ax: Axes, values: Values, norm: Normalize) -> AxesImage:
@@ -96,7 +96,7 @@ def _show(ax: Axes, values: Values, norm: Normalize) -> AxesImage:
     return ax.imshow(values, cmap="viridis", norm=norm, aspect="auto", interpolation="nearest")
 
 
-def _write_in_cells(ax: Axes, texts: dict[tuple[int, ...], str], points: float) -> None:
+def write_in_cells(ax: Axes, texts: dict[tuple[int, ...], str], points: float) -> None:
     """Write a text into each cell (row, column) of the image in `ax`, as shapes.
 
     They are drawn at once, faster than texts one by one, and the layout need not measure them.
@@ -188,7 +188,7 @@ def draw_confusion(results: Results) -> Drawing:
     ax.set_ylabel("true class")
     _name_classes(ax, results.run.class_names)
     if K <= _ANNOTATED:
-        _write_in_cells(ax, {place: f"{count}" for place, count in np.ndenumerate(counts)}, 7.5)
+        write_in_cells(ax, {place: f"{count}" for place, count in np.ndenumerate(counts)}, 7.5)
     name = results.run.labels[results.selected]
     caption = (
         f"Confusion matrix of {name} ({chosen_words(results)}) on the test split"

@@ -7,8 +7,7 @@ from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.model_evaluation import ModelEvaluation
 from onelayer.evaluation.statistics import Interval
-from onelayer.report.blocks import Table, make_table
-from onelayer.report.labels import MISSING, decimals
+from onelayer.report.blocks import Column, Table, make_table
 
 
 def metric_table(evaluation: ModelEvaluation, measured: Mapping[str, Interval]) -> Table:
@@ -16,18 +15,21 @@ def metric_table(evaluation: ModelEvaluation, measured: Mapping[str, Interval]) 
     names = [name for name in METRICS if name in measured or name in evaluation.left_out]
     arrows = {name: "↑" if METRICS[name].higher_is_better else "↓" for name in names}
     found = [measured.get(name) for name in names]
-    columns = {
-        "metric": [f"{METRICS[name].title} {arrows[name]}" for name in names],
-        "interval": [
-            evaluation.left_out[name] if one is None else one.method
-            for name, one in zip(names, found, strict=True)
-        ],
-        "value": [MISSING if one is None else decimals(one.value) for one in found],
-        "from": [MISSING if one is None else decimals(one.low) for one in found],
-        "to": [MISSING if one is None else decimals(one.high) for one in found],
-    }
-    caption = "Metrics with 95 % intervals; ↑: higher is better, ↓: lower is better."
-    return make_table(caption, columns, text_columns=2)
+    methods = [
+        evaluation.left_out[name] if one is None else one.method
+        for name, one in zip(names, found, strict=True)
+    ]
+    ends = {"value": "value", "from": "low", "to": "high"}
+    return make_table(
+        "metrics",
+        "Metrics with 95 % intervals; ↑: higher is better, ↓: lower is better.",
+        Column("metric", "words", [f"{METRICS[name].title} {arrows[name]}" for name in names]),
+        Column("interval", "words", methods),
+        *(
+            Column(head, "decimals", [getattr(one, field, None) for one in found])
+            for head, field in ends.items()
+        ),
+    )
 
 
 def write_metrics(

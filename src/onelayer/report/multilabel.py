@@ -10,11 +10,22 @@ from onelayer.evaluation.multilabel import OF_LABEL, OVERALL, LabelFeatures, Lab
 from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.evaluation.statistics import Interval
-from onelayer.report.blocks import Bullets, Paragraph, Report, Section, Table, make_table
-from onelayer.report.labels import MISSING, PER_CENT, count_of
-from onelayer.report.markup import escape_latex, latex_table, markdown_table
-from onelayer.report.page import render_html
-from onelayer.report.probes import CSV, write_probes
+from onelayer.report.blocks import (
+    Block,
+    Bullets,
+    Column,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+    compose,
+    make_table,
+)
+from onelayer.report.labels import PER_CENT, count_of
+from onelayer.report.markup import write_markup
+from onelayer.report.options import provenance_table, tell_byline
+from onelayer.report.page import write_page
+from onelayer.report.probes import CSV, ends_of, write_probes
 
 LABELS_CSV = "labels.csv"
 SHOWN = 60  # feature sets, and labels of one, in tables
@@ -28,15 +39,9 @@ def write_label_probes(probing: LabelProbing, folder: Path, form: str = "all") -
     """
     write_csv(_columns([_record(features) for features in probing.feature_sets]), folder / CSV)
     write_csv(_columns(list(_label_records(probing))), folder / LABELS_CSV)
-    table = overall_table(probing)
-    words, caption = table.text_columns, escape_latex(table.caption)
-    latex = latex_table(table.header, table.rows, caption, text_columns=words, label="tab:probes")
-    (folder / "probe.tex").write_text(latex, "utf-8", newline="\n")
-    markdown = markdown_table(table.header, table.rows, text_columns=words)
-    (folder / "probe.md").write_text(markdown, "utf-8", newline="\n")
+    write_markup(overall_table(probing), folder / "probe")
     if form != "none":
-        page = render_html(_compose(probing))
-        (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
+        write_page(report_of(probing), folder / PROBES_PAGE, figures=False)
 
 
 def write_any_probes(probing: Probing | LabelProbing, folder: Path, form: str = "all") -> None:
@@ -50,16 +55,19 @@ def write_any_probes(probing: Probing | LabelProbing, folder: Path, form: str = 
 def overall_table(probing: LabelProbing) -> Table:
     """Return the metrics of all labels together for each feature set; the best is set off."""
     sets, best = _shown(probing), probing.feature_sets[probing.best]
-    columns = {"features": [features.name for features in sets]}
-    columns["D"] = [f"{features.n_features:,}" for features in sets]
-    for name, title in OVERALL.items():
-        columns[title] = [_cell(features.metrics.get(name)) for features in sets]
+    metrics = [
+        Column(title, "estimate", [ends_of(features.metrics.get(name)) for features in sets])
+        for name, title in OVERALL.items()
+    ]
     every = len(probing.feature_sets)
     note = f" Shown: {SHOWN} of {every:,} feature sets; {CSV} has all." if every > SHOWN else ""
     return make_table(
+        "probes",
         f"Probes of {len(probing.labels):,} labels on {probing.samples['test']:,} test rows, with "
         f"95{PER_CENT} bootstrap intervals. mAP: mean average precision.{note}",
-        columns,
+        Column("features", "words", [features.name for features in sets]),
+        Column("D", "count", [features.n_features for features in sets]),
+        *metrics,
         strong=sets.index(best),
         mark="the highest mAP",
     )
@@ -69,16 +77,20 @@ def label_table(probing: LabelProbing, features: LabelFeatures) -> Table:
     """Return the metrics of each label on one feature set, those most often met first."""
     positives = probing.positives["test"]
     order = sorted(range(len(positives)), key=lambda label: -positives[label])[:SHOWN]
-    columns = {"label": [probing.labels[label] for label in order]}
-    columns["rows"] = [f"{positives[label]:,}" for label in order]
     probes = [features.probes[label] for label in order]
-    columns["λ"] = [MISSING if p.setting is None else f"{p.setting.l2:g}" for p in probes]
-    for name, title in OF_LABEL.items():
-        columns[title] = [_cell(probe.metrics.get(name)) for probe in probes]
+    metrics = [
+        Column(title, "estimate", [ends_of(probe.metrics.get(name)) for probe in probes])
+        for name, title in OF_LABEL.items()
+    ]
     more = len(positives) - len(order)
     note = f" Shown: the {SHOWN} most frequent labels; {LABELS_CSV} has all." if more else ""
     return make_table(
-        f"Labels on {features.name}; rows: of the test split with the label.{note}", columns
+        "labels",
+        f"Labels on {features.name}; rows: of the test split with the label.{note}",
+        Column("label", "words", [probing.labels[label] for label in order]),
+        Column("rows", "count", [positives[label] for label in order]),
+        Column("λ", "number", [p.setting and p.setting.l2 for p in probes]),
+        *metrics,
     )
 
 
@@ -127,10 +139,6 @@ def _shown(probing: LabelProbing) -> list[LabelFeatures]:
     return [sets[number] for number in sorted(ranked)]
 
 
-def _cell(found: Interval | None) -> str:
-    return MISSING if found is None else f"{found.value:.4f} ({found.low:.4f}–{found.high:.4f})"
-
-
 def _intervals(names: Mapping[str, str], found: Mapping[str, Interval]) -> dict[str, Any]:
     return {
         f"{name.replace('-', '_')}{suffix}": getattr(found[name], part) if name in found else None
@@ -160,21 +168,30 @@ def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [record[name] for record in records] for name in records[0]}
 
 
-def _compose(probing: LabelProbing) -> Report:
-    sets = _shown(probing)
-    warnings = [Paragraph(f"Note: {note}.") for note in tell_of_labels(probing)]
-    tables = [label_table(probing, features) for features in sets]
-    versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
-    return Report(
-        title=f"Linear probes of {count_of(len(probing.labels), 'label')}",
-        source=versions,
-        notice="",
-        sections=(
-            Section("Outcome", (overall_table(probing), *warnings)),
-            Section("Labels", tuple(tables)),
-            Section("Method", (Bullets(tuple(_tell_method(probing))),)),
-        ),
+def _outcome(probing: LabelProbing) -> Iterator[Block]:
+    best = probing.feature_sets[probing.best]
+    yield Paragraph(
+        f"{best.name} has the highest mAP, {best.merit:.4f}, of "
+        f"{count_of(len(probing.feature_sets), 'feature set')}.",
+        "summary",
     )
+    yield overall_table(probing)
+    yield from (Paragraph(f"Note: {note}.") for note in tell_of_labels(probing))
+
+
+SECTIONS: tuple[Section[LabelProbing], ...] = (
+    Section("Outcome", _outcome),
+    Section("Labels", lambda probing: [label_table(probing, one) for one in _shown(probing)]),
+    Section("Method", lambda probing: [Bullets(tuple(_tell_method(probing)))], folded=True),
+    Section("Provenance", lambda probing: [provenance_table(probing.provenance)], folded=True),
+)
+
+
+def report_of(probing: LabelProbing) -> Report:
+    """Return the report of probes of several labels a row."""
+    title = f"Linear probes of {count_of(len(probing.labels), 'label')}"
+    byline = tell_byline(probing.provenance)
+    return Report(title, "", "", compose(SECTIONS, probing), byline)
 
 
 def _tell_method(probing: LabelProbing) -> Iterator[str]:

@@ -17,9 +17,9 @@ from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.weight_images import weight_images
 from onelayer.model.gradient_check import GradientCheck
-from onelayer.report.blocks import Table, make_table
+from onelayer.report.blocks import Column, Table, make_table
 from onelayer.report.image_grid import as_images, fit, in_colour
-from onelayer.report.labels import PER_CENT, count_of, decimals, listing, one_line, scientific
+from onelayer.report.labels import PER_CENT, count_of, listing, one_line
 from onelayer.report.multilabel import overall_table, tell_of_labels
 from onelayer.report.page import templates
 from onelayer.report.probes import probe_table, tell_edges
@@ -77,14 +77,16 @@ def _(run: Run) -> str:
     curves = {name: getattr(run.history, name) for name in CURVES}
     epochs, trained_on = run.history.measured, one_line(run.training["dataset"]) or "a data set"
     models = best_models({split: finals[f"{split}_accuracy"] for split in SPLITS}, SHOWN)
-    columns = {"setting": [labels[model] for model in models]}
+    columns = [Column("setting", "words", [labels[model] for model in models])]
     if (run.kept != epochs[-1]).any():
-        columns["epoch"] = [f"{run.kept[model]}" for model in models]
+        columns.append(Column("epoch", "count", run.kept[models]))
     for split, words in SPLITS.items():
         for quantity in QUANTITIES:
             values = finals[f"{split}_{quantity}"]
-            columns[f"{words} {quantity}"] = [decimals(values[model]) for model in models]
-    table = make_table("Figures of the kept epoch.", columns, **_best(finals, models))
+            columns.append(Column(f"{words} {quantity}", "decimals", values[models]))
+    table = make_table(
+        "kept_epoch", "Figures of the kept epoch.", *columns, **_best(finals, models)
+    )
     return Face(
         title=f"{count_of(len(labels), 'setting')} trained on {trained_on}",
         sentences=[*_tell_run(run, len(models)), *_first(_tell_ends(run))],
@@ -145,23 +147,26 @@ def _(check: GradientCheck) -> str:
     worst = check.worst
     errors = {"W": check.errors_W, "b": check.errors_b}
     largest = {"W": check.max_error_W, "b": check.max_error_b}
-    parts = {
-        "of": list(errors),
-        "shape": [" × ".join(map(str, part.shape)) for part in errors.values()],
-        "compared": [f"{np.count_nonzero(~np.isnan(part)):,}" for part in errors.values()],
-        "largest error": [scientific(error, 2) for error in largest.values()],
-    }
-    entry = {
-        "worst entry": [f"{worst.parameter}[{', '.join(map(str, worst.index))}]"],
-        "relative error": [scientific(worst.error, 2)],
-        "analytic": [scientific(worst.analytic, 9)],
-        "numerical": [scientific(worst.numerical, 9)],
-    }
+    shapes = [" × ".join(map(str, part.shape)) for part in errors.values()]
+    compared = [int(np.count_nonzero(~np.isnan(part))) for part in errors.values()]
+    place = f"{worst.parameter}[{', '.join(map(str, worst.index))}]"
+    parts = (
+        Column("of", "words", list(errors)),
+        Column("shape", "words", shapes),
+        Column("compared", "count", compared),
+        Column("largest error", "exponent", list(largest.values()), 2),
+    )
+    entry = (
+        Column("worst entry", "words", [place]),
+        Column("relative error", "exponent", [worst.error], 2),
+        Column("analytic", "exponent", [worst.analytic], 9),
+        Column("numerical", "exponent", [worst.numerical], 9),
+    )
     how = f"{check.method} step {check.step:g}, tolerance {check.tolerance:g}."
     return Face(
         f"Gradient check {verdict}",
         [how, *([f"{check.note}."] if check.note else [])],
-        tables=[make_table("Relative errors.", parts), make_table("", entry)],
+        tables=[make_table("errors", "Relative errors.", *parts), make_table("worst", "", *entry)],
     ).html
 
 
@@ -174,12 +179,13 @@ def _(data: Dataset) -> str:
         for name, split in data.splits.items()
     }
     kind, each = ("labels", "label") if data.multilabel else ("classes", "class")
-    columns = {
-        "split": list(data.splits),
-        "X": [" × ".join(f"{side:,}" for side in split.X.shape) for split in data.splits.values()],
-        f"fewest of a {each}": [f"{found.min():,}" for found in counts.values()],
-        f"most of a {each}": [f"{found.max():,}" for found in counts.values()],
-    }
+    shapes = [" × ".join(f"{n:,}" for n in split.X.shape) for split in data.splits.values()]
+    columns = (
+        Column("split", "words", list(data.splits)),
+        Column("X", "words", shapes),
+        Column(f"fewest of a {each}", "count", [int(found.min()) for found in counts.values()]),
+        Column(f"most of a {each}", "count", [int(found.max()) for found in counts.values()]),
+    )
     sentences = [
         f"{len(names):,} {kind}: {listing(names)}.",
         f"{count_of(data.n_features, 'feature')}, {data.train.X.dtype}, full scale "
@@ -193,7 +199,7 @@ def _(data: Dataset) -> str:
     except InputError as error:  # the files have changed since
         sentences.append(f"{error}.")
     return Face(
-        one_line(data.name), sentences, tables=[make_table("", columns)], images=images
+        one_line(data.name), sentences, tables=[make_table("splits", "", *columns)], images=images
     ).html
 
 
@@ -262,10 +268,10 @@ def curves_html(
     models = best_models(latest, SHOWN)
     epochs = np.arange(last + 1)
     panels = draw_panels(curves, epochs, models, names, last)
-    columns = {"setting": [names[model] for model in models]}
+    columns = [Column("setting", "words", [names[model] for model in models])]
     for split, values in latest.items():
-        columns[f"{SPLITS[split]} accuracy"] = [decimals(values[model]) for model in models]
-    table = [make_table("", columns)] if models else []
+        columns.append(Column(f"{SPLITS[split]} accuracy", "decimals", values[models]))
+    table = [make_table("latest", "", *columns)] if models else []
     return Face(title, panels=panels, tables=table, models=models).html
 
 

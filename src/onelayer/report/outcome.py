@@ -21,7 +21,7 @@ WHY_ORDERS = (
 
 
 def summarise(results: Results) -> str:
-    """Return the outcome in a paragraph: what was trained, whether to trust it, what came out."""
+    """Say in a paragraph what was trained, and whether to trust it."""
     run, training = results.run, results.run.training
     trained = (
         f"{count_of(len(run.settings), 'setting')} of a one-layer network "
@@ -30,7 +30,7 @@ def summarise(results: Results) -> str:
     )
     chosen = [] if results.diverged else [run.settings[results.selected]]
     edges = [f"{edge}." for setting in chosen for edge in edges_of(run.settings, setting)]
-    sentences = [trained, _trust(results), _selected(results), *edges, tell_published(results)]
+    sentences = [trained, _trust(results), *edges, tell_published(results)]
     return " ".join(filter(None, sentences))
 
 
@@ -62,7 +62,7 @@ def _trust(results: Results) -> str:
     return f"{told}.{f' That of {listing(unchecked)} was not checked.' if unchecked else ''}"
 
 
-def _selected(results: Results) -> str:
+def tell_answer(results: Results) -> str:
     """Give the test accuracy of the selected setting."""
     selected, selection = results.selected, results.selection
     if results.diverged:

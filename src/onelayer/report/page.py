@@ -16,10 +16,11 @@ from markupsafe import Markup, escape
 
 from onelayer.errors import unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow
+from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.run_folder import REPORT_PAGE
 from onelayer.evaluation.test_log import TestEvaluation
-from onelayer.report.blocks import Report
+from onelayer.report.blocks import Picture, Report, Table
 from onelayer.report.grid_export import write_grid
 from onelayer.report.lettering import legend, told_apart
 from onelayer.report.tables import write_table1
@@ -39,7 +40,7 @@ def write_report(
 ) -> None:
     """Write table1.*, grid.*, figures/, report.html and report.pdf into an existing folder.
 
-    See compose. The same results give the same bytes. Of the form "html" it is the tables and
+    See Facts. The same results give the same bytes. Of the form "html" it is the tables and
     report.html, which needs no other file; of the form "none" the tables alone.
     """
     write_table1(results, folder)
@@ -47,7 +48,7 @@ def write_report(
     if form == "none":
         return
     # What draws is slow to import.
-    from onelayer.report.content import compose
+    from onelayer.report.content import Facts, report_of
     from onelayer.report.figures import write_figures
     from onelayer.report.pdf import write_pdf
 
@@ -55,12 +56,34 @@ def write_report(
     drawn = replace(results, run=replace(results.run, class_names=told_apart(names)))
     with figure_folder(folder, form) as figures:
         pictures = write_figures(drawn, figures, dots=form == "all")
-        page = compose(results, pictures, ablation, looks, legend(names))
-        (folder / REPORT_PAGE).write_text(render_html(page), "utf-8", newline="\n")
+        page = report_of(Facts(results, pictures, ablation, looks, legend(names)))
+        write_page(page, folder / REPORT_PAGE, figures=form == "all")
         if form == "all":
             codes = legend(names, codes=True)
-            paper = compose(drawn, pictures, ablation, looks, codes) if codes else page
+            paper = report_of(Facts(drawn, pictures, ablation, looks, codes)) if codes else page
             write_pdf(paper, folder / "report.pdf")
+
+
+def write_page(report: Report, path: Path, *, figures: bool) -> None:
+    """Write the report as a page, and the exact numbers of its tables into tables/ beside it.
+
+    Without `figures` those are on the page alone, and it has no links to them.
+    """
+    for block in (block for section in report.sections for block in section.blocks):
+        if isinstance(block, Table):
+            (path.parent / "tables").mkdir(exist_ok=True)
+            write_csv(block.exact, path.parent / block.file, report.notice)
+    path.write_text(render_html(report if figures else _unlinked(report)), "utf-8", newline="\n")
+
+
+def _unlinked(report: Report) -> Report:
+    sections = (
+        replace(
+            s, blocks=tuple(replace(b, file="") if isinstance(b, Picture) else b for b in s.blocks)
+        )
+        for s in report.sections
+    )
+    return replace(report, sections=tuple(sections))
 
 
 def check_form(form: str) -> None:
@@ -82,6 +105,8 @@ def figure_folder(folder: Path, form: str) -> Iterator[Path]:
 
 def render_html(report: Report) -> str:
     """Return the report as one file that needs no other: figures and style are inside.
+
+    It has links to the files beside it, which may be missing.
 
     Its policy lets a browser use that style and pictures in the page, and nothing else.
     """

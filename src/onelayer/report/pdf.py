@@ -108,7 +108,8 @@ class _Document(FPDF):
         self._write(report.title, 9)
         self.ln(1.5)
         self._font(9, colour=_GREY)
-        self._write(report.source, 4.5)
+        for text in filter(None, (report.byline, report.source)):
+            self._write(text, 4.5)
         self.ln(2)
         if report.notice:
             self._font(12, "B", (150, 0, 0))
@@ -131,7 +132,7 @@ class _Document(FPDF):
         if isinstance(block, Picture):
             return self._picture_size(block)[1] + 15
         if isinstance(block, Table):
-            return 40
+            return self._height_together(block)
         return 16
 
     def _draw(self, block: Block, following: Block | None) -> None:
@@ -223,12 +224,8 @@ class _Document(FPDF):
         size = self._table_size(block)
         line = size * 0.53
         widths = self._column_widths(block, size)
+        self._keep(self._height_together(block))
         self._font(8.5, colour=_GREY)
-        caption = self._lines(block.full_caption, self.epw) * 4.2
-        rows = len(block.rows) + 1
-        # A table that fits a page is not torn; a longer one keeps three rows below its heading.
-        whole = rows * (line + 1.4) + caption + 2
-        self._keep(whole if whole < self.eph * 0.6 else caption + 25)
         self.ln(1)
         self._write(block.full_caption, 4.2)
         self.ln(1)
@@ -251,6 +248,17 @@ class _Document(FPDF):
                 strong = FontFace(emphasis="BOLD") if number == block.strong else None
                 table.row(cells, style=strong)
         self.ln(4)
+
+    def _height_together(self, block: Table) -> float:
+        """Return how much of a table stands on one page.
+
+        One that fits a page is not torn; a longer one keeps three rows below its heading.
+        """
+        line = self._table_size(block) * 0.53
+        self._font(8.5, colour=_GREY)
+        caption = self._lines(block.full_caption, self.epw) * 4.2
+        whole = (len(block.rows) + 1) * (line + 1.4) + caption + 2
+        return whole if whole < self.eph * 0.6 else caption + 25
 
     def _natural_widths(self, block: Table, size: float, *, broken: bool = False) -> list[float]:
         """Return the width of each column's longest cell, set in bold, with its padding.

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onelayer.evaluation.confusions import most_confused
 from onelayer.evaluation.per_class import ClassScores, class_scores
 from onelayer.evaluation.results import Results
-from onelayer.report.blocks import Table, make_table
-from onelayer.report.labels import PER_CENT, decimals, one_line
+from onelayer.report.blocks import Column, Table, make_table
+from onelayer.report.labels import PER_CENT
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
@@ -26,8 +25,8 @@ def error_table(results: Results) -> Table | None:
     if not confusion.nnz:
         return None
     name = run.labels[results.selected]
-    table = f"Precision, recall and F1 of each class on the test set, of {name}."
-    return class_table(table, class_scores(confusion), run.class_names, CLASSES)
+    caption = f"Precision, recall and F1 of each class on the test set, of {name}."
+    return class_table(caption, class_scores(confusion), run.class_names, CLASSES)
 
 
 def class_table(
@@ -53,19 +52,17 @@ def class_table(
         note += f" Shown: the {limit} of {K:,} classes with the lowest F1."
     ends = scores.intervals() if intervals else {}
     means = (scores.macro_precision, scores.macro_recall, scores.macro_f1)
-    columns = {"class": [*(one_line(class_names[k]) for k in shown.tolist()), "mean"]}
+    columns = [Column("class", "words", [*(class_names[k] for k in shown.tolist()), "mean"])]
     for name, mean in zip(("precision", "recall", "F1"), means, strict=True):
-        values, own = getattr(scores, name.lower()), ends.get(name.lower())
-        cells = [_cell(values[k], None if own is None else own[k]) for k in shown]
-        columns[name] = [*cells, decimals(float(mean))]
-    columns["support"] = [f"{count:,}" for count in [*scores.support[shown], scores.support.sum()]]
-    return make_table(caption + note, columns, strong=len(shown))
-
-
-def _cell(value: float, ends: NDArray[np.float64] | None) -> str:
-    if ends is None or np.isnan(value):
-        return decimals(value)
-    return f"{decimals(value)} ({ends[0]:.4f}–{ends[1]:.4f})"
+        values = np.full((K + 1, 3), np.nan)  # with the ends of its interval
+        values[:, 0] = [*getattr(scores, name.lower()), mean]
+        if intervals:
+            values[:-1, 1:] = ends[name.lower()]
+        cells = list(map(tuple, values[[*shown, K]].tolist()))
+        columns.append(Column(name, "estimate", cells))
+    support = [*scores.support[shown], scores.support.sum()]
+    columns.append(Column("support", "count", support))
+    return make_table("classes", caption + note, *columns, strong=len(shown))
 
 
 def confused_table(
@@ -75,12 +72,13 @@ def confused_table(
     pairs = most_confused(confusion, limit)
     if not pairs:
         return None
-    columns = {
-        "true class": [one_line(class_names[i]) for i, _, _ in pairs],
-        "predicted": [one_line(class_names[j]) for _, j, _ in pairs],
-        "samples": [f"{count:,}" for _, _, count in pairs],
-    }
-    return make_table(caption, columns, text_columns=2)
+    return make_table(
+        "confusions",
+        caption,
+        Column("true class", "words", [class_names[i] for i, _, _ in pairs]),
+        Column("predicted", "words", [class_names[j] for _, j, _ in pairs]),
+        Column("samples", "count", [count for _, _, count in pairs]),
+    )
 
 
 def frequent_confusions(results: Results) -> Table | None:

@@ -1,7 +1,7 @@
 """Linear probes as a table for other programs and as a page."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,24 @@ from onelayer.evaluation.parquet_export import write_parquet
 from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.evaluation.selection import edges_of
-from onelayer.report.blocks import Bullets, Paragraph, Picture, Report, Section, Table, make_table
-from onelayer.report.labels import (
-    MISSING,
-    PER_CENT,
-    count_of,
-    decimals,
-    p_value,
-    signed,
+from onelayer.evaluation.statistics import Interval
+from onelayer.report.blocks import (
+    Block,
+    Bullets,
+    Column,
+    Paragraph,
+    Picture,
+    Report,
+    Section,
+    Table,
+    compose,
+    make_table,
 )
+from onelayer.report.labels import PER_CENT, count_of
 from onelayer.report.lettering import legend
-from onelayer.report.markup import escape_latex, latex_table, markdown_table
-from onelayer.report.page import figure_folder, render_html
+from onelayer.report.markup import write_markup
+from onelayer.report.options import provenance_table, tell_byline
+from onelayer.report.page import figure_folder, write_page
 from onelayer.report.per_class import CLASSES, class_table
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.naming import common_words, setting_labels
@@ -50,12 +56,7 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
         if values:
             write_csv(values, folder / name)
             write_parquet(values, (folder / name).with_suffix(".parquet"))
-    table = probe_table(probing)
-    words, caption = table.text_columns, escape_latex(table.caption)
-    latex = latex_table(table.header, table.rows, caption, text_columns=words, label="tab:probes")
-    (folder / "probe.tex").write_text(latex, "utf-8", newline="\n")
-    markdown = markdown_table(table.header, table.rows, text_columns=words)
-    (folder / "probe.md").write_text(markdown, "utf-8", newline="\n")
+    write_markup(probe_table(probing), folder / "probe")
     if form == "none":
         return
     from onelayer.report.probe_figures import draw_probes
@@ -63,8 +64,7 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
 
     with figure_folder(folder, form) as figures:
         pictures = save_all(draw_probes(_shown(probing)), figures, dots=form == "all")
-        page = render_html(_compose(probing, list(pictures.values())))
-    (folder / PROBES_PAGE).write_text(page, "utf-8", newline="\n")
+        write_page(report_of(probing, pictures), folder / PROBES_PAGE, figures=form == "all")
 
 
 def _shown(probing: Probing) -> Probing:
@@ -85,11 +85,30 @@ def probe_table(probing: Probing) -> Table:
         compared = " p: against the most accurate feature set (McNemar, Holm)."
     names = setting_labels(probing.grid, probing.training["solver"])
     labels = dict(zip(probing.grid, names, strict=True))
-    cells = [_cells(probing, labels, *row) for row in probing.rows()]
+    rows = [_values(probing, labels, *row) for row in probing.rows()]
+    interval = f"95{PER_CENT} interval"
+    kinds = {
+        "features": "words",
+        "D": "count",
+        "labels": "count",
+        "setting": "words",
+        "train": "decimals",
+        "validation": "decimals",
+        "test": "decimals",
+        "sd": "decimals",
+        interval: "range",
+        probing.metric: "estimate",
+        "p": "p",
+        "control, train": "decimals",
+        "control": "decimals",
+        "selectivity": "difference",
+    }
+    columns = [Column(name, kind, [row.get(name) for row in rows]) for name, kind in kinds.items()]
     best = _best(probing)
     return make_table(
+        "probes",
         f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.{compared}{note}",
-        {name: [row[name] for row in cells] for name in cells[0]},
+        *columns,
         strong=list(probing.rows()).index((best, best.by_labels[-1])),
         mark="the best with all labels",
     )
@@ -106,61 +125,56 @@ def _best(probing: Probing) -> FeatureSet:
     return max(probing.feature_sets, key=lambda features: features.probe.test)
 
 
-def _cells(
+def _values(
     probing: Probing,
     labels: Mapping[Hyperparameters, str],
     features: FeatureSet,
     labelled: Labelled,
-) -> dict[str, str]:
+) -> dict[str, Any]:
+    """Return a row of the table by heading, without what is not known."""
     draws, spread = labelled.draws, labelled.test
     alone = len(draws) == 1
-    low, high = probing.interval(draws[0].test)
-    control, whole = _control(features, labelled), labelled is features.by_labels[-1]
-    cells = {
+    values: dict[str, Any] = {
         "features": features.name,
-        "D": f"{features.n_features:,}",
-        "labels": f"{labelled.labels:,}",
+        "D": features.n_features,
+        "labels": labelled.labels,
         "setting": labels[draws[0].setting] if alone else count_of(len(draws), "draw"),
-        "train": decimals(labelled.train),
-        "validation": decimals(labelled.validation),
-        "test": decimals(float(spread.mean[0])),
-        "sd": decimals(float(spread.sd[0])),
-        f"95{PER_CENT} interval": f"{low:.4f}–{high:.4f}" if alone else MISSING,
-        **_metric_cell(probing, features, whole=whole),
-        "p": MISSING if not whole or features.p is None else p_value(features.p),
+        "train": labelled.train,
+        "validation": labelled.validation,
+        "test": float(spread.mean[0]),
+        "sd": float(spread.sd[0]),
     }
-    if control is None or features.selectivity is None:
-        return cells | dict.fromkeys(_CONTROL, MISSING)
-    figures = (decimals(control.train), decimals(float(control.test.mean[0])))
-    return cells | dict(zip(_CONTROL, (*figures, signed(features.selectivity)), strict=True))
+    if alone:
+        values[f"95{PER_CENT} interval"] = probing.interval(draws[0].test)
+    if labelled is not features.by_labels[-1]:
+        return values
+    if probing.metric != "accuracy" and probing.metric in features.metrics:
+        values[probing.metric] = ends_of(features.metrics[probing.metric])
+    values |= {"p": features.p, "selectivity": features.selectivity}
+    if features.control is not None:
+        values["control, train"] = features.control.train
+        values["control"] = float(features.control.test.mean[0])
+    return values
 
 
-def _metric_cell(probing: Probing, features: FeatureSet, *, whole: bool) -> dict[str, str]:
-    """Return the metric that chose, on the test split, with its interval; nothing for accuracy."""
-    if probing.metric == "accuracy":
-        return {}
-    found = features.metrics.get(probing.metric)
-    if found is None or not whole:
-        return {probing.metric: MISSING}
-    return {probing.metric: f"{found.value:.4f} ({found.low:.4f}–{found.high:.4f})"}
+def ends_of(found: Interval | None) -> tuple[float, float, float] | None:
+    """Return an estimate with the ends of its interval, as a table has it."""
+    return None if found is None else (found.value, found.low, found.high)
 
 
 def metrics_table(probing: Probing) -> Table:
     """Return all metrics of each feature set with all labels, on the test split."""
     sets = _shown(probing).feature_sets
-    columns = {"features": [features.name for features in sets]}
+    columns = [Column("features", "words", [features.name for features in sets])]
     for name, metric in METRICS.items():
-        found = [features.metrics.get(name) for features in sets]
+        found = [ends_of(features.metrics.get(name)) for features in sets]
         arrow = "↑" if metric.higher_is_better else "↓"
-        columns[f"{metric.title} {arrow}"] = [
-            MISSING if one is None else f"{one.value:.4f} ({one.low:.4f}–{one.high:.4f})"
-            for one in found
-        ]
+        columns.append(Column(f"{metric.title} {arrow}", "estimate", found, key=name))
     caption = (
         f"Metrics on the {probing.samples['test']:,} test rows with their 95{PER_CENT} intervals: "
         "Wilson's for shares of rows, else of the bootstrap. ↑: higher is better."
     )
-    return make_table(caption, columns)
+    return make_table("metrics", caption, *columns)
 
 
 def scores_of_classes(probing: Probing) -> Table | None:
@@ -190,14 +204,16 @@ def optimism_table(probing: Probing) -> Table | None:
         f"(same), as many others judge (other); mean over {DIVISIONS} divisions of the validation "
         "split. The difference is optimism. No figure of the true test split is part of it."
     )
-    columns = {
-        "features": [*found],
-        "settings": [f"{one.models:,}" for one in found.values()],
-        "same": [decimals(one.same) for one in found.values()],
-        "other": [decimals(one.other) for one in found.values()],
-        "optimism": [signed(one.size) for one in found.values()],
-    }
-    return make_table(caption, columns)
+    shown = found.values()
+    return make_table(
+        "optimism",
+        caption,
+        Column("features", "words", [*found]),
+        Column("settings", "count", [one.models for one in shown]),
+        Column("same", "decimals", [one.same for one in shown]),
+        Column("other", "decimals", [one.other for one in shown]),
+        Column("optimism", "difference", [one.size for one in shown]),
+    )
 
 
 def _class_columns(probing: Probing) -> dict[str, list[Any]]:
@@ -262,8 +278,15 @@ def _record(probing: Probing, features: FeatureSet, labelled: Labelled) -> dict[
     }
 
 
-def _compose(probing: Probing, pictures: list[Picture]) -> Report:
-    sets, table, best = probing.feature_sets, probe_table(probing), _best(probing)
+@dataclass(frozen=True)
+class _Facts:
+    probing: Probing
+    pictures: Mapping[str, Picture]
+
+
+def _outcome(facts: _Facts) -> Iterator[Block]:
+    probing = facts.probing
+    sets, best = probing.feature_sets, _best(probing)
     low, high = probing.interval(best.probe.test)
     outcome = (
         f"With all labels, {best.name} is right on {100 * best.probe.test:.2f}{PER_CENT} of the "
@@ -272,32 +295,46 @@ def _compose(probing: Probing, pictures: list[Picture]) -> Report:
         f"{count_of(len(sets), 'feature set')}. To always predict the most frequent training class "
         f"would be right on {100 * probing.majority:.2f}{PER_CENT}."
     )
-    names = legend([features.name for features in sets])
-    tables = [
-        *filter(None, [names]),
-        table.without(("train", *_CONTROL)),
-        metrics_table(probing),
-    ]
+    yield Paragraph(outcome, "summary")
+    yield from (Paragraph(f"Warning: {edge}.") for edge in tell_edges(probing))
+    yield probe_table(probing).without(("train", *_CONTROL))
+    yield from facts.pictures.values()
+
+
+def _control_table(facts: _Facts) -> Iterator[Block]:
+    sets, table = facts.probing.feature_sets, probe_table(facts.probing)
     if sets[0].control:
         every = len(sets[0].by_labels)
         others = [name for name in table.header if name not in ("features", *_CONTROLLED)]
-        whole = replace(table, rows=table.rows[every - 1 :: every], strong=None, mark="")
+        whole = table.without(others).take(slice(every - 1, None, every))
         caption = "Each feature set with all labels, against shuffled labels (control)."
-        tables.append(replace(whole.without(others), caption=caption))
-    if (classes := scores_of_classes(probing)) is not None:
-        tables.append(classes)
-    if (optimism := optimism_table(probing)) is not None:
-        tables.append(optimism)
-    warnings = [Paragraph(f"Warning: {edge}.") for edge in tell_edges(probing)]
-    versions = f"onelayer {probing.provenance['onelayer']}, {probing.provenance['cpu']}"
+        yield replace(whole, stem="control", caption=caption, strong=None, mark="")
+
+
+SECTIONS: tuple[Section[_Facts], ...] = (
+    Section("Outcome", _outcome),
+    Section("Metrics", lambda facts: [metrics_table(facts.probing)]),
+    Section("Control", _control_table),
+    Section("Errors by class", lambda facts: [scores_of_classes(facts.probing)]),
+    Section("Optimism", lambda facts: [optimism_table(facts.probing)]),
+    Section("Method", lambda facts: [Bullets(tuple(_tell_method(facts.probing)))], folded=True),
+    Section(
+        "Names",
+        lambda facts: [legend([one.name for one in facts.probing.feature_sets])],
+        folded=True,
+    ),
+    Section("Provenance", lambda facts: [provenance_table(facts.probing.provenance)], folded=True),
+)
+
+
+def report_of(probing: Probing, pictures: Mapping[str, Picture]) -> Report:
+    """Return the report of probes with the figures that were drawn, by stem."""
     return Report(
-        title=f"Linear probes of {count_of(len(sets), 'feature set')}",
-        source=versions,
+        title=f"Linear probes of {count_of(len(probing.feature_sets), 'feature set')}",
+        byline=tell_byline(probing.provenance),
+        source="",
         notice="",
-        sections=(
-            Section("Outcome", (Paragraph(outcome, "summary"), *warnings, *pictures, *tables)),
-            Section("Method", (Bullets(tuple(_tell_method(probing))),)),
-        ),
+        sections=compose(SECTIONS, _Facts(probing, pictures)),
     )
 
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from onelayer.evaluation.comparison import holm_pairs, mcnemar_test
 from onelayer.evaluation.results import Results
-from onelayer.report.blocks import Table
+from onelayer.report.blocks import Column, Table, make_table
 from onelayer.report.choice import rank_settings
-from onelayer.report.labels import decimals, p_value
+from onelayer.report.labels import count_of
 
 COMPARED = 12  # settings: 66 pairs
 
@@ -47,23 +47,19 @@ def comparison_table(results: Results) -> Table | None:
     compared, names = compare_models(results), results.run.labels
     if compared is None:
         return None
-    numbers = range(1, len(compared.models) + 1)
-    rows = tuple(
-        (
-            f"{i}: {names[model]}",
-            *(p_value(float(compared.p[i - 1, j - 1]), 3) if j > i else "" for j in numbers[1:]),
-        )
-        for i, model in zip(numbers[:-1], compared.models[:-1], strict=True)
-    )
-    last = f"{numbers[-1]}: {names[compared.models[-1]]}"
+    p = np.where(np.eye(len(compared.models), dtype=bool), np.nan, compared.p)
+    settings = [f"{n}: {names[model]}" for n, model in enumerate(compared.models, 1)]
     left_out = len(results.evaluated) - len(compared.models)
     note = f" Left out: the {left_out} settings with the lowest accuracies." if left_out else ""
     return Table(
+        "significance",
         f"McNemar's exact test between every two settings on the test set: p, corrected for "
-        f"{compared.pairs} pairs (Holm). It compares two trained models by the samples that only "
-        f"one of them gets right. Column {last}.{note}",
-        ("setting", *map(str, numbers[1:])),
-        rows,
+        f"{count_of(compared.pairs, 'pair')} (Holm). It compares two trained models by the samples "
+        f"that only one of them gets right.{note}",
+        (
+            Column("setting", "words", settings),
+            *(Column(f"{n}", "p", values, 3) for n, values in enumerate(p.T, 1)),
+        ),
     )
 
 
@@ -86,15 +82,19 @@ def ensemble_table(results: Results) -> Table | None:
         values = (
             known.mean() if known.size else np.nan,
             known.max() if known.size else np.nan,
-            np.nan if ensemble.mean_probability is None else ensemble.mean_probability,
+            ensemble.mean_probability,
             ensemble.majority_vote,
         )
-        rows.append((name, str(ensemble.size), *map(decimals, values)))
-    return Table(
+        rows.append((name, ensemble.size, *values))
+    members_, sizes, *accuracies = zip(*rows, strict=True)
+    names = ("mean single", "best single", "mean probability", "majority vote")
+    return make_table(
+        "ensembles",
         "Ensembles on the test set: accuracy of the single models and of all together, by the mean "
         "of their probabilities and by majority vote (a tie goes to the larger mean probability). "
         "A dash: not every member has probabilities. "
         "The best single model is the best on the test set, so its accuracy is optimistic.",
-        ("members", "models", "mean single", "best single", "mean probability", "majority vote"),
-        tuple(rows),
+        Column("members", "words", members_),
+        Column("models", "count", sizes),
+        *(Column(n, "decimals", values) for n, values in zip(names, accuracies, strict=True)),
     )

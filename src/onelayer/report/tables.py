@@ -1,36 +1,27 @@
 """Table 1 as files, and the tables of the report."""
 
-import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from onelayer.evaluation.csv_export import Columns, exact, write_csv
+from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.results import Results
-from onelayer.report.blocks import Table, make_table
-from onelayer.report.choice import ROWS, set_off, show_settings
-from onelayer.report.labels import MISSING, count_of, decimals, one_line, split_words, validated
-from onelayer.report.markup import escape_latex, latex_table, markdown_table
+from onelayer.report.blocks import Column, Table, make_table
+from onelayer.report.choice import list_settings, set_off
+from onelayer.report.labels import count_of, one_line, split_words, validated
+from onelayer.report.markup import write_markup
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import Run
 
-_ACCURACIES = (
-    "published_accuracy",
-    "accuracy",
-    "accuracy_mean",
-    "accuracy_sd",
-    "accuracy_min",
-    "accuracy_max",
-)
 _CAPTION = (
-    "Accuracy on the test set. accuracy: the main run; accuracy_mean to accuracy_max: "
-    "over the repeats, each in an order of its own."
+    "Accuracy on the test set: published, of the main run, and over the repeats, each in an order "
+    "of its own."
 )
+_KINDS = {str: "words", bool: "flag", int: "count", float: "number"}
 
 
-def table1(results: Results) -> Columns:
-    """Return the columns of Table 1, each (M,): NaN where there is no figure.
+def table1(results: Results) -> Table:
+    """Return Table 1 for other programs, a row a setting: NaN where there is no figure.
 
     λ, η and all else that is not at its default in some setting come first.
     """
@@ -41,50 +32,46 @@ def table1(results: Results) -> Columns:
         if name in ("l2", "learning_rate")
         or any(getattr(setting, name) != option.default for setting in run.settings)
     }
-    spread = (repeats.mean, repeats.sd, repeats.min, repeats.max)
-    accuracies = (results.published, results.test_accuracies, *spread)
-    return {
-        **varied,
-        "epochs": [run.training["epochs"]] * M,
-        "batch_size": [run.training["batch_size"]] * M,
-        **{n: values.tolist() for n, values in zip(_ACCURACIES, accuracies, strict=True)},
-        "repeats": [repeats.repeats] * M,
+    accuracies = {
+        "published_accuracy": ("published", results.published),
+        "accuracy": ("accuracy", results.test_accuracies),
+        "accuracy_mean": ("mean", repeats.mean),
+        "accuracy_sd": ("sd", repeats.sd),
+        "accuracy_min": ("min", repeats.min),
+        "accuracy_max": ("max", repeats.max),
     }
+    return Table(
+        "table1",
+        _CAPTION,
+        (
+            *(
+                Column(
+                    OPTIONS[name].symbol or name.replace("_", " "),
+                    _KINDS.get(OPTIONS[name].kind, "words"),
+                    values,
+                    key=name,
+                )
+                for name, values in varied.items()
+            ),
+            Column("epochs", "count", [run.training["epochs"]] * M),
+            Column("batch size", "count", [run.training["batch_size"]] * M),
+            *(Column(n, "decimals", values, key=key) for key, (n, values) in accuracies.items()),
+            Column("repeats", "count", [repeats.repeats] * M),
+        ),
+    )
 
 
 def write_table1(results: Results, folder: Path) -> None:
-    """Write table1.csv (exact), table1.md and table1.tex (four decimals) into `folder`."""
-    columns, notice = table1(results), one_line(results.notice)
-    write_csv(columns, folder / "table1.csv", notice)
-    names, rows = list(columns), _rounded(columns)
-    caption = escape_latex(_CAPTION)
-    if notice:
-        caption += rf" \textbf{{Notice: {escape_latex(notice)}}}"
-    markdown = markdown_table(names, rows, notice=notice)
-    (folder / "table1.md").write_text(markdown, "utf-8", newline="\n")
-    latex = latex_table(names, rows, caption)
-    (folder / "table1.tex").write_text(latex, "utf-8", newline="\n")
+    """Write table1.csv (exact), table1.md and table1.tex (as they are read) into `folder`."""
+    table, notice = table1(results), one_line(results.notice)
+    write_csv(table.exact, folder / "table1.csv", notice)
+    write_markup(table.known, folder / "table1", notice)
 
 
-def _rounded(columns: Columns) -> list[tuple[str, ...]]:
-    """Return the cells row by row: accuracies with four decimals, empty where NaN."""
-    cells = [[_round(name, value) for value in values] for name, values in columns.items()]
-    return list(zip(*cells, strict=True))
-
-
-def _round(name: str, value: Any) -> str:
-    if not isinstance(value, float) or math.isnan(value):
-        return exact(value)
-    return f"{value:.4f}" if name in _ACCURACIES else f"{value:g}"
-
-
-def accuracy_table(results: Results, shown: tuple[list[int], str] | None = None) -> Table:
-    """Return Table 1 as the report and the terminal show it; the selected setting is set off.
-
-    `shown` are its models, by default those of show_settings, and a sentence if they are not all.
-    """
+def accuracy_table(results: Results) -> Table:
+    """Return Table 1 as the report and the terminal show it; the selected setting is set off."""
     spread, folds, run = results.repeat_spread, results.cross_validation, results.run
-    models, note = shown or show_settings(results, ROWS)
+    models, note = list_settings(results)
     columns = {
         "published": results.published,
         "test": results.test_accuracies,
@@ -104,16 +91,17 @@ def accuracy_table(results: Results, shown: tuple[list[int], str] | None = None)
     if spread.repeats:
         repeats = f" mean to max: test accuracy over {count_of(spread.repeats, 'repeat')}."
     return make_table(
-        f"Table 1. Accuracy, {how}.{repeats}{note}",
-        {"setting": [run.labels[model] for model in models]}
-        | {name: [decimals(values[m]) for m in models] for name, values in columns.items()},
+        "accuracy",
+        f"Accuracy, {how}.{repeats}{note}",
+        Column("setting", "words", [run.labels[model] for model in models]),
+        *(Column(name, "decimals", values[models]) for name, values in columns.items()),
         **set_off(results, models),
     )
 
 
 def final_table(results: Results) -> Table:
-    """Return Table 2: loss, cost and accuracy in the kept epoch, and the best epoch."""
-    run, (models, note) = results.run, show_settings(results, ROWS)
+    """Return loss, cost and accuracy in the kept epoch, and the best epoch."""
+    run, (models, note) = results.run, list_settings(results)
     splits = {"train": "train", "validation": "val."}
     curves = {
         f"{short} {quantity}": run.final(f"{split}_{quantity}")
@@ -121,41 +109,39 @@ def final_table(results: Results) -> Table:
         for quantity in ("loss", "cost", "accuracy")
     }
     excess = run.final("train_cost") - results.optimal_costs
-    columns = {"setting": [run.labels[model] for model in models]}
+    columns = [Column("setting", "words", [run.labels[model] for model in models])]
     when = f"In the last epoch ({run.history.epochs})"
     if run.convergence is not None:
         when = "At the least cost"
     elif (run.kept != run.history.epochs).any():
         when = "In the kept epoch of each model"
-        columns["epoch"] = [str(run.kept[model]) for model in models]
-    columns |= {name: [decimals(values[m]) for m in models] for name, values in curves.items()}
-    columns["above optimum"] = [_excess(float(excess[model])) for model in models]
+        columns.append(Column("epoch", "count", run.kept[models]))
+    columns += [Column(name, "decimals", values[models]) for name, values in curves.items()]
+    columns.append(Column("above optimum", "small", excess[models]))
     notes = ""
     if run.convergence is None:
-        columns["best val. accuracy"] = [_best_epoch(run, model) for model in models]
+        best = [_best_epoch(run, model) for model in models]
+        columns.append(Column("best val. accuracy", "epoch", best))
     else:
         proof = run.convergence
-        columns["gradient norm"] = [_excess(float(proof.gradient_norm[model])) for model in models]
-        columns["excess at most"] = [_excess(float(proof.excess[model])) for model in models]
+        columns.append(Column("gradient norm", "small", proof.gradient_norm[models]))
+        columns.append(Column("excess at most", "small", proof.excess[models]))
         notes = " excess: how far the training cost may lie above the least one, proven."
     if np.isfinite(results.optimal_costs).any():
         notes = " above optimum: training cost minus the least cost for this λ and loss."
     if validated(run) and run.convergence is None:
         notes += " best: the highest validation accuracy and its first epoch."
     return make_table(
-        f"Table 2. {when}, on the whole {split_words(run)}.{notes}{note}",
-        columns,
+        "last_epoch",
+        f"{when}, on the whole {split_words(run)}.{notes}{note}",
+        *columns,
         **set_off(results, models),
     )
 
 
-def _excess(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{value:.2e}".replace("-", "−")
-
-
-def _best_epoch(run: Run, model: int) -> str:
+def _best_epoch(run: Run, model: int) -> tuple[float, int] | None:
     curve = run.history.validation_accuracy[model]
     if np.isnan(curve).all():
-        return MISSING
+        return None
     column = int(np.nanargmax(curve))
-    return f"{curve[column]:.4f} (epoch {run.history.measured[column]})"
+    return float(curve[column]), int(run.history.measured[column])

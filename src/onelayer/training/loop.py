@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,7 @@ def gather(
         snapshots=_snapshots(trained),
         provenance={
             **origin,
+            "date": datetime.now(UTC).date().isoformat(),
             "stacks": [len(part.kept) for part in trained],
             "digests": dict(data.digests),
         },

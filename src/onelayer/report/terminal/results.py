@@ -5,20 +5,17 @@ from collections.abc import Sequence
 from onelayer.evaluation.ablation import AblationRow
 from onelayer.evaluation.results import BatchCheck, Results
 from onelayer.report.ablation import ablation_table
-from onelayer.report.choice import ROWS, best_settings
+from onelayer.report.choice import MANY
 from onelayer.report.gradient_checks import excerpt_table
 from onelayer.report.tables import accuracy_table
 from onelayer.report.terminal import show_table
-
-_MANY, _BEST = 20, 10  # settings, beyond which only the best are shown
 
 
 def show_results(results: Results, rows: Sequence[AblationRow]) -> None:
     """Print the accuracies of the settings, the variants, the checks, and what ended early."""
     if results.notice:
         print(results.notice)
-    many = len(results.run.settings) > _MANY
-    show_table(accuracy_table(results, best_settings(results, _BEST) if many else None))
+    show_table(accuracy_table(results))
     ablation = ablation_table(rows)
     if ablation is not None:
         show_table(ablation.without(("change", "validation")))
@@ -30,9 +27,9 @@ def show_results(results: Results, rows: Sequence[AblationRow]) -> None:
     for name, stopped, ended in zip(run.labels, run.stopped, run.ended, strict=True):
         lines += [f"{name} diverged in {stopped}"] if stopped else []
         lines += [f"{name} ended early: {ended}"] if ended else []
-    print(*lines[:ROWS], sep="\n", end="\n" if lines else "")
-    if len(lines) > ROWS:
-        print(f"{len(lines) - ROWS:,} more settings diverged or ended early: grid.csv")
+    print(*lines[:MANY], sep="\n", end="\n" if lines else "")
+    if len(lines) > MANY:
+        print(f"{len(lines) - MANY:,} more settings diverged or ended early: grid.csv")
 
 
 def show_check(batch: BatchCheck) -> None:

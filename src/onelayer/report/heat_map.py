@@ -1,0 +1,71 @@
+"""The accuracy that selects, over the two options that a grid varies."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from onelayer.evaluation.results import Results
+from onelayer.report.choice import MANY, quantity_of_choice
+from onelayer.report.matrices import write_in_cells
+from onelayer.report.style import MARK, WIDTH, Drawing
+from onelayer.training.hyperparameters import OPTIONS
+
+_ANNOTATED = 160  # cells up to which each has room for its number
+
+
+def has_heat_map(results: Results) -> bool:
+    """Whether there are many settings, and they differ in two options."""
+    informed = np.isfinite(results.selection.means).any()
+    return len(results.run.settings) > MANY and len(_varied(results)) == 2 and bool(informed)
+
+
+def draw_heat_map(results: Results) -> Drawing:
+    """Draw the accuracy that selects as a matrix, a cell a setting; has_heat_map must hold."""
+    settings, means = results.run.settings, results.selection.means
+    across, down = _varied(results)
+    columns, rows = (sorted({getattr(s, name) for s in settings}) for name in (across, down))
+    grid = np.full((len(rows), len(columns)), np.nan)
+    for setting, mean in zip(settings, means, strict=True):
+        place = rows.index(getattr(setting, down)), columns.index(getattr(setting, across))
+        grid[place] = np.fmax(grid[place], mean)
+    low, high = float(np.nanmin(means)), float(np.nanmax(means))
+    figure = Figure(figsize=(WIDTH, min(8.0, 1.2 + 0.3 * len(rows))), layout="constrained")
+    ax = figure.subplots()
+    ax.grid(False)
+    ax.set_facecolor("#c4c4c4")
+    image = ax.imshow(grid, cmap="viridis", aspect="auto", interpolation="nearest")
+    quantity = quantity_of_choice(results)
+    figure.colorbar(image, ax=ax, label=quantity, pad=0.02)
+    ax.set_xticks(range(len(columns)), list(map(_word, columns)), rotation=45, ha="right")
+    ax.set_yticks(range(len(rows)), list(map(_word, rows)))
+    ax.set_xlabel(_name(across))
+    ax.set_ylabel(_name(down))
+    if grid.size <= _ANNOTATED:
+        known = {place: value for place, value in np.ndenumerate(grid) if np.isfinite(value)}
+        write_in_cells(ax, {place: f"{value:.3f}" for place, value in known.items()}, 6.2)
+    chosen = settings[results.selected]
+    x, y = columns.index(getattr(chosen, across)), rows.index(getattr(chosen, down))
+    frame = Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=MARK, linewidth=2)
+    ax.add_patch(frame)
+    best = int(np.nanargmax(means))
+    return Drawing(
+        "heat_map",
+        figure,
+        f"The {quantity} of every setting; framed: the selected one; grey: not trained or without "
+        "an accuracy.",
+        f"Heat map of the {quantity} over {_name(across)} and {_name(down)}, from "
+        f"{low:.4f} to {high:.4f} at {results.run.labels[best]}.",
+    )
+
+
+def _varied(results: Results) -> list[str]:
+    settings = results.run.settings
+    return [name for name in OPTIONS if len({getattr(s, name) for s in settings}) > 1]
+
+
+def _name(option: str) -> str:
+    return OPTIONS[option].symbol or option.replace("_", " ")
+
+
+def _word(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else f"{value}"

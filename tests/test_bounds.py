@@ -26,7 +26,7 @@ from onelayer.evaluation import predictions
 from onelayer.evaluation.confusions import Confusions, most_confused
 from onelayer.evaluation.results import RESULTS
 from onelayer.evaluation.weight_images import smoothness, total_variation, weight_images
-from onelayer.experiments.probe import ProbeOptions
+from onelayer.experiments.probe_options import ProbeOptions
 from onelayer.experiments.spec import ExperimentOptions, SettingSpec, Spec
 from onelayer.option import options_of
 from onelayer.report.confidence import confidence_blocks

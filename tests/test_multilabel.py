@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from sklearn.datasets import make_multilabel_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 from sklearn.multiclass import OneVsRestClassifier
@@ -333,3 +334,13 @@ def test_the_estimator_refuses_numbers_to_predict_and_several_labels():
         onelayer.OneLayerClassifier().fit(X, X[:, 0])
     with pytest.raises(ValueError, match="y should be a 1d array"):
         onelayer.OneLayerClassifier().fit(X, Y)
+
+
+def test_every_label_is_told_with_its_model_where_a_folder_is_filled_too(tmp_path):
+    X, Y = make_multilabel_classification(200, 6, n_classes=2, random_state=0)
+    data, alone, beside = onelayer.dataset_from(X, Y), [], []
+    onelayer.probe({"a": data}, on_model=lambda name, _: alone.append(name))
+    told = {"on_model": lambda name, _: beside.append(name), "announce": lambda _: None}
+    onelayer.probe({"a": data}, out=tmp_path / "out", report="none", **told)
+    assert len(beside) == 2
+    assert beside == alone

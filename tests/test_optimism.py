@@ -56,7 +56,7 @@ def test_a_probe_tells_that_of_its_settings_and_never_shows_them_the_test_split(
         looked.append((split, model.hyperparameters.l2))
         return evaluate_model(model, data, split, metrics)
 
-    monkeypatch.setattr("onelayer.experiments.probe.evaluate_model", look)
+    monkeypatch.setattr("onelayer.experiments.probe_training.evaluate_model", look)
     found = onelayer.probe({"a": data, "b": make_features(0.4)}, tried)
     chosen = [features.probe.setting.l2 for features in found.feature_sets]
     assert [l2 for split, l2 in looked if split == "test"] == chosen

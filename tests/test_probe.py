@@ -30,7 +30,7 @@ from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import probe as probes
 from onelayer.experiments.feature_sets import name_sources
-from onelayer.experiments.probe import probe_grid
+from onelayer.experiments.probe_options import ProbeOptions, probe_grid
 from onelayer.report import style
 from onelayer.report.probe_figures import draw_by_features, draw_by_l2, draw_by_labels
 from onelayer.training import forecast
@@ -294,7 +294,7 @@ def test_the_figures_show_the_accuracies():
     [
         (None, {}),
         (onelayer.grid(l2=[1e-3, 0.1, 0]), {"metric": "log-loss"}),
-        (probes.probe_grid(), SHORT),
+        (probe_grid(), SHORT),
     ],
     ids=["path", "log-loss", "descent"],
 )
@@ -512,7 +512,7 @@ def test_one_bar_tells_of_all_feature_sets_and_ends_when_all_is_done(monkeypatch
 
 @pytest.mark.parametrize("solver", ["exact", "descent"])
 def test_a_plan_tells_time_and_memory_and_trains_nothing(layers, capsys, monkeypatch, solver):
-    monkeypatch.setattr(probes, "_probe_features", None)
+    monkeypatch.setattr(probes, "probe_features", None)
     monkeypatch.setattr(forecast, "_SECONDS", 0.01)
     command = ["probe", "layer1.npz", "layer2.npz", "--fractions", "0.05,0.2", "--draws", "3"]
     assert run([*command, "--control", "--solver", solver, "--plan"]) == 0
@@ -530,7 +530,7 @@ def test_a_plan_grows_with_the_draws_and_refuses_what_the_probe_does(layers, mon
     times = []
     for draws in (1, 5):
         options, machine = TrainingOptions(solver="exact"), Machine()
-        asked = probes.ProbeOptions(draws=draws)
+        asked = ProbeOptions(draws=draws)
         given = {"options": options, "machine": machine, "asked": asked, "fractions": [0.5]}
         _, planned = probes.plan_sources(["layer1.npz", "layer2.npz"], **given)
         assert [each.n_features for each in planned] == [12, 12]

@@ -18,6 +18,7 @@ from onelayer.errors import InputError
 from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import probe as probes
+from onelayer.experiments import probe_training
 from onelayer.storage import latest_unfinished, unfinished_folder
 from onelayer.training.compiled_engine import WIDTHS
 
@@ -39,14 +40,16 @@ def make_layer(seed):
 @pytest.fixture
 def layers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(probes, "METRICS", {"accuracy": METRICS["accuracy"]})  # no bootstrap
+    monkeypatch.setattr(
+        probe_training, "METRICS", {"accuracy": METRICS["accuracy"]}
+    )  # no bootstrap
     return {name: make_layer(seed) for seed, name in enumerate("abc")}
 
 
 @pytest.fixture
 def trained(layers, monkeypatch):
     """The names of the feature sets that are probed, and at which of them Ctrl-C comes."""
-    find, told = probes._probe_features, SimpleNamespace(names=[], stop="")
+    find, told = probes.probe_features, SimpleNamespace(names=[], stop="")
 
     def begin(name, *rest):
         if name == told.stop:
@@ -54,7 +57,7 @@ def trained(layers, monkeypatch):
         told.names.append(name)
         return find(name, *rest)
 
-    monkeypatch.setattr(probes, "_probe_features", begin)
+    monkeypatch.setattr(probes, "probe_features", begin)
     return told
 
 

@@ -33,7 +33,7 @@ def _take_protocol(context: typer.Context, name: str | None) -> str | None:
 
 
 def _groups() -> tuple[Group, ...]:
-    from onelayer.experiments.probe import DEFAULTS, GRID, ProbeOptions
+    from onelayer.experiments.probe_options import DEFAULTS, GRID, ProbeOptions
     from onelayer.training.hyperparameters import Hyperparameters
     from onelayer.training.machine import Machine
     from onelayer.training.options import TrainingOptions
@@ -84,7 +84,8 @@ def probe(
 
     Exits with 3 if every setting of a probe diverged.
     """
-    from onelayer.experiments.probe import plan_sources, probe_grid, probe_sources
+    from onelayer.experiments.probe import plan_sources, probe_sources
+    from onelayer.experiments.probe_options import probe_grid
     from onelayer.report.terminal.probes import show_probes
 
     data, models, asked, training, machine = _groups()

@@ -6,7 +6,7 @@ from typing import Any
 from onelayer.arguments import checked
 from onelayer.errors import InputError, unknown_name
 from onelayer.experiments.config_file import find_file, read_table
-from onelayer.experiments.probe import DEFAULTS, ProbeOptions, probe_grid
+from onelayer.experiments.probe_options import DEFAULTS, ProbeOptions, probe_grid
 from onelayer.option import options_of
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.machine import Machine

@@ -1,0 +1,198 @@
+"""The probes of one feature set: trained, chosen by validation, judged on the test split."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.catalog import without_validation
+from onelayer.data.dataset import SPLIT_NAMES, Dataset
+from onelayer.data.scaling import Scaling, fit_scaling
+from onelayer.data.streams import Stream, random_stream
+from onelayer.errors import DivergedError, InputError
+from onelayer.evaluation.metrics import METRICS, Metric
+from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
+from onelayer.evaluation.optimism import best_of_halves, optimism_of, rows_to_choose
+from onelayer.evaluation.probing import ClassCounts, FeatureSet, Labelled, Probe, Tried
+from onelayer.evaluation.selection import check_choice, choose
+from onelayer.evaluation.unfinished import Probed
+from onelayer.experiments.probe_options import ProbeOptions
+from onelayer.experiments.workload import Progress
+from onelayer.model.losses import CROSS_ENTROPY
+from onelayer.training.classifier import Classifier, model_of
+from onelayer.training.epochs import Curves
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.loop import train
+from onelayer.training.machine import Machine
+from onelayer.training.options import TrainingOptions
+from onelayer.training.path import follow_paths
+from onelayer.training.run import Run
+
+
+def probe_features(
+    name: str,
+    data: Dataset,
+    asked: ProbeOptions,
+    options: TrainingOptions,
+    machine: Machine,
+    progress: Progress,
+) -> Probed:
+    """Return the probes of a feature set: the chosen ones alone look at the test split, once."""
+    work, scale = progress.work, fit_scaling(options.scaling, data)
+    rows = rows_to_choose(len(data.splits["validation"]), len(data.splits["test"]))
+    settings, subsets = work.settings, work.subsets
+    weights = np.concatenate([*subsets.values()])
+    with progress.part(data, work.passes, name) as tell:
+        if settings is None:
+            done = np.cumsum([0, *work.shares]) / work.shares.sum()
+            run, models = follow_paths(
+                data,
+                CROSS_ENTROPY.name,
+                weights,
+                options=options,
+                machine=machine,
+                scaling=scale,
+                C=asked.C or (),
+                halvings=asked.halvings,
+                on_path=lambda number: tell(float(done[number])),
+            )
+        else:
+            M, R = len(settings), len(weights)
+            every = np.repeat(weights, M, axis=0) if R > 1 else None
+            run = _train(data, list(settings) * R, scale, options, machine, tell, every)
+            models = [list(range(M * r, M * (r + 1))) for r in range(R)]
+    metric = METRICS[asked.chooses_by]
+    chosen, values = zip(*(_choose(name, run, some, data, metric) for some in models), strict=True)
+    best = model_of(run, chosen[-1])
+    if asked.refit:
+        best = _refit(name, data, run.settings[chosen[-1]], options, machine, progress)
+    judged = evaluate_model(best, data, metrics=METRICS.values())
+    others = (evaluate_model(model_of(run, model), data) for model in chosen[:-1])
+    probes = [
+        _probe(run, model, evaluation)
+        for model, evaluation in zip(chosen, (*others, judged), strict=True)
+    ]
+    draws, more = iter(probes), len(data.splits["validation"]) if asked.refit else 0
+    by_labels = tuple(
+        Labelled(
+            fraction,
+            int(own[0].sum()) + more * (fraction == 1),
+            tuple(itertools.islice(draws, len(own))),
+        )
+        for fraction, own in subsets.items()
+    )
+    control = None
+    if work.shuffles:
+        control = _train_controls(name, data, probes[-1].setting, scale, options, machine, progress)
+    metrics = judged.intervals(seed=options.seed)
+    sound = [*values[-1]]
+    seen = (evaluate_model(model_of(run, model), data, "validation") for model in sound)
+    halves = best_of_halves(np.stack([each.right for each in seen], axis=1), rows, options.seed)
+    features = FeatureSet(
+        name,
+        data.n_features,
+        by_labels,
+        control,
+        metrics=metrics,
+        classes=ClassCounts.of(judged.class_scores),
+        optimism=optimism_of([halves], len(sound), rows),
+        tried=tuple(Tried(run.settings[model], value) for model, value in values[-1].items()),
+    )
+    return Probed(features, run.settings, judged.right, halves, best, run.provenance)
+
+
+def _train(
+    data: Dataset,
+    settings: list[Hyperparameters],
+    scale: Scaling,
+    options: TrainingOptions,
+    machine: Machine,
+    tell: Callable[[float], None],
+    weights: NDArray[np.uint8] | None = None,
+) -> Run:
+    def follow(epoch: int, _: Curves, models: range) -> None:
+        done = 1.0 if options.known_epochs is None else epoch / options.epochs
+        tell((models.start + done * len(models)) / len(settings))
+
+    return train(
+        data,
+        settings,
+        options=options,
+        machine=machine,
+        fitted_scaling=scale,
+        sample_weights=weights,
+        on_epoch=follow,
+    )
+
+
+def _refit(
+    name: str,
+    data: Dataset,
+    setting: Hyperparameters,
+    options: TrainingOptions,
+    machine: Machine,
+    progress: Progress,
+) -> Classifier:
+    """Return the model of the setting on training and validation rows: λ N stays what it was."""
+    both = without_validation(data)
+    same = replace(setting, l2=setting.l2 * len(data.train) / len(both.train))
+    scale = fit_scaling(options.scaling, both)
+    with progress.part(data, 1, f"{name}, also validation rows") as tell:
+        return model_of(_train(both, [same], scale, options, machine, tell))
+
+
+def _choose(
+    name: str, run: Run, models: Sequence[int], data: Dataset, metric: Metric
+) -> tuple[int, dict[int, float]]:
+    """Return the one of `models` that is best on the validation split, the first of equals.
+
+    With it comes the metric there of each model that did not diverge.
+    """
+    try:
+        check_choice(run, models)
+    except DivergedError as error:
+        raise DivergedError(f"{name}: {error}") from error
+    selection = choose(run, models=models)
+    sound = [model for model in models if not run.stopped[model]]
+    if metric.name == "accuracy":
+        found = run.final("validation_accuracy")[sound].tolist()
+        return models[selection.chosen], dict(zip(sound, found, strict=True))
+    judged = [evaluate_model(model_of(run, m), data, "validation", [metric]) for m in sound]
+    if why := judged[0].left_out.get(metric.name):
+        raise InputError(f"{name}: metric {metric.name}: {why}; choose by another one")
+    values = {m: one.value(metric.name) for m, one in zip(sound, judged, strict=True)}
+    return max(values, key=lambda model: metric.merit(values[model])), values
+
+
+def _probe(run: Run, model: int, on_test: ModelEvaluation) -> Probe:
+    return Probe(
+        run.settings[model],
+        train=float(run.final("train_accuracy")[model]),
+        validation=float(run.final("validation_accuracy")[model]),
+        test=on_test.accuracy,
+    )
+
+
+def _train_controls(
+    name: str,
+    data: Dataset,
+    setting: Hyperparameters,
+    scale: Scaling,
+    options: TrainingOptions,
+    machine: Machine,
+    progress: Progress,
+) -> Labelled:
+    """Return the probe of the setting on training labels in several random orders."""
+    draws = progress.work.shuffles
+    generator, probes = random_stream(options.seed, Stream.SHUFFLED_LABELS), []
+    for number in range(1, draws + 1):
+        labels = generator.permutation(data.train.y)
+        shuffled = replace(data, train=replace(data.train, y=labels))
+        with progress.part(data, 1, f"{name}, shuffled labels {number} of {draws}") as tell:
+            model = model_of(_train(shuffled, [setting], scale, options, machine, tell))
+        accuracies = (evaluate_model(model, shuffled, split).accuracy for split in SPLIT_NAMES)
+        on_train, on_validation, on_test = accuracies
+        probes.append(Probe(setting, on_train, on_validation, on_test))
+    return Labelled(1.0, len(data.train), tuple(probes))

@@ -1,5 +1,7 @@
 """Code in the sandbox: what it returns arrives, and what it attacks stands."""
 
+import inspect
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from onelayer.errors import InputError
+from onelayer.teaching.remote import NotAnsweredError, remote_functions
 from onelayer.teaching.sandbox import Limits, Sandbox, run_in_sandbox
 from onelayer.teaching.wire import LENGTH, WireError, decode, encode
 
@@ -245,3 +248,55 @@ def _processes_of(folder: Path) -> list[str]:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         run_in_sandbox(tmp_path / "nowhere", "code.py:f")
+
+
+def test_functions_are_called_from_here_with_their_signatures(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np\ndef ComputeGradients(X, Y, *, lam=0.5, h=None):\n"
+        "    X += 1\n    return {'W': X, 'b': lam}\n"
+        "def fails(X): raise KeyError('y')\nopen('missing.mat')\ndef late(): pass\n"
+    )
+    X = np.zeros((2, 3))
+    with Sandbox(folder_of(tmp_path, code)) as sandbox:
+        functions, failed = remote_functions(sandbox, "code.py")
+        found = functions["ComputeGradients"](X, Y=[X.copy()], lam=2)
+        with pytest.raises(NotAnsweredError, match=r"code\.py, line 5: KeyError: 'y'"):
+            functions["fails"](X)
+    assert [*functions] == ["ComputeGradients", "fails"]
+    assert failed.startswith("code.py, line 6: FileNotFoundError")
+    parameters = inspect.signature(functions["ComputeGradients"]).parameters
+    assert (parameters["lam"].default, parameters["h"].default) == (0.5, None)
+    assert parameters["X"].default is inspect.Parameter.empty
+    np.testing.assert_array_equal(found["W"], np.ones((2, 3)))
+    np.testing.assert_array_equal(X, np.ones((2, 3)))
+
+
+def test_a_notebook_runs_cell_by_cell_without_magics(tmp_path: Path) -> None:
+    cells = [
+        "%matplotlib inline\n!pip install x\nimport numpy as np",
+        "raise OSError('no data')",
+        "%%time\ndef f(X):\n    return np.sum(X)",
+        "%%bash\nrm -rf /",
+        "x = (",
+    ]
+    notebook = {"cells": [{"cell_type": "code", "source": cell} for cell in cells]}
+    folder = folder_of(tmp_path, "")
+    (folder / "mine.ipynb").write_text(json.dumps(notebook))
+    with Sandbox(folder) as sandbox:
+        functions, failed = remote_functions(sandbox, "mine.ipynb")
+        assert functions["f"](np.ones(3)) == 3
+    assert failed == "mine.ipynb, cell 2, line 1: OSError: no data"
+
+
+def test_settings_are_found_by_any_spelling(tmp_path: Path) -> None:
+    class Settings(dict):
+        patterns = {"batch": "n_?batch", "rate": "eta|lr"}  # noqa: RUF012
+
+    code = "def f(p): return [p['n_batch'], p.lr, p['rate'], *p, p.get('none', 0)]\n"
+    with Sandbox(folder_of(tmp_path, code)) as sandbox:
+        outcome = sandbox.call("code.py:f", Settings(batch=4, rate=0.1))
+    assert outcome.value == [4, 0.1, 0.1, 4, 0.1, 0], outcome
+
+
+def test_the_textbook_is_not_in_the_jail(jail: Sandbox) -> None:
+    assert jail.call("onelayer.model.network:gradients").message.startswith("ModuleNotFoundError")

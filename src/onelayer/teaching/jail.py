@@ -32,8 +32,8 @@ def main(plan: dict[str, Any]) -> int:
     """Run plan["command"] in the jail until it ends or `life` closes; return its exit status.
 
     What the jail lacks is the program's last argument, a JSON list. The plan also names the
-    `limits`, the folders that are `shown`, the empty folders `root` and `scratch`, and the numbers
-    of the pipes `reply` and `life`.
+    `limits`, what is `shown`, a folder that is `hidden` but for files in it that are `shown`, the
+    empty folders `root` and `scratch`, and the numbers of the pipes `reply` and `life`.
     """
     lacks, user = _leave_the_system(), _FIRST_USER + os.getpid()
     child = os.fork()
@@ -76,7 +76,7 @@ def _enter(plan: dict[str, Any], lacks: list[str], user: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")  # the first to go where memory is short
     if not lacks:
         try:
-            _build_view(Path(plan["root"]), plan["shown"], plan["scratch"])
+            _build_view(Path(plan["root"]), plan["shown"], plan["hidden"], plan["scratch"])
         except OSError as error:
             lacks = [f"a view of its own ({error}): other files can be read"]
     _drop_rights(user, plan["scratch"])
@@ -92,17 +92,22 @@ def _enter(plan: dict[str, Any], lacks: list[str], user: int) -> None:
     os.execve(command[0], command, plan["environment"])
 
 
-def _build_view(root: Path, shown: list[str], scratch: str) -> None:
+def _build_view(root: Path, shown: list[str], hidden: str, scratch: str) -> None:
     """Make `root` a file system of the system's libraries, Python and `shown`, and go there."""
     _mount("none", "/", flags=_ALL_BELOW | _PRIVATE)
     _mount("tmpfs", str(root), "tmpfs", options="mode=755,size=1m")
     bound: list[str] = []
     for path in (*_LIBRARIES, *_FOR_LIBRARIES, *_DEVICES, *sorted(shown)):
-        if os.path.lexists(path) and not any(f"{path}/".startswith(f"{b}/") for b in bound):
+        inside = any(f"{path}/".startswith(f"{b}/") for b in bound)
+        if os.path.lexists(path) and not inside and not path.startswith(f"{hidden}/"):
             _show(Path(path), root)
             bound.append(path)
-    for folder in (scratch, "/proc"):
+    for folder in (scratch, hidden, "/proc"):
         Path(f"{root}{folder}").mkdir(parents=True, exist_ok=True)
+    _mount("tmpfs", f"{root}{hidden}", "tmpfs", options="mode=755,size=1m")
+    for path in shown:
+        if path.startswith(f"{hidden}/"):
+            _show(Path(path), root)
     attributes = (ctypes.c_uint64 * 4)(_READ_ONLY | _NO_SET_USER, 0, 0, 0)
     _call("syscall", _MOUNT_SETATTR, -100, str(root).encode(), _RECURSIVE, attributes, 32)
     _mount("tmpfs", f"{root}{scratch}", "tmpfs", options="mode=777,size=64m,nr_inodes=1k")

@@ -22,6 +22,7 @@ from onelayer.teaching.wire import LENGTH, WireError, decode
 Status = Literal["answered", "raised", "ended", "timeout", "flooded", "damaged"]
 _START = 60.0  # seconds until Python and NumPy are loaded, on a machine that is busy
 _CHUNK = 2**16
+_INSIDE = ("__init__.py", "worker.py", "loading.py", "wire.py")  # all of onelayer that code sees
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -218,11 +219,13 @@ def _plan(box: Path, code: Path, limits: Limits) -> dict[str, Any]:
     root.mkdir()
     scratch.mkdir()
     python = {sys.prefix, sys.base_prefix, *site.getsitepackages()}
-    shown = [*python, str(Path(worker.__file__).resolve().parents[1]), str(code)]
+    package = Path(worker.__file__).resolve().parents[1]
+    own = [package / "__init__.py", *(package / "teaching" / name for name in _INSIDE)]
     return {
         "root": str(root),
         "scratch": str(scratch),
-        "shown": shown,
+        "shown": [*python, str(code), *map(str, own)],
+        "hidden": str(package),
         "limits": limits.of_system(),
         "command": [sys.executable, "-I", "-B", "-m", worker.__name__],
         "environment": {

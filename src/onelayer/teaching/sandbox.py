@@ -6,7 +6,7 @@ so that code which does not answer one loses that one.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,12 +19,14 @@ from onelayer.teaching.wire import encode
 class Outcome:
     """What came of a call: what the function returned, or in one line why it returned nothing.
 
-    An array in `value` is read-only; `output` is what was printed, cut to the limit.
+    `changed` holds the arguments and keywords as they are after the call, where the function has
+    written to them; `output` is what was printed.
     """
 
     status: Status
     value: Any = None
     message: str = ""
+    changed: Any = None
     output: str = ""
     seconds: float = 0.0
 
@@ -72,7 +74,7 @@ class Sandbox:
         seconds, output = time.monotonic() - begin, self._process.take_output()
         if outcome.status not in ("answered", "raised"):
             self._end()
-        return Outcome(outcome.status, outcome.value, outcome.message, output, seconds)
+        return replace(outcome, output=output, seconds=seconds)
 
     def _end(self) -> None:
         if self._process:
@@ -91,8 +93,8 @@ def run_in_sandbox(
 def _checked(reply: Any) -> dict[str, Any]:
     """Return the status and the value or message of a reply, whoever wrote it."""
     match reply:
-        case {"status": "answered", "value": value, **rest} if not rest:
-            return {"status": "answered", "value": value}
+        case {"status": "answered", "value": value, "changed": changed, **rest} if not rest:
+            return {"status": "answered", "value": value, "changed": changed}
         case {"status": "raised", "message": str(message), **rest} if not rest:
             return {"status": "raised", "message": printable(message[:500])}
     raise NoAnswerError("damaged", "the code wrote into the pipe of its answers")

@@ -7,6 +7,7 @@ held against the bytes that came.
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,7 +26,8 @@ class WireError(ValueError):
 def encode(value: Any) -> bytes:
     """Return the frame of a value: numbers, texts, arrays, and lists, tuples and dicts of them.
 
-    A tensor of PyTorch becomes an array. Of anything else, only the name of its type travels.
+    Of anything else, only the name of its type travels; of a dict with `patterns` they do, too:
+    regular expressions of the names by which each key may be asked for.
     """
     arrays: list[NDArray[Any]] = []
     tree = {"tree": _shrink(value, arrays, 0), "arrays": [[a.dtype.str, a.shape] for a in arrays]}
@@ -35,8 +37,11 @@ def encode(value: Any) -> bytes:
     return b"".join([sum(map(len, parts)).to_bytes(LENGTH, "little"), *parts])
 
 
-def decode(body: bytes) -> Any:
-    """Return the value of a frame's body; an array is read-only, an unknown type an `Other`.
+def decode(body: bytes, keep: Callable[[str, Any], Any] = lambda kind, value: value) -> Any:
+    """Return the value of a frame's body; an unknown type becomes an `Other`.
+
+    What was a tensor of PyTorch is an array here, and a dict with patterns a dict, unless `keep`
+    makes more of the kinds "tensor" and "spelled".
 
     Raises
     ------
@@ -49,7 +54,7 @@ def decode(body: bytes) -> Any:
             raise WireError("a tree that is cut off or too long")
         found = json.loads(body[LENGTH : LENGTH + length])
         arrays = _cut(memoryview(body)[LENGTH + length :], found["arrays"])
-        return _grow(found["tree"], arrays, 0)
+        return _grow(found["tree"], arrays, keep, 0)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise WireError(f"not a frame: {error!r:.200}") from error
 
@@ -78,12 +83,14 @@ def _shrink(value: Any, arrays: list[NDArray[Any]], depth: int) -> Any:
     if type(value) in (list, tuple):
         return {type(value).__name__: [_shrink(each, arrays, depth + 1) for each in value]}
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
-        return {"dict": {name: _shrink(each, arrays, depth + 1) for name, each in value.items()}}
+        held = {name: _shrink(each, arrays, depth + 1) for name, each in value.items()}
+        patterns = getattr(value, "patterns", None)
+        return {"spelled": [patterns, {"dict": held}]} if patterns else {"dict": held}
     array = _as_array(value)
     if array is None:
         return {"other": f"{type(value).__module__}.{type(value).__qualname__}"}
     arrays.append(array)
-    return {"array": len(arrays) - 1}
+    return {"tensor" if hasattr(value, "detach") else "array": len(arrays) - 1}
 
 
 def _as_array(value: Any) -> NDArray[Any] | None:
@@ -106,23 +113,35 @@ def _cut(data: memoryview, forms: list[Any]) -> list[NDArray[Any]]:
         end = at + math.prod(sizes) * dtype.itemsize
         if end > len(data):
             raise WireError("an array that is cut off")
-        arrays.append(np.frombuffer(data[at:end], dtype).reshape(sizes))
+        arrays.append(np.frombuffer(data[at:end], dtype).reshape(sizes).copy())
         at = end
     return arrays
 
 
-def _grow(tree: Any, arrays: list[NDArray[Any]], depth: int) -> Any:
+def _grow(
+    tree: Any, arrays: list[NDArray[Any]], keep: Callable[[str, Any], Any], depth: int
+) -> Any:
     if depth > _DEEPEST + 1:
         raise WireError("a tree that is too deep")
     if not isinstance(tree, dict):
         if isinstance(tree, list):
             raise WireError("a list without its type")
         return tree
+
+    def grow(each: Any) -> Any:
+        return _grow(each, arrays, keep, depth + 1)
+
     ((kind, held),) = tree.items()
-    if kind == "array":
-        return arrays[held]
-    if kind == "other":
-        return Other(str(held)[:200])
-    if kind == "dict":
-        return {name: _grow(each, arrays, depth + 1) for name, each in held.items()}
-    return {"list": list, "tuple": tuple}[kind](_grow(each, arrays, depth + 1) for each in held)
+    match kind:
+        case "array":
+            return arrays[held]
+        case "tensor":
+            return keep(kind, arrays[held])
+        case "other":
+            return Other(str(held)[:200])
+        case "dict":
+            return {name: grow(each) for name, each in held.items()}
+        case "spelled":
+            patterns, values = held
+            return keep(kind, (patterns, grow(values)))
+    return {"list": list, "tuple": tuple}[kind](map(grow, held))

@@ -6,17 +6,14 @@ Everything here belongs to that code as soon as it is loaded. So nothing that is
 to be more than what the code says.
 """
 
-import importlib
-import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
-import traceback
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from onelayer.teaching.loading import find, line_of
 from onelayer.teaching.wire import decode, encode, read_frame
 
 
@@ -30,7 +27,7 @@ def main() -> None:
     with open(int(pipe), "wb", buffering=0) as reply:
         _send(reply, {"status": "ready", "lacks": json.loads(lacks)})
         while (body := read_frame(requests)) is not None:
-            _send(reply, _answer(decode(body)))
+            _send(reply, _answer(decode(body, _keep)))
 
 
 def _send(reply: Any, told: dict[str, Any]) -> None:
@@ -43,49 +40,57 @@ def _send(reply: Any, told: dict[str, Any]) -> None:
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     """Return what the call gave, or the error that it raised."""
+    before = encode([request["arguments"], request["keywords"]])
     try:
-        called = find_entry(request["entry"])
-        value = called(*request["arguments"], **request["keywords"])
+        value = find(request["entry"])(*request["arguments"], **request["keywords"])
         encode(value)
     except BaseException as error:
-        return {"status": "raised", "message": _line_of(error)}
-    return {"status": "answered", "value": value}
+        return {"status": "raised", "message": line_of(error)}
+    after = [request["arguments"], request["keywords"]]
+    changed = after if encode(after) != before else None
+    return {"status": "answered", "value": value, "changed": changed}
 
 
-def find_entry(entry: str) -> Any:
-    """Return what `entry` names: "file.py:function" here, or "package.module:function"."""
-    home, _, name = entry.partition(":")
-    module = _load(home) if home.endswith(".py") else importlib.import_module(home)
-    return getattr(module, name)
+def _keep(kind: str, value: Any) -> Any:
+    """Return what the code under test is to be given: tensors, and settings of any spelling."""
+    if kind == "spelled":
+        return Spelled(*value)
+    import torch
+
+    tensor = torch.from_numpy(value.copy())
+    return tensor.requires_grad_() if tensor.is_floating_point() else tensor
 
 
-def _load(file: str) -> ModuleType:
-    """Return the module of a file, which runs once."""
-    name = Path(file).stem
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == os.path.abspath(file):
-        return known
-    spec = importlib.util.spec_from_file_location(name, os.path.abspath(file))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+class Spelled(dict[str, Any]):
+    """Settings that are found by any spelling of their names, as attributes, or in their order."""
 
+    def __init__(self, patterns: dict[str, str], values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.patterns = patterns
 
-def _line_of(error: BaseException) -> str:
-    """Return the error in one line, with the last line of the code that it passed through."""
-    here = os.getcwd()
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if os.path.abspath(f.filename).startswith(here)]
-    place = f"{os.path.relpath(own[-1].filename)}, line {own[-1].lineno}: " if own else ""
-    words = " ".join(str(error).split())
-    return f"{place}{type(error).__name__}{f': {words}' * bool(words)}"[:500]
+    def __missing__(self, key: Any) -> Any:
+        if isinstance(key, int):
+            return [*self.values()][key]
+        for name, pattern in self.patterns.items():
+            if re.fullmatch(pattern, str(key).strip("_").lower()):
+                return self[name]
+        raise KeyError(key)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __iter__(self) -> Any:
+        return iter([*self.values()])
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the value of any spelling of the key."""
+        try:
+            return self[key]
+        except (KeyError, IndexError):
+            return default
 
 
 if __name__ == "__main__":

@@ -1,0 +1,429 @@
+"""The other functions of the assignment: softmax, accuracy, descent, normalisation, pictures.
+
+Each has one list of variants, the right ones first, and what it returns is one of them or none.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.model import network
+from onelayer.model.doctor.laws import NOT_FINITE, SHIFT, law_of_large_scores
+from onelayer.model.doctor.matching import EXACT, SINGLE, relative_distance
+from onelayer.model.doctor.points import BATCH, EPOCHS, RATE, Point, images, splits
+from onelayer.model.doctor.questions import Answer
+from onelayer.model.doctor.slips import Axis, Finding, Slip, Variant, declare
+from onelayer.model.doctor.slopes import (
+    LOG_SOFTMAX,
+    NO_BIAS_IN_SCORES,
+    OVER_ALL,
+    OVER_BATCH,
+    SIGMOID,
+    UNDIVIDED,
+    sigmoid,
+    softmax,
+)
+
+Array = NDArray[Any]
+
+NOT_KNOWN = declare(
+    "F01",
+    "another result than the textbook's",
+    "The result is not the textbook's, by no slip that is known here.",
+    "Try two samples and two classes by hand.",
+    "the textbook's",
+)
+SCORES_GIVEN = declare(
+    "F02",
+    "scores in place of probabilities",
+    "The scores are returned, without the softmax.",
+    "Do your probabilities of one sample sum to 1?",
+    "p = exp(s) / Σ exp(s)",
+)
+NOT_A_SHARE = declare(
+    "F10",
+    "accuracy: a count, not a share",
+    "The number of correct samples is not divided by their number.",
+    "Which values can an accuracy have?",
+    "correct / N",
+)
+ERROR_RATE = declare(
+    "F11",
+    "accuracy: the share of mistakes",
+    "The share of wrong samples is returned.",
+    "What is the accuracy of a perfect classifier?",
+    "correct / N",
+)
+PER_CENT = declare(
+    "F12",
+    "accuracy in per cent",
+    "The accuracy is multiplied by 100.",
+    "Is it 0.38 or 38 that the report compares with?",
+    "correct / N",
+    advice=True,
+)
+WRONG_CHOICE = declare(
+    "F13",
+    "accuracy: another class is predicted",
+    "The predicted class is not that of the largest score of the sample.",
+    "Which entry of p is the prediction, and is its number counted from 0?",
+    "argmax p",
+)
+MEAN_P = declare(
+    "F14",
+    "accuracy: a mean of probabilities",
+    "The probabilities of the true classes are averaged, where hits belong.",
+    "What does a sample count whose true class has p = 0.4, the largest of all?",
+    "correct / N",
+)
+SAMPLE_MISSED = declare(
+    "F20",
+    "descent: samples of a batch dropped",
+    "The slice of a batch leaves out a sample, or holds one of the next batch.",
+    "Print the shapes of all batches: do they sum to N?",
+    "rows j·B to (j + 1)·B − 1",
+)
+BATCH_MISSED = declare(
+    "F21",
+    "descent: a batch missed",
+    "One batch of each epoch is never used.",
+    "How many batches has an epoch, and where do their numbers begin?",
+    "N / B batches",
+)
+WRONG_SLICE = declare(
+    "F22",
+    "descent: the wrong rows",
+    "Each step sees the same rows, or all of them.",
+    "Print the first label of every batch.",
+    "rows j·B to (j + 1)·B − 1",
+)
+WRONG_EPOCHS = declare(
+    "F23",
+    "descent: another number of epochs",
+    "The descent ends an epoch early or late.",
+    "How often does range(1, E) run?",
+    "E epochs",
+)
+UPHILL = declare(
+    "F24",
+    "descent: uphill",
+    "The gradient is added where it should be subtracted.",
+    "Does your cost rise from step to step?",
+    "W ← W − η ∂J/∂W",
+)
+NOT_UPDATED = declare(
+    "F25",
+    "descent: a parameter is not updated",
+    "W or b comes back as it went in.",
+    "Which of the parameters are assigned in the loop, and which are returned?",
+    "W ← W − η ∂J/∂W, b ← b − η ∂J/∂b",
+)
+RATE_CHANGED = declare(
+    "F26",
+    "descent: the rate multiplied or divided by B",
+    "The steps are B times too long or too short.",
+    "Is the gradient a mean over the batch already?",
+    "η",
+)
+DECAY_IN_DESCENT = declare(
+    "F27",
+    "descent: λ lost or of another factor",
+    "The descent does not follow the λ that it was given.",
+    "Which arguments does the descent hand on to the gradient?",
+    "2λW in every step",
+)
+SHUFFLED = declare(
+    "F28",
+    "descent: the order cannot be told",
+    "With one batch the descent is right; with several it takes them in an order of its own.",
+    "If you shuffle, that is why; else look at your slices.",
+    "rows in the order of the file",
+    advice=True,
+)
+PER_IMAGE = declare(
+    "F30",
+    "normalisation: each image by itself",
+    "The mean, or the deviation, is taken over the features of one image.",
+    "How many means are there: one a feature, or one an image?",
+    "(x − mean of the feature) / its deviation",
+)
+OWN_MEAN = declare(
+    "F31",
+    "normalisation: each split by its own mean",
+    "Validation or test features are scaled by their own mean and deviation.",
+    "The network has learned from which mean?",
+    "the training set's mean and deviation for every split",
+)
+ONE_MEAN = declare(
+    "F32",
+    "normalisation: one mean for all features",
+    "One mean and deviation are taken over all entries.",
+    "What is the mean of each feature after it?",
+    "(x − mean of the feature) / its deviation",
+)
+HALF_SCALED = declare(
+    "F33",
+    "normalisation: only one of mean and deviation",
+    "The features are only centred, or only scaled, or divided by the variance.",
+    "What are mean and deviation of a feature after it?",
+    "(x − mean) / deviation",
+)
+PIXELS_MIXED = declare(
+    "F40",
+    "pictures: pixels and channels mixed",
+    "The 3072 numbers are read as pixels of three colours, but colours lie one after the other.",
+    "Are the first three numbers of a file's row one pixel's red, green and blue?",
+    "row → 3×32×32 → 32×32×3",
+)
+PICTURE_TURNED = declare(
+    "F41",
+    "pictures: rows and columns exchanged",
+    "The picture lies on its side, or is a mirror image.",
+    "Does a car stand upright in it?",
+    "row → 3×32×32 → 32×32×3",
+)
+ONE_RANGE = declare(
+    "F42",
+    "pictures: one range for all",
+    "All pictures are scaled by one minimum and maximum.",
+    "Do some of your pictures look grey?",
+    "(w − min) / (max − min) of each row",
+    advice=True,
+)
+
+
+def _at(slip: Slip | None, formula: str, compute: Callable[[Point], Any]) -> Variant:
+    return Variant(slip, formula, compute)
+
+
+SOFTMAXES: Axis = (
+    _at(None, "exp(s) / Σ_k exp(s_k)", lambda p: p.P),
+    _at(SIGMOID, "1 / (1 + exp(−s))", lambda p: sigmoid(p.S)),
+    _at(OVER_BATCH, "exp(s) / Σ_n exp(s_n)", lambda p: softmax(p.S, 0)),
+    _at(OVER_ALL, "exp(s) / Σ_nk exp(s)", lambda p: softmax(p.S, None)),
+    _at(UNDIVIDED, "exp(s)", lambda p: np.exp(p.S)),
+    _at(UNDIVIDED, "exp(s − max)", lambda p: np.exp(p.S - p.S.max(axis=1, keepdims=True))),
+    _at(LOG_SOFTMAX, "log p", lambda p: np.log(p.P)),
+    _at(SCORES_GIVEN, "s", lambda p: p.S),
+    _at(NO_BIAS_IN_SCORES, "softmax(W x)", lambda p: softmax(p.S - p.b)),
+    _at(SCORES_GIVEN, "W x", lambda p: p.S - p.b),
+)
+
+
+def _hits(p: Point, shift: int = 0) -> Any:
+    return np.mean(p.S.argmax(axis=1) + shift == p.y)
+
+
+ACCURACIES: Axis = (
+    _at(None, "correct / N", _hits),
+    _at(NOT_A_SHARE, "correct", lambda p: _hits(p) * len(p.y)),
+    _at(ERROR_RATE, "1 − correct / N", lambda p: 1 - _hits(p)),
+    _at(PER_CENT, "100 · correct / N", lambda p: 100 * _hits(p)),
+    _at(NOT_A_SHARE, "correct / K", lambda p: _hits(p) * len(p.y) / len(p.W)),
+    _at(MEAN_P, "mean of p_y", lambda p: np.mean((p.P * p.Y).sum(axis=1))),
+    _at(WRONG_CHOICE, "argmin s", lambda p: np.mean(p.S.argmin(axis=1) == p.y)),
+    _at(WRONG_CHOICE, "argmax s + 1", lambda p: _hits(p, 1)),
+    _at(WRONG_CHOICE, "argmax of W x", lambda p: np.mean((p.S - p.b).argmax(axis=1) == p.y)),
+)
+
+
+def descend(
+    p: Point,
+    rows: Callable[[int, int], Sequence[slice]],
+    *,
+    epochs: int = EPOCHS,
+    rate: float = RATE,
+    l2: float = 1.0,
+    frozen: str = "",
+) -> Array:
+    """Return [W b] (K, D + 1) after a descent; `l2` multiplies λ, `frozen` parts stay."""
+    W, b = p.W, p.b
+    for _ in range(epochs):
+        for chosen in rows(len(p.X), BATCH):
+            X, y = p.X[chosen], p.y[chosen]
+            if not len(X):
+                continue
+            moved = network.descend(X, y, W, b, l2=l2 * p.l2, learning_rate=rate, kind=p.loss)
+            W, b = (W if "W" in frozen else moved[0]), (b if "b" in frozen else moved[1])
+    return np.hstack([W, b[:, None]])
+
+
+def _slices(first: int = 0, last: int = 0, start: int = 0, stop: int = 0) -> Callable[..., Any]:
+    """Return batches without so many at both ends, and slices with other ends."""
+
+    def rows(N: int, B: int) -> list[slice]:
+        firsts = range(first * B, N - last * B, B)
+        return [slice(max(n + start, 0), n + B + stop) for n in firsts]
+
+    return rows
+
+
+def _descent(slip: Slip | None, formula: str, rows: Any = None, **changes: Any) -> Variant:
+    rows = rows or _slices()
+    return Variant(slip, formula, lambda p: descend(p, rows, **changes))
+
+
+DESCENTS: Axis = (
+    _descent(None, "E epochs of N / B batches in order"),
+    _descent(SAMPLE_MISSED, "without the last row of each batch", _slices(stop=-1)),
+    _descent(SAMPLE_MISSED, "without the first row of each batch", _slices(start=1)),
+    _descent(SAMPLE_MISSED, "one row of the next batch, too", _slices(stop=1)),
+    _descent(SAMPLE_MISSED, "one row further on", _slices(start=1, stop=1)),
+    _descent(BATCH_MISSED, "without the last batch", _slices(last=1)),
+    _descent(BATCH_MISSED, "without the first batch", _slices(first=1)),
+    _descent(WRONG_SLICE, "the first batch each time", lambda N, B: [slice(0, B)] * (N // B)),
+    _descent(WRONG_SLICE, "the last batch each time", lambda N, B: [slice(N - B, N)] * (N // B)),
+    _descent(WRONG_SLICE, "all rows each time", lambda N, B: [slice(0, N)] * (N // B)),
+    _descent(WRONG_SLICE, "all rows, once an epoch", lambda N, B: [slice(0, N)]),
+    _descent(WRONG_SLICE, "rows j to j + B", lambda N, B: [slice(j, j + B) for j in range(N // B)]),
+    _descent(WRONG_SLICE, "up to each batch", lambda N, B: [slice(n + B) for n in range(0, N, B)]),
+    _descent(WRONG_EPOCHS, "E − 1 epochs", epochs=EPOCHS - 1),
+    _descent(WRONG_EPOCHS, "E + 1 epochs", epochs=EPOCHS + 1),
+    _descent(WRONG_EPOCHS, "one epoch", epochs=1),
+    _descent(UPHILL, "W + η ∂J/∂W", rate=-RATE),
+    _descent(NOT_UPDATED, "W stays", frozen="W"),
+    _descent(NOT_UPDATED, "b stays", frozen="b"),
+    _descent(NOT_UPDATED, "W and b stay", frozen="Wb"),
+    _descent(RATE_CHANGED, "η B", rate=RATE * BATCH),
+    _descent(RATE_CHANGED, "η / B", rate=RATE / BATCH),
+    _descent(DECAY_IN_DESCENT, "λ = 0", l2=0.0),
+    _descent(DECAY_IN_DESCENT, "λW", l2=0.5),
+    _descent(DECAY_IN_DESCENT, "4λW", l2=2.0),
+    _descent(DECAY_IN_DESCENT, "−2λW", l2=-1.0),
+)
+
+
+def _scaled(X: Array, of: Array, axis: int | None, ddof: int = 0) -> Array:
+    mean = of.mean(axis=axis, keepdims=True)
+    return np.asarray((X - mean) / of.std(axis=axis, ddof=ddof, keepdims=True))
+
+
+_Scaling = Callable[[Array, Array], Array]
+NORMALISATIONS: tuple[tuple[Slip | None, str, _Scaling], ...] = (
+    (None, "(x − mean) / deviation", lambda X, T: _scaled(X, T, 0)),
+    (None, "(x − mean) / deviation with N − 1", lambda X, T: _scaled(X, T, 0, 1)),
+    (PER_IMAGE, "mean and deviation of each image", lambda X, T: _scaled(X, X, 1)),
+    (PER_IMAGE, "mean of each image", lambda X, T: X - X.mean(axis=1, keepdims=True)),
+    (OWN_MEAN, "mean and deviation of each split", lambda X, T: _scaled(X, X, 0)),
+    (OWN_MEAN, "mean and deviation (N − 1) of each split", lambda X, T: _scaled(X, X, 0, 1)),
+    (OWN_MEAN, "mean of each split", lambda X, T: X - X.mean(axis=0)),
+    (OWN_MEAN, "mean of each split, deviation of training", lambda X, T: (
+        X - X.mean(axis=0)) / T.std(axis=0)),
+    (ONE_MEAN, "mean and deviation of all entries", lambda X, T: _scaled(X, T, None)),
+    (HALF_SCALED, "x − mean", lambda X, T: X - T.mean(axis=0)),
+    (HALF_SCALED, "x / deviation", lambda X, T: X / T.std(axis=0)),
+    (HALF_SCALED, "(x − mean) / variance", lambda X, T: (X - T.mean(axis=0)) / T.var(axis=0)),
+)  # fmt: skip
+
+
+def _planes(order: tuple[int, ...], shape: tuple[int, ...] = (3, 32, 32)) -> Callable[[Array], Any]:
+    return lambda W: W.reshape(-1, *shape).transpose(0, *(axis + 1 for axis in order))
+
+
+PICTURES: tuple[tuple[Slip | None, str, Callable[[Array], Any]], ...] = (
+    (None, "row → 3×32×32 → 32×32×3", _planes((1, 2, 0))),
+    (PIXELS_MIXED, "row → 32×32×3", _planes((0, 1, 2), (32, 32, 3))),
+    (PIXELS_MIXED, "row → 32×32×3, transposed", _planes((1, 0, 2), (32, 32, 3))),
+    (PICTURE_TURNED, "row → 3×32×32, reversed axes", _planes((2, 1, 0))),
+    (PICTURE_TURNED, "upside down", lambda W: _planes((1, 2, 0))(W)[:, ::-1]),
+    (PICTURE_TURNED, "mirrored", lambda W: _planes((1, 2, 0))(W)[:, :, ::-1]),
+    (PICTURE_TURNED, "colours reversed", lambda W: _planes((1, 2, 0))(W)[..., ::-1]),
+)
+
+
+def name_one(answer: Answer, found: Any, axis: Axis, point: Point) -> tuple[list[Finding], float]:
+    """Return the slip that an answer is, and how far it is from right."""
+    with np.errstate(all="ignore"):
+        distances = [relative_distance(found, each.slope(point)) for each in axis if each.slope]
+    if distances[0] <= SINGLE:
+        return [], distances[0]
+    for tolerance in (EXACT, SINGLE):
+        for variant, distance in zip(axis, distances, strict=True):
+            if variant.slip and distance <= tolerance:
+                return [Finding(variant.slip, answer.function, variant.formula)], distances[0]
+    slip = NOT_KNOWN if np.isfinite(found).all() else NOT_FINITE
+    return [Finding(slip, answer.function)], distances[0]
+
+
+def judge_probabilities(answer: Answer) -> tuple[list[Finding], float]:
+    """Name the slip of probabilities; then look whether a shift or large scores change them."""
+    found = answer.of("base")["value"]
+    findings, off = name_one(answer, found, SOFTMAXES, answer.points["base"])
+    shifted = answer.of("shifted").get("value")
+    if not findings and shifted is not None and relative_distance(shifted, found) > SINGLE:
+        findings.append(Finding(SHIFT, answer.function))
+    if not findings:
+        findings += law_of_large_scores(answer)
+    return findings, off
+
+
+def judge_accuracy(answer: Answer) -> tuple[list[Finding], float]:
+    """Name the slip of an accuracy."""
+    found = np.asarray(answer.of("base")["value"], float)
+    return name_one(answer, found, ACCURACIES, answer.points["base"])
+
+
+def judge_descent(answer: Answer) -> tuple[list[Finding], float]:
+    """Name the slip of a descent in the order of the rows; one batch has but one order."""
+    outcomes = [
+        name_one(answer, _joined(answer, question), DESCENTS, answer.points[question])
+        for question in ("epochs", "one batch")
+        if answer.of(question)
+    ]
+    findings, off = outcomes[0]
+    if findings and findings[0].slip is NOT_KNOWN and len(outcomes) > 1:
+        findings = outcomes[1][0] or [Finding(SHUFFLED, answer.function)]
+    return findings, off
+
+
+def _joined(answer: Answer, question: str) -> Array:
+    found = answer.of(question)
+    b = found.get("db", answer.points[question].b)
+    return np.hstack([found["dW"], b[:, None]])
+
+
+def judge_normalisation(answer: Answer) -> tuple[list[Finding], float]:
+    """Name the slip of a normalisation; of the two sides on which samples may lie, the better."""
+    given = splits()
+    ends = []
+    for side in ("N×D", "D×N"):
+        found = [answer.of(side)[f"{place}"] for place in range(len(answer.of(side)))]
+        for slip, formula, scale in NORMALISATIONS if found else ():
+            made = [scale(X, given[0]) for X, _ in zip(given, found, strict=False)]
+            off = max(relative_distance(a, b) for a, b in zip(found, made, strict=True))
+            ends.append((off > SINGLE, slip is not None, off, slip, formula))
+    missed, _, off, slip, formula = min(ends, key=lambda end: end[:2])
+    if missed:
+        return [Finding(NOT_KNOWN, answer.function)], off
+    return [Finding(slip, answer.function, formula)] if slip else [], off
+
+
+def judge_pictures(answer: Answer) -> tuple[list[Finding], float]:
+    """Name the order of pixels in pictures, whatever their range; then look at the range."""
+    found, W = answer.of("base")["value"], images()
+    for slip, formula, draw in PICTURES:
+        off = relative_distance(_stretched(found), _stretched(np.asarray(draw(W))))
+        if off <= 0.02:  # pictures may be of 256 levels
+            return list(_of_pictures(answer, found, slip, formula)), off
+    return [Finding(NOT_KNOWN, answer.function)], off
+
+
+def _of_pictures(
+    answer: Answer, found: Array, slip: Slip | None, formula: str
+) -> Iterator[Finding]:
+    flat = found.reshape(len(found), -1)
+    lowest, highest = flat.min(axis=1), flat.max(axis=1)
+    if slip:
+        yield Finding(slip, answer.function, formula)
+    elif not (np.ptp(lowest) <= 0.01 * np.ptp(flat) and np.ptp(highest) <= 0.01 * np.ptp(flat)):
+        yield Finding(ONE_RANGE, answer.function, "pictures of different ranges")
+
+
+def _stretched(pictures: Array) -> Array:
+    low = pictures.min(axis=(1, 2, 3), keepdims=True)
+    stretched: Array = (pictures - low) / np.maximum(
+        np.ptp(pictures, axis=(1, 2, 3))[:, None, None, None], 1e-300
+    )
+    return stretched

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from onelayer.model.doctor.formulas import HALF_DECAY
 from onelayer.model.doctor.functions import (
+    NOT_KNOWN,
     judge_accuracy,
     judge_descent,
     judge_normalisation,
@@ -18,6 +20,8 @@ from onelayer.model.doctor.functions import (
 from onelayer.model.doctor.laws import (
     FAILS_ALONE,
     FLOAT32,
+    NOT_FINITE,
+    OVERFLOWS,
     RANDOM,
     REMEMBERS,
     broken_laws,
@@ -27,14 +31,13 @@ from onelayer.model.doctor.laws import (
 )
 from onelayer.model.doctor.matching import (
     EXACT,
-    SINGLE,
     Match,
     explain,
     explain_gradient,
     formulas,
     relative_distance,
 )
-from onelayer.model.doctor.numerical import judge_numerical
+from onelayer.model.doctor.numerical import OTHER_COST, judge_numerical
 from onelayer.model.doctor.patterns import ONLY_BIAS, ONLY_WEIGHTS, UNKNOWN, patterns
 from onelayer.model.doctor.questions import Answer
 from onelayer.model.doctor.slips import Finding, Slip, declare
@@ -71,6 +74,15 @@ COST_INFINITE = declare(
     "l = log Σ exp(s) − s_y",
     advice=True,
 )
+FOLLOWS = declare(
+    "F03",
+    "follows from another function",
+    "Its result is wrong, as it may be for calling a function that is.",
+    "Mend that one first, then look again.",
+    "the textbook's",
+)
+UNNAMED = (NOT_KNOWN, NOT_FINITE, WRONG_COST, OTHER_COST)
+_ROUGH = 1e-4  # at large scores, where float32 loses most of its digits
 _HALF = "your cost has ½λ Σ W², so λW is its derivative: judged by that"
 
 
@@ -142,11 +154,47 @@ def judge(answers: Sequence[Answer], half: bool | None = None) -> Diagnosis:
     if half:
         answers = [replace(answer, l2=answer.l2 / 2) for answer in answers]
         costs = {id(answer): _explain_cost(answer) for answer in answers if _has_cost(answer)}
-    cost = next((match for match in costs.values() if match), None)
-    return Diagnosis(tuple(_check(answer, cost) for answer in answers), tuple(notes))
+    columns = next((each.columns for each in answers if each.columns is not None), None)
+    context = Context(next(iter(costs.values()), None), bool(costs), columns)
+    checked = _followed([_check(answer, context) for answer in answers])
+    return Diagnosis(tuple(checked), tuple(notes))
 
 
-def _check(answer: Answer, cost: Match | None) -> Checked:
+@dataclass(frozen=True)
+class Context:
+    """What functions show of each other: the cost's formula if it has one, the side of samples."""
+
+    cost: Match | None
+    has_cost: bool
+    columns: bool | None
+
+    def numerical(self, answer: Answer) -> tuple[list[Finding], float]:
+        """Judge a numerical gradient by the cost that stands beside it, be it right or wrong."""
+        loss = answer.points["base"].loss
+        formula = formulas(loss)["cost"]
+        choice = self.cost.choice if self.cost else tuple(axis[0] for axis in formula.axes)
+        found, error = judge_numerical(answer, partial(formula.of, choice))
+        blind = self.has_cost and not self.cost
+        return [each for each in found if not (blind and each.slip is OTHER_COST)], error
+
+
+def _followed(checked: Sequence[Checked]) -> Iterator[Checked]:
+    """Yield what was found; what has no name may follow from a slip of another function."""
+    named = [
+        each.function
+        for each in checked
+        if any(finding.fault and finding.slip not in UNNAMED for finding in each.findings)
+    ]
+    for each in checked:
+        unnamed = all(finding.slip in UNNAMED for finding in each.findings)
+        if named and unnamed and each.findings:
+            follows = Finding(FOLLOWS, each.function, f"a slip in {', '.join(named)}")
+            yield replace(each, findings=(follows,))
+        else:
+            yield each
+
+
+def _check(answer: Answer, context: Context) -> Checked:
     """Return the verdict on one function."""
     findings = list(law_of_answers(answer))
     plain = Checked(answer.function, answer.role, np.inf, tuple(findings), answer.assumed)
@@ -154,8 +202,13 @@ def _check(answer: Answer, cost: Match | None) -> Checked:
         return plain
     with np.errstate(all="ignore"):
         if answer.role == "gradient":
-            return _check_gradient(answer, cost)
-        found, error = _JUDGES[answer.role](answer)
+            return _check_gradient(answer, context.cost)
+        if answer.role == "numerical":
+            found, error = context.numerical(answer)
+        elif answer.role == "normalisation":
+            found, error = judge_normalisation(answer, context.columns)
+        else:
+            found, error = _JUDGES[answer.role](answer)
     return replace(plain, findings=tuple(found), error=error)
 
 
@@ -184,12 +237,11 @@ def _check_gradient(answer: Answer, cost: Match | None) -> Checked:
 def _name_gradient(answer: Answer, parts: Sequence[str], cost: Match | None) -> Iterator[Finding]:
     matches = {part: _explain_part(answer, part) for part in parts}
     named = _agreeing(matches)
-    if all(named.values()) and not any(match.wrong for match in named.values() if match):
-        yield from _right_but(answer, named)
-        return
     yield from _merge(answer, named)
     if cost and (of_W := named.get("dW")):
         yield from _disagreements(answer, of_W, cost)
+    if all(match and not match.wrong for match in named.values()):
+        yield from _right_but(answer, named)
     unnamed = [part for part, match in named.items() if match is None]
     if unnamed:
         yield from _look_like(answer, unnamed, named)
@@ -200,11 +252,7 @@ def _explain_part(answer: Answer, part: str) -> list[Match]:
     base, free = answer.points["base"], answer.points["free"]
     formula = formulas(base.loss)[part]
     at_0 = (free, answer.of("free")[part]) if part in answer.of("free") else None
-    for tolerance in (EXACT, SINGLE):
-        asked = (base, answer.of("base")[part])
-        if found := explain_gradient(formula, asked, at_0, tolerance):
-            return found
-    return []
+    return explain_gradient(formula, (base, answer.of("base")[part]), at_0)
 
 
 def _agreeing(matches: dict[str, list[Match]]) -> dict[str, Match | None]:
@@ -256,13 +304,15 @@ def _cut_at_large_scores(answer: Answer) -> Iterator[Finding]:
     """Yield whether probabilities are cut, which shows only where the network is sure."""
     point, large = answer.points["large"], answer.of("large").get("dW")
     formula = formulas(point.loss)["dW"]
-    if large is None or relative_distance(large, formula.right(point)) <= 1e-7:
+    off = 0.0 if large is None else relative_distance(large, formula.right(point))
+    if off <= EXACT:
         return
-    matches = explain(formula, [(point, large)], SINGLE, 1)
-    for match in matches:
-        if match.slips == (CLIPPED,):
-            yield Finding(CLIPPED, f"{answer.function}, at large scores", match.wrong[0].formula)
-            return
+    matches = explain(formula, [(point, large)], 1)
+    cut = next((match for match in matches if match.slips == (CLIPPED,)), None)
+    if cut:
+        yield Finding(CLIPPED, f"{answer.function}, at large scores", cut.wrong[0].formula)
+    elif off > _ROUGH:
+        yield Finding(OVERFLOWS, answer.function, f"relative error {off:.0e} at scores of 1,000")
 
 
 def _disagreements(answer: Answer, gradient: Match, cost: Match) -> Iterator[Finding]:
@@ -303,12 +353,8 @@ def _costs(answer: Answer) -> list[tuple[Any, Array]]:
 
 
 def _explain_cost(answer: Answer) -> Match | None:
-    asked = _costs(answer)
-    formula = formulas(answer.points["base"].loss)["cost"]
-    for tolerance in (EXACT, SINGLE):
-        if found := explain(formula, asked, tolerance):
-            return found[0]
-    return None
+    found = explain(formulas(answer.points["base"].loss)["cost"], _costs(answer))
+    return found[0] if found else None
 
 
 def _judge_cost(answer: Answer) -> tuple[list[Finding], float]:
@@ -325,18 +371,11 @@ def _judge_cost(answer: Answer) -> tuple[list[Finding], float]:
     return findings, error
 
 
-def _judge_numerical(answer: Answer) -> tuple[list[Finding], float]:
-    findings, _ = judge_numerical(answer)
-    return findings, 0.0
-
-
 _JUDGES: dict[str, Callable[[Answer], tuple[list[Finding], float]]] = {
     "cost": _judge_cost,
-    "numerical": _judge_numerical,
     "probabilities": judge_probabilities,
     "softmax": judge_probabilities,
     "accuracy": judge_accuracy,
     "descent": judge_descent,
-    "normalisation": judge_normalisation,
     "pictures": judge_pictures,
 }

@@ -22,6 +22,7 @@ from onelayer.model.doctor.slopes import (
     OVER_BATCH,
     SIGMOID,
     UNDIVIDED,
+    shifted_softmax,
     sigmoid,
     softmax,
 )
@@ -202,7 +203,9 @@ SOFTMAXES: Axis = (
     _at(None, "exp(s) / Σ_k exp(s_k)", lambda p: p.P),
     _at(SIGMOID, "1 / (1 + exp(−s))", lambda p: sigmoid(p.S)),
     _at(OVER_BATCH, "exp(s) / Σ_n exp(s_n)", lambda p: softmax(p.S, 0)),
+    _at(OVER_BATCH, "exp(s − max_k s) / Σ_n", lambda p: shifted_softmax(p.S, 0)),
     _at(OVER_ALL, "exp(s) / Σ_nk exp(s)", lambda p: softmax(p.S, None)),
+    _at(OVER_ALL, "exp(s − max_k s) / Σ_nk", lambda p: shifted_softmax(p.S, None)),
     _at(UNDIVIDED, "exp(s)", lambda p: np.exp(p.S)),
     _at(UNDIVIDED, "exp(s − max)", lambda p: np.exp(p.S - p.S.max(axis=1, keepdims=True))),
     _at(LOG_SOFTMAX, "log p", lambda p: np.log(p.P)),
@@ -384,20 +387,32 @@ def _joined(answer: Answer, question: str) -> Array:
     return np.hstack([found["dW"], b[:, None]])
 
 
-def judge_normalisation(answer: Answer) -> tuple[list[Finding], float]:
-    """Name the slip of a normalisation; of the two sides on which samples may lie, the better."""
-    given = splits()
-    ends = []
-    for side in ("N×D", "D×N"):
-        found = [answer.of(side)[f"{place}"] for place in range(len(answer.of(side)))]
-        for slip, formula, scale in NORMALISATIONS if found else ():
-            made = [scale(X, given[0]) for X, _ in zip(given, found, strict=False)]
-            off = max(relative_distance(a, b) for a, b in zip(found, made, strict=True))
-            ends.append((off > SINGLE, slip is not None, off, slip, formula))
-    missed, _, off, slip, formula = min(ends, key=lambda end: end[:2])
-    if missed:
-        return [Finding(NOT_KNOWN, answer.function)], off
-    return [Finding(slip, answer.function, formula)] if slip else [], off
+def judge_normalisation(answer: Answer, columns: bool | None) -> tuple[list[Finding], float]:
+    """Name the slips of a normalisation, split by split.
+
+    Where no other function shows on which side the samples lie, the better of both is taken.
+    """
+    sides = {None: ("N×D", "D×N"), False: ("N×D",), True: ("D×N",)}[columns]
+    answered = [side for side in sides if answer.of(side)] or ["N×D" if columns else "D×N"]
+    outcomes = [_named_splits(answer, side) for side in answered]
+    return min(outcomes, key=lambda outcome: len(outcome[0]))
+
+
+def _named_splits(answer: Answer, side: str) -> tuple[list[Finding], float]:
+    given, found = splits(), answer.of(side)
+    slips: dict[Slip, str] = {}
+    off = 0.0
+    for place, X in enumerate(given[: len(found)]):
+        made = [
+            (relative_distance(found[f"{place}"], scale(X, given[0])), slip, formula)
+            for slip, formula, scale in NORMALISATIONS
+        ]
+        off = max(off, min(distance for distance, slip, _ in made if slip is None))
+        near = [(slip, formula) for distance, slip, formula in made if distance <= SINGLE]
+        slip, formula = near[0] if near else (NOT_KNOWN, "")
+        if slip:
+            slips[slip] = formula
+    return [Finding(slip, answer.function, formula) for slip, formula in slips.items()], off
 
 
 def judge_pictures(answer: Answer) -> tuple[list[Finding], float]:

@@ -1,7 +1,7 @@
 """Which product of ideas gives these numbers? The fewest slips are tried first."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations, product
 from typing import Any
@@ -57,7 +57,11 @@ class Formula:
 
     def right(self, point: Point) -> Any:
         """Return what the right formula gives."""
-        return self.compute(_Parts(point), tuple(axis[0] for axis in self.axes))
+        return self.of(tuple(axis[0] for axis in self.axes), point)
+
+    def of(self, choice: Choice, point: Point) -> Any:
+        """Return what a choice gives at the point."""
+        return self.compute(_Parts(point), choice)
 
 
 class _Parts:
@@ -123,55 +127,64 @@ def _choices(axes: Sequence[Axis], slips: int) -> Iterator[Choice]:
         )
 
 
-def explain(
-    formula: Formula, asked: Sequence[tuple[Point, Any]], tolerance: float, most: int = MOST
-) -> list[Match]:
-    """Return the formulas of the fewest slips that give every answer at its point, best first."""
+def explain(formula: Formula, asked: Sequence[tuple[Point, Any]], most: int = MOST) -> list[Match]:
+    """Return the formulas of the fewest slips that give every answer at its point.
+
+    A formula that gives them in float64 goes before one that does so in float32 alone.
+    """
     parts = [(_Parts(point), np.asarray(answer)) for point, answer in asked]
+    rough: list[Match] = []
     with np.errstate(all="ignore"):
         for slips in range(most + 1):
-            found = []
-            for choice in _choices(formula.axes, slips):
-                distance = _farthest(formula, parts, choice, tolerance)
-                if distance <= tolerance:
-                    found.append(Match(choice, distance))
-            if found:
-                best = min(match.distance for match in found)
-                return [match for match in found if match.distance <= max(10 * best, 1e-12)]
-    return []
+            found = [
+                Match(choice, distance)
+                for choice in _choices(formula.axes, slips)
+                if (distance := _farthest(formula, parts, choice)) <= SINGLE
+            ]
+            if exact := [match for match in found if match.distance <= EXACT]:
+                return _nearest(exact)
+            rough = rough or found
+    return _nearest(rough)
+
+
+def _nearest(found: Sequence[Match]) -> list[Match]:
+    best = min((match.distance for match in found), default=0.0)
+    return [match for match in found if match.distance <= max(10 * best, 1e-12)]
 
 
 def explain_gradient(
-    formula: Formula, base: tuple[Point, Any], free: tuple[Point, Any] | None, tolerance: float
+    formula: Formula, base: tuple[Point, Any], free: tuple[Point, Any] | None
 ) -> list[Match]:
     """Return the formulas of the gradient at the base, with its penalty told apart.
 
     Where λ = 0 the penalty is gone, so slips of the data part and of the penalty are looked for
     one after the other.
     """
-    found = explain(formula, [base], tolerance)
+    found = explain(formula, [base])
     if found or free is None:
         return found
     parts = [(_Parts(base[0]), np.asarray(base[1]))]
-    for match in explain(formula, [free], tolerance):
+    unpenalised = replace(
+        formula, axes=(*formula.axes[:PENALTY], formula.axes[PENALTY][:1], formula.axes[-1])
+    )
+    for match in explain(unpenalised, [free]):
         for penalty in formula.axes[PENALTY]:
             choice = (*match.choice[:PENALTY], penalty, *match.choice[PENALTY + 1 :])
-            distance = _farthest(formula, parts, choice, tolerance)
-            if distance <= tolerance:
+            distance = _farthest(formula, parts, choice)
+            if distance <= max(10 * match.distance, EXACT):
                 found.append(Match(choice, distance))
     return found
 
 
-def _farthest(
-    formula: Formula, parts: Sequence[tuple[_Parts, Array]], choice: Choice, limit: float
-) -> float:
-    """Return the largest distance of the choice from the answers, or one above the limit."""
+def _farthest(formula: Formula, parts: Sequence[tuple[_Parts, Array]], choice: Choice) -> float:
+    """Return the largest distance of the choice from the answers; infinity if it is too large."""
     largest = 0.0
     for each, answer in parts:
-        largest = max(largest, relative_distance(answer, formula.compute(each, choice)))
-        if not largest <= limit:
-            return np.inf
-    return largest
+        value = formula.compute(each, choice)
+        if not np.abs(value - answer).max() <= 2 * SINGLE * np.abs(answer).max():
+            return np.inf  # as of nearly all: this is quicker than their distance
+        largest = max(largest, relative_distance(answer, value))
+    return largest if largest <= SINGLE else np.inf
 
 
 def relative_distance(answer: Any, expected: Any) -> float:

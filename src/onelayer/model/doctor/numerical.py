@@ -1,20 +1,21 @@
 """Numerical gradients under test: which difference of which step, and what was forgotten."""
 
+import re
 from collections.abc import Callable, Iterator
-from itertools import product
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.model import network
 from onelayer.model.doctor.matching import relative_distance
 from onelayer.model.doctor.points import STEP, Point
 from onelayer.model.doctor.questions import Answer
 from onelayer.model.doctor.slips import Finding, Slip, declare
 
 Array = NDArray[Any]
-Difference = Callable[[Callable[[float], float], float], float]
+Difference = Callable[[Array, Array, Array, float], Array]
+Cost = Callable[[Point], float]
 
 NOT_RESTORED = declare(
     "N01",
@@ -74,97 +75,86 @@ OTHER_COST = declare(
 )
 
 _CENTRED = "(J(w + h) − J(w − h)) / 2h"
+# Of the costs with w + h, w − h and w, and the step.
 DIFFERENCES: dict[str, tuple[Slip | None, Difference]] = {
-    "(J(w + h) − J(w)) / h": (None, lambda J, h: (J(h) - J(0)) / h),
-    _CENTRED: (None, lambda J, h: (J(h) - J(-h)) / (2 * h)),
-    "(J(w) − J(w − h)) / h": (None, lambda J, h: (J(0) - J(-h)) / h),
-    "(J(w + h) − J(w − h)) / h": (WRONG_DIVISOR, lambda J, h: (J(h) - J(-h)) / h),
-    "(J(w + h) − J(w)) / 2h": (WRONG_DIVISOR, lambda J, h: (J(h) - J(0)) / (2 * h)),
-    "J(w + h) − J(w)": (WRONG_DIVISOR, lambda J, h: J(h) - J(0)),
-    "J(w + h) − J(w − h)": (WRONG_DIVISOR, lambda J, h: J(h) - J(-h)),
-    "(J(w) − J(w + h)) / h": (BACKWARD, lambda J, h: (J(0) - J(h)) / h),
-    "(J(w − h) − J(w + h)) / 2h": (BACKWARD, lambda J, h: (J(-h) - J(h)) / (2 * h)),
+    "(J(w + h) − J(w)) / h": (None, lambda up, down, at, h: (up - at) / h),
+    _CENTRED: (None, lambda up, down, at, h: (up - down) / (2 * h)),
+    "(J(w) − J(w − h)) / h": (None, lambda up, down, at, h: (at - down) / h),
+    "(J(w + h) − J(w − h)) / h": (WRONG_DIVISOR, lambda up, down, at, h: (up - down) / h),
+    "(J(w + h) − J(w)) / 2h": (WRONG_DIVISOR, lambda up, down, at, h: (up - at) / (2 * h)),
+    "J(w + h) − J(w)": (WRONG_DIVISOR, lambda up, down, at, h: up - at),
+    "J(w + h) − J(w − h)": (WRONG_DIVISOR, lambda up, down, at, h: up - down),
+    "(J(w) − J(w + h)) / h": (BACKWARD, lambda up, down, at, h: (at - up) / h),
+    "(J(w − h) − J(w + h)) / 2h": (BACKWARD, lambda up, down, at, h: (down - up) / (2 * h)),
 }
 _STEPS = [10.0**-n for n in range(1, 13)]
 
 
-def judge_numerical(answer: Answer) -> tuple[list[Finding], str]:
-    """Return the slips of a numerical gradient, and which difference of which step it is."""
+def judge_numerical(answer: Answer, cost: Cost) -> tuple[list[Finding], float]:
+    """Return the slips of a numerical gradient, which takes differences of this cost."""
     found, point = answer.of("base"), answer.points["base"]
     own = float(found.get("own step", np.nan))
     steps = [STEP] if "own step" in found else _STEPS
-    for step, (formula, (slip, difference)) in product(steps, DIFFERENCES.items()):
-        moved = _gradient(point, difference, step)
-        if _agrees(found, moved, step):
-            return [*_of(answer, slip, formula, own if np.isfinite(own) else step)], formula
-    for step, back in product(steps, (False, True)):
-        if _agrees(found, _unrestored(point, step, back), step):
-            return [Finding(NOT_RESTORED, answer.function, "each entry keeps its h")], ""
-    right = _gradient(point, DIFFERENCES[_CENTRED][1], step)
-    off = max(relative_distance(found[part], right[part]) for part in right if part in found)
-    slip = ROUGH if off < 1e-2 else OTHER_COST
-    return [Finding(slip, answer.function, f"off by {off:.1e}")], ""
+    names: dict[str, tuple[Slip | None, str, float]] = {}
+    off = 0.0
+    for part in ("dW", "db"):
+        if part not in found:
+            continue
+        named, distance = _name(found[part], point, part, cost, steps)
+        off = max(off, distance)
+        if named is None:
+            slip = ROUGH if distance < 1e-2 else OTHER_COST
+            return [Finding(slip, answer.function, f"off by {distance:.1e}")], distance
+        names.setdefault(named[1], named)
+    return [each for named in names.values() for each in _findings(answer, own, *named)], off
 
 
-def _of(answer: Answer, slip: Slip | None, formula: str, step: float) -> Iterator[Finding]:
+def _name(
+    found: Array, point: Point, part: str, cost: Cost, steps: list[float]
+) -> tuple[tuple[Slip | None, str, float] | None, float]:
+    """Return slip, formula and step that give the answer, if any do, and its distance."""
+    off = np.inf
+    for step in steps:
+        up, down, at = (_costs(point, part, cost, move) for move in (step, -step, 0.0))
+        room = 1e-9 + 1e-15 / step
+        for formula, (slip, difference) in DIFFERENCES.items():
+            distance = relative_distance(found, difference(up, down, at, step))
+            if distance <= room:
+                return (slip, formula, step), distance
+            off = min(off, distance)
+        kept = _costs(point, part, cost, step, keep=True)
+        before = np.concatenate([at.ravel()[:1], kept.ravel()[:-1]]).reshape(at.shape)
+        for start in (before, at):
+            if relative_distance(found, (kept - start) / step) <= room:
+                return (NOT_RESTORED, "each entry keeps its h", step), off
+    return None, off
+
+
+def _findings(
+    answer: Answer, own: float, slip: Slip | None, formula: str, step: float
+) -> Iterator[Finding]:
+    step = own if np.isfinite(own) else step
+    centred = formula == _CENTRED
+    named_centred = re.search("slow|cent(re|er|ral)", answer.function, re.I)
     if slip:
         yield Finding(slip, answer.function, formula)
-        return
-    centred = formula == _CENTRED
-    plain = answer.function.lower()
-    if not centred and any(word in plain for word in ("slow", "centred", "centered", "central")):
+    elif named_centred and not centred:
         yield Finding(ONE_SIDED, answer.function, formula)
-    if step != STEP and step < 1e-8:
+    elif step < 1e-8:
         yield Finding(TOO_SMALL, answer.function, f"h = {step:g}")
-    elif step != STEP and step > (1e-3 if centred else 1e-4):
+    elif step > (1e-3 if centred else 1e-4) and step != STEP:
         yield Finding(TOO_LARGE, answer.function, f"h = {step:g}")
 
 
-def _agrees(found: dict[str, Array], moved: dict[str, Array], step: float) -> bool:
-    """Whether the answers are these differences, but for the rounding of the costs."""
-    room = 1e-9 + 1e-15 / step
-    shared = [part for part in moved if part in found]
-    return all(relative_distance(found[part], moved[part]) <= room for part in shared)
-
-
-def _gradient(point: Point, difference: Difference, step: float) -> dict[str, Array]:
+def _costs(point: Point, part: str, cost: Cost, step: float, keep: bool = False) -> Array:
+    """Return the cost with each entry of W or b moved; they stay moved where `keep` says so."""
     W, b = point.W.copy(), point.b.copy()
-    found = {}
-    for name, array in (("dW", W), ("db", b)):
-        moved = [difference(_along(point, W, b, array, each), step) for each in _places(array)]
-        found[name] = np.array(moved).reshape(array.shape)
-    return found
-
-
-def _places(array: Array) -> Iterator[tuple[int, ...]]:
-    yield from np.ndindex(array.shape)
-
-
-def _along(
-    point: Point, W: Array, b: Array, array: Array, place: tuple[int, ...]
-) -> Callable[[float], float]:
-    """Return t ↦ J with one entry moved by t."""
-
-    def cost(t: float) -> float:
-        kept = array[place]
-        array[place] = kept + t
-        J = network.cost(point.X, point.y, W, b, point.l2, point.loss)
-        array[place] = kept
-        return float(J)
-
-    return cost
-
-
-def _unrestored(point: Point, step: float, from_start: bool) -> dict[str, Array]:
-    """Return forward differences whose entries stay moved, against the cost before or at first."""
-    found = {}
-    for name in ("dW", "db"):
-        W, b = point.W.copy(), point.b.copy()
-        array = W if name == "dW" else b
-        costs = [float(network.cost(point.X, point.y, W, b, point.l2, point.loss))]
-        for place in _places(array):
-            array[place] += step
-            costs.append(float(network.cost(point.X, point.y, W, b, point.l2, point.loss)))
-        before = costs[0] if from_start else np.array(costs[:-1])
-        found[name] = ((np.array(costs[1:]) - before) / step).reshape(array.shape)
-    return found
+    array = W if part == "dW" else b
+    costs = np.empty(array.shape)
+    for place in np.ndindex(array.shape):
+        before = array[place]
+        array[place] = before + step
+        costs[place] = cost(replace(point, W=W, b=b))
+        if not keep:
+            array[place] = before
+    return costs

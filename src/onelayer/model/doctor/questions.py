@@ -6,7 +6,7 @@ plain arrays and words, to be judged elsewhere.
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -56,6 +56,7 @@ class Answer:
     l2: float = L2
     no_bias: bool = False
     dtype: str = "float64"
+    columns: bool | None = None
     assumed: str = ""
     changed: tuple[str, ...] = ()
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -141,9 +142,21 @@ def _settle(answer: Answer, function: Function, wanted: Mapping[str, str]) -> La
             if tried and tried[-1][0] < _NEAR:
                 break
         if tried:
-            _note(answer, min(tried, key=lambda each: each[0])[1], wanted)
-            return min(tried, key=lambda each: each[0])[1]
+            layout = _likeliest(tried, next(layouts(wanted)))
+            _note(answer, layout, wanted)
+            return layout
     raise first or TypeError("no layout fits")
+
+
+def _likeliest(tried: Sequence[tuple[float, Layout]], usual: Layout) -> Layout:
+    """Return the layout of the right answer, or where all are wrong of the labels usual here.
+
+    Numbers of classes where one-hot labels belong may be broadcast, and look like another mistake.
+    """
+    return min(
+        tried,
+        key=lambda each: (each[0] >= _NEAR, each[1].one_hot != usual.one_hot, each[0]),
+    )[1]
 
 
 def _distance_in(
@@ -162,6 +175,7 @@ def _note(answer: Answer, layout: Layout, wanted: Mapping[str, str]) -> None:
     answer.assumed = f"{answer.function}({', '.join(wanted)}): {layout.told(wanted)}{sizes}"
     answer.no_bias = layout.bias == "none"
     answer.dtype = layout.dtype
+    answer.columns = layout.columns if "X" in wanted.values() else None
 
 
 def _copies(value: Any) -> list[Array]:

@@ -26,6 +26,13 @@ def softmax(S: Array, axis: int | None = 1) -> Array:
     return P
 
 
+def shifted_softmax(S: Array, axis: int | None) -> Array:
+    """Return the same along another axis than that of the shift, which then matters."""
+    E = np.exp(S - S.max(axis=1, keepdims=True))
+    P: Array = E / E.sum(axis=axis, keepdims=True)
+    return P
+
+
 def sigmoid(S: Array) -> Array:
     """Return 1 / (1 + exp(−s))."""
     P: Array = np.exp(-np.logaddexp(0, -S))
@@ -384,7 +391,9 @@ _CROSS_ENTROPY: Axis = (
     Variant(DIAGONAL, "G = −y (1 − p)", lambda p: -p.Y * (1 - p.P)),
     _other_link(SIGMOID, "p = 1 / (1 + exp(−s))", sigmoid),
     _other_link(OVER_BATCH, "p = exp(s) / Σ_n exp(s_n)", partial(softmax, axis=0)),
+    _other_link(OVER_BATCH, "p = exp(s − max_k s) / Σ_n", partial(shifted_softmax, axis=0)),
     _other_link(OVER_ALL, "p = exp(s) / Σ_nk exp(s)", partial(softmax, axis=None)),
+    _other_link(OVER_ALL, "p = exp(s − max_k s) / Σ_nk", partial(shifted_softmax, axis=None)),
     Variant(SMOOTHED, "G = p + 1e-6 − y", lambda p: _ce(p) + 1e-6),
     *map(_smoothed, _EPSILONS),
     *map(_clipped, _EPSILONS),

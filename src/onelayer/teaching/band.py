@@ -19,9 +19,9 @@ from onelayer.evaluation.confusions import accuracies, confusion_matrices
 from onelayer.evaluation.statistics import spread, student_quantile
 from onelayer.plain_values import parse_json, read_text
 from onelayer.progress import Update
+from onelayer.report.blocks import Column, Table, make_table
 from onelayer.storage import atomic_file
-from onelayer.teaching.course import Course, CourseFolder
-from onelayer.teaching.variants import Variant, data_of, options_of_course
+from onelayer.teaching.variants import OpenCourse, Variant, options_of_course
 from onelayer.training.loop import train
 from onelayer.training.run import Run
 
@@ -51,26 +51,25 @@ class Band:
         off = abs(accuracy - self.mean[setting])
         return bool(off <= self.half_width[setting] + slack)
 
+    def ends(self, setting: int) -> tuple[float, float]:
+        """Return both ends of the band of a setting."""
+        middle, reach = float(self.mean[setting]), float(self.half_width[setting])
+        return middle - reach, middle + reach
+
     def told(self, setting: int) -> str:
         """Return the band of a setting in words."""
         return f"{self.mean[setting]:.4f} ± {self.half_width[setting]:.4f}"
 
 
-def band_of(
-    folder: CourseFolder,
-    course: Course,
-    base: Dataset,
-    variant: Variant,
-    update: Update | None = None,
-) -> Band:
+def band_of(opened: OpenCourse, variant: Variant, update: Update | None = None) -> Band:
     """Return the band of a variant: the one that is kept in the teacher's folder, or a new one."""
-    data = data_of(base, variant)
+    course, data = opened.course, opened.data(variant)
     options = replace(
         options_of_course(course, variant), order="shuffled", evaluate_every=0, snapshots=0
     )
     key = [data.train.digest(), list(data.class_names), repr(variant.settings), repr(options)]
     digest = hashlib.sha256(json.dumps([*key, course.band_runs]).encode()).hexdigest()
-    path = folder.own / "bands" / f"{digest[:24]}.json"
+    path = opened.folder.own / "bands" / f"{digest[:24]}.json"
     if path.is_file():
         return _read(path)
     rows = []
@@ -99,3 +98,16 @@ def _read(path: Path) -> Band:
     if values.ndim != 2 or len(values) < 2:
         raise InputError(f"{path}: not a band; delete it, and it is measured again")
     return Band(values)
+
+
+def band_table(band: Band, variant: Variant) -> Table:
+    """Return the band of every setting of a variant, as a table."""
+    M = len(variant.settings)
+    return make_table(
+        "band",
+        f"Test accuracies of {len(band.accuracies)} trainings in shuffled orders; another one lies "
+        "in the band with a probability of 95 %.",
+        Column("setting", "words", [f"{setting}" for setting in variant.settings]),
+        Column("mean", "decimals", band.mean),
+        Column("band", "range", [band.ends(m) for m in range(M)]),
+    )

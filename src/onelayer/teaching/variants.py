@@ -164,3 +164,34 @@ def data_of(base: Dataset, variant: Variant) -> Dataset:
 def options_of_course(course: Course, variant: Variant) -> TrainingOptions:
     """Return how the reference trains for a student."""
     return replace(course.training.options, seed=variant.seed)
+
+
+@dataclass(frozen=True)
+class OpenCourse:
+    """A course that is read, with its data as they are handed out and its secret."""
+
+    folder: CourseFolder
+    course: Course
+    base: Dataset
+    secret: bytes
+
+    def variant(self, student: str) -> Variant:
+        """Return what is a student's own; "" stands for what all have in common."""
+        return draw_variant(self.course, self.base, self.secret, student)
+
+    def data(self, variant: Variant) -> Dataset:
+        """Return the data set that a student has."""
+        return data_of(self.base, variant)
+
+
+def open_course(file: Path) -> OpenCourse:
+    """Read a course from its course.toml.
+
+    Raises
+    ------
+    InputError
+        If it is malformed, its data cannot be had, or its secret is missing.
+    """
+    folder = CourseFolder(file)
+    course = folder.load()
+    return OpenCourse(folder, course, load_base(course), read_secret(folder))

@@ -107,6 +107,11 @@ class Layout:
 class Settings(dict[str, Any]):
     """What GDparams may be: a dict of any spelling, an object with attributes, a sequence."""
 
+    @property
+    def patterns(self) -> dict[str, str]:
+        """The spellings of each name, as a regular expression."""
+        return {name: NAMES[name] for name in dict.keys(self)}
+
     def __missing__(self, key: Any) -> Any:
         values = list(self.values())
         if isinstance(key, int):

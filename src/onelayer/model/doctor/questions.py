@@ -57,6 +57,7 @@ class Answer:
     no_bias: bool = False
     dtype: str = "float64"
     columns: bool | None = None
+    seed: int = 0
     assumed: str = ""
     changed: tuple[str, ...] = ()
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -75,25 +76,28 @@ class Answer:
 
 def points_of(answer: Answer) -> dict[str, Point]:
     """Return the points of the questions, of the sizes, the λ and the loss that were told."""
-    base = draw_point(answer.sizes, answer.l2, answer.loss)
+    base = draw_point(answer.sizes, answer.l2, answer.loss, answer.seed)
     if answer.no_bias:
         base = replace(base, b=np.zeros_like(base.b))
-    return probe_points(base)
+    return probe_points(base, answer.seed)
 
 
-def ask_all(functions: Found, loss: str = "") -> list[Answer]:
-    """Ask every function the questions of its role; the answers are in the order of ROLES."""
+def ask_all(functions: Found, loss: str = "", seed: int = 0) -> list[Answer]:
+    """Ask every function the questions of its role; the answers are in the order of ROLES.
+
+    The points at which they are asked are drawn from `seed`.
+    """
     return [
-        ask(role, name, function, loss)
+        ask(role, name, function, loss, seed)
         for role in ROLES
         for name, function in functions.get(role, ())
     ]
 
 
-def ask(role: str, name: str, function: Function, loss: str = "") -> Answer:
+def ask(role: str, name: str, function: Function, loss: str = "", seed: int = 0) -> Answer:
     """Ask one function the questions of its role; an error of the function is an answer, too."""
     kind = loss or ("hinge" if re.search("svm|hinge", name, re.I) else "cross-entropy")
-    answer = Answer(role, name, kind)
+    answer = Answer(role, name, kind, seed=seed)
     with np.errstate(all="ignore"):
         try:
             _ASK.get(role, _ask_at_points)(answer, function)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -257,10 +258,9 @@ def _explain_part(answer: Answer, part: str) -> list[Match]:
 
 def _agreeing(matches: dict[str, list[Match]]) -> dict[str, Match | None]:
     """Return a formula for each part, such that together they need the fewest slips."""
-    of_W, of_b = (matches.get(part) or [None] for part in ("dW", "db"))
-    pairs = ((w, b) for w in of_W for b in of_b)
-    best = min(pairs, key=lambda pair: len(_codes(pair[0]) | _codes(pair[1])))
-    return {part: match for part, match in zip(("dW", "db"), best, strict=True) if part in matches}
+    known: list[list[Match | None]] = [[*found] or [None] for found in matches.values()]
+    best = min(product(*known), key=lambda pair: len(set().union(*map(_codes, pair))))
+    return dict(zip(matches, best, strict=True))
 
 
 def _codes(match: Match | None) -> set[str]:

@@ -21,7 +21,7 @@ from onelayer.progress import progress_bar
 from onelayer.storage import atomic_file
 from onelayer.teaching.course import Course
 from onelayer.teaching.grading import Graded, Grader
-from onelayer.teaching.submissions import list_submissions, student_of
+from onelayer.teaching.handed_in import list_submissions, student_of
 from onelayer.teaching.variants import OpenCourse
 
 _GRADED = TypeAdapter(Graded)

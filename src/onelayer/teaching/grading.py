@@ -21,7 +21,7 @@ from onelayer.teaching.course import CLAIMS, CheckSpec, Course
 from onelayer.teaching.remote import remote_functions
 from onelayer.teaching.sandbox import Sandbox
 from onelayer.teaching.similarity import fingerprints
-from onelayer.teaching.submissions import Submission, source_of, take_in
+from onelayer.teaching.handed_in import Submission, source_of, take_in
 from onelayer.teaching.variants import OpenCourse, Variant
 
 _LAWS = "L"  # codes of what no tolerance excuses: an answer that varies, an argument written to

@@ -22,7 +22,14 @@ from onelayer.teaching.wire import LENGTH, WireError, decode
 Status = Literal["answered", "raised", "ended", "timeout", "flooded", "damaged"]
 _START = 60.0  # seconds until Python and NumPy are loaded, on a machine that is busy
 _CHUNK = 2**16
-_INSIDE = ("__init__.py", "worker.py", "loading.py", "wire.py")  # all of onelayer that code sees
+_INSIDE = (  # all of onelayer that code sees
+    "__init__.py",
+    "spelled.py",
+    "teaching/__init__.py",
+    "teaching/worker.py",
+    "teaching/loading.py",
+    "teaching/wire.py",
+)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -221,7 +228,7 @@ def _plan(box: Path, code: Path, limits: Limits) -> dict[str, Any]:
     scratch.mkdir()
     python = {sys.prefix, sys.base_prefix, *site.getsitepackages()}
     package = Path(worker.__file__).resolve().parents[1]
-    own = [package / "__init__.py", *(package / "teaching" / name for name in _INSIDE)]
+    own = [package / name for name in _INSIDE]
     return {
         "root": str(root),
         "scratch": str(scratch),

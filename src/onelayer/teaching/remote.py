@@ -19,7 +19,7 @@ from onelayer.teaching import loading
 from onelayer.teaching.sandbox import Sandbox
 
 
-class NotAnsweredError(RuntimeError):
+class NotAnsweredError(InputError):
     """A function of the code in the sandbox gave no value; the message says why in one line."""
 
 

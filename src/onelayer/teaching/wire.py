@@ -82,7 +82,7 @@ def _shrink(value: Any, arrays: list[NDArray[Any]], depth: int) -> Any:
         return value
     if type(value) in (list, tuple):
         return {type(value).__name__: [_shrink(each, arrays, depth + 1) for each in value]}
-    if isinstance(value, dict) and all(isinstance(name, str) for name in dict.keys(value)):
+    if isinstance(value, dict) and all(isinstance(name, str) for name, _ in value.items()):
         held = {name: _shrink(each, arrays, depth + 1) for name, each in value.items()}
         patterns = getattr(value, "patterns", None)
         return {"spelled": [patterns, {"dict": held}]} if patterns else {"dict": held}

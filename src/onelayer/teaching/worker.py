@@ -8,11 +8,11 @@ to be more than what the code says.
 
 import json
 import os
-import re
 import shutil
 import sys
 from typing import Any
 
+from onelayer.spelled import Spelled
 from onelayer.teaching.loading import find, line_of
 from onelayer.teaching.wire import decode, encode, read_frame
 
@@ -59,38 +59,6 @@ def _keep(kind: str, value: Any) -> Any:
 
     tensor = torch.from_numpy(value.copy())
     return tensor.requires_grad_() if tensor.is_floating_point() else tensor
-
-
-class Spelled(dict[str, Any]):
-    """Settings that are found by any spelling of their names, as attributes, or in their order."""
-
-    def __init__(self, patterns: dict[str, str], values: dict[str, Any]) -> None:
-        super().__init__(values)
-        self.patterns = patterns
-
-    def __missing__(self, key: Any) -> Any:
-        if isinstance(key, int):
-            return [*self.values()][key]
-        for name, pattern in self.patterns.items():
-            if re.fullmatch(pattern, str(key).strip("_").lower()):
-                return self[name]
-        raise KeyError(key)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __iter__(self) -> Any:
-        return iter([*self.values()])
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        """Return the value of any spelling of the key."""
-        try:
-            return self[key]
-        except (KeyError, IndexError):
-            return default
 
 
 if __name__ == "__main__":

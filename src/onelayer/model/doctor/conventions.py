@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.model.doctor.points import BATCH, EPOCHS, RATE, STEP, Point
+from onelayer.spelled import Spelled
 
 Array = NDArray[Any]
 NAMES: dict[str, str] = {
@@ -104,46 +105,15 @@ class Layout:
         return tensor.requires_grad_() if tensor.is_floating_point() else tensor
 
 
-class Settings(dict[str, Any]):
-    """What GDparams may be: a dict of any spelling, an object with attributes, a sequence."""
-
-    @property
-    def patterns(self) -> dict[str, str]:
-        """The spellings of each name, as a regular expression."""
-        return {name: NAMES[name] for name in dict.keys(self)}
-
-    def __missing__(self, key: Any) -> Any:
-        values = list(self.values())
-        if isinstance(key, int):
-            return values[key]
-        kind = quantity_of(str(key))
-        if kind in self:
-            return self[kind]
-        raise KeyError(key)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(list(self.values()))
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        """Return the value of any spelling of the key."""
-        try:
-            return self[key]
-        except (KeyError, IndexError):
-            return default
-
-
 _SETTINGS = {
     "h": STEP,
     "rate": RATE,
     "batch": BATCH,
     "epochs": EPOCHS,
-    "descent": Settings(batch=BATCH, rate=RATE, epochs=EPOCHS),
+    "descent": Spelled(
+        {name: NAMES[name] for name in ("batch", "rate", "epochs")},
+        {"batch": BATCH, "rate": RATE, "epochs": EPOCHS},
+    ),
 }
 
 

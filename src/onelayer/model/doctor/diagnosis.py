@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from onelayer.model.doctor.matching import (
 )
 from onelayer.model.doctor.numerical import OTHER_COST, judge_numerical
 from onelayer.model.doctor.patterns import ONLY_BIAS, ONLY_WEIGHTS, UNKNOWN, patterns
+from onelayer.model.doctor.points import Point
 from onelayer.model.doctor.questions import Answer
 from onelayer.model.doctor.slips import Finding, Slip, declare
 from onelayer.model.doctor.slopes import CLIPPED
@@ -61,14 +63,14 @@ DISAGREE_IN_N = declare(
 )
 WRONG_COST = declare(
     "C03",
-    "cost: another number than the textbook's",
+    "another number than the textbook's",
     "The cost is not the textbook's, by no formula that is known here.",
     "Compute the loss of two samples and the penalty by hand.",
     "J = (1/N) Σ l + λ Σ W²",
 )
 COST_INFINITE = declare(
     "C04",
-    "cost: infinite for a sure mistake",
+    "infinite for a sure mistake",
     "With large scores the cost is infinite or NaN: the logarithm of an underflowed probability.",
     "log p is a difference of scores and of log Σ exp. What is the largest score for?",
     "l = log Σ exp(s) − s_y",
@@ -147,35 +149,82 @@ def judge(answers: Sequence[Answer], half: bool | None = None) -> Diagnosis:
     `half` tells that the cost has ½λ Σ W²; by default a cost among the answers shows it.
     """
     notes: list[str] = []
-    costs = {id(answer): _explain_cost(answer) for answer in answers if _has_cost(answer)}
+    costs = [_explain_cost(answer) for answer in answers if _has_cost(answer)]
     if half is None:
-        half = any(match and _codes(match) == {HALF_DECAY.code} for match in costs.values())
+        half = any(match and _codes(match) == {HALF_DECAY.code} for match in costs)
         notes += [_HALF] * half
     if half:
         answers = [replace(answer, l2=answer.l2 / 2) for answer in answers]
-        costs = {id(answer): _explain_cost(answer) for answer in answers if _has_cost(answer)}
-    columns = next((each.columns for each in answers if each.columns is not None), None)
-    context = Context(next(iter(costs.values()), None), bool(costs), columns)
+    context = Context.of(answers)
     checked = _followed([_check(answer, context) for answer in answers])
     return Diagnosis(tuple(checked), tuple(notes))
 
 
 @dataclass(frozen=True)
 class Context:
-    """What functions show of each other: the cost's formula if it has one, the side of samples."""
+    """What functions show of each other, by their names.
 
-    cost: Match | None
-    has_cost: bool
+    The formulas of costs and gradients where they were found, and whether the samples are columns,
+    where that is known.
+    """
+
+    costs: dict[str, Match | None]
+    gradients: dict[str, dict[str, Match | None]]
     columns: bool | None
 
-    def numerical(self, answer: Answer) -> tuple[list[Finding], float]:
+    @classmethod
+    def of(cls, answers: Sequence[Answer]) -> "Context":
+        """Return what these answers show."""
+        costs = {each.function: _explain_cost(each) for each in answers if _has_cost(each)}
+        gradients = {
+            each.function: _explain_gradient(each)
+            for each in answers
+            if each.role == "gradient" and not list(law_of_answers(each))
+        }
+        sides = [each.columns for each in answers if each.columns is not None]
+        return cls(costs, gradients, next(iter(sides), None))
+
+    @property
+    def cost(self) -> Match | None:
+        """The formula of the first cost, if there is one and it was found."""
+        return next(iter(self.costs.values()), None)
+
+    def judge_numerical(self, answer: Answer) -> tuple[list[Finding], float]:
         """Judge a numerical gradient by the cost that stands beside it, be it right or wrong."""
-        loss = answer.points["base"].loss
-        formula = formulas(loss)["cost"]
-        choice = self.cost.choice if self.cost else tuple(axis[0] for axis in formula.axes)
+        formula = formulas(answer.points["base"].loss)["cost"]
+        choice = self.cost.choice if self.cost else formula.rights
         found, error = judge_numerical(answer, partial(formula.of, choice))
-        blind = self.has_cost and not self.cost
+        blind = self.costs and not self.cost
         return [each for each in found if not (blind and each.slip is OTHER_COST)], error
+
+    def judge_cost(self, answer: Answer) -> tuple[list[Finding], float]:
+        """Judge a cost, by itself or returned beside a gradient."""
+        point, value = _costs(answer)[0]
+        error = relative_distance(value, formulas(point.loss)["cost"].right(point))
+        match = self.costs[answer.function]
+        where = f"{answer.function}: cost"
+        if match is None:
+            return [Finding(WRONG_COST, where)], error
+        findings = [Finding(v.slip, where, v.formula) for v in match.wrong if v.slip]
+        large = answer.of("large").get("value" if answer.role == "cost" else "cost")
+        if not findings and large is not None and not np.isfinite(large):
+            findings.append(Finding(COST_INFINITE, where))
+        return findings, error
+
+    def judge_descent(self, answer: Answer) -> tuple[list[Finding], float]:
+        """Judge a descent by the gradient that stands beside it, be it right or wrong."""
+        kinds = formulas(answer.points["base"].loss)
+        found: dict[str, Match | None] = next(iter(self.gradients.values()), {})
+        choices = {
+            part: match.choice if (match := found.get(part)) else kinds[part].rights
+            for part in ("dW", "db")
+        }
+
+        def gradient(point: Point) -> tuple[Array, Array]:
+            dW, db = (kinds[part].of(choice, point) for part, choice in choices.items())
+            return dW, db
+
+        return judge_descent(answer, gradient)
 
 
 def _followed(checked: Sequence[Checked]) -> Iterator[Checked]:
@@ -202,17 +251,18 @@ def _check(answer: Answer, context: Context) -> Checked:
         return plain
     with np.errstate(all="ignore"):
         if answer.role == "gradient":
-            return _check_gradient(answer, context.cost)
-        if answer.role == "numerical":
-            found, error = context.numerical(answer)
-        elif answer.role == "normalisation":
-            found, error = judge_normalisation(answer, context.columns)
-        else:
-            found, error = _JUDGES[answer.role](answer)
+            return _check_gradient(answer, context)
+        judges = _JUDGES | {
+            "cost": context.judge_cost,
+            "numerical": context.judge_numerical,
+            "descent": context.judge_descent,
+            "normalisation": partial(judge_normalisation, columns=context.columns),
+        }
+        found, error = judges[answer.role](answer)
     return replace(plain, findings=tuple(found), error=error)
 
 
-def _check_gradient(answer: Answer, cost: Match | None) -> Checked:
+def _check_gradient(answer: Answer, context: Context) -> Checked:
     base, kinds = answer.of("base"), formulas(answer.points["base"].loss)
     right = {part: kinds[part].right(answer.points["base"]) for part in ("dW", "db")}
     parts = [part for part in right if part in base]
@@ -220,9 +270,9 @@ def _check_gradient(answer: Answer, cost: Match | None) -> Checked:
     error = max(relative_distance(base[part], right[part]) for part in parts)
     findings = list(laws_of_calls(answer))
     if not any(finding.slip in (RANDOM, REMEMBERS) for finding in findings):
-        findings += _name_gradient(answer, parts, cost)
+        findings += _name_gradient(answer, context)
         if "cost" in base:
-            findings += _judge_cost(answer)[0]
+            findings += context.judge_cost(answer)[0]
     return Checked(
         answer.function,
         answer.role,
@@ -234,12 +284,11 @@ def _check_gradient(answer: Answer, cost: Match | None) -> Checked:
     )
 
 
-def _name_gradient(answer: Answer, parts: Sequence[str], cost: Match | None) -> Iterator[Finding]:
-    matches = {part: _explain_part(answer, part) for part in parts}
-    named = _agreeing(matches)
+def _name_gradient(answer: Answer, context: Context) -> Iterator[Finding]:
+    named = context.gradients[answer.function]
     yield from _merge(answer, named)
-    if cost and (of_W := named.get("dW")):
-        yield from _disagreements(answer, of_W, cost)
+    if context.cost and (of_W := named.get("dW")):
+        yield from _disagreements(answer, of_W, context.cost)
     if all(match and not match.wrong for match in named.values()):
         yield from _right_but(answer, named)
     unnamed = [part for part, match in named.items() if match is None]
@@ -247,20 +296,28 @@ def _name_gradient(answer: Answer, parts: Sequence[str], cost: Match | None) -> 
         yield from _look_like(answer, unnamed, named)
 
 
-def _explain_part(answer: Answer, part: str) -> list[Match]:
-    """Return the formulas that give a part of the gradient; none if none of the library does."""
-    base, free = answer.points["base"], answer.points["free"]
-    formula = formulas(base.loss)[part]
-    at_0 = (free, answer.of("free")[part]) if part in answer.of("free") else None
-    return explain_gradient(formula, (base, answer.of("base")[part]), at_0)
+def _explain_gradient(answer: Answer) -> dict[str, Match | None]:
+    """Return the formula of each part, None where none of the library gives it."""
+    points, kinds = answer.points, formulas(answer.points["base"].loss)
+    base, free = answer.of("base"), answer.of("free")
+    return _agreeing(
+        {
+            part: explain_gradient(
+                kinds[part],
+                (points["base"], base[part]),
+                (points["free"], free[part]) if part in free else None,
+            )
+            for part in ("dW", "db")
+            if part in base
+        }
+    )
 
 
 def _agreeing(matches: dict[str, list[Match]]) -> dict[str, Match | None]:
     """Return a formula for each part, such that together they need the fewest slips."""
-    of_W, of_b = (matches.get(part) or [None] for part in ("dW", "db"))
-    pairs = ((w, b) for w in of_W for b in of_b)
-    best = min(pairs, key=lambda pair: len(_codes(pair[0]) | _codes(pair[1])))
-    return {part: match for part, match in zip(("dW", "db"), best, strict=True) if part in matches}
+    known: list[list[Match | None]] = [[*found] or [None] for found in matches.values()]
+    best = min(product(*known), key=lambda pair: len(set().union(*map(_codes, pair))))
+    return dict(zip(matches, best, strict=True))
 
 
 def _codes(match: Match | None) -> set[str]:
@@ -357,25 +414,9 @@ def _explain_cost(answer: Answer) -> Match | None:
     return found[0] if found else None
 
 
-def _judge_cost(answer: Answer) -> tuple[list[Finding], float]:
-    point, value = _costs(answer)[0]
-    error = relative_distance(value, formulas(point.loss)["cost"].right(point))
-    match = _explain_cost(answer)
-    where = f"{answer.function}: cost"
-    if match is None:
-        return [Finding(WRONG_COST, where)], error
-    findings = [Finding(v.slip, where, v.formula) for v in match.wrong if v.slip]
-    large = answer.of("large").get("value" if answer.role == "cost" else "cost")
-    if not findings and large is not None and not np.isfinite(large):
-        findings.append(Finding(COST_INFINITE, where))
-    return findings, error
-
-
 _JUDGES: dict[str, Callable[[Answer], tuple[list[Finding], float]]] = {
-    "cost": _judge_cost,
     "probabilities": judge_probabilities,
     "softmax": judge_probabilities,
     "accuracy": judge_accuracy,
-    "descent": judge_descent,
     "pictures": judge_pictures,
 }

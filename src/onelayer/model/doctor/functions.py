@@ -4,12 +4,12 @@ Each has one list of variants, the right ones first, and what it returns is one 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.model import network
 from onelayer.model.doctor.laws import NOT_FINITE, SHIFT, law_of_large_scores
 from onelayer.model.doctor.matching import EXACT, SINGLE, relative_distance
 from onelayer.model.doctor.points import BATCH, EPOCHS, RATE, Point, images, splits
@@ -232,25 +232,33 @@ ACCURACIES: Axis = (
 )
 
 
-def descend(
-    p: Point,
-    rows: Callable[[int, int], Sequence[slice]],
-    *,
-    epochs: int = EPOCHS,
-    rate: float = RATE,
-    l2: float = 1.0,
-    frozen: str = "",
-) -> Array:
-    """Return [W b] (K, D + 1) after a descent; `l2` multiplies λ, `frozen` parts stay."""
-    W, b = p.W, p.b
-    for _ in range(epochs):
-        for chosen in rows(len(p.X), BATCH):
-            X, y = p.X[chosen], p.y[chosen]
-            if not len(X):
-                continue
-            moved = network.descend(X, y, W, b, l2=l2 * p.l2, learning_rate=rate, kind=p.loss)
-            W, b = (W if "W" in frozen else moved[0]), (b if "b" in frozen else moved[1])
-    return np.hstack([W, b[:, None]])
+Rows = Callable[[int, int], Sequence[slice]]
+Gradient = Callable[[Point], tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """One way to go down: the rows of each step, epochs, rate, a multiple of λ, what stays."""
+
+    slip: Slip | None
+    formula: str
+    rows: Rows
+    epochs: int = EPOCHS
+    rate: float = RATE
+    l2: float = 1.0
+    frozen: str = ""
+
+    def end(self, p: Point, gradient: Gradient) -> Array:
+        """Return [W b] (K, D + 1) where it ends."""
+        W, b = p.W, p.b
+        for _ in range(self.epochs):
+            for rows in self.rows(len(p.X), BATCH):
+                if len(p.X[rows]):
+                    at = replace(p, X=p.X[rows], y=p.y[rows], W=W, b=b, l2=self.l2 * p.l2)
+                    dW, db = gradient(at)
+                    W = W if "W" in self.frozen else W - self.rate * dW
+                    b = b if "b" in self.frozen else b - self.rate * db
+        return np.hstack([W, b[:, None]])
 
 
 def _slices(first: int = 0, last: int = 0, start: int = 0, stop: int = 0) -> Callable[..., Any]:
@@ -263,38 +271,33 @@ def _slices(first: int = 0, last: int = 0, start: int = 0, stop: int = 0) -> Cal
     return rows
 
 
-def _descent(slip: Slip | None, formula: str, rows: Any = None, **changes: Any) -> Variant:
-    rows = rows or _slices()
-    return Variant(slip, formula, lambda p: descend(p, rows, **changes))
-
-
-DESCENTS: Axis = (
-    _descent(None, "E epochs of N / B batches in order"),
-    _descent(SAMPLE_MISSED, "without the last row of each batch", _slices(stop=-1)),
-    _descent(SAMPLE_MISSED, "without the first row of each batch", _slices(start=1)),
-    _descent(SAMPLE_MISSED, "one row of the next batch, too", _slices(stop=1)),
-    _descent(SAMPLE_MISSED, "one row further on", _slices(start=1, stop=1)),
-    _descent(BATCH_MISSED, "without the last batch", _slices(last=1)),
-    _descent(BATCH_MISSED, "without the first batch", _slices(first=1)),
-    _descent(WRONG_SLICE, "the first batch each time", lambda N, B: [slice(0, B)] * (N // B)),
-    _descent(WRONG_SLICE, "the last batch each time", lambda N, B: [slice(N - B, N)] * (N // B)),
-    _descent(WRONG_SLICE, "all rows each time", lambda N, B: [slice(0, N)] * (N // B)),
-    _descent(WRONG_SLICE, "all rows, once an epoch", lambda N, B: [slice(0, N)]),
-    _descent(WRONG_SLICE, "rows j to j + B", lambda N, B: [slice(j, j + B) for j in range(N // B)]),
-    _descent(WRONG_SLICE, "up to each batch", lambda N, B: [slice(n + B) for n in range(0, N, B)]),
-    _descent(WRONG_EPOCHS, "E − 1 epochs", epochs=EPOCHS - 1),
-    _descent(WRONG_EPOCHS, "E + 1 epochs", epochs=EPOCHS + 1),
-    _descent(WRONG_EPOCHS, "one epoch", epochs=1),
-    _descent(UPHILL, "W + η ∂J/∂W", rate=-RATE),
-    _descent(NOT_UPDATED, "W stays", frozen="W"),
-    _descent(NOT_UPDATED, "b stays", frozen="b"),
-    _descent(NOT_UPDATED, "W and b stay", frozen="Wb"),
-    _descent(RATE_CHANGED, "η B", rate=RATE * BATCH),
-    _descent(RATE_CHANGED, "η / B", rate=RATE / BATCH),
-    _descent(DECAY_IN_DESCENT, "λ = 0", l2=0.0),
-    _descent(DECAY_IN_DESCENT, "λW", l2=0.5),
-    _descent(DECAY_IN_DESCENT, "4λW", l2=2.0),
-    _descent(DECAY_IN_DESCENT, "−2λW", l2=-1.0),
+DESCENTS = (
+    Descent(None, "E epochs of N / B batches in order", _slices()),
+    Descent(SAMPLE_MISSED, "without the last row of each batch", _slices(stop=-1)),
+    Descent(SAMPLE_MISSED, "without the first row of each batch", _slices(start=1)),
+    Descent(SAMPLE_MISSED, "one row of the next batch, too", _slices(stop=1)),
+    Descent(SAMPLE_MISSED, "one row further on", _slices(start=1, stop=1)),
+    Descent(BATCH_MISSED, "without the last batch", _slices(last=1)),
+    Descent(BATCH_MISSED, "without the first batch", _slices(first=1)),
+    Descent(WRONG_SLICE, "the first batch each time", lambda N, B: [slice(0, B)] * (N // B)),
+    Descent(WRONG_SLICE, "the last batch each time", lambda N, B: [slice(N - B, N)] * (N // B)),
+    Descent(WRONG_SLICE, "all rows each time", lambda N, B: [slice(0, N)] * (N // B)),
+    Descent(WRONG_SLICE, "all rows, once an epoch", lambda N, B: [slice(0, N)]),
+    Descent(WRONG_SLICE, "rows j to j + B", lambda N, B: [slice(j, j + B) for j in range(N // B)]),
+    Descent(WRONG_SLICE, "up to each batch", lambda N, B: [slice(n + B) for n in range(0, N, B)]),
+    Descent(WRONG_EPOCHS, "E − 1 epochs", _slices(), epochs=EPOCHS - 1),
+    Descent(WRONG_EPOCHS, "E + 1 epochs", _slices(), epochs=EPOCHS + 1),
+    Descent(WRONG_EPOCHS, "one epoch", _slices(), epochs=1),
+    Descent(UPHILL, "W + η ∂J/∂W", _slices(), rate=-RATE),
+    Descent(NOT_UPDATED, "W stays", _slices(), frozen="W"),
+    Descent(NOT_UPDATED, "b stays", _slices(), frozen="b"),
+    Descent(NOT_UPDATED, "W and b stay", _slices(), frozen="Wb"),
+    Descent(RATE_CHANGED, "η B", _slices(), rate=RATE * BATCH),
+    Descent(RATE_CHANGED, "η / B", _slices(), rate=RATE / BATCH),
+    Descent(DECAY_IN_DESCENT, "λ = 0", _slices(), l2=0.0),
+    Descent(DECAY_IN_DESCENT, "λW", _slices(), l2=0.5),
+    Descent(DECAY_IN_DESCENT, "4λW", _slices(), l2=2.0),
+    Descent(DECAY_IN_DESCENT, "−2λW", _slices(), l2=-1.0),
 )
 
 
@@ -336,24 +339,29 @@ PICTURES: tuple[tuple[Slip | None, str, Callable[[Array], Any]], ...] = (
 )
 
 
-def name_one(answer: Answer, found: Any, axis: Axis, point: Point) -> tuple[list[Finding], float]:
-    """Return the slip that an answer is, and how far it is from right."""
-    with np.errstate(all="ignore"):
-        distances = [relative_distance(found, each.slope(point)) for each in axis if each.slope]
+def _nearest(
+    answer: Answer, found: Any, made: Sequence[tuple[Slip | None, str, Any]]
+) -> tuple[list[Finding], float]:
+    """Return the slip that an answer is, and how far it is from right, which comes first."""
+    distances = [relative_distance(found, value) for _, _, value in made]
     if distances[0] <= SINGLE:
         return [], distances[0]
     for tolerance in (EXACT, SINGLE):
-        for variant, distance in zip(axis, distances, strict=True):
-            if variant.slip and distance <= tolerance:
-                return [Finding(variant.slip, answer.function, variant.formula)], distances[0]
-    slip = NOT_KNOWN if np.isfinite(found).all() else NOT_FINITE
-    return [Finding(slip, answer.function)], distances[0]
+        for (slip, formula, _), distance in zip(made, distances, strict=True):
+            if slip and distance <= tolerance:
+                return [Finding(slip, answer.function, formula)], distances[0]
+    unknown = NOT_KNOWN if np.isfinite(found).all() else NOT_FINITE
+    return [Finding(unknown, answer.function)], distances[0]
+
+
+def _name_one(answer: Answer, found: Any, axis: Axis, point: Point) -> tuple[list[Finding], float]:
+    return _nearest(answer, found, [(v.slip, v.formula, v.slope(point)) for v in axis if v.slope])
 
 
 def judge_probabilities(answer: Answer) -> tuple[list[Finding], float]:
     """Name the slip of probabilities; then look whether a shift or large scores change them."""
     found = answer.of("base")["value"]
-    findings, off = name_one(answer, found, SOFTMAXES, answer.points["base"])
+    findings, off = _name_one(answer, found, SOFTMAXES, answer.points["base"])
     shifted = answer.of("shifted").get("value")
     if not findings and shifted is not None and relative_distance(shifted, found) > SINGLE:
         findings.append(Finding(SHIFT, answer.function))
@@ -365,20 +373,25 @@ def judge_probabilities(answer: Answer) -> tuple[list[Finding], float]:
 def judge_accuracy(answer: Answer) -> tuple[list[Finding], float]:
     """Name the slip of an accuracy."""
     found = np.asarray(answer.of("base")["value"], float)
-    return name_one(answer, found, ACCURACIES, answer.points["base"])
+    return _name_one(answer, found, ACCURACIES, answer.points["base"])
 
 
-def judge_descent(answer: Answer) -> tuple[list[Finding], float]:
-    """Name the slip of a descent in the order of the rows; one batch has but one order."""
-    outcomes = [
-        name_one(answer, _joined(answer, question), DESCENTS, answer.points[question])
-        for question in ("epochs", "one batch")
-        if answer.of(question)
-    ]
-    findings, off = outcomes[0]
-    if findings and findings[0].slip is NOT_KNOWN and len(outcomes) > 1:
-        findings = outcomes[1][0] or [Finding(SHUFFLED, answer.function)]
+def judge_descent(answer: Answer, gradient: Gradient) -> tuple[list[Finding], float]:
+    """Name the slip of a descent that takes this gradient; one batch has but one order."""
+    findings, off = _name_descent(answer, "epochs", DESCENTS, gradient)
+    if findings and findings[0].slip is NOT_KNOWN and answer.of("one batch"):
+        others = [each for each in DESCENTS if each.slip not in (BATCH_MISSED, WRONG_SLICE)]
+        findings, _ = _name_descent(answer, "one batch", others, gradient)
+        findings = findings or [Finding(SHUFFLED, answer.function)]
     return findings, off
+
+
+def _name_descent(
+    answer: Answer, question: str, descents: Sequence[Descent], gradient: Gradient
+) -> tuple[list[Finding], float]:
+    point = answer.points[question]
+    made = [(each.slip, each.formula, each.end(point, gradient)) for each in descents]
+    return _nearest(answer, _joined(answer, question), made)
 
 
 def _joined(answer: Answer, question: str) -> Array:

@@ -55,9 +55,14 @@ class Formula:
     axes: tuple[Axis, ...]
     compute: Callable[..., Any]
 
+    @property
+    def rights(self) -> Choice:
+        """The right choice of each idea."""
+        return tuple(axis[0] for axis in self.axes)
+
     def right(self, point: Point) -> Any:
         """Return what the right formula gives."""
-        return self.of(tuple(axis[0] for axis in self.axes), point)
+        return self.of(self.rights, point)
 
     def of(self, choice: Choice, point: Point) -> Any:
         """Return what a choice gives at the point."""

@@ -113,4 +113,5 @@ def splits() -> list[Array]:
 def images() -> Array:
     """Return weights (3, 3072) of which no picture equals its mirror image or another."""
     generator = random_stream(0, Stream.CHECKED_PARAMETERS, 4)
-    return generator.standard_normal((3, 3072)) * np.array([[1.0], [2.0], [0.5]])
+    W: Array = generator.standard_normal((3, 3072)) * np.array([[1.0], [2.0], [0.5]])
+    return W

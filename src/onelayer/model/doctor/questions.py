@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.errors import InputError
 from onelayer.model.doctor.conventions import Layout, arrays_of, call, layouts, parameters_of
 from onelayer.model.doctor.points import (
     L2,
@@ -108,12 +109,17 @@ def ask(role: str, name: str, function: Function, loss: str = "", seed: int = 0)
 
 def told(error: BaseException) -> str:
     """Return an error of the code under test in one short line."""
-    words = " ".join(f"{type(error).__name__}: {error}".split())
+    said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    words = " ".join(said.split())
     return words if len(words) <= 200 else f"{words[:200]}…"
 
 
 def _ask_at_points(answer: Answer, function: Function) -> None:
     wanted = parameters_of(function, ROLES[answer.role].orders)
+    if answer.role in ("gradient", "numerical") and "X" not in wanted.values():
+        raise TypeError(
+            f"takes ({', '.join(wanted)}); X and y must be among them to be given others"
+        )
     answer.l2 = L2 if "l2" in wanted.values() else 0.0
     layout = _settle(answer, function, wanted)
     for question in QUESTIONS[answer.role]:

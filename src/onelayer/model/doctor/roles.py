@@ -97,6 +97,21 @@ ROLES = {
 }
 
 
+EXAMPLES = (
+    "ComputeGradients",
+    "BackwardPass",
+    "ComputeCost",
+    "ComputeLoss",
+    "ComputeGradsNum",
+    "EvaluateClassifier",
+    "ApplyNetwork",
+    "ComputeAccuracy",
+    "MiniBatchGD",
+    "softmax_loss_vectorized",
+    "svm_loss",
+)
+
+
 def find_functions(namespace: Mapping[str, Any]) -> Found:
     """Return the functions of each role, by their names; several of a gradient are all of them."""
     found: Found = {}

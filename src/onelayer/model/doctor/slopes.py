@@ -47,7 +47,8 @@ def _through_softmax(P: Array, g: Array) -> Array:
 
 def _margins(p: Point, margin: float = 1.0) -> Array:
     M: Array = p.S - (p.S * p.Y).sum(axis=1, keepdims=True) + margin
-    return M * (1 - p.Y)
+    margins: Array = M * (1 - p.Y)
+    return margins
 
 
 def _counted(violated: Array, p: Point) -> Array:

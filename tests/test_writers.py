@@ -199,9 +199,6 @@ def test_the_last_number_of_a_cell_is_the_partial_credit_of_nbgrader(
     known = [cell for cell in cells if cell]
     required = {"grade_id", "schema_version", "grade", "locked", "solution", "task"}
     assert all(set(cell) - {"points"} == required for cell in known)
-    graded = [
-        cell for cell in notebook["cells"] if "points" in cell["metadata"].get("nbgrader", {})
-    ]
     names: dict[str, Any] = {}
     exec(COURSE.replace("G @ X.T / N", "G @ X.T"), names)
     named = {c["metadata"].get("nbgrader", {}).get("grade_id"): c for c in notebook["cells"]}

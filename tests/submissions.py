@@ -193,6 +193,7 @@ OWN = [
     Wrong("squared error of scores", "G17", G, "G = S - Y"),
     Wrong("log(p + 1e-3)", "G22", G, "p = (P * Y).sum(axis=0); G = p / (p + 1e-3) * (P - Y)"),
     Wrong("exponentials undivided", "G24", P, "P = np.exp(S)"),
+    Wrong("softmax twice", "G38", P, f"{P}; P = np.exp(P) / np.exp(P).sum(axis=0)"),
     Wrong("log-softmax", "G25", P, "P = np.log(E / E.sum(axis=0))"),
     Wrong("logarithm of base 10", "G26", G, "G = (P - Y) / np.log(10)"),
     Wrong("factor 2", "G37", G, "G = 2 * (P - Y)"),
@@ -202,6 +203,7 @@ OWN = [
     Wrong("l2 of squares", "G50", PENALTY, "2 * lam * W ** 2"),
     Wrong("l2 not on the last class", "G51", PENALTY, "2 * lam * W * (np.arange(len(W)) < 4)[:, None]"),
     Wrong("bias from dW", "G62", DB, "db = (G @ X.T).sum(axis=1, keepdims=True) / N"),
+    Wrong("bias one number", "G63", DB, "db = np.full_like(b, (G * Y).sum() / N)"),
     Wrong("classes reversed", "G72", END, "    return dW[::-1], db[::-1]"),
     Wrong("halved", "G73", END, "    return dW / 2, db / 2"),
     Wrong("NaN", "L02", P, "P = np.log(S)"),
@@ -262,3 +264,133 @@ OTHERS = [
     Wrong("on its side", "F41", "transpose(1, 2, 0)", "transpose(2, 1, 0)", COURSE),
     Wrong("one range", "F42", "(row - row.min()) / (row.max() - row.min())", "(row - W.min()) / np.ptp(W)", COURSE),
 ]
+
+NAIVE = """
+import numpy as np
+
+def softmax_loss_naive(W, X, y, reg):
+    loss, dW = 0.0, np.zeros_like(W)
+    for x, k in zip(X, y):
+        s = x @ W
+        p = np.exp(s - s.max())
+        p /= p.sum()
+        loss -= np.log(p[k]) / len(X)
+        p[k] -= 1
+        dW += np.outer(x, p) / len(X)
+    return loss + reg * np.sum(W * W), dW + 2 * reg * W
+
+def softmax_loss_vectorized(W, X, y, reg):
+    return softmax_loss_naive(W, X, y, reg)
+"""
+NETWORK = """
+import numpy as np
+
+def ApplyNetwork(X, network):
+    S = network["W"] @ X + network["b"]
+    E = np.exp(S - S.max(axis=0))
+    return E / E.sum(axis=0)
+
+def ComputeLoss(P, y):
+    return -np.mean(np.log(P[y, np.arange(len(y))]))
+
+def ComputeCost(X, y, network, lam):
+    return ComputeLoss(ApplyNetwork(X, network), y) + lam * np.sum(network["W"] ** 2)
+
+def BackwardPass(X, Y, P, network, lam):
+    G = (P - Y) / X.shape[1]
+    return {"W": G @ X.T + 2 * lam * network["W"], "b": G.sum(axis=1, keepdims=True)}
+
+def ComputeAccuracy(P, y):
+    return np.mean(np.argmax(P, axis=0) == y)
+
+def MiniBatchGD(X, Y, y, GDparams, init_net, lam):
+    net = {name: array.copy() for name, array in init_net.items()}
+    for epoch in range(GDparams.n_epochs):
+        for j in range(0, X.shape[1], GDparams.n_batch):
+            Xb, Yb = X[:, j : j + GDparams.n_batch], Y[:, j : j + GDparams.n_batch]
+            grads = BackwardPass(Xb, Yb, ApplyNetwork(Xb, net), net, lam)
+            for name in net:
+                net[name] -= GDparams.eta * grads[name]
+    return net
+"""
+ROWS = """
+import numpy as np
+
+def gradients(X, y, W, b, reg):
+    S = X @ W + b
+    P = np.exp(S - S.max(axis=1, keepdims=True))
+    P /= P.sum(axis=1, keepdims=True)
+    P[np.arange(len(y)), y] -= 1
+    return X.T @ P / len(X) + 2 * reg * W, P.mean(axis=0)
+"""
+LAYERS = NETWORK.replace('network["W"]', 'network[0]["W"]').replace('network["b"]', 'network[0]["b"]')
+LAYERS = LAYERS[: LAYERS.index("def ComputeAccuracy")]
+LISTS = LAYERS.replace('network[0]["W"]', 'network["W"][0]').replace('network[0]["b"]', 'network["b"][0]')
+HALF = COURSE.replace(PENALTY, "lam * W").replace("return loss + lam", "return loss + lam / 2")
+BINARY = """
+import numpy as np
+
+def bce_grad(X, Y, W, b, lam):
+    P = 1 / (1 + np.exp(-(W @ X + b)))
+    G = (P - Y) / P.size
+    return G @ X.T + 2 * lam * W, G.sum(axis=1, keepdims=True)
+"""
+UNNAMED = ALONE.replace("(X, Y, W, b, lam)", "(first, second, third, fourth, fifth)").replace(
+    "    N =", "    X, Y, W, b, lam = first, second, third, fourth, fifth\n    N ="
+)
+TORCH = """
+import torch
+
+def ComputeGradsWithTorch(X, y, network_params, lam):
+    X = torch.from_numpy(X)
+    W = torch.tensor(network_params["W"], requires_grad=True)
+    b = torch.tensor(network_params["b"], requires_grad=True)
+    P = torch.nn.Softmax(dim=0)(W @ X + b)
+    cost = -torch.log(P[y, torch.arange(X.shape[1])]).mean() + lam * (W ** 2).sum()
+    cost.backward()
+    return {"W": W.grad.numpy(), "b": b.grad.numpy()}
+"""
+TENSORS = """
+import torch
+
+def cost(X, y, W, b, lam):
+    return torch.nn.functional.cross_entropy(X @ W.T + b, y) + lam * W.square().sum()
+
+def gradient(X, y, W, b, lam):
+    return torch.autograd.grad(cost(X, y, W, b, lam), (W, b))
+"""
+SINGLE = """
+def gradient(X, y, weight, bias, lam):
+    X, weight, bias = X.float(), weight.float(), bias.float()
+    scores = X @ weight.T + bias
+    loss = torch.nn.CrossEntropyLoss()(scores, y) + lam * weight.pow(2).sum()
+    return torch.autograd.grad(loss, (weight, bias))
+
+import torch
+"""
+RIGHT = {
+    "course": COURSE,
+    "hinge": HINGE,
+    "alone": ALONE,
+    "naive": NAIVE,
+    "network": NETWORK,
+    "layers": LAYERS,
+    "lists": LISTS,
+    "rows": ROWS,
+    "row bias": ROWS.replace("P.mean(axis=0)", "P.mean(axis=0, keepdims=True)"),
+    "rows, K by D": ROWS.replace("X @ W", "X @ W.T").replace("X.T @ P", "P.T @ X"),
+    "joint": COURSE.replace("    return dW, db\n\ndef ComputeGradsNum(X", "    return {"
+        "\"cost\": -np.log((Y * P).sum(axis=0)).mean() + lam * (W ** 2).sum(), \"dW\": dW, \"db\": db}\n\n"
+        "def ComputeGradsNum(X").replace("dW, db = ComputeGradients(", "_, dW, db = ComputeGradients(").replace(
+        "Yb, P, W, lam)", "Yb, P, W, lam).values()"),
+    "half": HALF,
+    "unnamed": UNNAMED,
+    "reg by default": ROWS.replace("reg)", "reg=0.1, verbose=False)"),
+    "float32 results": ALONE.replace("return dW, db", "return dW.astype('f4'), db.astype('f4')"),
+    "lists of numbers": ALONE.replace("return dW, db", "return dW.tolist(), db.ravel().tolist()"),
+    "CIFAR-10 alone": ALONE.replace("G = P - Y", "G = np.zeros((10, N)) + P - Y"),
+    "keywords": ALONE.replace("(X, Y, W, b, lam)", "(*, X, Y, W, b, lam)"),
+    "Windows lines": ALONE.replace("\n", "\r\n"),
+    "classes of training alone": ALONE.replace("def ComputeGradients", "class Net:\n    W = 0\n\ndef ComputeGradients"),
+}
+WITH_TORCH = {"autograd": TORCH, "tensors": TENSORS, "float32": SINGLE}

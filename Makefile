@@ -12,7 +12,7 @@ KILLS ?= 60
 # The tests start hundreds of Pythons: what they compile is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-anywhere test-slow test-kill test-torch test-browser fuzz check docs example bench bench-compare bench-probe clean
+.PHONY: run test test-anywhere test-slow test-kill test-torch test-browser fuzz doctor check docs example bench bench-compare bench-probe clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -40,6 +40,9 @@ test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's
 fuzz: $(READY)  ## 100,000 damaged files of every format, 5,000 edited records: they open or say why not
 	$(BIN)/python tests/fuzz_readers.py --cases $(CASES) --first $(SEED)
 	$(BIN)/python tests/fuzz_records.py --cases $$(($(CASES) / 20)) --first $(SEED)
+
+doctor: $(READY)  ## wrong gradients: what usual checks catch, what onelayer doctor names
+	$(BIN)/python tests/doctor_table.py
 
 check: $(READY)  ## lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py

@@ -99,9 +99,7 @@ def main() -> None:
         )
     )
     listed = sum(named[: len(GRADIENTS)])
-    print(
-        f"\nof the {len(GRADIENTS)} of the comparison {listed} are named; of all {len(planted)}, {sum(named)}"
-    )
+    print(f"\nnamed: {listed} of the {len(GRADIENTS)} of the comparison, {sum(named)} of all")
 
 
 if __name__ == "__main__":

@@ -35,9 +35,10 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a process may take: `wall` seconds a call, `cpu` seconds in all, bytes, processes."""
+    """What code may take: seconds of a call (`wall`), of all (`total`), `cpu`; bytes, processes."""
 
     wall: float = 10.0
+    total: float = 120.0
     cpu: int = 60
     memory: int = 4 * 2**30
     processes: int = 16

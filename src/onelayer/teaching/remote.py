@@ -49,9 +49,14 @@ def remote_functions(sandbox: Sandbox, file: str) -> tuple[dict[str, Callable[..
 
 def _remote(sandbox: Sandbox, file: str, name: str, parameters: Any) -> Callable[..., Any] | None:
     """Return the function of this name; None if its parameters are none that Python knows."""
+    lost: list[str] = []  # why its process is no more: it is not asked again
 
     def function(*arguments: Any, **keywords: Any) -> Any:
+        if lost:
+            raise NotAnsweredError(lost[0])
         outcome = sandbox.call(f"{file}:{name}", *arguments, **keywords)
+        if outcome.status not in ("answered", "raised"):
+            lost.append(outcome.message)
         if outcome.status != "answered":
             raise NotAnsweredError(outcome.message)
         if outcome.changed:

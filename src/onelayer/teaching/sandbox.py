@@ -42,6 +42,7 @@ class Sandbox:
     limits: Limits = field(default_factory=Limits)
     lacks: list[str] = field(default_factory=list, init=False)
     _process: JailedProcess | None = field(default=None, init=False)
+    _spent: float = field(default=0.0, init=False)
 
     def __enter__(self) -> Self:
         return self
@@ -60,21 +61,25 @@ class Sandbox:
         InputError
             If no process can be started here.
         """
+        seconds = min(self.limits.wall, self.limits.total - self._spent)
+        if seconds <= 0:
+            return Outcome("timeout", message=f"all calls took {self.limits.total:g} seconds")
         request = encode({"entry": entry, "arguments": arguments, "keywords": keywords})
         if self._process is None:
             self._process = JailedProcess(self.folder, self.limits)
             self.lacks = self._process.lacks
         begin = time.monotonic()
         try:
-            reply = _checked(self._process.ask(request, self.limits.wall))
+            reply = _checked(self._process.ask(request, seconds))
         except NoAnswerError as failed:
             outcome = Outcome(failed.status, message=failed.message)
         else:
             outcome = Outcome(**reply)
-        seconds, output = time.monotonic() - begin, self._process.take_output()
+        took, output = time.monotonic() - begin, self._process.take_output()
+        self._spent += took
         if outcome.status not in ("answered", "raised"):
             self._end()
-        return replace(outcome, output=output, seconds=seconds)
+        return replace(outcome, output=output, seconds=took)
 
     def _end(self) -> None:
         if self._process:

@@ -57,13 +57,15 @@ class Point:
         return np.eye(len(self.W))[self.y]
 
 
-def draw_point(sizes: Sizes = SIZES, l2: float = L2, loss: str = "cross-entropy") -> Point:
+def draw_point(
+    sizes: Sizes = SIZES, l2: float = L2, loss: str = "cross-entropy", seed: int = 0
+) -> Point:
     """Return a point with scores of order 1, b ≠ 0 and labels that are unbalanced and unsorted.
 
     The features have a mean of their own and no feature the size of another.
     """
     N, D, K = sizes
-    generator = random_stream(0, Stream.CHECKED_PARAMETERS, N, D, K)
+    generator = random_stream(seed, Stream.CHECKED_PARAMETERS, N, D, K)
     X = generator.standard_normal((N, D)) * generator.uniform(0.5, 1.5, D) + 0.3
     W = generator.standard_normal((K, D)) / np.sqrt(D)
     b = generator.uniform(0.2, 0.9, K) * np.where(np.arange(K) % 2, -1, 1)
@@ -73,7 +75,7 @@ def draw_point(sizes: Sizes = SIZES, l2: float = L2, loss: str = "cross-entropy"
     return Point(X, y, W, b, l2, find_loss(loss))
 
 
-def probe_points(base: Point) -> dict[str, Point]:
+def probe_points(base: Point, seed: int = 0) -> dict[str, Point]:
     """Return the points by name: the base, and what the laws ask of it."""
     _, D, K = base.sizes
     fits = base.sizes[1:] == SIZES[1:]
@@ -88,9 +90,9 @@ def probe_points(base: Point) -> dict[str, Point]:
         "free": replace(base, l2=0.0),
         "large": replace(base, W=large, l2=base.l2 / _LARGE),
         "wide": _with_bias(
-            draw_point(_WIDE if fits else base.sizes, base.l2, base.loss.name), base
+            draw_point(_WIDE if fits else base.sizes, base.l2, base.loss.name, seed), base
         ),
-        "epochs": _with_bias(draw_point((ROWS, D, K), base.l2, base.loss.name), base),
+        "epochs": _with_bias(draw_point((ROWS, D, K), base.l2, base.loss.name, seed), base),
         "one batch": replace(base, X=base.X[:BATCH], y=base.y[:BATCH]),
     }
 

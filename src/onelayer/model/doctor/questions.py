@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class Answer:
     no_bias: bool = False
     dtype: str = "float64"
     columns: bool | None = None
+    seed: int = 0
     assumed: str = ""
     changed: tuple[str, ...] = ()
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -72,20 +73,23 @@ class Answer:
     @cached_property
     def points(self) -> dict[str, Point]:
         """The points at which it was asked, once its conventions are settled."""
-        return points_of(self.sizes, self.l2, self.loss, self.no_bias)
+        return points_of(self.sizes, self.l2, self.loss, self.no_bias, self.seed)
 
 
-@cache
-def points_of(sizes: Sizes, l2: float, loss: str, no_bias: bool) -> dict[str, Point]:
+@lru_cache(maxsize=64)
+def points_of(sizes: Sizes, l2: float, loss: str, no_bias: bool, seed: int) -> dict[str, Point]:
     """Return the points of the questions by name; without a bias it is 0."""
-    base = draw_point(sizes, l2, loss)
-    return probe_points(replace(base, b=np.zeros_like(base.b)) if no_bias else base)
+    base = draw_point(sizes, l2, loss, seed)
+    return probe_points(replace(base, b=np.zeros_like(base.b)) if no_bias else base, seed)
 
 
-def ask_all(functions: Found, loss: str = "") -> list[Answer]:
-    """Ask every function the questions of its role; the answers are in the order of ROLES."""
+def ask_all(functions: Found, loss: str = "", seed: int = 0) -> list[Answer]:
+    """Ask every function the questions of its role; the answers are in the order of ROLES.
+
+    The points at which they are asked are drawn from `seed`.
+    """
     return [
-        ask(role, name, function, loss)
+        ask(role, name, function, loss, seed)
         for role in ROLES
         for name, function in functions.get(role, ())
     ]
@@ -96,6 +100,7 @@ def ask(
     name: str,
     function: Function,
     loss: str = "",
+    seed: int = 0,
     *,
     sizes: Sizes = SIZES,
     l2: float = L2,
@@ -105,7 +110,7 @@ def ask(
     The sizes N, D, K should differ.
     """
     kind = loss or ("hinge" if re.search("svm|hinge", name, re.I) else "cross-entropy")
-    answer = Answer(role, name, kind, sizes, l2)
+    answer = Answer(role, name, kind, sizes, l2, seed=seed)
     with np.errstate(all="ignore"):
         try:
             _ASK.get(role, _ask_at_points)(answer, function)
@@ -176,7 +181,7 @@ def _tries(answer: Answer, function: Function, errors: list[Exception]) -> Itera
     for wanted in _readings(answer, function):
         l2 = answer.l2 if "l2" in wanted.values() else 0.0
         for layout in layouts(wanted):
-            points = points_of(answer.sizes, l2, answer.loss, layout.bias == "none")
+            points = points_of(answer.sizes, l2, answer.loss, layout.bias == "none", answer.seed)
             point = points[QUESTIONS[answer.role][0]]
             given = {quantity: layout.give(quantity, point) for quantity in wanted.values()}
             try:

@@ -12,7 +12,7 @@ KILLS ?= 60
 # The tests start hundreds of Pythons: what they compile is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-anywhere test-slow test-kill test-torch test-otter test-browser fuzz check docs example bench bench-compare bench-probe clean
+.PHONY: run test test-anywhere test-slow test-kill test-torch test-otter test-browser fuzz check docs example bench bench-compare bench-probe clean doctor
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -43,6 +43,9 @@ test-otter: .venv/.otter  ## test files that otter-grader runs
 fuzz: $(READY)  ## 100,000 damaged files of every format, 5,000 edited records: they open or say why not
 	$(BIN)/python tests/fuzz_readers.py --cases $(CASES) --first $(SEED)
 	$(BIN)/python tests/fuzz_records.py --cases $$(($(CASES) / 20)) --first $(SEED)
+
+doctor: $(READY)  ## wrong gradients: what usual checks catch, what onelayer doctor names
+	$(BIN)/python tests/doctor_table.py
 
 check: $(READY)  ## lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-COURSE = '''
+COURSE = """
 import numpy as np
 
 def softmax(s):
@@ -78,7 +78,7 @@ def montage(W):
         row = (row - row.min()) / (row.max() - row.min())
         pictures.append(row.reshape(3, 32, 32).transpose(1, 2, 0))
     return pictures
-'''
+"""
 
 # A gradient alone: its scores are its own, so slips of the softmax can be planted, too.
 ALONE = """
@@ -128,7 +128,13 @@ class Wrong:
         return self.source.replace(self.right, self.wrong)
 
 
-N, P, G, PENALTY, X = "N = X.shape[1]", "P = E / E.sum(axis=0)", "G = P - Y", "2 * lam * W", "G @ X.T"
+N, P, G, PENALTY, X = (
+    "N = X.shape[1]",
+    "P = E / E.sum(axis=0)",
+    "G = P - Y",
+    "2 * lam * W",
+    "G @ X.T",
+)
 DW, DB = f"dW = {X} / N + {PENALTY}", "db = G.sum(axis=1, keepdims=True) / N"
 START, END = "def ComputeGradients", "    return dW, db"
 MARGINS = "M = S - (S * Y).sum(axis=0) + 1; V = (M > 0) * (1 - Y)"
@@ -167,7 +173,9 @@ GRADIENTS = [
     Wrong("squared error", "G17", G, "G = P * (P - Y - (P * (P - Y)).sum(axis=0))"),
     Wrong("diagonal Jacobian", "G18", G, "G = -Y / P * P * (1 - P)"),
     Wrong("sigmoid for softmax", "G19", P, "P = 1 / (1 + np.exp(-S))"),
-    Wrong("softmax over the batch", "G20", P, "P = (E := np.exp(S)) / E.sum(axis=1, keepdims=True)"),
+    Wrong(
+        "softmax over the batch", "G20", P, "P = (E := np.exp(S)) / E.sum(axis=1, keepdims=True)"
+    ),
     Wrong("softmax over all", "G21", P, "P = (E := np.exp(S)) / E.sum()"),
     Wrong("p + 1e-6", "G22", G, "G = P + 1e-6 - Y"),
     Wrong("clipping", "G23", G, "G = np.clip(P, 1e-6, 1 - 1e-6) - Y"),
@@ -176,7 +184,12 @@ GRADIENTS = [
     Wrong("reshaped", "G71", END, "    return dW.T.reshape(W.shape), db"),
     Wrong("float32", "L11", N, f"{N}; X, W = X.astype('f4'), W.astype('f4')"),
     Wrong("fresh dropout mask", "L04", G, "G = (P - Y) * (np.random.rand(*P.shape) < 0.5)"),
-    Wrong("accumulates", "L03", END, "    total[:] = [total[0] + dW, total[1] + db]\n    return total\n\ntotal = [0, 0]"),
+    Wrong(
+        "accumulates",
+        "L03",
+        END,
+        "    total[:] = [total[0] + dW, total[1] + db]\n    return total\n\ntotal = [0, 0]",
+    ),
     Wrong("softmax without the shift", "L10", "S - S.max(axis=0)", "S"),
     Wrong("bias left out of the scores", "G33", "W @ X + b", "W @ X"),
 ]
@@ -193,6 +206,7 @@ OWN = [
     Wrong("squared error of scores", "G17", G, "G = S - Y"),
     Wrong("log(p + 1e-3)", "G22", G, "p = (P * Y).sum(axis=0); G = p / (p + 1e-3) * (P - Y)"),
     Wrong("exponentials undivided", "G24", P, "P = np.exp(S)"),
+    Wrong("softmax twice", "G38", P, f"{P}; P = np.exp(P) / np.exp(P).sum(axis=0)"),
     Wrong("log-softmax", "G25", P, "P = np.log(E / E.sum(axis=0))"),
     Wrong("logarithm of base 10", "G26", G, "G = (P - Y) / np.log(10)"),
     Wrong("factor 2", "G37", G, "G = 2 * (P - Y)"),
@@ -200,8 +214,11 @@ OWN = [
     Wrong("l2 forgotten in its term", "G48", PENALTY, "2 * W"),
     Wrong("l2 as one number", "G49", PENALTY, "lam * (W ** 2).sum()"),
     Wrong("l2 of squares", "G50", PENALTY, "2 * lam * W ** 2"),
-    Wrong("l2 not on the last class", "G51", PENALTY, "2 * lam * W * (np.arange(len(W)) < 4)[:, None]"),
+    Wrong(
+        "l2 not on the last class", "G51", PENALTY, "2 * lam * W * (np.arange(len(W)) < 4)[:, None]"
+    ),
     Wrong("bias from dW", "G62", DB, "db = (G @ X.T).sum(axis=1, keepdims=True) / N"),
+    Wrong("bias one number", "G63", DB, "db = np.full_like(b, (G * Y).sum() / N)"),
     Wrong("classes reversed", "G72", END, "    return dW[::-1], db[::-1]"),
     Wrong("halved", "G73", END, "    return dW / 2, db / 2"),
     Wrong("NaN", "L02", P, "P = np.log(S)"),
@@ -212,7 +229,12 @@ OWN = [
     Wrong("one class", "P03", DW, f"{DW}; dW[2] *= 1.01"),
     Wrong("rank 1", "P04", DW, f"{DW}; dW += np.outer(np.arange(5), np.sin(np.arange(13)))"),
     Wrong("shuffled", "P05", DW, f"{DW}; dW = np.random.default_rng(0).permuted(dW, axis=1)"),
-    Wrong("noise", "P06", DW, f"{DW}; dW += 4e-6 * np.sin(np.arange(65) ** 2).reshape(5, 13) * dW.max()"),
+    Wrong(
+        "noise",
+        "P06",
+        DW,
+        f"{DW}; dW += 4e-6 * np.sin(np.arange(65) ** 2).reshape(5, 13) * dW.max()",
+    ),
     Wrong("b by another formula", "P07", DB, "db = np.sin(G).sum(axis=1, keepdims=True)"),
     Wrong("W by another formula", "P08", X, "G @ np.sin(X).T"),
     Wrong("both by another formula", "P09", G, "G = np.sin(P - 2 * Y)"),
@@ -220,45 +242,265 @@ OWN = [
     Wrong("hinge: y counts", "G29", "-G.sum(axis=1)", "-G.sum(axis=1) - 1", HINGE),
     Wrong("hinge: no margin", "G30", "[:, None] + 1", "[:, None]", HINGE),
     Wrong("hinge: squared", "G31", "(M > 0).astype(float)", "2 * np.maximum(M, 0)", HINGE),
-    Wrong("hinge: the worst class", "G32", "(M > 0)", "((M > 0) & (M >= M.max(axis=1, keepdims=True)))", HINGE),
+    Wrong(
+        "hinge: the worst class",
+        "G32",
+        "(M > 0)",
+        "((M > 0) & (M >= M.max(axis=1, keepdims=True)))",
+        HINGE,
+    ),
 ]
 COST, NUMERICAL = "    return loss + lam * (W ** 2).sum()", "ComputeCost(X, Y, W_try, b, lam)"
 OTHERS = [
-    Wrong("cost with half l2 beside 2 l2 W", "C01", "lam * (W ** 2).sum()", "lam / 2 * (W ** 2).sum()", COURSE),
+    Wrong(
+        "cost with half l2 beside 2 l2 W",
+        "C01",
+        "lam * (W ** 2).sum()",
+        "lam / 2 * (W ** 2).sum()",
+        COURSE,
+    ),
     Wrong("cost a sum beside a mean", "C02", "axis=0)).mean()", "axis=0)).sum()", COURSE),
-    Wrong("cost of all classes", "G34", "(Y * P).sum(axis=0)).mean()", "P).sum(axis=0).mean()", COURSE),
-    Wrong("cost without log", "G35", "-np.log((Y * P).sum(axis=0)).mean()", "-(Y * P).sum(axis=0).mean()", COURSE),
+    Wrong(
+        "cost of all classes", "G34", "(Y * P).sum(axis=0)).mean()", "P).sum(axis=0).mean()", COURSE
+    ),
+    Wrong(
+        "cost without log",
+        "G35",
+        "-np.log((Y * P).sum(axis=0)).mean()",
+        "-(Y * P).sum(axis=0).mean()",
+        COURSE,
+    ),
     Wrong("cost unknown", "C03", "return loss + lam", "return loss ** 3 + lam", COURSE),
     Wrong("not restored", "N01", "        W_try[i] -= h\n", "", COURSE),
-    Wrong("one-sided called centred", "N02", "/ (2 * h)", "/ h", COURSE.replace("(-h, h)", "(0, h)")),
+    Wrong(
+        "one-sided called centred", "N02", "/ (2 * h)", "/ h", COURSE.replace("(-h, h)", "(0, h)")
+    ),
     Wrong("over h, not 2h", "N03", "/ (2 * h)", "/ h", COURSE),
     Wrong("step too small", "N04", "h=1e-6", "h=1e-13", COURSE),
     Wrong("step too large", "N05", "h=1e-6", "h=0.1", COURSE),
     Wrong("costs in float32", "N06", NUMERICAL, f"np.float32({NUMERICAL})", COURSE),
     Wrong("subtracted the wrong way", "N07", "costs[1] - costs[0]", "costs[0] - costs[1]", COURSE),
     Wrong("numerical without l2", "N08", NUMERICAL, "ComputeCost(X, Y, W_try, b, 0)", COURSE),
-    Wrong("softmax over the batch, alone", "G20", "e / e.sum(axis=0)", "e / e.sum(axis=1, keepdims=True)", COURSE),
-    Wrong("scores for probabilities", "F02", "return softmax(W @ X + b)", "return W @ X + b", COURSE),
+    Wrong(
+        "softmax over the batch, alone",
+        "G20",
+        "e / e.sum(axis=0)",
+        "e / e.sum(axis=1, keepdims=True)",
+        COURSE,
+    ),
+    Wrong(
+        "scores for probabilities", "F02", "return softmax(W @ X + b)", "return W @ X + b", COURSE
+    ),
     Wrong("softmax of cut scores", "L07", "s - s.max(axis=0)", "np.minimum(s, 4)", COURSE),
     Wrong("accuracy a count", "F10", "np.mean(k == y)", "np.sum(k == y)", COURSE),
     Wrong("accuracy of mistakes", "F11", "np.mean(k == y)", "np.mean(k != y)", COURSE),
     Wrong("accuracy in per cent", "F12", "np.mean(k == y)", "100 * np.mean(k == y)", COURSE),
     Wrong("accuracy of argmin", "F13", "argmax(axis=0)\n", "argmin(axis=0)\n", COURSE),
-    Wrong("accuracy of p", "F14", "np.mean(k == y)", "EvaluateClassifier(X, W, b)[y, np.arange(len(y))].mean()", COURSE),
-    Wrong("a sample of each batch dropped", "F20", "(j + 1) * n_batch", "(j + 1) * n_batch - 1", COURSE),
+    Wrong(
+        "accuracy of p",
+        "F14",
+        "np.mean(k == y)",
+        "EvaluateClassifier(X, W, b)[y, np.arange(len(y))].mean()",
+        COURSE,
+    ),
+    Wrong(
+        "a sample of each batch dropped",
+        "F20",
+        "(j + 1) * n_batch",
+        "(j + 1) * n_batch - 1",
+        COURSE,
+    ),
     Wrong("first batch missed", "F21", "for j in range(", "for j in range(1, ", COURSE),
     Wrong("rows j to j + B", "F22", "j * n_batch, (j + 1) * n_batch", "j, j + n_batch", COURSE),
     Wrong("N - 1 epochs", "F23", "range(n_epochs)", "range(1, n_epochs)", COURSE),
-    Wrong("uphill", "F24", "W -= eta * dW\n            b -=", "W += eta * dW\n            b +=", COURSE),
+    Wrong(
+        "uphill",
+        "F24",
+        "W -= eta * dW\n            b -=",
+        "W += eta * dW\n            b +=",
+        COURSE,
+    ),
     Wrong("bias stays", "F25", "            b -= eta * db\n", "", COURSE),
     Wrong("rate over B", "F26", 'GDparams["eta"]', 'GDparams["eta"] / 4', COURSE),
     Wrong("descent without l2", "F27", "Yb, P, W, lam)", "Yb, P, W, 0)", COURSE),
-    Wrong("shuffled order", "F28", "range(X.shape[1] // n_batch)", "np.random.default_rng(0).permutation(X.shape[1] // n_batch)", COURSE),
-    Wrong("each image by itself", "F30", "    return (trainX - mean)", "    for A in (trainX, valX, testX):\n        A[:] = (A - A.mean(axis=0)) / A.std(axis=0)\n    return trainX, valX, testX\n    return (trainX - mean)", COURSE),
-    Wrong("own mean", "F31", "(valX - mean) / std", "(valX - valX.mean(1, keepdims=True)) / valX.std(1, keepdims=True)", COURSE),
-    Wrong("one mean", "F32", "axis=1, keepdims=True)\n    std = trainX.std(axis=1, keepdims=True)", ")\n    std = trainX.std()", COURSE),
+    Wrong(
+        "shuffled order",
+        "F28",
+        "range(X.shape[1] // n_batch)",
+        "np.random.default_rng(0).permutation(X.shape[1] // n_batch)",
+        COURSE,
+    ),
+    Wrong(
+        "each image by itself",
+        "F30",
+        "    return (trainX - mean)",
+        "    return [(A - A.mean(axis=0)) / A.std(axis=0) for A in (trainX, valX, testX)]\n"
+        "    return (trainX - mean)",
+        COURSE,
+    ),
+    Wrong(
+        "own mean",
+        "F31",
+        "(valX - mean) / std",
+        "(valX - valX.mean(1, keepdims=True)) / valX.std(1, keepdims=True)",
+        COURSE,
+    ),
+    Wrong(
+        "one mean",
+        "F32",
+        "axis=1, keepdims=True)\n    std = trainX.std(axis=1, keepdims=True)",
+        ")\n    std = trainX.std()",
+        COURSE,
+    ),
     Wrong("variance", "F33", "trainX.std(", "trainX.var(", COURSE),
-    Wrong("pixels mixed", "F40", "reshape(3, 32, 32).transpose(1, 2, 0)", "reshape(32, 32, 3)", COURSE),
+    Wrong(
+        "pixels mixed", "F40", "reshape(3, 32, 32).transpose(1, 2, 0)", "reshape(32, 32, 3)", COURSE
+    ),
     Wrong("on its side", "F41", "transpose(1, 2, 0)", "transpose(2, 1, 0)", COURSE),
-    Wrong("one range", "F42", "(row - row.min()) / (row.max() - row.min())", "(row - W.min()) / np.ptp(W)", COURSE),
+    Wrong(
+        "one range",
+        "F42",
+        "(row - row.min()) / (row.max() - row.min())",
+        "(row - W.min()) / np.ptp(W)",
+        COURSE,
+    ),
 ]
+
+NAIVE = """
+import numpy as np
+
+def softmax_loss_naive(W, X, y, reg):
+    loss, dW = 0.0, np.zeros_like(W)
+    for x, k in zip(X, y):
+        s = x @ W
+        p = np.exp(s - s.max())
+        p /= p.sum()
+        loss -= np.log(p[k]) / len(X)
+        p[k] -= 1
+        dW += np.outer(x, p) / len(X)
+    return loss + reg * np.sum(W * W), dW + 2 * reg * W
+
+def softmax_loss_vectorized(W, X, y, reg):
+    return softmax_loss_naive(W, X, y, reg)
+"""
+NETWORK = """
+import numpy as np
+
+def ApplyNetwork(X, network):
+    S = network["W"] @ X + network["b"]
+    E = np.exp(S - S.max(axis=0))
+    return E / E.sum(axis=0)
+
+def ComputeLoss(P, y):
+    return -np.mean(np.log(P[y, np.arange(len(y))]))
+
+def ComputeCost(X, y, network, lam):
+    return ComputeLoss(ApplyNetwork(X, network), y) + lam * np.sum(network["W"] ** 2)
+
+def BackwardPass(X, Y, P, network, lam):
+    G = (P - Y) / X.shape[1]
+    return {"W": G @ X.T + 2 * lam * network["W"], "b": G.sum(axis=1, keepdims=True)}
+
+def ComputeAccuracy(P, y):
+    return np.mean(np.argmax(P, axis=0) == y)
+
+def MiniBatchGD(X, Y, y, GDparams, init_net, lam):
+    net = {name: array.copy() for name, array in init_net.items()}
+    for epoch in range(GDparams.n_epochs):
+        for j in range(0, X.shape[1], GDparams.n_batch):
+            Xb, Yb = X[:, j : j + GDparams.n_batch], Y[:, j : j + GDparams.n_batch]
+            grads = BackwardPass(Xb, Yb, ApplyNetwork(Xb, net), net, lam)
+            for name in net:
+                net[name] -= GDparams.eta * grads[name]
+    return net
+"""
+ROWS = """
+import numpy as np
+
+def gradients(X, y, W, b, reg):
+    S = X @ W + b
+    P = np.exp(S - S.max(axis=1, keepdims=True))
+    P /= P.sum(axis=1, keepdims=True)
+    P[np.arange(len(y)), y] -= 1
+    return X.T @ P / len(X) + 2 * reg * W, P.mean(axis=0)
+"""
+LAYERS = NETWORK.replace('network["W"]', 'network[0]["W"]').replace(
+    'network["b"]', 'network[0]["b"]'
+)
+LAYERS = LAYERS[: LAYERS.index("def ComputeAccuracy")]
+LISTS = LAYERS.replace('network[0]["W"]', 'network["W"][0]').replace(
+    'network[0]["b"]', 'network["b"][0]'
+)
+HALF = COURSE.replace(PENALTY, "lam * W").replace("return loss + lam", "return loss + lam / 2")
+BINARY = """
+import numpy as np
+
+def bce_grad(X, Y, W, b, lam):
+    P = 1 / (1 + np.exp(-(W @ X + b)))
+    G = (P - Y) / P.size
+    return G @ X.T + 2 * lam * W, G.sum(axis=1, keepdims=True)
+"""
+UNNAMED = ALONE.replace("(X, Y, W, b, lam)", "(first, second, third, fourth, fifth)").replace(
+    "    N =", "    X, Y, W, b, lam = first, second, third, fourth, fifth\n    N ="
+)
+TORCH = """
+import torch
+
+def ComputeGradsWithTorch(X, y, network_params, lam):
+    X = torch.from_numpy(X)
+    W = torch.tensor(network_params["W"], requires_grad=True)
+    b = torch.tensor(network_params["b"], requires_grad=True)
+    P = torch.nn.Softmax(dim=0)(W @ X + b)
+    cost = -torch.log(P[y, torch.arange(X.shape[1])]).mean() + lam * (W ** 2).sum()
+    cost.backward()
+    return {"W": W.grad.numpy(), "b": b.grad.numpy()}
+"""
+TENSORS = """
+import torch
+
+def cost(X, y, W, b, lam):
+    return torch.nn.functional.cross_entropy(X @ W.T + b, y) + lam * W.square().sum()
+
+def gradient(X, y, W, b, lam):
+    return torch.autograd.grad(cost(X, y, W, b, lam), (W, b))
+"""
+SINGLE = """
+def gradient(X, y, weight, bias, lam):
+    X, weight, bias = X.float(), weight.float(), bias.float()
+    scores = X @ weight.T + bias
+    loss = torch.nn.CrossEntropyLoss()(scores, y) + lam * weight.pow(2).sum()
+    return torch.autograd.grad(loss, (weight, bias))
+
+import torch
+"""
+RIGHT = {
+    "course": COURSE,
+    "hinge": HINGE,
+    "alone": ALONE,
+    "naive": NAIVE,
+    "network": NETWORK,
+    "layers": LAYERS,
+    "lists": LISTS,
+    "rows": ROWS,
+    "row bias": ROWS.replace("P.mean(axis=0)", "P.mean(axis=0, keepdims=True)"),
+    "rows, K by D": ROWS.replace("X @ W", "X @ W.T").replace("X.T @ P", "P.T @ X"),
+    "joint": COURSE.replace(
+        "    return dW, db\n\ndef ComputeGradsNum(X",
+        "    J = -np.log((Y * P).sum(axis=0)).mean() + lam * (W ** 2).sum()\n"
+        "    return {'cost': J, 'dW': dW, 'db': db}\n\ndef ComputeGradsNum(X",
+    )
+    .replace("dW, db = ComputeGradients(", "_, dW, db = ComputeGradients(")
+    .replace("Yb, P, W, lam)", "Yb, P, W, lam).values()"),
+    "half": HALF,
+    "unnamed": UNNAMED,
+    "reg by default": ROWS.replace("reg)", "reg=0.1, verbose=False)"),
+    "float32 results": ALONE.replace("return dW, db", "return dW.astype('f4'), db.astype('f4')"),
+    "lists of numbers": ALONE.replace("return dW, db", "return dW.tolist(), db.ravel().tolist()"),
+    "CIFAR-10 alone": ALONE.replace("G = P - Y", "G = np.zeros((10, N)) + P - Y"),
+    "keywords": ALONE.replace("(X, Y, W, b, lam)", "(*, X, Y, W, b, lam)"),
+    "Windows lines": ALONE.replace("\n", "\r\n"),
+    "classes of training alone": ALONE.replace(
+        "def ComputeGradients", "class Net:\n    W = 0\n\ndef ComputeGradients"
+    ),
+}
+WITH_TORCH = {"autograd": TORCH, "tensors": TENSORS, "float32": SINGLE}

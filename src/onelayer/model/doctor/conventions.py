@@ -60,6 +60,8 @@ class Layout:
             "W": f"W {'K×D' if self.classes_first else 'D×K'}",
             "b": f"b {self.bias}",
             "y": "Y one-hot" if self.one_hot else "labels y",
+            "one-hot": "Y one-hot",
+            "classes": "labels y",
             "network": f"{self.container} with W and b",
         }
         asked = {*wanted.values(), *(("W", "b") if network else ())}
@@ -88,9 +90,10 @@ class Layout:
         if quantity == "b":
             shape = {"column": (-1, 1), "row": (1, -1)}.get(self.bias, (-1,))
             return self._typed(point.b.reshape(shape))
-        if quantity == "y" and not self.one_hot:
+        if quantity == "classes" or (quantity == "y" and not self.one_hot):
             return point.y.copy()
-        values = {"X": point.X, "y": point.Y, "P": point.P, "S": point.S}[quantity]
+        rows = {"X": point.X, "y": point.Y, "one-hot": point.Y, "P": point.P, "S": point.S}
+        values = rows[quantity]
         return self._typed(values.T if self.columns else values)
 
     def _typed(self, array: Array) -> Array:
@@ -126,8 +129,8 @@ def quantity_of(name: str) -> str:
     return ""
 
 
-def parameters_of(function: Callable[..., Any], orders: Sequence[str]) -> dict[str, str]:
-    """Return the quantity of each parameter that is given: by its name, else by its place.
+def readings_of(function: Callable[..., Any], orders: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield which quantity each parameter may be: by its name, or else by its place.
 
     `orders` are signatures of the role, such as "X y P W l2". A parameter of an unknown name with a
     default is left alone.
@@ -140,16 +143,30 @@ def parameters_of(function: Callable[..., Any], orders: Sequence[str]) -> dict[s
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     listed = [p for p in inspect.signature(function).parameters.values() if p.kind not in kinds]
     known = {quantity for order in orders for quantity in order.split()}
-    told = {p.name: q if (q := quantity_of(p.name)) in known else "" for p in listed}
+    told = _told({p.name: q if (q := quantity_of(p.name)) in known else "" for p in listed})
     needed = [p.name for p in listed if p.default is p.empty]
     if all(map(told.get, needed)) and len({*told.values()} - {""}) == sum(map(bool, told.values())):
-        return {name: quantity for name, quantity in told.items() if quantity}
+        yield {name: quantity for name, quantity in told.items() if quantity}
+        return
+    fitting = 0
     for names, order in product((list(told), needed), orders):
         places = order.split()
         agree = (told[name] in ("", place) for name, place in zip(names, places, strict=False))
         if len(places) == len(names) and all(agree):
-            return dict(zip(names, places, strict=True))
-    raise TypeError(f"takes ({', '.join(told)}); which of them is X, Y, W, b, λ is unclear")
+            fitting += 1
+            yield dict(zip(names, places, strict=True))
+    if not fitting:
+        raise TypeError(f"takes ({', '.join(told)}); which of them is X, Y, W, b, λ is unclear")
+
+
+def _told(told: dict[str, str]) -> dict[str, str]:
+    """Return the same with one-hot labels and numbers of classes told apart, if it takes both."""
+    if [*told.values()].count("y") != 2:
+        return told
+    return {
+        name: quantity if quantity != "y" else "one-hot" if name[0] == "Y" else "classes"
+        for name, quantity in told.items()
+    }
 
 
 def call(function: Callable[..., Any], wanted: Mapping[str, str], given: Mapping[str, Any]) -> Any:
@@ -194,4 +211,9 @@ def arrays_of(found: Any) -> list[Array]:
 
 def _is_matrix(found: Sequence[Any]) -> bool:
     """Whether nested lists of numbers are one array."""
-    return bool(found) and all(isinstance(each, int | float) for each in found)
+    if not isinstance(found, list) or not all(isinstance(e, int | float | list) for e in found):
+        return False
+    try:
+        return np.asarray(found).dtype.kind in "fiub"
+    except ValueError:  # rows of different lengths
+        return False

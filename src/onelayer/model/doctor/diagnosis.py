@@ -338,13 +338,14 @@ def _merge(answer: Answer, named: dict[str, Match | None]) -> Iterator[Finding]:
 
 def _right_but(answer: Answer, named: dict[str, Match | None]) -> Iterator[Finding]:
     """Yield what is to be said of a gradient that is right at the base."""
-    if answer.dtype == "float64" and any(m and m.distance > EXACT for m in named.values()):
+    single = any(match and match.distance > EXACT for match in named.values())
+    if single and answer.dtype == "float64":
         yield Finding(FLOAT32, answer.function, _loss_of_precision(answer))
     overflow = list(law_of_large_scores(answer))
     yield from overflow
     if "single" in answer.errors:
         yield Finding(FAILS_ALONE, answer.function, answer.errors["single"])
-    if not overflow:
+    if not overflow and not single:
         yield from _cut_at_large_scores(answer)
 
 

@@ -3,7 +3,7 @@
 Each has one list of variants, the right ones first, and what it returns is one of them or none.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -340,22 +340,25 @@ PICTURES: tuple[tuple[Slip | None, str, Callable[[Array], Any]], ...] = (
 
 
 def _nearest(
-    answer: Answer, found: Any, made: Sequence[tuple[Slip | None, str, Any]]
+    answer: Answer, found: Any, made: Iterable[tuple[Slip | None, str, Any]]
 ) -> tuple[list[Finding], float]:
     """Return the slip that an answer is, and how far it is from right, which comes first."""
-    distances = [relative_distance(found, value) for _, _, value in made]
-    if distances[0] <= SINGLE:
-        return [], distances[0]
-    for tolerance in (EXACT, SINGLE):
-        for (slip, formula, _), distance in zip(made, distances, strict=True):
-            if slip and distance <= tolerance:
-                return [Finding(slip, answer.function, formula)], distances[0]
+    off, rough = np.inf, None
+    for place, (slip, formula, value) in enumerate(made):
+        distance = relative_distance(found, value)
+        off = distance if place == 0 else off
+        if off <= SINGLE:
+            return [], off
+        if slip and distance <= EXACT:
+            return [Finding(slip, answer.function, formula)], off
+        if slip and distance <= SINGLE:
+            rough = rough or Finding(slip, answer.function, formula)
     unknown = NOT_KNOWN if np.isfinite(found).all() else NOT_FINITE
-    return [Finding(unknown, answer.function)], distances[0]
+    return [rough or Finding(unknown, answer.function)], off
 
 
 def _name_one(answer: Answer, found: Any, axis: Axis, point: Point) -> tuple[list[Finding], float]:
-    return _nearest(answer, found, [(v.slip, v.formula, v.slope(point)) for v in axis if v.slope])
+    return _nearest(answer, found, ((v.slip, v.formula, v.slope(point)) for v in axis if v.slope))
 
 
 def judge_probabilities(answer: Answer) -> tuple[list[Finding], float]:
@@ -390,7 +393,7 @@ def _name_descent(
     answer: Answer, question: str, descents: Sequence[Descent], gradient: Gradient
 ) -> tuple[list[Finding], float]:
     point = answer.points[question]
-    made = [(each.slip, each.formula, each.end(point, gradient)) for each in descents]
+    made = ((each.slip, each.formula, each.end(point, gradient)) for each in descents)
     return _nearest(answer, _joined(answer, question), made)
 
 

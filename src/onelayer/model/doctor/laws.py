@@ -179,7 +179,8 @@ def broken_laws(answer: Answer) -> Iterator[Finding]:
 
 def law_of_large_scores(answer: Answer) -> Iterator[Finding]:
     """Yield whether scores of ±1,000 overflow."""
-    finite = all(np.isfinite(array).all() for array in answer.of("large").values())
+    large = answer.of("large")
+    finite = all(np.isfinite(large[name]).all() for name in (*PARTS, "value") if name in large)
     if "large" in answer.errors or not finite:
         found = answer.errors.get("large", "NaN at scores of 1,000")
         yield Finding(OVERFLOWS, answer.function, found)

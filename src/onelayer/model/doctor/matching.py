@@ -148,7 +148,9 @@ def explain(formula: Formula, asked: Sequence[tuple[Point, Any]], most: int = MO
             ]
             if exact := [match for match in found if match.distance <= EXACT]:
                 return _nearest(exact)
-            rough = rough or found
+            if rough:  # one slip more does not make it exact
+                break
+            rough = found
     return _nearest(rough)
 
 

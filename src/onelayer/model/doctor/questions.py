@@ -6,21 +6,22 @@ plain arrays and words, to be judged elsewhere.
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.errors import InputError
-from onelayer.model.doctor.conventions import Layout, arrays_of, call, layouts, parameters_of
+from onelayer.model.doctor.conventions import Layout, arrays_of, call, layouts, readings_of
 from onelayer.model.doctor.points import (
     L2,
     PICTURES,
     SIZES,
     Point,
+    Sizes,
     draw_point,
     images,
     probe_points,
@@ -53,7 +54,7 @@ class Answer:
     role: str
     function: str
     loss: str = "cross-entropy"
-    sizes: tuple[int, int, int] = SIZES
+    sizes: Sizes = SIZES
     l2: float = L2
     no_bias: bool = False
     dtype: str = "float64"
@@ -72,15 +73,14 @@ class Answer:
     @cached_property
     def points(self) -> dict[str, Point]:
         """The points at which it was asked, once its conventions are settled."""
-        return points_of(self)
+        return points_of(self.sizes, self.l2, self.loss, self.no_bias, self.seed)
 
 
-def points_of(answer: Answer) -> dict[str, Point]:
-    """Return the points of the questions, of the sizes, the λ and the loss that were told."""
-    base = draw_point(answer.sizes, answer.l2, answer.loss, answer.seed)
-    if answer.no_bias:
-        base = replace(base, b=np.zeros_like(base.b))
-    return probe_points(base, answer.seed)
+@lru_cache(maxsize=64)
+def points_of(sizes: Sizes, l2: float, loss: str, no_bias: bool, seed: int) -> dict[str, Point]:
+    """Return the points of the questions by name; without a bias it is 0."""
+    base = draw_point(sizes, l2, loss, seed)
+    return probe_points(replace(base, b=np.zeros_like(base.b)) if no_bias else base, seed)
 
 
 def ask_all(functions: Found, loss: str = "", seed: int = 0) -> list[Answer]:
@@ -95,10 +95,22 @@ def ask_all(functions: Found, loss: str = "", seed: int = 0) -> list[Answer]:
     ]
 
 
-def ask(role: str, name: str, function: Function, loss: str = "", seed: int = 0) -> Answer:
-    """Ask one function the questions of its role; an error of the function is an answer, too."""
+def ask(
+    role: str,
+    name: str,
+    function: Function,
+    loss: str = "",
+    seed: int = 0,
+    *,
+    sizes: Sizes = SIZES,
+    l2: float = L2,
+) -> Answer:
+    """Ask one function the questions of its role; an error of the function is an answer, too.
+
+    The sizes N, D, K should differ.
+    """
     kind = loss or ("hinge" if re.search("svm|hinge", name, re.I) else "cross-entropy")
-    answer = Answer(role, name, kind, seed=seed)
+    answer = Answer(role, name, kind, sizes, l2, seed=seed)
     with np.errstate(all="ignore"):
         try:
             _ASK.get(role, _ask_at_points)(answer, function)
@@ -115,13 +127,7 @@ def told(error: BaseException) -> str:
 
 
 def _ask_at_points(answer: Answer, function: Function) -> None:
-    wanted = parameters_of(function, ROLES[answer.role].orders)
-    if answer.role in ("gradient", "numerical") and "X" not in wanted.values():
-        raise TypeError(
-            f"takes ({', '.join(wanted)}); X and y must be among them to be given others"
-        )
-    answer.l2 = L2 if "l2" in wanted.values() else 0.0
-    layout = _settle(answer, function, wanted)
+    layout, wanted = _settle(answer, function)
     for question in QUESTIONS[answer.role]:
         point = answer.points[question]
         given = {quantity: layout.give(quantity, point) for quantity in wanted.values()}
@@ -136,54 +142,76 @@ def _ask_at_points(answer: Answer, function: Function) -> None:
             answer.changed = tuple(q for q in given if not _equal(_copies(given[q]), before[q]))
 
 
-def _settle(answer: Answer, function: Function, wanted: Mapping[str, str]) -> Layout:
-    """Return the layout that the function wants, and note it in the answer.
+@dataclass(frozen=True)
+class _Try:
+    """A layout that works: what the parameters were taken for, and how far the answer is off."""
+
+    wanted: dict[str, str]
+    layout: Layout
+    distance: float
+
+    @property
+    def unlikeliness(self) -> tuple[bool, bool, float]:
+        """What is least for the right answer, else for labels as such parameters have them.
+
+        Numbers of classes where one-hot labels belong may be broadcast, and look like another slip.
+        """
+        usual = next(layouts(self.wanted))
+        return self.distance >= _NEAR, self.layout.one_hot != usual.one_hot, self.distance
+
+
+def _settle(answer: Answer, function: Function) -> tuple[Layout, dict[str, str]]:
+    """Return the layout that the function wants and what its parameters are; note it.
 
     Raises the first error of the function where it takes none.
     """
-    first: Exception | None = None
-    for answer.sizes in (SIZES, PICTURES):
-        tried: list[tuple[float, Layout]] = []
-        for layout in layouts(wanted):
-            try:
-                tried.append((_distance_in(answer, function, wanted, layout), layout))
-            except Exception as error:
-                first = first or error
-            if tried and tried[-1][0] < _NEAR:
-                break
-        if tried:
-            layout = _likeliest(tried, next(layouts(wanted)))
-            _note(answer, layout, wanted)
-            return layout
-    raise first or TypeError("no layout fits")
+    errors: list[Exception] = []
+    for sizes in (answer.sizes, PICTURES):
+        answer.sizes = sizes
+        if tried := list(_tries(answer, function, errors)):
+            best = min(tried, key=lambda each: each.unlikeliness)
+            _note(answer, best.layout, best.wanted)
+            return best.layout, best.wanted
+    raise errors[0]
 
 
-def _likeliest(tried: Sequence[tuple[float, Layout]], usual: Layout) -> Layout:
-    """Return the layout of the right answer, or where all are wrong of the labels usual here.
-
-    Numbers of classes where one-hot labels belong may be broadcast, and look like another mistake.
-    """
-    return min(
-        tried,
-        key=lambda each: (each[0] >= _NEAR, each[1].one_hot != usual.one_hot, each[0]),
-    )[1]
-
-
-def _distance_in(
-    answer: Answer, function: Function, wanted: Mapping[str, str], layout: Layout
-) -> float:
-    """Return how far the first answer is from the right one if the layout is this."""
+def _tries(answer: Answer, function: Function, errors: list[Exception]) -> Iterator[_Try]:
+    """Yield the layouts that work, up to the first whose answer is right."""
     take, right = TAKE[answer.role]
-    answer.no_bias = layout.bias == "none"
-    point = points_of(answer)[QUESTIONS[answer.role][0]]
-    given = {quantity: layout.give(quantity, point) for quantity in wanted.values()}
-    return distance(take(call(function, wanted, given), layout, point), right(point), layout)
+    for wanted in _readings(answer, function):
+        l2 = answer.l2 if "l2" in wanted.values() else 0.0
+        for layout in layouts(wanted):
+            points = points_of(answer.sizes, l2, answer.loss, layout.bias == "none", answer.seed)
+            point = points[QUESTIONS[answer.role][0]]
+            given = {quantity: layout.give(quantity, point) for quantity in wanted.values()}
+            try:
+                taken = take(call(function, wanted, given), layout, point)
+            except Exception as error:
+                errors.append(error)
+                continue
+            found = _Try(wanted, layout, distance(taken, right(point), layout))
+            yield found
+            if found.distance < _NEAR:
+                return
+
+
+def _readings(answer: Answer, function: Function) -> list[dict[str, str]]:
+    readings = list(readings_of(function, ROLES[answer.role].orders))
+    if answer.role in ("gradient", "numerical"):
+        names = ", ".join(readings[0])
+        readings = [each for each in readings if "X" in each.values()]
+        if not readings:
+            raise TypeError(
+                f"takes ({names}); X and y must be among them, so that others can be given"
+            )
+    return readings
 
 
 def _note(answer: Answer, layout: Layout, wanted: Mapping[str, str]) -> None:
-    sizes = "" if answer.sizes == SIZES else f", works for {answer.sizes[1]:,} features alone"
+    sizes = "" if answer.sizes != PICTURES else f", works for {answer.sizes[1]:,} features alone"
     answer.assumed = f"{answer.function}({', '.join(wanted)}): {layout.told(wanted)}{sizes}"
     answer.no_bias = layout.bias == "none"
+    answer.l2 = answer.l2 if "l2" in wanted.values() else 0.0
     answer.dtype = layout.dtype
     answer.columns = layout.columns if "X" in wanted.values() else None
 
@@ -201,8 +229,7 @@ def _equal(now: list[Array], before: list[Array]) -> bool:
 def _ask_numerical(answer: Answer, function: Function) -> None:
     """Ask at a large step; note whether there is a step to ask for, and the function's own."""
     _ask_at_points(answer, function)
-    wanted = parameters_of(function, ROLES["numerical"].orders)
-    for name, quantity in wanted.items():
+    for name, quantity in _readings(answer, function)[0].items():
         if quantity == "h":
             own = inspect.signature(function).parameters[name].default
             answer.arrays["base/own step"] = np.array(own if isinstance(own, float) else np.nan)

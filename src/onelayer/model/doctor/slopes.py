@@ -299,6 +299,14 @@ SCALED_FORWARD = declare(
     "Follow X from the file to the scores, then to the gradient. Is it the same array?",
     "the same X in s = W x + b and in Gᵀ X",
 )
+TWICE_SOFTMAX = declare(
+    "G38",
+    "softmax taken twice",
+    "The softmax is applied to probabilities, as where a model ends in a softmax and the loss has "
+    "one of its own.",
+    "What does your loss expect: scores or probabilities?",
+    "p = exp(s) / Σ exp(s)",
+)
 HALF_DIFFERENCE = declare(
     "G37",
     "a factor 2 too much or too few",
@@ -400,6 +408,13 @@ _CROSS_ENTROPY: Axis = (
     *map(_clipped, _EPSILONS),
     *map(_stopped, [10.0**-n for n in range(2, 17)]),
     _other_link(UNDIVIDED, "p = exp(s)", np.exp),
+    _other_link(TWICE_SOFTMAX, "p = softmax(softmax(s))", lambda S: softmax(softmax(S))),
+    Variant(
+        TWICE_SOFTMAX,
+        "l = −log softmax(p)_y",
+        lambda p: _through_softmax(p.P, softmax(p.P) - p.Y),
+        lambda p: -_of_label(np.log(softmax(p.P)), p),
+    ),
     Variant(LOG_SOFTMAX, "G = log p − y", lambda p: _log_p(p) - p.Y),
     *(
         Variant(

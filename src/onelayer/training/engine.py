@@ -130,8 +130,10 @@ class MakeEngine(Protocol):
 class OnDevice(Protocol):
     """What the class of an engine also says that trains on a device with memory of its own."""
 
+    precision: str
+    """The name of the type to which its products round their factors, and the unit of rounding; 0
+    where they keep the models' own type."""
     rounding: float
-    """Unit of rounding of the factors of its products, 0 where they keep the models' own type."""
 
     def origin(self) -> dict[str, str]:
         """Return what provenance adds: device, precision, version of the library."""

@@ -9,7 +9,6 @@ product. On CUDA torch.compile makes one pass over the scores of what is written
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple, Self
 
@@ -36,7 +35,7 @@ from onelayer.training.torch_losses import (
 from onelayer.training.torch_products import Products
 
 Array = NDArray[Any]
-_ROUNDINGS = {"float32": 0.0, "tf32": 2.0**-11, "bfloat16": 2.0**-9}
+_ROUNDINGS = {"float32": 0.0, "tf32": 2.0**-10, "bfloat16": 2.0**-8}  # tf32 may cut digits off
 _EVALUATED = {"cpu": 1 << 20}  # features and scores of a block that is evaluated: cache, or memory
 _ROWS = 1000  # of a batch, to guess what a stack takes while splits are placed
 
@@ -95,9 +94,8 @@ class TorchEngine:
         self._known_rates = np.full(len(weights), np.nan)
         self._held_out: Tensor | None = None  # (3, M): losses, hits, rows
         self._best: tuple[Tensor, Tensor] | None = None
-        groups = self._losses_of(settings)
-        self._slopes = self._fused(partial(scaled_slopes, groups))
-        self._found = self._fused(partial(values_and_hits, groups))
+        self._groups = self._losses_of(settings)
+        self._slopes, self._found = self._fused(scaled_slopes), self._fused(values_and_hits)
         self._glide, self._follow = self._fused(_glide), self._fused(_follow)
 
     def open(self, split: Split) -> Opened:
@@ -122,7 +120,7 @@ class TorchEngine:
                 shares = self._tensor((weights / np.where(totals > 0, totals, 1)[:, None]).T)
             self._set_rates(rates)
             factor = shares * self._rates if self._momenta is None else shares
-            G, self._stopped = self._slopes(S, y, factor, self._stopped, self._steps)
+            G, self._stopped = self._slopes(self._groups, S, y, factor, self._stopped, self._steps)
             if weights is not None:
                 self._hold_out(S, y, self._tensor((weights == 0).T, bool))
             self._descend(X, G, every=bool((rates > 0).all()))
@@ -145,7 +143,7 @@ class TorchEngine:
         with self._at_work():
             for rows in split.blocks(max(1, entries // (D + M * K))):
                 X, y = self._feed.batch(data, rows)
-                found = self._found(self._scores(X), y)
+                found = self._found(self._groups, self._scores(X), y)
                 if weights is not None:
                     w = weights.of(rows)
                     totals += w.sum(axis=1, dtype=np.float64)
@@ -242,7 +240,7 @@ class TorchEngine:
 
     def _hold_out(self, S: Tensor, y: Tensor, held_out: Tensor) -> None:
         """Add the sums over the rows (B, M) that are held out, of models that move."""
-        counted = torch.where(held_out & (self._stopped == 0), self._found(S, y), 0)
+        counted = torch.where(held_out & (self._stopped == 0), self._found(self._groups, S, y), 0)
         sums = torch.cat((counted, held_out[None])).sum(dim=1, dtype=self._double)
         self._held_out = sums if self._held_out is None else self._held_out + sums
 

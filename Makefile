@@ -12,7 +12,7 @@ KILLS ?= 60
 # The tests start hundreds of Pythons: what they compile is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-anywhere test-slow test-kill test-torch test-otter test-browser fuzz check docs example bench bench-compare bench-probe clean doctor
+.PHONY: run test test-anywhere test-slow test-kill test-torch test-otter test-browser fuzz doctor check docs example bench bench-compare bench-probe clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force

@@ -18,7 +18,7 @@ from onelayer.errors import InputError
 from onelayer.evaluation.statistics import student_quantile
 from onelayer.teaching import gradebook, handout
 from onelayer.teaching.band import Band, band_of
-from onelayer.teaching.claims import Judge
+from onelayer.teaching.claims import Judge, Judged, find_claim
 from onelayer.teaching.course import CourseFolder
 from onelayer.teaching.grading import Grader
 from onelayer.teaching.handed_in import list_submissions, student_in, take_in
@@ -102,6 +102,10 @@ def test_the_band_is_the_prediction_interval_of_its_trainings(opened: OpenCourse
     np.testing.assert_array_equal(kept.accuracies, band.accuracies)
 
 
+def judge_in(judge: Judge, kind: str, folder: Path) -> Judged:
+    return judge.of(kind, find_claim(kind, folder))
+
+
 def test_a_training_handed_in_lies_in_the_band(opened: OpenCourse, tmp_path: Path) -> None:
     """Weights are run; figures and predictions are compared; those of another data set fail."""
     variant = opened.variant("ana")
@@ -122,11 +126,11 @@ def test_a_training_handed_in_lies_in_the_band(opened: OpenCourse, tmp_path: Pat
     words = "\n".join(["prediction", *(data.class_names[k] for k in called)])
     (tmp_path / "predictions-csv" / "predictions.csv").write_text(words)
     for kind in ("weights-safetensors", "weights-npz", "weights-csv", "predictions-csv"):
-        judged = judge.of(kind.split("-")[0], tmp_path / kind)
+        judged = judge_in(judge, kind.split("-")[0], tmp_path / kind)
         assert judged.share == 1, judged
         assert f"{accuracy:.4f}" in judged.lines[0]
     np.savez(tmp_path / "weights-npz" / "weights.npz", W=np.roll(W, 1, axis=0), b=b)
-    assert judge.of("weights", tmp_path / "weights-npz").share == 0
+    assert judge_in(judge, "weights", tmp_path / "weights-npz").share == 0
 
 
 def test_figures_are_worth_the_share_of_them_in_the_band(
@@ -136,7 +140,7 @@ def test_figures_are_worth_the_share_of_them_in_the_band(
     band = Band(np.array([[0.4, 0.5, 0.6, 0.7], [0.42, 0.52, 0.62, 0.72]]))
     judge = Judge(opened.base, settings, band)
     (tmp_path / "accuracies.csv").write_text("setting,accuracy\na,0.41\nb,0.99\nc,0.61\nd,0.71\n")
-    judged = judge.of("accuracies", tmp_path)
+    judged = judge_in(judge, "accuracies", tmp_path)
     assert judged.share == 0.75
     assert "0.9900 is outside of" in judged.lines[1]
 
@@ -157,7 +161,7 @@ def test_a_claim_that_cannot_be_read_is_told(
         (tmp_path / "accuracies.csv").write_text(text)
     judge = Judge(opened.base, opened.variant("").settings, Band(np.full((2, 4), 0.5)))
     with pytest.raises(InputError, match=words):
-        judge.of("accuracies", tmp_path)
+        judge_in(judge, "accuracies", tmp_path)
 
 
 def test_the_band_is_printed_into_text_and_notebook(opened: OpenCourse) -> None:

@@ -151,7 +151,9 @@ def judge(
     print(f"result: {out}")
 
 
-@app.command(epilog="Example: onelayer teach export courses/softmax/course.toml --to gradescope")
+@app.command(
+    epilog="Example: onelayer teach export courses/softmax/course.toml --to otter --out tests"
+)
 def export(
     course: CourseFile,
     to: Annotated[str, typer.Option(help="gradescope, prairielearn, otter, nbgrader or pytest.")],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onelayer.errors import InputError
 from onelayer.teaching.band import band_of
-from onelayer.teaching.claims import Judge
+from onelayer.teaching.claims import Judge, find_claim
 from onelayer.teaching.course import CLAIMS, CheckSpec, Course
 from onelayer.teaching.handed_in import Submission, source_of, student_of, take_in
 from onelayer.teaching.judging import CheckResult, judge_functions, result_of
@@ -114,11 +114,10 @@ class Grader:
         return results
 
     def _claim(self, check: CheckSpec, submission: Submission, variant: Variant) -> CheckResult:
-        data, band = self.opened.data(variant), band_of(self.opened, variant)
         try:
-            judged = Judge(data, variant.settings, band, check.absolute).of(
-                check.kind, submission.folder
-            )
+            file = find_claim(check.kind, submission.folder)
+            data, band = self.opened.data(variant), band_of(self.opened, variant)
+            judged = Judge(data, variant.settings, band, check.absolute).of(check.kind, file)
         except InputError as error:
             return result_of(check, 0.0, lines=[str(error).replace(f"{submission.folder}/", "")])
         return result_of(check, judged.share, lines=judged.lines)

@@ -3,8 +3,10 @@
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -222,8 +224,8 @@ def test_the_environment_is_empty(jail: Sandbox, monkeypatch: pytest.MonkeyPatch
 def test_nothing_outlives_the_process_that_grades(tmp_path: Path) -> None:
     code = "import os, time\ndef f():\n    os.fork()\n    os.setsid()\n    time.sleep(99)\n"
     folder = folder_of(tmp_path, code.replace("    os.setsid", "    os.fork() or os.setsid"))
-    boxes = tmp_path / "boxes"
-    boxes.mkdir(mode=0o755)
+    boxes = Path(tempfile.mkdtemp())  # not below tmp_path, which only its owner may enter
+    boxes.chmod(0o755)
     grade = (
         "import sys, pathlib\nfrom onelayer.teaching.sandbox import run_in_sandbox\n"
         f"run_in_sandbox(pathlib.Path({str(folder)!r}), 'code.py:f')\n"
@@ -239,6 +241,7 @@ def test_nothing_outlives_the_process_that_grades(tmp_path: Path) -> None:
     while (held := _processes_of(boxes)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not held
+    shutil.rmtree(boxes)
 
 
 def _processes_of(folder: Path) -> list[str]:

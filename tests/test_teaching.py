@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import shutil
 import sys
 import zipfile
@@ -20,7 +21,7 @@ from onelayer.teaching import gradebook, handout
 from onelayer.teaching.band import Band, band_of
 from onelayer.teaching.claims import Judge, Judged, find_claim
 from onelayer.teaching.course import CourseFolder
-from onelayer.teaching.grading import Grader
+from onelayer.teaching.grading import Graded, Grader
 from onelayer.teaching.handed_in import list_submissions, student_in, take_in
 from onelayer.teaching.judging import judge_here
 from onelayer.teaching.pages import write_pages
@@ -295,6 +296,25 @@ def test_a_class_is_graded_goes_on_and_is_written(opened: OpenCourse, tmp_path: 
     assert "7 of 10 points" in student
     assert "data:image/svg+xml" in student
     shutil.rmtree(tmp_path / "out")
+
+
+class Dying(Grader):
+    def grade(self, path: Path, digest: str = "", student: str | None = None) -> Graded:
+        if path.stem == "eve":
+            os._exit(1)
+        return super().grade(path, digest, student)
+
+
+@pytest.mark.classroom
+def test_the_others_are_graded_though_the_process_that_grades_ends(
+    opened: OpenCourse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for student in ("ana", "eve", "ben"):
+        (tmp_path / f"{student}.py").write_text(COURSE)
+    monkeypatch.setattr(gradebook, "Grader", Dying)
+    results = gradebook.grade_all(opened, tmp_path, tmp_path.parent / "out")
+    assert [(each.student, each.points) for each in results] == [("ana", 9), ("ben", 9), ("eve", 0)]
+    assert results[2].notes == ("the process that graded it has ended",)
 
 
 def test_fingerprints_do_not_see_names_and_comments() -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -15,8 +15,7 @@ from onelayer.model.doctor.roles import ROLES
 from onelayer.model.doctor.slips import CODES
 from onelayer.teaching.jailed import Limits
 
-Claim = Literal["accuracies", "weights", "predictions"]
-CLAIMS: tuple[str, ...] = get_args(Claim)
+CLAIMS = ("accuracies", "weights", "predictions")
 Visibility = Literal["visible", "after_due_date", "after_published", "hidden"]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -102,11 +101,6 @@ class Course(_Section):
     def points(self) -> float:
         """The points of all checks."""
         return sum(check.points for check in self.checks)
-
-    @property
-    def claims(self) -> tuple[CheckSpec, ...]:
-        """The checks of figures and files, which the band judges."""
-        return tuple(check for check in self.checks if check.kind in CLAIMS)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import os
 import re
 import signal
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -53,22 +53,38 @@ def grade_all(opened: OpenCourse, submissions: Path, out: Path) -> list[Graded]:
 def _in_processes(
     grader: Grader, paths: Sequence[Path], digests: dict[Path, str]
 ) -> Iterator[tuple[Path, Graded]]:
-    """Yield each path with its result, as soon as it is there; a broken pool is made anew."""
-    left = list(paths)
-    while left:
-        workers = min(len(left), os.cpu_count() or 1)
-        context = get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _prepare, (grader,)) as pool:
-            waiting: dict[Future[Graded], Path] = {
-                pool.submit(_grade, path, digests[path]): path for path in left
-            }
-            try:
-                for future in as_completed(waiting):
-                    with suppress(BrokenProcessPool):
-                        yield waiting[future], future.result()
-                        left.remove(waiting[future])
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+    """Yield each path with its result, as soon as it is there.
+
+    If a process that grades ends, those that are left are graded one by one, to find out by which.
+    """
+    left = yield from _in_one_pool(grader, paths, digests)
+    for path in left:
+        if (yield from _in_one_pool(grader, [path], digests)):
+            yield path, grader.nothing(path, digests[path], "the process that graded it has ended")
+
+
+def _in_one_pool(
+    grader: Grader, paths: Sequence[Path], digests: dict[Path, str]
+) -> Generator[tuple[Path, Graded], None, list[Path]]:
+    """Yield results; return the paths that have none, because a process has ended."""
+    left, workers = list(paths), min(len(paths), os.cpu_count() or 1)
+    if not left:
+        return []
+    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (grader,)) as pool:
+        waiting: dict[Future[Graded], Path] = {
+            pool.submit(_grade, path, digests[path]): path for path in paths
+        }
+        try:
+            for future in as_completed(waiting):
+                with suppress(BrokenProcessPool):
+                    yield waiting[future], future.result()
+                    left.remove(waiting[future])
+        except BaseException:  # asked to stop: at once, not after the submissions that run
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in active_children():
+                child.terminate()
+            raise
+    return left
 
 
 _grader: list[Grader] = []  # of this process

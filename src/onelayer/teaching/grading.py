@@ -67,15 +67,17 @@ class Grader:
             try:
                 result = self._grade(take_in(path, Path(place)), student)
             except InputError as error:
-                result = self._nothing(str(error))
+                result = self.nothing(path, digest, str(error))
             except Exception as error:  # one student's file must not stop the others
-                result = self._nothing(f"could not be graded, look at it: {error!r:.200}")
+                why = f"could not be graded, look at it: {error!r:.200}"
+                result = self.nothing(path, digest, why)
         seconds = time.monotonic() - begin
         return replace(result, student=student, digest=digest, seconds=seconds)
 
-    def _nothing(self, why: str) -> Graded:
+    def nothing(self, path: Path, digest: str, why: str) -> Graded:
+        """Return the result of what cannot be graded, and why."""
         checks = tuple(result_of(check, 0.0) for check in self.course.checks)
-        return Graded("", "", checks, (why,), 0.0)
+        return Graded(student_of(path), digest, checks, (why,), 0.0)
 
     def _grade(self, submission: Submission, student: str) -> Graded:
         variant = self.opened.variant(student)

@@ -6,6 +6,7 @@ import re
 import shutil
 import stat
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -125,7 +126,7 @@ def _unpack(path: Path, place: Path) -> None:
             _check_total(path.name, len(members), sum(each.file_size for each in members))
             for member in members:
                 _extract(archive, member, place)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
         raise InputError(f"{path.name}: a zip that cannot be unpacked: {error}") from error
 
 

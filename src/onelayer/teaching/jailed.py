@@ -77,10 +77,10 @@ class JailedProcess:
         self.limits = limits
         self.output, self.n_output = b"", 0
         self.box = Path(tempfile.mkdtemp(prefix="onelayer-")).resolve()
+        code = _copy(folder, self.box)
         pipes = [os.pipe() for _ in range(4)]
         (requests, self.requests), (self.replies, reply), (self.printed, printed), life = pipes
         self.life = life[1]
-        code = _copy(folder, self.box)
         plan = _plan(self.box, code, limits) | {"reply": reply, "life": life[0]}
         plan["command"] += [str(code), str(reply)]
         self.jail = subprocess.Popen(
@@ -216,7 +216,11 @@ def _copy(folder: Path, box: Path) -> Path:
     """Return a copy of the folder that any user can read; its links stay links."""
     copy = box / "code"
     box.chmod(0o755)
-    shutil.copytree(folder, copy, symlinks=True)
+    try:
+        shutil.copytree(folder, copy, symlinks=True)
+    except OSError:
+        shutil.rmtree(box, ignore_errors=True)
+        raise
     for path in (copy, *copy.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)

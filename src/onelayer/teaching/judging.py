@@ -123,7 +123,8 @@ def _not_found(kind: str, functions: Mapping[str, Any]) -> str:
 
 
 def _judge_one(check: CheckSpec, answer: Answer, verdict: Checked) -> CheckResult:
-    close = _within(check, answer)
+    with np.errstate(all="ignore"):
+        close = _within(check, answer)
     faults = [each for each in verdict.findings if each.fault]
     if close:
         faults = [fault for fault in faults if fault.code.startswith(_LAWS)]

@@ -44,16 +44,13 @@ def describe(file: str) -> dict[str, Any]:
     }
 
 
-def _parameters(function: Any) -> list[tuple[str, int, Any]]:
+def _parameters(function: Any) -> list[tuple[str, int, list[Any]]]:
     """Return name, kind and default of each parameter; without a default that is an empty list."""
-    return [
-        (
-            p.name,
-            int(p.kind),
-            [p.default if type(p.default) in _PLAIN else None][: p.default is not p.empty],
-        )
-        for p in inspect.signature(function).parameters.values()
-    ]
+    told = []
+    for each in inspect.signature(function).parameters.values():
+        plain = each.default if type(each.default) in _PLAIN else None
+        told.append((each.name, int(each.kind), [] if each.default is each.empty else [plain]))
+    return told
 
 
 def load(file: str) -> ModuleType:
@@ -76,11 +73,11 @@ def load(file: str) -> ModuleType:
 def _run(source: str | bytes, place: str, module: ModuleType) -> None:
     try:
         exec(compile(source, place, "exec"), vars(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _note(module, error)
 
 
-def _note(module: ModuleType, error: Exception) -> None:
+def _note(module: ModuleType, error: BaseException) -> None:
     vars(module).setdefault("__failed__", line_of(error))
 
 

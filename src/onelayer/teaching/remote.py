@@ -8,6 +8,7 @@ Whoever asks them questions keeps the questions and the answers in this process:
 """
 
 import contextlib
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,14 @@ import numpy as np
 from onelayer.errors import InputError
 from onelayer.teaching import loading
 from onelayer.teaching.sandbox import Sandbox
+
+_KINDS = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.KEYWORD_ONLY,
+    inspect.Parameter.VAR_KEYWORD,
+)
 
 
 class NotAnsweredError(InputError):
@@ -41,8 +50,8 @@ def remote_functions(sandbox: Sandbox, file: str) -> tuple[dict[str, Callable[..
         case _:
             raise InputError(f"{file}: {outcome.message or 'no Python that can be loaded'}")
     if torch:
-        with contextlib.suppress(ImportError):
-            pass  # so that tensors can be given
+        with contextlib.suppress(ImportError):  # so that tensors can be given
+            importlib.import_module("torch")
     made = {name: _remote(sandbox, file, name, each) for name, each in functions.items()}
     return {name: function for name, function in made.items() if function}, failed
 
@@ -65,7 +74,7 @@ def _remote(sandbox: Sandbox, file: str, name: str, parameters: Any) -> Callable
 
     try:
         signature = inspect.Signature([_parameter(*each) for each in parameters])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, LookupError):
         return None
     function.__name__ = name
     function.__signature__ = signature  # type: ignore[attr-defined]
@@ -73,9 +82,8 @@ def _remote(sandbox: Sandbox, file: str, name: str, parameters: Any) -> Callable
 
 
 def _parameter(name: str, kind: int, default: list[Any]) -> inspect.Parameter:
-    kinds = {int(each): each for each in inspect._ParameterKind}
     given = default[0] if default else inspect.Parameter.empty
-    return inspect.Parameter(name, kinds[kind], default=given)
+    return inspect.Parameter(name, _KINDS[kind], default=given)
 
 
 def _write(ours: Any, theirs: Any) -> None:

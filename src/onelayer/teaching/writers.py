@@ -53,7 +53,7 @@ def prairielearn(graded: Graded) -> str:
     tests = [
         {
             "name": check.name,
-            "description": " ".join(check.codes),
+            "description": " ".join(check.codes) if check.visibility == "visible" else "",
             "points": check.points,
             "max_points": check.max_points,
             "output": _text(check) if check.visibility == "visible" else "",

@@ -92,7 +92,14 @@ _grader: list[Grader] = []  # of this process
 
 def _prepare(grader: Grader) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that was started first decides
+    signal.signal(signal.SIGTERM, _leave)
     _grader[:] = [grader]
+
+
+def _leave(*_: object) -> None:
+    """End the submission that is being graded, its sandbox and its folders, and begin no other."""
+    _grader.clear()
+    raise SystemExit
 
 
 def _grade(path: Path, digest: str) -> Graded:

@@ -13,7 +13,6 @@ from onelayer import grid, load_dataset
 from onelayer.evaluation.metrics import METRICS
 from onelayer.experiments.experiment import run_experiment
 from onelayer.experiments.spec import ExperimentOptions, spec_of_grid
-from onelayer.model.doctor import diagnosis  # noqa: F401 (declares every code)
 from onelayer.model.doctor.slips import CODES
 from onelayer.option import options_of
 from onelayer.report.explore import write_explore

@@ -32,7 +32,7 @@ def codes(diagnosis: Diagnosis) -> list[str]:
 
 
 @pytest.mark.parametrize("wrong", GRADIENTS, ids=lambda wrong: wrong.name)
-def test_each_wrong_gradient_of_the_comparison_is_named_alone(wrong: Wrong):
+def test_each_wrong_gradient_is_named_alone(wrong: Wrong):
     assert {*codes(diagnosed(wrong.text))} == {wrong.code}
 
 

@@ -18,10 +18,10 @@ from onelayer.model.gradient_check import relative_errors
 from onelayer.teaching.band import band_of
 from onelayer.teaching.claims import Judge
 from onelayer.teaching.course import CLAIMS, CheckSpec, Course
+from onelayer.teaching.handed_in import Submission, source_of, take_in
 from onelayer.teaching.remote import remote_functions
 from onelayer.teaching.sandbox import Sandbox
 from onelayer.teaching.similarity import fingerprints
-from onelayer.teaching.handed_in import Submission, source_of, take_in
 from onelayer.teaching.variants import OpenCourse, Variant
 
 _LAWS = "L"  # codes of what no tolerance excuses: an answer that varies, an argument written to

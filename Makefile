@@ -12,7 +12,7 @@ KILLS ?= 60
 # The tests start hundreds of Pythons: what they compile is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-anywhere test-slow test-kill test-torch test-browser fuzz doctor check docs example bench bench-compare bench-probe clean
+.PHONY: run test test-anywhere test-slow test-kill test-torch test-otter test-browser fuzz doctor check docs example bench bench-compare bench-probe clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -36,6 +36,9 @@ test-browser: .venv/.browser  ## the explorable page in Chromium, which is insta
 
 test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's
 	$(BIN)/pytest -m torch
+
+test-otter: .venv/.otter  ## test files that otter-grader runs
+	$(BIN)/pytest -m otter
 
 fuzz: $(READY)  ## 100,000 damaged files of every format, 5,000 edited records: they open or say why not
 	$(BIN)/python tests/fuzz_readers.py --cases $(CASES) --first $(SEED)
@@ -81,7 +84,7 @@ $(READY): pyproject.toml $(KERNEL)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
-.venv/.torch .venv/.bench .venv/.browser .venv/.docs .venv/.example: .venv/.%: $(READY)
+.venv/.torch .venv/.otter .venv/.bench .venv/.browser .venv/.docs .venv/.example: .venv/.%: $(READY)
 	@echo "installing the extra: $*"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

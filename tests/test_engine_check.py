@@ -1,5 +1,7 @@
 """One step of the engine against the numerical gradient: right ones pass, wrong ones do not."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,13 @@ ENGINES = [
         marks=pytest.mark.skipif(not WIDTHS, reason="this machine has no compiled kernel"),
     ),
 ]
+if find_spec("torch"):
+    from onelayer.training.torch_engine import TorchEngine
+
+    ENGINES += [
+        pytest.param(TorchEngine, dtype, id=f"torch-{dtype}", marks=pytest.mark.torch)
+        for dtype in ("float32", "float64")
+    ]
 
 
 def check(engine, dtype, loss, scaling="unit", seed=0, data=DATA):

@@ -38,10 +38,22 @@ ENGINES = {
     "numpy": NumpyEngine,
     **{f"compiled-{w}": type("Compiled", (CompiledEngine,), {"width": w}) for w in WIDTHS},
 }
+if find_spec("torch"):
+    from onelayer.training.torch_engine import TorchEngine
+
+    # The second keeps splits on the device, as if that were not the processor itself.
+    kept = {"free_bytes": classmethod(lambda cls: 10**12)}
+    ENGINES |= {"torch": TorchEngine, "torch-kept": type("Kept", (TorchEngine,), kept)}
 # Bounds on the weights (of size 0.1) after a few steps in float32.
 BOUND = 2e-5
 
-any_engine = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
+any_engine = pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(engine, id=name, marks=[pytest.mark.torch] * name.startswith("torch"))
+        for name, engine in ENGINES.items()
+    ],
+)
 
 
 def problem(M, K, D, N=150, seed=0, stored=np.uint8, momentum=False):
@@ -158,11 +170,11 @@ def test_every_stored_type_equals_the_textbook(engine, stored, shuffled):
     check_against_textbook(engine, 2, 4, D=33, batch=47, stored=stored, shuffled=shuffled)
 
 
+@any_engine
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 7), st.integers(2, 9), st.integers(1, 70), st.integers(1, 150), st.booleans())
-def test_any_shape_equals_the_textbook(M, K, D, batch, shuffled):
-    for engine in ENGINES.values():
-        check_against_textbook(engine, M, K, D, batch, shuffled=shuffled)
+def test_any_shape_equals_the_textbook(engine, M, K, D, batch, shuffled):
+    check_against_textbook(engine, M, K, D, batch, shuffled=shuffled)
 
 
 @any_engine

@@ -115,3 +115,56 @@ def grade(
     results = grade_all(opened, submissions, place)
     grades = write_grades(results, opened.course, place)
     print(f"grades: {grades}\noverview: {write_pages(results, opened.course, place)}")
+
+
+@app.command(epilog="Example: onelayer teach judge courses/softmax/course.toml ana.py")
+def judge(
+    course: CourseFile,
+    submission: Annotated[Path, typer.Argument(help="A file, notebook, folder or zip.")],
+    form: Annotated[str, typer.Option(help="gradescope, prairielearn or junit.")] = "junit",
+    out: Annotated[Path | None, typer.Option(help="File to write (default: print it).")] = None,
+    metadata: Annotated[
+        Path | None, typer.Option(help="File of Gradescope or PrairieLearn that says who it is.")
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="Id of the student (default: the name of the submission).")
+    ] = None,
+) -> None:
+    """Grade one submission, in the form that the place reads where it was handed in."""
+    from onelayer.errors import unknown_name
+    from onelayer.storage import atomic_file
+    from onelayer.teaching.grading import Grader
+    from onelayer.teaching.handed_in import student_in
+    from onelayer.teaching.variants import open_course
+    from onelayer.teaching.writers import WRITERS
+
+    if form not in WRITERS:
+        raise unknown_name("form", form, WRITERS)
+    if metadata is not None and student is None:
+        student = student_in(metadata)
+    text = WRITERS[form](Grader(open_course(course)).grade(submission, student=student))
+    if out is None:
+        print(text, end="")
+        return
+    with atomic_file(out) as path:
+        path.write_text(text, "utf-8")
+    print(f"result: {out}")
+
+
+@app.command(
+    epilog="Example: onelayer teach export courses/softmax/course.toml --to otter --out tests"
+)
+def export(
+    course: CourseFile,
+    to: Annotated[str, typer.Option(help="gradescope, prairielearn, otter, nbgrader or pytest.")],
+    out: Annotated[Path, typer.Option(help="File or folder to write.")],
+) -> None:
+    """Write what is uploaded where you grade: a package with the secret, tests, a notebook."""
+    from onelayer.errors import unknown_name
+    from onelayer.teaching.packages import PACKAGES
+    from onelayer.teaching.variants import open_course
+
+    if to not in PACKAGES:
+        raise unknown_name("place", to, PACKAGES)
+    PACKAGES[to](open_course(course), out)
+    print(f"{to}: {out}")

@@ -62,6 +62,16 @@ class Derived:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or self.dtype, copy=False)
 
+    @property
+    def widens(self) -> bool:
+        """Whether rows are the stored ones in a wider type, so that `stored` has their numbers."""
+        halves = self.kind in ("float16", "bfloat16") and not isinstance(self._stored, Derived)
+        return halves and self._stored.shape[1:] == self.shape[1:]
+
+    def stored(self, at: slice | NDArray[np.intp]) -> NDArray[Any]:
+        """Return rows as they are stored; bfloat16 as whole numbers of 16 bits."""
+        return np.asarray(self._stored[at if self._rows is None else self._rows[at]])
+
     def take(self, rows: NDArray[np.intp]) -> "Derived":
         """Return these rows, without reading them."""
         rows = rows if self._rows is None else self._rows[rows]

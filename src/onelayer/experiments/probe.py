@@ -43,7 +43,7 @@ from onelayer.training.hyperparameters import Hyperparameters, check_settings, g
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MOST
-from onelayer.training.provenance import provenance
+from onelayer.training.provenance import origin_of, provenance
 
 
 @takes(DEFAULTS, options=TrainingOptions, machine=Machine, asked=ProbeOptions)
@@ -163,7 +163,7 @@ def probe(
         unfinished.check(feature_sets)
         engine = machine.find_engine(options.dtype, settings or grid())
         with limited(machine.threads):
-            here = provenance() | {"engine": getattr(engine, "__name__", "")}
+            here = origin_of(engine)
             for note in unfinished.tell(here):
                 announce(f"note: {note}")
         try:

@@ -24,6 +24,7 @@ LOOK = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # nothing stands above axes, so nobody need look
     "axes.labelsize": 8.5,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,

@@ -31,6 +31,20 @@ class Judged:
     lines: tuple[str, ...]
 
 
+def find_claim(kind: str, folder: Path) -> Path:
+    """Return the file in which a submission claims this.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    path = next((folder / name for name in NAMES[kind] if (folder / name).is_file()), None)
+    if path is None:
+        raise InputError(f"no file {' or '.join(NAMES[kind])}")
+    return path
+
+
 @dataclass(frozen=True)
 class Judge:
     """What a student's claims are judged by: data, settings and band; `slack` widens the band."""
@@ -40,17 +54,14 @@ class Judge:
     band: Band
     slack: float = 0.0
 
-    def of(self, kind: str, folder: Path) -> Judged:
-        """Judge the claim of a kind that lies in the folder.
+    def of(self, kind: str, path: Path) -> Judged:
+        """Judge the file of a claim of this kind.
 
         Raises
         ------
         InputError
-            If there is none, or it cannot be read: names the file.
+            If it cannot be read: names the file.
         """
-        path = next((folder / name for name in NAMES[kind] if (folder / name).is_file()), None)
-        if path is None:
-            raise InputError(f"no file {' or '.join(NAMES[kind])}")
         if kind == "accuracies":
             return self._accuracies(path)
         test = find_split(self.data, "test")

@@ -75,8 +75,8 @@ class Course(_Section):
     """What a course hands out and how it is graded.
 
     With `variants` every student has rows, an order of the classes, λ, η, a seed and hidden probe
-    points of their own; `rows` training samples are handed out, all if it is 0. The band comes from
-    `band_runs` trainings.
+    points of their own; `rows` training samples are handed out, all if it is 0. `half` tells that
+    the text asks for a cost with ½λ Σ W². The band comes from `band_runs` trainings.
     """
 
     title: str
@@ -85,6 +85,7 @@ class Course(_Section):
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)]
     checks: Annotated[tuple[CheckSpec, ...], Field(min_length=1)]
     limits: LimitSpec = LimitSpec()
+    half: bool = False
     variants: bool = True
     rows: Annotated[int, Field(ge=0)] = 0
     band_runs: Annotated[int, Field(ge=2, le=1000)] = 20

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -65,10 +65,7 @@ def _in_processes(
             try:
                 for future in as_completed(waiting):
                     with suppress(BrokenProcessPool):
-                        yield (
-                            waiting[future],
-                            replace(future.result(), student=student_of(waiting[future])),
-                        )
+                        yield waiting[future], future.result()
                         left.remove(waiting[future])
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from onelayer.errors import InputError, printable
 from onelayer.model.doctor.roles import ROLES
+from onelayer.plain_values import parse_json, read_text
 
 CODE = (".py", ".ipynb")
 _MOST_FILES, _MOST_BYTES = 500, 2**26
@@ -19,9 +20,8 @@ _ODD = r'[\\:*?"<>|\x00-\x1f]'  # in names: other systems refuse them
 
 @dataclass(frozen=True)
 class Submission:
-    """One student's: the folder with its files, and in it the file of the code."""
+    """What was handed in: the folder with its files, and in it the file of the code."""
 
-    student: str
     folder: Path
     code: str
 
@@ -57,6 +57,31 @@ def student_of(path: Path) -> str:
     return printable(path.name if path.is_dir() else path.stem)
 
 
+def student_in(metadata: Path) -> str:
+    """Return who handed in, told by the metadata of Gradescope or PrairieLearn.
+
+    Raises
+    ------
+    InputError
+        If the file is neither.
+    """
+    try:
+        found = parse_json(read_text(metadata))
+    except InputError as error:
+        raise InputError(f"{metadata}: {error}") from error
+    match found:
+        case {"users": [{"id": int() | str() as student}, *_]}:  # Gradescope
+            return str(student)
+        case {"params": {"student": str(student)}}:  # PrairieLearn, where server.py sets it
+            return student
+        case {"variant_seed": int() | str() as seed}:
+            return str(seed)
+    raise InputError(
+        f"{metadata}: says not who handed in; expected users[0].id of Gradescope, or "
+        "params.student or variant_seed of PrairieLearn"
+    )
+
+
 def take_in(path: Path, place: Path) -> Submission:
     """Copy what was handed in to the empty folder `place`, and find the code in it.
 
@@ -79,7 +104,7 @@ def take_in(path: Path, place: Path) -> Submission:
             place / path.name.lower() if path.suffix != path.suffix.lower() else place / path.name,
         )
     home = _descend(place)
-    return Submission(student_of(path), home, _find_code(home))
+    return Submission(home, _find_code(home))
 
 
 def _copy_folder(folder: Path, place: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def make_course(path: Path, dataset: str) -> CourseFolder:
         if taken.exists():
             raise InputError(f"{taken}: exists already; choose another name for the course")
     sizes = _SIZES.get(dataset, _USUAL)
-    text = _render(COURSE, dataset=json.dumps(dataset)[1:-1], **sizes)
+    text = render(COURSE, dataset=json.dumps(dataset)[1:-1], **sizes)
     with output_folder(path) as new:
         (new / COURSE).write_text(text, "utf-8")
         for name in _COPIED:
@@ -68,7 +68,7 @@ def _write(new: Path, opened: OpenCourse, variant: Variant, band: Band | None) -
     data = opened.data(variant)
     text = _text(opened, variant, band)
     (new / "assignment.md").write_text(text, "utf-8")
-    _write_notebook(new)
+    _render_notebook(new)
     arrays = {"class_names": np.array(data.class_names)}
     for name, split in data.splits.items():
         arrays |= {f"X_{name}": np.asarray(split.X), f"y_{name}": np.asarray(split.y)}
@@ -76,7 +76,7 @@ def _write(new: Path, opened: OpenCourse, variant: Variant, band: Band | None) -
 
 
 def _text(opened: OpenCourse, variant: Variant, band: Band | None) -> str:
-    return _render(
+    return render(
         "assignment.md",
         course=opened.course,
         data=opened.data(variant),
@@ -101,38 +101,44 @@ def write_band(opened: OpenCourse, band: Band) -> Path:
         raise InputError(f"{path}: has no lines <!-- band --> and <!-- /band --> to write between")
     with atomic_file(path) as new:
         new.write_text(between.sub(lambda _: new_part[0], text, count=1), "utf-8")
-    _write_notebook(opened.folder.folder)
+    _render_notebook(opened.folder.folder)
     return path
 
 
-def _write_notebook(folder: Path) -> None:
+def _render_notebook(folder: Path) -> None:
     """Write assignment.ipynb: a cell for each part of the text, then the starter code's."""
     text = (folder / "assignment.md").read_text("utf-8")
     code = (folder / "starter.py").read_text("utf-8")
-    cells = [_cell("markdown", part) for part in re.split(r"\n(?=## )", text.strip())]
-    cells += [_cell("code", part) for part in _parts_of(code)]
-    for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number}"
+    cells = [cell_of("markdown", part) for part in re.split(r"\n(?=## )", text.strip())]
+    cells += [cell_of("code", part) for part in parts_of(code)]
+    write_notebook(cells, folder / "assignment.ipynb")
+
+
+def write_notebook(cells: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write cells as a notebook of the format 4.5."""
     notebook = {
-        "cells": cells,
+        "cells": [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells)],
         "metadata": {"language_info": {"name": "python"}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    with atomic_file(folder / "assignment.ipynb") as new:
+    with atomic_file(path) as new:
         new.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), "utf-8")
 
 
-def _parts_of(code: str) -> Iterator[str]:
+def parts_of(code: str) -> Iterator[str]:
+    """Yield the parts of a file between two empty lines."""
     return (part.strip() for part in re.split(r"\n\n\n", code) if part.strip())
 
 
-def _cell(kind: str, source: str) -> dict[str, Any]:
+def cell_of(kind: str, source: str) -> dict[str, Any]:
+    """Return a cell of a notebook."""
     cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": source}
     return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
 
-def _render(name: str, **facts: Any) -> str:
+def render(name: str, **facts: Any) -> str:
+    """Return a template of templates/ with these facts."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,

@@ -29,7 +29,8 @@ from onelayer.report.page import render_html, write_page
 from onelayer.storage import atomic_file
 from onelayer.teaching.course import Course
 from onelayer.teaching.gradebook import file_name
-from onelayer.teaching.grading import CheckResult, Graded
+from onelayer.teaching.grading import Graded
+from onelayer.teaching.judging import CheckResult
 from onelayer.teaching.similarity import Pair, similar_pairs
 
 SIMILAR = (
@@ -153,9 +154,11 @@ def overview(results: Sequence[Graded], course: Course, figures: Path) -> Report
     pictures = style.save_all(_draw(facts, course), figures)
     facts = _Class(results, pictures, facts.pairs)
     points = np.array([graded.points for graded in results])
+    seconds = np.array([graded.seconds for graded in results])
     source = (
         f"{count_of(len(results), 'submission')}, {course.points:g} points: mean "
-        f"{points.mean():.2f}, median {np.median(points):g}"
+        f"{points.mean():.2f}, median {np.median(points):g}; "
+        f"{seconds.mean():.1f} s each, the longest {seconds.max():.1f} s"
     )
     return Report(course.title, source, "", compose(_OVERVIEW, facts))
 
@@ -220,8 +223,8 @@ def _alike(facts: _Class) -> Iterator[Block]:
 
 
 _OVERVIEW = (
-    Section("Mistakes", _mistakes),
     Section("Points", _distribution),
+    Section("Mistakes", _mistakes),
     Section("To look at", _notes),
     Section("Nearly identical", _alike),
     Section("Students", _students),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 _RUN, _WINDOW = 12, 8
 _ALIKE, _FEWEST = 0.8, 12  # share and number of fingerprints
+_COMMON = 5  # students who may share a fingerprint that still tells
 _SKIPPED = (
     tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER, tokenize.INDENT,
     tokenize.DEDENT,
@@ -58,7 +59,7 @@ def _kinds(source: str) -> Iterator[str]:
 def similar_pairs(marks: Mapping[str, frozenset[int]]) -> list[Pair]:
     """Return the pairs of students whose texts are nearly one, the most alike first."""
     counts = Counter(itertools.chain.from_iterable(marks.values()))
-    often = {mark for mark, count in counts.items() if count > max(2, len(marks) / 2)}
+    often = {mark for mark, count in counts.items() if count > max(_COMMON, len(marks) / 2)}
     own = {student: each - often for student, each in marks.items()}
     own = {student: each for student, each in own.items() if len(each) >= _FEWEST}
     pairs = []

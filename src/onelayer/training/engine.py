@@ -1,7 +1,7 @@
 """The contract of an engine: what the epoch loop asks of a stack of models."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,13 +94,16 @@ class Engine(Protocol):
     def state(self) -> State:
         """Return copies of all that the next step depends on, as arrays by name.
 
-        Weights, biases, velocities where there are any, steps and stopped models, and the
-        remembered parameters if there are any.
+        Weights (M, K, D), biases (M, K), velocities where there are any, steps and stopped models,
+        and the remembered parameters if there are any: the same for every engine.
         """
         ...
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a state of an engine with the same settings: the next steps have equal bits."""
+        """Take over a state of an engine with the same settings.
+
+        If that was one of this class, the next steps have equal bits.
+        """
         ...
 
 
@@ -120,4 +123,22 @@ class MakeEngine(Protocol):
 
     def model_bytes(self, n_classes: int, n_features: int, batch_size: int) -> int:
         """Return the memory that one model of a stack takes while it trains, in bytes, at most."""
+        ...
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """What the class of an engine also says that trains on a device with memory of its own."""
+
+    precision: str
+    """The name of the type to which its products round their factors, and the unit of rounding; 0
+    where they keep the models' own type."""
+    rounding: float
+
+    def origin(self) -> dict[str, str]:
+        """Return what provenance adds: device, precision, version of the library."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Return the free memory of the device; None if it shares that of the processor."""
         ...

@@ -19,7 +19,7 @@ from onelayer.model.derivatives import LinearLayer
 from onelayer.model.gradient_check import draw_place, gradient_known_to
 from onelayer.model.losses import Loss, find_loss
 from onelayer.records import COUNT, Within
-from onelayer.training.engine import MakeEngine
+from onelayer.training.engine import MakeEngine, OnDevice
 from onelayer.training.hyperparameters import LARGEST, Hyperparameters
 
 Array = NDArray[Any]
@@ -105,19 +105,31 @@ def check_engine(
     stepped_W, stepped_b = engine.parameters()
     steps = (W - stepped_W[0]) / rates[0], (b - stepped_b[1]) / rates[1]
     exact = scaling.precision(batch.X.dtype, np.dtype(dtype))
+    coarse = make_engine.rounding if isinstance(make_engine, OnDevice) else 0.0
+    bounds = _bounds(layer, scaling, dtype, exact, rates, coarse)
     errors, tolerances = [], []
     for step, gradient, doubt, bound, size in zip(
-        steps, gradients, doubts, _bounds(layer, scaling, dtype, exact, rates), largest, strict=True
+        steps, gradients, doubts, bounds, largest, strict=True
     ):
         errors.append(float(np.abs(step - gradient).max()) / size)
         tolerances.append(float((bound + doubt).max()) / size)
+    if isinstance(make_engine, OnDevice) and coarse:
+        dtype = f"{dtype} with products in {make_engine.precision}"
     return EngineCheck(type(engine).__name__, dtype, loss, l2, len(y), *errors, *tolerances)
 
 
 def _bounds(
-    layer: LinearLayer, scaling: Scaling, dtype: str, exact: np.dtype[Any], rates: list[float]
+    layer: LinearLayer,
+    scaling: Scaling,
+    dtype: str,
+    exact: np.dtype[Any],
+    rates: list[float],
+    coarse: float,
 ) -> tuple[Array, Array]:
-    """Return how far rounding may move each entry of (W − W') / η and of (b − b') / η."""
+    """Return how far rounding may move each entry of (W − W') / η and of (b − b') / η.
+
+    `coarse` is the unit of rounding of the factors of the products, if that is not the type's own.
+    """
     u = float(np.finfo(dtype).eps) / 2
     X, y, W, b = layer.X, layer.y, layer.W, layer.b
     B, D = X.shape
@@ -128,11 +140,12 @@ def _bounds(
     S = network.scores(X, W, b)
     terms = np.sqrt(size**2 @ (W**2).T) + np.abs(b)
     G = layer.loss.slopes(S, y)
-    wrong_G = _moved_slopes(layer.loss, S, y, 4 * _DEVIATIONS * u * math.sqrt(D + 1) * terms)
+    reach = _DEVIATIONS * (4 * u * math.sqrt(D + 1) + coarse)
+    wrong_G = _moved_slopes(layer.loss, S, y, reach * terms)
     wrong_G += 16 * u * (1 + np.abs(G))  # exponentials and divisions of the slopes themselves
     # Gradient: B additions of g x, where x is rounded, too; then the step itself.
-    wrong_G += _DEVIATIONS * math.sqrt(B) * u * np.abs(G)
-    wrong_X = 8 * u * size
+    wrong_G += (_DEVIATIONS * math.sqrt(B) * u + coarse) * np.abs(G)
+    wrong_X = (8 * u + coarse) * size
     decay = 1 - 2 * rates[0] * layer.l2
     dW, db = network.gradients(X, y, W, b, layer.l2, layer.loss)
     update_W = u * (2 * abs(decay) * np.abs(W) + np.abs(W - rates[0] * dW)) / rates[0]

@@ -21,7 +21,7 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.thread_pools import limited
 from onelayer.training.augmentation import Augmentation, check_augmentation
-from onelayer.training.engine import Engine, MakeEngine
+from onelayer.training.engine import Engine, MakeEngine, OnDevice
 from onelayer.training.epochs import Measure, OnEpoch, Parameters, Trained, run_epochs
 from onelayer.training.exact import Solution, join_solutions
 from onelayer.training.hyperparameters import Hyperparameters, check_settings
@@ -35,7 +35,7 @@ from onelayer.training.solving import (
     check_solvable,
     solve_models,
 )
-from onelayer.training.stacks import cut_into_stacks
+from onelayer.training.stacks import check_device_memory, cut_into_stacks
 
 # Called with the numbers of a stack's models and the stack, before its first epoch.
 OnStack = Callable[["Job", range, Engine], None]
@@ -114,10 +114,14 @@ class Job:
 
     @cached_property
     def stacks(self) -> list[range]:
-        """The models of each stack: together they fit into the memory."""
-        return cut_into_stacks(
-            len(self.settings), self.model_bytes, self.kept_bytes, self.machine.memory_bytes
+        """The models of each stack: together they fit into the memory, that of the device too."""
+        one = self.model_bytes
+        stacks = cut_into_stacks(
+            len(self.settings), one, self.kept_bytes, self.machine.memory_bytes
         )
+        if isinstance(self.make_engine, OnDevice) and self.options.solver == "descent":
+            check_device_memory(max(map(len, stacks)), one, self.make_engine.free_bytes())
+        return stacks
 
     def weights_of(self, models: range) -> SampleWeights | None:
         """Return the sample weights of some of the models."""

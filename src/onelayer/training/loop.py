@@ -26,7 +26,7 @@ from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import Job, OnStack
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
-from onelayer.training.provenance import provenance
+from onelayer.training.provenance import origin_of
 from onelayer.training.run import CURVES, History, Run
 from onelayer.training.snapshots import Snapshots, join_snapshots
 
@@ -93,9 +93,9 @@ def train(
     quiet = on_epoch is not None or not in_notebook()
     watched = nullcontext(on_epoch) if quiet else _watched(settings, options, "training: epoch")
     with watched as follow:
-        for _, stack, part in job.run(measure_splits, follow, on_stack):
+        for _, _, part in job.run(measure_splits, follow, on_stack):
             trained.append(part)
-            origin = provenance() | {"engine": type(stack).__name__}
+            origin = origin_of(job.make_engine)
     origin["seconds"] = time.perf_counter() - begin
     return gather(data, settings, options, scaling, trained, origin)
 

@@ -1,4 +1,4 @@
-"""The machine that a job runs on: threads, memory and engine."""
+"""The machine that a job runs on: threads, memory, engine and device."""
 
 import os
 from collections.abc import Sequence
@@ -10,9 +10,11 @@ from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_tra
 from onelayer.training.engine import MakeEngine
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.numpy_engine import NumpyEngine
+from onelayer.training.torch_device import PRECISIONS, check_device, check_numbers, find_device
 
 GB = 10**9
 ENGINES: dict[str, MakeEngine] = {"compiled": CompiledEngine, "numpy": NumpyEngine}
+NAMES = ("auto", *ENGINES, "torch")  # torch is imported where it is asked for
 
 
 def _check_threads(threads: int) -> None:
@@ -25,13 +27,14 @@ def _check_threads(threads: int) -> None:
 class Machine(Checked):
     """What a job runs on, the same for training, cross-validation, probes and the forecast.
 
-    `engine` is a name, or the class of an engine.
+    `engine` is a name, or the class of an engine. A GPU, and a `precision` but float32, are for
+    the engine torch, which auto then means.
 
     Raises
     ------
     InputError
         If the threads are fewer than one or far more than cores, the memory is not above 0, or the
-        engine is unknown or not there on this machine.
+        engine or the device is unknown or not there on this machine.
     """
 
     threads: int | None = option(
@@ -44,22 +47,48 @@ class Machine(Checked):
         most=1e6,
     )
     engine: str | MakeEngine = option(
-        "auto", f"Engine that trains: auto (the fastest here), {', '.join(ENGINES)}.", kind=object
+        "auto",
+        "Engine that trains: auto (the fastest on the CPU), compiled, numpy or torch (PyTorch).",
+        kind=object,
+    )
+    device: str = option(
+        "auto",
+        "Device of the engine torch: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.",
+        parse=check_device,
+    )
+    precision: str = option(
+        "float32",
+        "Precision of the products of the engine torch: float32, tf32 or bfloat16.",
+        choices=PRECISIONS,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.engine, str) and self.engine not in ("auto", *ENGINES):
-            raise unknown_name("engine", self.engine, ("auto", *ENGINES))
+        if isinstance(self.engine, str) and self.engine not in NAMES:
+            raise unknown_name("engine", self.engine, NAMES)
         if not isinstance(self.engine, str) and not hasattr(self.engine, "model_bytes"):
             raise InputError(f"engine is {shown(self.engine)}; expected a name or a class")
         if self.engine == "compiled" and not WIDTHS:
             raise InputError("engine is compiled; it is not there on this machine, numpy is")
+        if self._takes_torch:
+            check_numbers(find_device(self.device), self.precision, "float32")
+        elif self._asks_for_torch:
+            asked = f"device {self.device} and precision {self.precision}"
+            raise InputError(f"{asked} need engine torch; engine is {shown(self.engine)}")
 
     @property
     def memory_bytes(self) -> int:
         """The memory in bytes."""
         return int(self.memory * GB)
+
+    @property
+    def _asks_for_torch(self) -> bool:
+        """Whether there is an option that the other engines cannot follow."""
+        return self.device not in ("auto", "cpu") or self.precision != "float32"
+
+    @property
+    def _takes_torch(self) -> bool:
+        return self.engine == "torch" or (self.engine == "auto" and self._asks_for_torch)
 
     def find_engine(self, dtype: str, settings: Sequence[Hyperparameters]) -> MakeEngine:
         """Return the class of the engine for models in `dtype` with these settings.
@@ -71,12 +100,27 @@ class Machine(Checked):
         """
         if not isinstance(self.engine, str):
             return self.engine
+        if self._takes_torch:
+            return _find_torch(self.device, self.precision, dtype, settings)
         if self.engine == "compiled" and dtype != "float32":
             raise InputError(f"engine is compiled and dtype {dtype}; it trains in float32 alone")
         if self.engine == "auto":
             compiled = dtype == "float32" and all(kernel_trains(each.loss) for each in settings)
             return CompiledEngine if compiled else NumpyEngine
         return ENGINES[self.engine]
+
+
+def _find_torch(
+    device: str, precision: str, dtype: str, settings: Sequence[Hyperparameters]
+) -> MakeEngine:
+    """Return the engine on PyTorch for a device that is there."""
+    found = find_device(device)
+    check_numbers(found, precision, dtype)
+    from onelayer.training.torch_engine import TorchEngine
+    from onelayer.training.torch_losses import check_losses
+
+    check_losses(setting.loss for setting in settings)
+    return TorchEngine.on(found, precision)
 
 
 HERE = Machine()  # the defaults: all cores, the fastest engine

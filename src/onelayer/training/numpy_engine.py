@@ -131,8 +131,12 @@ class NumpyEngine:
                 np.copyto(now, best, where=columns)
 
     def state(self) -> State:
-        """See Engine.state; weights are (D, M·K), biases (M·K,) as the engine holds them."""
-        kept = {name: array.copy() for name, array in self._parts().items()}
+        """See Engine.state."""
+        M, K, _ = self._shape
+        kept = {
+            name: array.T.reshape(M, K, *array.shape[:-1]).copy()
+            for name, array in self._parts().items()
+        }
         return kept | {"steps": np.array(self._steps), "stopped": self._stopped.copy()}
 
     def load(self, state: Mapping[str, Array]) -> None:
@@ -140,7 +144,7 @@ class NumpyEngine:
         if "best_weights" in state and self._best is None:
             self._best = np.empty_like(self._V), np.empty_like(self._biases)
         for name, array in self._parts().items():
-            array[...] = state[name]
+            array[...] = state[name].reshape(len(self._biases), *array.shape[:-1]).T
         self._steps, self._stopped = int(state["steps"]), state["stopped"].copy()
 
     @staticmethod
@@ -153,7 +157,7 @@ class NumpyEngine:
         return n_classes * (n_features * 7 * 8 + 8 * 8 * batch_size)
 
     def _parts(self) -> dict[str, Array]:
-        """Return the arrays that change from step to step, by their names in the state."""
+        """Return the arrays (D, M·K) and (M·K,) that change, by their names in the state."""
         parts = {"weights": self._V, "biases": self._biases}
         if self._momenta is not None:
             W, b = self._momenta

@@ -22,7 +22,7 @@ from onelayer.training.job import judge_solution
 from onelayer.training.loop import gather, measure_splits, weigh_samples
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
-from onelayer.training.provenance import provenance
+from onelayer.training.provenance import origin_of
 from onelayer.training.run import Run
 from onelayer.training.solving import bytes_to_solve
 
@@ -88,7 +88,7 @@ def follow_paths(
             paths.append([len(settings) + place for place in path.ranked()])
             settings += path.settings
             trained += path.parts
-            origin = provenance() | {"engine": path.engine}
+            origin = origin_of(path.make_engine)
     origin["seconds"] = time.perf_counter() - begin
     return gather(data, settings, options, scaling, trained, origin), paths
 
@@ -137,10 +137,11 @@ class _Path:
         scaling: Scaling,
     ) -> None:
         self.settings, self.parts = list[Hyperparameters](), list[Trained]()
-        self.engine = ""
+        chosen = [Hyperparameters(loss=loss)]
+        self.make_engine = machine.find_engine(options.dtype, chosen)
         self._data, self._problem, self._loss = data, problem, loss
         self._weights = weights[None] if (weights != weights.max()).any() else None
-        self._options, self._machine, self._scaling = options, machine, scaling
+        self._options, self._scaling = options, scaling
         fit = machine.memory_bytes // bytes_to_solve(data.n_classes, data.n_features)
         self._together = max(1, fit)
         self._found = list[NDArray[np.float32]]()  # parameters of each, from which the next begin
@@ -185,8 +186,7 @@ class _Path:
             fast=self._options.dtype != "float64",
         )
         chunk = [Hyperparameters(l2=value, loss=self._loss) for value in l2]
-        make_engine = self._machine.find_engine(self._options.dtype, chunk)
-        stack = make_engine(
+        stack = self.make_engine(
             solution.weights.astype(self._options.dtype),
             solution.biases.astype(self._options.dtype),
             settings=chunk,
@@ -197,7 +197,6 @@ class _Path:
             weights = SampleWeights(self._weights, np.zeros(len(chunk), np.intp))
         part = judge_solution(stack, solution, self._data, self._options, measure_splits, weights)
         self.settings += chunk
-        self.engine = type(stack).__name__
         self._found += [*U.astype(np.float32)]
         self._accuracy = np.append(self._accuracy, part.curves["validation_accuracy"])
         self.parts.append(part)

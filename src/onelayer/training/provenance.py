@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from onelayer.thread_pools import pools
+from onelayer.training.engine import MakeEngine, OnDevice
 
 
 def provenance() -> dict[str, Any]:
@@ -26,6 +27,12 @@ def provenance() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "platform": platform.platform(),
     }
+
+
+def origin_of(make_engine: MakeEngine) -> dict[str, Any]:
+    """Return the provenance of what this class of an engine trains: with its name and device."""
+    own = make_engine.origin() if isinstance(make_engine, OnDevice) else {}
+    return provenance() | {"engine": getattr(make_engine, "__name__", "")} | own
 
 
 @cache

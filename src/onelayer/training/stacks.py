@@ -34,6 +34,19 @@ def cut_into_stacks(n_models: int, one: int, kept: int, memory: int) -> list[ran
     return [range(first, last) for first, last in itertools.pairwise(cuts)]
 
 
+def check_device_memory(models: int, one: int, free: int | None) -> None:
+    """Raise InputError if a stack of models of `one` byte count each is more than a device has.
+
+    `free` is the free memory of the device in bytes, None where there is none of its own.
+    """
+    if free is not None and models * one > free:
+        most = "another device" if one > free else f"--memory {free // 10**8 / 10:g}"
+        raise InputError(
+            f"a stack of {models:,} models needs {_size(models * one)}, and the device has "
+            f"{_size(free)} free: {most} would do"
+        )
+
+
 def _size(count: int) -> str:
     """Write a number of bytes for people."""
     size, units = float(count), ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"]

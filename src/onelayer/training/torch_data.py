@@ -1,0 +1,142 @@
+"""Splits for PyTorch: kept on the device as they are stored, or streamed to it by batches."""
+
+from collections import deque
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onelayer.data.dataset import BLOCK, Features, Split
+from onelayer.data.derived import Derived
+from onelayer.data.scaling import Scaling
+from onelayer.training.engine import Rows
+
+_TYPES: dict[np.dtype[Any], torch.dtype] = {
+    np.dtype(kind): getattr(torch, np.dtype(kind).name)
+    for kind in ("bool", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
+}
+_AHEAD = 2  # batches that the processor may be ahead of the device
+
+
+@dataclass(frozen=True, eq=False)
+class KeptSplit:
+    """A split on a device: X (N, D) in the type that it is stored in, y (N,)."""
+
+    split: Split
+    X: Tensor
+    y: Tensor
+
+
+# Stacks that scale in different ways keep a split once. A kept split holds on to its Split, whose
+# id is therefore its own.
+_kept: MutableMapping[tuple[int, torch.device], KeptSplit] = WeakValueDictionary()
+
+
+class Feed:
+    """Hands batches of a split to a device, scaled, in the type of the models.
+
+    What goes to a CUDA device goes by pinned memory and a stream of its own: the next batch is
+    copied while the last one is computed, and nothing waits but for room.
+    """
+
+    def __init__(self, device: torch.device, scaling: Scaling, dtype: np.dtype[Any]) -> None:
+        self._device, self._scaling, self._dtype = device, scaling, dtype
+        self._numbers: dict[torch.dtype, tuple[Tensor | None, Tensor | None]] = {}
+        self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._behind: deque[Any] = deque()
+
+    def open(self, split: Split, room: int) -> "KeptSplit | Split":
+        """Return the split on the device if it takes no more than `room` bytes, else as it is."""
+        known = _kept.get((id(split), self._device))
+        if known is not None:
+            return known
+        sample = _read(split.X, slice(0, 1))
+        takes = len(split) * (sample.nbytes + split.y.itemsize)
+        if takes > room or self._scales_before(split.X):
+            return split
+        X = torch.empty((len(split), sample.shape[1]), dtype=sample.dtype, device=self._device)
+        for rows in split.blocks(BLOCK):
+            X[rows] = self.upload(_read(split.X, rows))
+        kept = KeptSplit(split, X, self.upload(_labels(split, slice(None))))
+        return _kept.setdefault((id(split), self._device), kept)
+
+    def batch(self, data: "KeptSplit | Split", rows: Rows) -> tuple[Tensor, Tensor]:
+        """Return x (B, D) of equation (1) and labels (B,) on the device."""
+        if isinstance(data, KeptSplit):
+            at = rows if isinstance(rows, slice) else self.upload(torch.from_numpy(rows))
+            return self._scale(data.X[at], data.split.X), data.y[at]
+        self._wait_for_room()
+        if self._scales_before(data.X):
+            X = self._scaling.apply(data.X[rows], self._dtype)
+            return self.upload(torch.from_numpy(X)), self.upload(_labels(data, rows))
+        stored = self.upload(_read(data.X, rows))
+        return self._scale(stored, data.X), self.upload(_labels(data, rows))
+
+    def upload(self, tensor: Tensor) -> Tensor:
+        """Return the tensor on the device, which may still be copying it."""
+        if self._side is None:
+            return tensor.to(self._device)
+        now = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._side):
+            there = tensor.pin_memory().to(self._device, non_blocking=True)
+        now.wait_stream(self._side)
+        there.record_stream(now)
+        return there
+
+    def _wait_for_room(self) -> None:
+        """Wait until the device has done all but the last few batches."""
+        if self._side is None:
+            return
+        self._behind.append(torch.cuda.current_stream(self._device).record_event())
+        if len(self._behind) > _AHEAD:
+            self._behind.popleft().synchronize()
+
+    def _scales_before(self, X: Features) -> bool:
+        """Return whether the processor must scale: the device has no float64."""
+        precise = self._scaling.precision(X.dtype, self._dtype)
+        return self._device.type == "mps" and np.float64 in (precise, X.dtype)
+
+    def _scale(self, stored: Tensor, X: Features) -> Tensor:
+        """Return x of the stored features, computed as Scaling.apply does."""
+        precise = _TYPES[self._scaling.precision(X.dtype, self._dtype)]
+        shift, factor = self._numbers_in(precise)
+        x = stored.to(precise)
+        if shift is not None:
+            x = x - shift
+        if factor is not None:
+            x = x * factor
+        return x.to(_TYPES[self._dtype])
+
+    def _numbers_in(self, kind: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        """Return shift and factor in a type; None for a shift of 0 and a factor of 1."""
+        if kind not in self._numbers:
+            shift, factor = self._scaling.shift, self._scaling.factor
+            self._numbers[kind] = (
+                self.upload(torch.from_numpy(shift).to(kind)) if shift.any() else None,
+                self.upload(torch.from_numpy(factor).to(kind)) if (factor != 1).any() else None,
+            )
+        return self._numbers[kind]
+
+
+def _read(X: Features, rows: Rows) -> Tensor:
+    """Return rows in the type that they are stored in, if PyTorch has it, else in float64."""
+    if isinstance(X, Derived) and X.widens:
+        halves = torch.from_numpy(_owned(X.stored(rows)))
+        return halves.view(torch.bfloat16) if X.kind == "bfloat16" else halves
+    stored = X[rows]
+    native = stored.dtype.newbyteorder("=")
+    return torch.from_numpy(_owned(stored.astype(native if native in _TYPES else "f8", copy=False)))
+
+
+def _labels(split: Split, rows: Rows) -> Tensor:
+    return torch.from_numpy(_owned(split.y[rows].astype(np.int64, copy=False)))
+
+
+def _owned(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that PyTorch may share: writable, its rows one after another."""
+    return np.require(array, requirements=["C", "W"])

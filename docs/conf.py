@@ -81,12 +81,10 @@ def describe_metrics(*, equations: bool) -> str:
         "|---|---|---|",
     ]
     for metric in METRICS.values():
-        title = f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
         equation = metric.equation.replace("|", "\\|")
         said = (metric.sentence, " or ".join(metric.takes))
-        rows.append(
-            f"| {' | '.join((title, *((equation, metric.source) if equations else said)))} |"
-        )
+        cells = (equation, metric.source) if equations else said
+        rows.append(f"| {' | '.join((metric.heading, *cells))} |")
     return "\n".join(rows)
 
 

@@ -1,12 +1,26 @@
-"""Gradient checks as blocks of the report and as a table for a terminal."""
+"""Gradient checks as a section of the report, as a page and as a table for a terminal."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from onelayer.evaluation.results import BatchCheck, Results
-from onelayer.report.blocks import Block, Column, Equations, Paragraph, Table
+from onelayer.evaluation.results import BatchCheck
+from onelayer.report.blocks import (
+    Block,
+    Column,
+    Equations,
+    Paragraph,
+    Picture,
+    Report,
+    Section,
+    Table,
+    compose,
+)
 from onelayer.report.labels import one_line, scientific
+from onelayer.report.page import write_page
 from onelayer.training.engine_check import EngineCheck
 
+CHECKS_PAGE = "check.html"
 EXCERPT = 10  # rows and columns of the errors of W that are shown entry by entry
 
 
@@ -15,9 +29,18 @@ def check_label(batch: BatchCheck) -> str:
     return f"{one_line(batch.name)}, {batch.loss}, λ={batch.l2:g}"
 
 
-def check_blocks(results: Results) -> Iterator[Block]:
+@dataclass(frozen=True)
+class Checks:
+    """The gradient checks of an experiment, those of the engine, and the figure, if it is drawn."""
+
+    checks: Sequence[BatchCheck]
+    engine_checks: Sequence[EngineCheck]
+    picture: Picture | None = None
+
+
+def check_blocks(facts: Checks) -> Iterator[Block | None]:
     """Yield what was compared in each check, and how it ended."""
-    checks = results.checks
+    checks = facts.checks
     if not checks:
         yield Paragraph("The gradients were not checked in this experiment.")
         return
@@ -31,8 +54,23 @@ def check_blocks(results: Results) -> Iterator[Block]:
     yield _what(checks)
     yield _outcome(checks)
     yield excerpt_table(checks[0], 1)
-    if results.engine_checks:
-        yield from _engine_blocks(results.engine_checks)
+    if facts.engine_checks:
+        yield from _engine_blocks(facts.engine_checks)
+    yield facts.picture
+
+
+SECTIONS: tuple[Section[Checks], ...] = (Section("Gradient check", check_blocks),)
+
+
+def write_checks_page(
+    title: str, checks: Sequence[BatchCheck], engine_checks: Sequence[EngineCheck], folder: Path
+) -> None:
+    """Write check.html, figures/ and tables/ into a folder."""
+    from onelayer.report.figures import draw_checks  # slow to import
+
+    picture = draw_checks(checks, folder).get("gradient_check")
+    parts = compose(SECTIONS, Checks(checks, engine_checks, picture))
+    write_page(Report(one_line(title), "", "", parts), folder / CHECKS_PAGE, figures=True)
 
 
 def _engine_blocks(checks: Sequence[EngineCheck]) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""Tables as Markdown and LaTeX, and texts in them as they are."""
+"""Tables as files for other programs and for papers, and texts in them as they are."""
 
 import re
 import unicodedata
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onelayer.errors import visible
+from onelayer.evaluation.csv_export import write_csv
+from onelayer.evaluation.parquet_export import write_parquet
 from onelayer.report.blocks import Table
 from onelayer.report.labels import one_line
 from onelayer.report.lettering import legible
@@ -28,6 +30,12 @@ _TEX = {
 }
 _TEX_KNOWS = "–—‘’“”…ßæÆœŒøØłŁı"  # beyond accents, what LaTeX sets without a package
 _TEX_ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
+
+
+def write_data(table: Table, stem: Path, notice: str = "") -> None:
+    """Write the exact numbers as `stem`.csv and, where pyarrow is installed, `stem`.parquet."""
+    write_csv(table.exact, stem.with_suffix(".csv"), notice)
+    write_parquet(table.exact, stem.with_suffix(".parquet"))
 
 
 def write_markup(table: Table, stem: Path, notice: str = "") -> None:

@@ -22,7 +22,8 @@ from onelayer.report.image_grid import as_images, fit, in_colour
 from onelayer.report.labels import PER_CENT, count_of, listing, one_line
 from onelayer.report.multilabel import overall_table, tell_of_labels
 from onelayer.report.page import templates
-from onelayer.report.probes import probe_table, tell_edges
+from onelayer.report.probe_tables import probe_table
+from onelayer.report.probes import tell_edges
 from onelayer.report.small_charts import (
     HEIGHT,
     QUANTITIES,

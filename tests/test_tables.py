@@ -78,6 +78,8 @@ def test_markdown_and_latex_hold_the_same_rounded_numbers(tmp_path):
     heads = latex[latex.index(r"\toprule") + 1]
     assert [r"{$\lambda$}" in heads, r"{$\eta$}" in heads] == [True, True]
     assert r"\label{tab:table1}" in latex
+    assert [line for line in latex if line[0:1] == "%"] == latex[:2]
+    assert 'width="column"' in latex[1]
 
 
 def test_hyperparameters_off_their_default_anywhere_have_a_column(tmp_path):

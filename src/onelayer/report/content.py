@@ -10,7 +10,7 @@ from onelayer.report.ablation import ablation_table
 from onelayer.report.blocks import Block, Code, Paragraph, Picture, Report, Section, Table, compose
 from onelayer.report.choice import choice_table
 from onelayer.report.confidence import confidence_blocks
-from onelayer.report.effects import effect_blocks, endings_table, rises_table, tell_smoothness
+from onelayer.report.effects import effect_blocks, endings_table, tell_rises, tell_smoothness
 from onelayer.report.gradient_checks import Checks, check_blocks
 from onelayer.report.labels import one_line
 from onelayer.report.method import describe_method
@@ -55,7 +55,7 @@ def _accuracy(facts: Facts) -> Iterator[Block | None]:
 def _curves(facts: Facts) -> Iterator[Block | None]:
     yield from map(facts.pictures.get, ("curves", "accuracy_curves", "excess"))
     yield final_table(facts.results)
-    yield rises_table(facts.results)
+    yield tell_rises(facts.results)
     yield endings_table(facts.results)
 
 

@@ -38,9 +38,10 @@ def write_data(table: Table, stem: Path, notice: str = "") -> None:
     write_parquet(table.exact, stem.with_suffix(".parquet"))
 
 
-def write_markup(table: Table, stem: Path, notice: str = "") -> None:
-    """Write the table as `stem`.md and `stem`.tex."""
-    for end, text in ((".md", markdown_table(table, notice)), (".tex", latex_table(table, notice))):
+def write_markup(table: Table, stem: Path, notice: str = "", figure: str = "") -> None:
+    """Write the table as `stem`.md and `stem`.tex, which says how to make the `figure` for it."""
+    latex = latex_table(table, notice, figure)
+    for end, text in ((".md", markdown_table(table, notice)), (".tex", latex)):
         stem.with_suffix(end).write_text(text, "utf-8", newline="\n")
 
 
@@ -64,7 +65,7 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|!&$~^@]|:(?=//)|(?<=[Ww]{3})\.)", r"\\\1", visible(text))
 
 
-def latex_table(table: Table, notice: str = "") -> str:
+def latex_table(table: Table, notice: str = "", figure: str = "") -> str:
     """Return a table that needs the package booktabs and nothing else."""
     # Headings break at their blanks, so that eleven columns fit a page.
     heads = [
@@ -78,6 +79,7 @@ def latex_table(table: Table, notice: str = "") -> str:
     return "\n".join(
         [
             r"% Needs \usepackage{booktabs}.",
+            *([f"% Figures beside it, unscaled: {figure}"] if figure else []),
             r"\begin{table}",
             r"\centering\scriptsize\setlength{\tabcolsep}{1.8pt}",
             rf"\caption{{{caption}}}",

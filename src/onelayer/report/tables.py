@@ -15,6 +15,9 @@ from onelayer.report.settings import REPEATS, settings_table
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import CURVES
 
+# A vector figure as wide as a column of a paper, its letters as large as the text's.
+_FIGURE = 'onelayer.load_run(".").plot.curves(width="column")[0].figure.savefig("curves.pdf")'
+
 
 def table1(results: Results) -> Table:
     """Return Table 1 for other programs, a row a setting: NaN where there is no figure.
@@ -40,7 +43,7 @@ def write_table1(results: Results, folder: Path) -> None:
     """Write table1.csv (exact), table1.md and table1.tex (as they are read) into `folder`."""
     table, notice = table1(results), one_line(results.notice)
     write_csv(table.exact, folder / "table1.csv", notice)
-    write_markup(table.known, folder / "table1", notice)
+    write_markup(table.known, folder / "table1", notice, _FIGURE)
 
 
 def accuracy_table(results: Results) -> Table:

@@ -29,7 +29,7 @@ test-slow: $(READY)  ## training on more data than memory, reports of many class
 test-kill: $(READY)  ## 60 kills of train --force and of reproduce --force: the earlier run or the new, whole
 	$(BIN)/python tests/killed_runs.py --kills $(KILLS) --seed $(SEED)
 
-test-browser: .venv/.browser  ## the explorable page in Chromium, which is installed where that is allowed
+test-browser: .venv/.browser  ## the explorable page and the report in Chromium, which is installed where that is allowed
 	@command -v chromium chromium-browser google-chrome > /dev/null || { apt-get update --quiet && apt-get install --yes --quiet chromium; } \
 		|| echo "no Chromium, so its tests are skipped: apt install chromium" >&2
 	$(BIN)/pytest -m browser --numprocesses auto

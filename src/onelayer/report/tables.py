@@ -16,7 +16,7 @@ from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import CURVES
 
 # A vector figure as wide as a column of a paper, its letters as large as the text's.
-_FIGURE = 'onelayer.load_run(".").plot.curves(width="column")[0].figure.savefig("curves.pdf")'
+_FIGURE = 'onelayer.load_run(".").plot.curves(width="column", file="curves.pdf")'
 
 
 def table1(results: Results) -> Table:

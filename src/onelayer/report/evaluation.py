@@ -48,7 +48,12 @@ def _answer(facts: Facts) -> Iterator[Block]:
 
 def _metrics(facts: Facts) -> Iterator[Block]:
     if facts.measured:
-        yield metric_table(facts.evaluation, facts.measured)
+        headings = {"title": "metric", "method": "interval", "low": "from", "high": "to"}
+        columns = metrics_table(facts.evaluation, facts.measured).pick(
+            ("title", "method", "value", "low", "high"), headings
+        )
+        caption = "Metrics with 95 % intervals; ↑: higher is better, ↓: lower is better."
+        yield make_table("metrics", caption, *columns)
 
 
 def _classes(facts: Facts) -> Iterator[Block | None]:
@@ -95,18 +100,10 @@ def confusion_table(evaluation: ModelEvaluation) -> Table:
     )
 
 
-def metric_table(evaluation: ModelEvaluation, measured: Mapping[str, Interval]) -> Table:
-    """Return each metric that was asked for with its interval, or why there is none."""
+def metrics_table(evaluation: ModelEvaluation, measured: Mapping[str, Interval]) -> Table:
+    """Return all that is known of each metric that was asked for, or why there is nothing."""
     names = [name for name in METRICS if name in measured or name in evaluation.left_out]
-    shown = metrics_table(evaluation, {name: measured.get(name) for name in names})
-    headings = {"title": "metric", "method": "interval", "low": "from", "high": "to"}
-    keys = ("title", "method", "value", "low", "high")
-    caption = "Metrics with 95 % intervals; ↑: higher is better, ↓: lower is better."
-    return make_table("metrics", caption, *shown.pick(keys, headings))
-
-
-def metrics_table(evaluation: ModelEvaluation, found: Mapping[str, Interval | None]) -> Table:
-    """Return all that is known of metrics, a row each: numbers, the method, the samples."""
+    found = {name: measured.get(name) for name in names}
     metrics = [METRICS[name] for name in found]
     directions = ["higher" if metric.higher_is_better else "lower" for metric in metrics]
     methods = [one.method if one else evaluation.left_out[name] for name, one in found.items()]

@@ -15,6 +15,7 @@ from onelayer.report.blocks import (
     Section,
     Table,
     compose,
+    make_table,
 )
 from onelayer.report.labels import one_line, scientific
 from onelayer.report.page import write_page
@@ -91,20 +92,18 @@ def _engine_blocks(checks: Sequence[EngineCheck]) -> Iterator[Block]:
         "b": "error_b",
         "rounding b": "tolerance_b",
     }
-    yield Table(
+    yield make_table(
         "engine_checks",
         "One step of the engine against the numerical gradient: the largest difference as a share "
         "of the largest entry, and what rounding may reach.",
-        (
-            Column("engine", "words", [check.engine for check in checks]),
-            Column("type", "words", [check.dtype for check in checks]),
-            Column("loss", "words", [check.loss for check in checks]),
-            Column("images", "count", [check.images for check in checks]),
-            Column("λ", "number", [check.l2 for check in checks], 3),
-            *(
-                Column(name, "exponent", [getattr(check, field) for check in checks], 1)
-                for name, field in shares.items()
-            ),
+        Column("engine", "words", [check.engine for check in checks]),
+        Column("type", "words", [check.dtype for check in checks]),
+        Column("loss", "words", [check.loss for check in checks]),
+        Column("images", "count", [check.images for check in checks]),
+        Column("λ", "number", [check.l2 for check in checks], 3),
+        *(
+            Column(name, "exponent", [getattr(check, field) for check in checks], 1)
+            for name, field in shares.items()
         ),
     )
 
@@ -134,36 +133,32 @@ def _verdict(batch: BatchCheck) -> str:
 
 
 def _what(checks: Sequence[BatchCheck]) -> Table:
-    return Table(
+    return make_table(
         "gradient_checks",
         "Gradient checks: what was compared.",
-        (
-            Column("check", "words", [batch.name for batch in checks]),
-            Column("loss", "words", [batch.loss for batch in checks]),
-            Column("W, b", "words", [batch.place for batch in checks]),
-            Column("method", "words", [batch.check.method for batch in checks]),
-            Column("step", "number", [batch.check.step for batch in checks]),
-            Column("images", "count", [batch.images for batch in checks]),
-            Column("λ", "number", [batch.l2 for batch in checks]),
-            Column("eps", "number", [batch.check.eps for batch in checks]),
-            Column("tolerance", "number", [batch.check.tolerance for batch in checks]),
-            Column("entries", "count", [batch.check.parameters for batch in checks]),
-        ),
+        Column("check", "words", [batch.name for batch in checks]),
+        Column("loss", "words", [batch.loss for batch in checks]),
+        Column("W, b", "words", [batch.place for batch in checks]),
+        Column("method", "words", [batch.check.method for batch in checks]),
+        Column("step", "number", [batch.check.step for batch in checks]),
+        Column("images", "count", [batch.images for batch in checks]),
+        Column("λ", "number", [batch.l2 for batch in checks]),
+        Column("eps", "number", [batch.check.eps for batch in checks]),
+        Column("tolerance", "number", [batch.check.tolerance for batch in checks]),
+        Column("entries", "count", [batch.check.parameters for batch in checks]),
     )
 
 
 def _outcome(checks: Sequence[BatchCheck]) -> Table:
-    return Table(
+    return make_table(
         "gradient_errors",
         "Gradient checks: the largest relative errors and the two derivatives at the worst entry.",
-        (
-            Column("check", "words", [check_label(batch) for batch in checks]),
-            Column("worst at", "words", [_place(batch) for batch in checks]),
-            Column("max. error W", "exponent", [batch.check.max_error_W for batch in checks]),
-            Column("max. error b", "exponent", [batch.check.max_error_b for batch in checks]),
-            Column("analytic", "exponent", [b.check.worst.analytic for b in checks], 6),
-            Column("numerical", "exponent", [b.check.worst.numerical for b in checks], 6),
-        ),
+        Column("check", "words", [check_label(batch) for batch in checks]),
+        Column("worst at", "words", [_place(batch) for batch in checks]),
+        Column("max. error W", "exponent", [batch.check.max_error_W for batch in checks]),
+        Column("max. error b", "exponent", [batch.check.max_error_b for batch in checks]),
+        Column("analytic", "exponent", [b.check.worst.analytic for b in checks], 6),
+        Column("numerical", "exponent", [b.check.worst.numerical for b in checks], 6),
     )
 
 

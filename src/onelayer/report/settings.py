@@ -38,8 +38,8 @@ def _trained(run: Run) -> Iterator[Column]:
 
 
 def _heading(name: str) -> str:
-    symbol = OPTIONS[name].symbol if name in OPTIONS else ""
-    return symbol or name.replace("_", " ").replace("validation", "val.")
+    words = OPTIONS[name].heading if name in OPTIONS else name.replace("_", " ")
+    return words.replace("validation", "val.")
 
 
 def _tested(results: Results) -> Iterator[Column]:

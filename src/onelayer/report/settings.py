@@ -22,11 +22,11 @@ def settings_table(results: Results) -> Table:
 
     Loss, cost and accuracy are those of the kept epoch.
     """
-    columns = (*_trained(results.run), *_tested(results))
+    columns = (*trained_columns(results.run), *_tested(results))
     return Table("grid", "Every setting.", columns)
 
 
-def _trained(run: Run) -> Iterator[Column]:
+def trained_columns(run: Run) -> Iterator[Column]:
     """Yield what the settings are, and how the training of each ended."""
     ends = {"kept_epoch": "count", "stopped": "words", "ended": "words"}
     ends |= dict.fromkeys(CURVES, "decimals")

@@ -95,11 +95,12 @@ def evaluate(
         evaluation, remarks = _evaluate_foreign(model, dataset, split, source, options)
     else:
         evaluation, remarks = _evaluate_model(model, number, dataset, split, source, options)
-    facts = Facts(evaluation, evaluation.intervals(), tuple(filter(None, remarks)))
+    notice, *more = remarks
+    facts = Facts(evaluation, evaluation.intervals(), notice, tuple(more))
     show_sections(SECTIONS, facts)
     if out is not None:
         write_evaluation(facts, out)
-        print(f"\n{'page' if out.suffix == '.html' else 'metrics'}: {out}")
+        print(f"\n{'metrics' if out.suffix.lower() == '.csv' else 'page'}: {out}")
 
 
 def _evaluate_model(

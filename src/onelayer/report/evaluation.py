@@ -28,10 +28,11 @@ _CONFUSIONS = 10  # shown of more classes
 
 @dataclass(frozen=True)
 class Facts:
-    """What the sections are made of; `remarks` are on the data and on looks at the test split."""
+    """What the sections are made of; `notice` is that of the data."""
 
     evaluation: ModelEvaluation
     measured: Mapping[str, Interval]
+    notice: str = ""
     remarks: tuple[str, ...] = ()
 
 
@@ -71,17 +72,17 @@ SECTIONS: tuple[Section[Facts], ...] = (
     Section("Answer", _answer),
     Section("Metrics", _metrics),
     Section("Errors by class", _classes),
-    Section("Remarks", lambda facts: map(Paragraph, facts.remarks)),
+    Section("Remarks", lambda facts: map(Paragraph, filter(None, (facts.notice, *facts.remarks)))),
 )
 
 
 def write_evaluation(facts: Facts, path: Path) -> None:
     """Write the metrics as CSV, exact and with their methods, or all sections as an HTML page."""
     evaluation = facts.evaluation
-    if path.suffix == ".html":
+    if path.suffix.lower() == ".html":
         parts = tuple(part for part in (s.of(facts) for s in SECTIONS) if part.blocks)
         title = f"Evaluation on the {evaluation.split} split of {evaluation.data}"
-        page = render_html(Report(title, "", "", parts))
+        page = render_html(Report(title, "", facts.notice, parts))
         with atomic_file(path) as temporary:
             temporary.write_text(page, "utf-8", newline="\n")
         return
@@ -91,7 +92,8 @@ def write_evaluation(facts: Facts, path: Path) -> None:
 
 def confusion_table(evaluation: ModelEvaluation) -> Table:
     """Return the confusion matrix C (K, K)."""
-    names = [f"{k} {name}" for k, name in enumerate(evaluation.class_names)]
+    numbered = enumerate(evaluation.class_names)
+    names = [name if name == f"{k}" else f"{k} {name}" for k, name in numbered]
     columns = (Column(f"{k}", "count", counts) for k, counts in enumerate(evaluation.confusion.T))
     return Table(
         "confusion",

@@ -79,7 +79,7 @@ def latex_table(table: Table, notice: str = "", figure: str = "") -> str:
     return "\n".join(
         [
             r"% Needs \usepackage{booktabs}.",
-            *([f"% Figures beside it, unscaled: {figure}"] if figure else []),
+            *([f"% A figure for it, to be included unscaled: {figure}"] if figure else []),
             r"\begin{table}",
             r"\centering\scriptsize\setlength{\tabcolsep}{1.8pt}",
             rf"\caption{{{caption}}}",

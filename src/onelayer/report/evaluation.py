@@ -48,11 +48,12 @@ def _answer(facts: Facts) -> Iterator[Block]:
 
 
 def _metrics(facts: Facts) -> Iterator[Block]:
-    if facts.measured:
+    evaluation, measured = facts.evaluation, facts.measured
+    if measured:
+        names = [name for name in METRICS if name in measured or name in evaluation.left_out]
+        table = metrics_table(evaluation, {name: measured.get(name) for name in names})
         headings = {"title": "metric", "method": "interval", "low": "from", "high": "to"}
-        columns = metrics_table(facts.evaluation, facts.measured).pick(
-            ("title", "method", "value", "low", "high"), headings
-        )
+        columns = table.pick(("title", "method", "value", "low", "high"), headings)
         caption = "Metrics with 95 % intervals; ↑: higher is better, ↓: lower is better."
         yield make_table("metrics", caption, *columns)
 
@@ -102,10 +103,8 @@ def confusion_table(evaluation: ModelEvaluation) -> Table:
     )
 
 
-def metrics_table(evaluation: ModelEvaluation, measured: Mapping[str, Interval]) -> Table:
-    """Return all that is known of each metric that was asked for, or why there is nothing."""
-    names = [name for name in METRICS if name in measured or name in evaluation.left_out]
-    found = {name: measured.get(name) for name in names}
+def metrics_table(evaluation: ModelEvaluation, found: Mapping[str, Interval | None]) -> Table:
+    """Return all that is known of each metric, or why there is nothing."""
     metrics = [METRICS[name] for name in found]
     directions = ["higher" if metric.higher_is_better else "lower" for metric in metrics]
     methods = [one.method if one else evaluation.left_out[name] for name, one in found.items()]

@@ -26,6 +26,8 @@ from onelayer.training.run import CURVES
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch has it")
 pytestmark = pytest.mark.torch
 
+from benchmarks import gpu  # noqa: E402
+
 from onelayer.training import torch_data, torch_device  # noqa: E402
 from onelayer.training.torch_engine import TorchEngine  # noqa: E402
 from onelayer.training.torch_losses import scaled_slopes, values_and_hits  # noqa: E402
@@ -353,3 +355,25 @@ def test_without_pytorch_the_extra_is_named(monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     said = refusal(capsys, "--engine", "torch")
     assert "PyTorch is not installed: pip install 'onelayer[torch]'" in said
+
+
+def test_the_benchmark_of_a_gpu_runs_on_a_processor_at_a_small_size(capsys):
+    assert gpu.main(["--device", "cpu", "--small", "--rounds", "1", "--steps", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("| floor |") == 3
+    assert printed.count("| onelayer |") == 3
+    assert "NO, by" not in printed  # all contenders did the same work
+
+
+def test_the_benchmark_of_a_gpu_says_where_there_is_none(monkeypatch, capsys):
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    assert gpu.main([]) == 2
+    assert "built without CUDA" in capsys.readouterr().err
+
+
+def test_the_floor_is_products_and_bytes_of_an_epoch():
+    job = gpu.Job("made", rows=10, validation=6, features=8, classes=3, rates=1, l2=1, batch_size=4)
+    products = 2 * 8 * 6 * (10 + 10 + 16)
+    moved = 3 * 20 * 6 * 8 + 10 * (4 * 8 + 16 * 6) + 16 * (2 * 8 + 8 * 6)
+    assert gpu.Card(1.0, np.inf).floor(job, 2) == products
+    assert gpu.Card(np.inf, 1.0).floor(job, 2) == moved

@@ -187,6 +187,17 @@ def test_a_split_stays_on_the_device_as_it_is_stored(X, kind, shifted):
     )
 
 
+def test_a_processor_scales_for_a_device_without_float64(monkeypatch):
+    scaling = Scaling("made", np.full(6, 1e6), np.full(6, 0.25))
+    feed = torch_data.Feed(torch.device("cpu"), scaling, np.dtype(np.float32))
+    monkeypatch.setattr(feed, "_scales_before", lambda X: True)
+    split = Split(1e6 + HALVES.astype(np.float64), np.arange(40) % 3)
+    assert feed.open(split, 10**6) is split
+    x, y = feed.batch(split, slice(3, 9))
+    np.testing.assert_array_equal(x, scaling.apply(split.X[3:9], np.float32))
+    np.testing.assert_array_equal(y, split.y[3:9])
+
+
 def test_a_split_for_which_there_is_no_room_is_read_batch_by_batch():
     feed = torch_data.Feed(torch.device("cpu"), fit_scaling("unit", planted()), np.dtype("f4"))
     split = planted().train

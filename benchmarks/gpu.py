@@ -10,8 +10,9 @@ moved once at the rate of a copy. `onelayer.train` also runs the first job to it
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -21,10 +22,12 @@ import onelayer
 from benchmarks.gpu_contenders import MOMENTUM, Contender, Problem, contenders, split_of
 from benchmarks.summary import table
 from onelayer import Dataset, InputError
+from onelayer.thread_pools import limited
 from onelayer.training.torch_device import check_numbers, describe_device, find_device
 
+Batch = tuple[np.ndarray, torch.Tensor]  # row numbers, and the same on the device
 _CHUNK = 1 << 16  # rows that are made together
-_AGREE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 5e-2}  # of a mean loss, among contenders
+_AGREE = {"float32": 1e-3, "tf32": 2e-2}  # of a mean loss, among contenders
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,9 @@ class Card:
     bytes: float
 
     @classmethod
-    def measure(cls, device: str, side: int, precision: str) -> "Card":
+    def measure(cls, device: str, side: int) -> "Card":
         """Measure both on the device, medians of 9."""
-        kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        left, right = torch.ones((2, side, side), dtype=kind, device=device)
+        left, right = torch.randn((2, side, side), device=device)
         product = median(_seconds(device, lambda: left @ right) for _ in range(9))
         copy = median(_seconds(device, lambda: left.copy_(right)) for _ in range(9))
         return cls(2 * side**3 / product, 2 * left.nbytes / copy)
@@ -111,50 +113,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"bench-gpu: {error}", file=sys.stderr)
         return 2
+    with limited(1 if options.small else None):
+        _run(options, device, precision)
+    return 0
+
+
+def _run(options: argparse.Namespace, device: str, precision: str) -> None:
     begin = time.perf_counter()
-    if options.small:
-        torch.set_num_threads(1)
     if device.startswith("cuda"):
         torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-    card = Card.measure(device, 512 if options.small else 8192, precision)
+    card = Card.measure(device, 512 if options.small else 8192)
     print(
         f"{describe_device(device)}, PyTorch {torch.__version__}, {precision}: "
         f"{card.operations / 1e12:.3g} TFLOP/s, {card.bytes / 1e9:.3g} GB/s\n"
     )
-    jobs = [small(job) for job in JOBS] if options.small else JOBS
-    for job in jobs:
-        problem = job.pose(device, precision)
-        print(compare(job, problem, card, options.rounds, options.steps))
-        if job is jobs[0] and time.perf_counter() - begin < options.seconds:
-            print(train_to_the_end(job, problem))
+    for job in JOBS:
+        asked = small(job) if options.small else job
+        problem = asked.pose(device, precision)
+        print(compare(asked, problem, card, options.rounds, options.steps))
+        if job is JOBS[0]:
+            print(train_to_the_end(asked, problem))
     print(f"{time.perf_counter() - begin:.0f} s in all")
-    return 0
 
 
 def compare(job: Job, problem: Problem, card: Card, rounds: int, steps: int) -> str:
     """Return a table of the seconds of an epoch, over the floor and over ours."""
-    known = contenders(problem)
-    draws = np.random.default_rng(0)
-    batches = [draws.integers(job.rows, size=job.batch_size) for _ in range(steps)]
-    there = [torch.from_numpy(rows).to(problem.device) for rows in batches]
-    running = {name: make(problem) for name, make in known.items()}
+    running = {name: make(problem) for name, make in contenders(problem).items()}
+    batches = _draw(job, problem.device, steps)
     losses = {}
     for name, each in running.items():  # compiles, warms up, and is judged
-        _take(each, batches, there)
+        _take(each, batches)
         losses[name] = np.array(each.evaluate())
-    stepped: dict[str, list[float]] = {name: [] for name in running}
-    evaluated: dict[str, list[float]] = {name: [] for name in running}
-    for _ in range(rounds):
-        for name, each in running.items():
-            work = lambda each=each: _take(each, batches, there)  # noqa: E731
-            stepped[name].append(_seconds(problem.device, work) / steps)
-            evaluated[name].append(_seconds(problem.device, each.evaluate) / job.validation)
-    per_epoch = -(-job.rows // job.batch_size)
-    epochs = {
-        name: median(stepped[name]) * per_epoch
-        + median(evaluated[name]) * (job.rows + job.validation)
-        for name in running
-    }
+    epochs = _time(running, job, problem.device, batches, rounds)
     floor, ours = card.floor(job, len(problem.rates)), epochs["onelayer"]
     rows = [["floor", f"{floor * job.layers:.3g}", "1.00", "", ""]]
     for name, seconds in epochs.items():
@@ -165,6 +155,30 @@ def compare(job: Job, problem: Problem, card: Card, rounds: int, steps: int) -> 
     shape = f"M = {len(problem.rates)}, {job.rows:,} × {job.features:,}, K = {job.classes:,}"
     heads = ["contender", "s an epoch", "× floor", "× ours", "same losses"]
     return f"{job.name}: {shape}, medians of {rounds} rounds\n\n{table(heads, rows)}"
+
+
+def _draw(job: Job, device: str, steps: int) -> list[Batch]:
+    draws = np.random.default_rng(0)
+    drawn = [draws.integers(job.rows, size=job.batch_size) for _ in range(steps)]
+    return [(rows, torch.from_numpy(rows).to(device)) for rows in drawn]
+
+
+def _time(
+    running: Mapping[str, Contender],
+    job: Job,
+    device: str,
+    batches: Sequence[Batch],
+    rounds: int,
+) -> dict[str, float]:
+    """Return the seconds of an epoch of each contender, from medians of steps and evaluations."""
+    steps: dict[str, list[float]] = {name: [] for name in running}
+    rows: dict[str, list[float]] = {name: [] for name in running}
+    for _ in range(rounds):
+        for name, each in running.items():
+            steps[name].append(_seconds(device, partial(_take, each, batches)) / len(batches))
+            rows[name].append(_seconds(device, each.evaluate) / job.validation)
+    count, evaluated = -(-job.rows // job.batch_size), job.rows + job.validation
+    return {name: median(steps[name]) * count + median(rows[name]) * evaluated for name in running}
 
 
 def train_to_the_end(job: Job, problem: Problem) -> str:
@@ -189,9 +203,9 @@ def train_to_the_end(job: Job, problem: Problem) -> str:
     )
 
 
-def _take(each: Contender, batches: list[np.ndarray], there: list[torch.Tensor]) -> None:
-    for rows, same in zip(batches, there, strict=True):
-        each.step(rows, same)
+def _take(each: Contender, batches: Sequence[Batch]) -> None:
+    for rows, there in batches:
+        each.step(rows, there)
 
 
 def _seconds(device: str, work: Callable[[], object]) -> float:
@@ -207,13 +221,10 @@ def _seconds(device: str, work: Callable[[], object]) -> float:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--device", default="cuda", help="default: cuda")
-    parser.add_argument("--precision", help="default: tf32 on CUDA, else float32")
+    parser.add_argument("--precision", choices=_AGREE, help="default: tf32 on CUDA, else float32")
     parser.add_argument("--small", action="store_true", help="at a size for a processor")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20, help="of a contender in a round")
-    parser.add_argument(
-        "--seconds", type=float, default=300, help="after which nothing long begins"
-    )
     return parser.parse_args(arguments)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from onelayer.errors import InputError
+from onelayer.model.losses import BinaryCrossEntropy, CrossEntropy, Hinge
 
 
 class TorchLoss(NamedTuple):
@@ -65,9 +66,9 @@ def _own(S: Tensor, y: Tensor) -> Tensor:
 
 
 TORCH_LOSSES = {
-    "cross-entropy": TorchLoss(_cross_entropy, _cross_entropy_slopes),
-    "hinge": TorchLoss(_hinge, _hinge_slopes),
-    "binary-cross-entropy": TorchLoss(_binary, _binary_slopes),
+    CrossEntropy.name: TorchLoss(_cross_entropy, _cross_entropy_slopes),
+    Hinge.name: TorchLoss(_hinge, _hinge_slopes),
+    BinaryCrossEntropy.name: TorchLoss(_binary, _binary_slopes),
 }
 Groups = Sequence[tuple[TorchLoss, Tensor | None]]  # a loss and its models; None: all of them
 
@@ -99,10 +100,10 @@ def values_and_hits(groups: Groups, S: Tensor, y: Tensor) -> Tensor:
     return torch.stack((values, (S.argmax(dim=2) == y[:, None]).to(S.dtype)))
 
 
-def _by_loss(groups: Groups, what: str, S: Tensor, y: Tensor) -> Tensor:
+def _by_loss(groups: Groups, quantity: str, S: Tensor, y: Tensor) -> Tensor:
     """Return values or slopes of scores (B, M, K), each model by its own loss."""
     parts = [
-        getattr(loss, what)(S if models is None else S[:, models], y) for loss, models in groups
+        getattr(loss, quantity)(S if models is None else S[:, models], y) for loss, models in groups
     ]
     if len(parts) == 1:
         return parts[0]

@@ -8,6 +8,7 @@ Whoever asks them questions keeps the questions and the answers in this process:
 """
 
 import contextlib
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -42,7 +43,7 @@ def remote_functions(sandbox: Sandbox, file: str) -> tuple[dict[str, Callable[..
             raise InputError(f"{file}: {outcome.message or 'no Python that can be loaded'}")
     if torch:
         with contextlib.suppress(ImportError):
-            pass  # so that tensors can be given
+            importlib.import_module("torch")  # so that tensors can be given
     made = {name: _remote(sandbox, file, name, each) for name, each in functions.items()}
     return {name: function for name, function in made.items() if function}, failed
 

@@ -12,7 +12,7 @@ KILLS ?= 60
 # The tests start hundreds of Pythons: what they compile is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-anywhere test-slow test-kill test-torch test-otter test-browser fuzz doctor check docs example bench bench-compare bench-gpu bench-probe clean
+.PHONY: run test test-anywhere test-slow test-kill test-torch test-classroom test-otter test-browser fuzz doctor check docs example bench bench-compare bench-gpu bench-probe clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -36,6 +36,9 @@ test-browser: .venv/.browser  ## the explorable page and the report in Chromium,
 
 test-torch: .venv/.torch  ## the engine on PyTorch; losses, steps and schedules against PyTorch's
 	$(BIN)/pytest -m torch
+
+test-classroom: $(READY)  ## a class of submissions graded, and the scripts of autograders run
+	$(BIN)/pytest -m classroom
 
 test-otter: .venv/.otter  ## test files that otter-grader runs
 	$(BIN)/pytest -m otter

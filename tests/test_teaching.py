@@ -268,6 +268,7 @@ def test_bad_packages_are_refused_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "escaped.py").exists()
 
 
+@pytest.mark.classroom
 def test_a_class_is_graded_goes_on_and_is_written(opened: OpenCourse, tmp_path: Path) -> None:
     submissions = tmp_path / "in"
     submissions.mkdir()

@@ -136,6 +136,7 @@ def test_the_autograder_of_gradescope_has_its_scripts(opened: OpenCourse, tmp_pa
     assert "/autograder/submission_metadata.json" in script
 
 
+@pytest.mark.classroom
 def test_the_run_script_writes_what_gradescope_reads(opened: OpenCourse, tmp_path: Path) -> None:
     """run_autograder itself runs, in a folder that stands for /autograder."""
     packages.write_gradescope(opened, tmp_path / "autograder.zip")
@@ -168,6 +169,7 @@ def test_a_question_of_prairielearn_says_how_it_is_graded(
     assert "/grade/results/results.json" in script.read_text()
 
 
+@pytest.mark.classroom
 def test_pytest_grades_a_file_and_writes_junit(opened: OpenCourse, tmp_path: Path) -> None:
     packages.write_pytest(opened, tmp_path / "test_course.py")
     (tmp_path / "starter.py").write_text(COURSE.replace("P - Y", "Y - P"))

@@ -99,10 +99,7 @@ def take_in(path: Path, place: Path) -> Submission:
         _unpack(path, place)
     else:
         _check_total(path.name, 1, path.stat().st_size)
-        shutil.copyfile(
-            path,
-            place / path.name.lower() if path.suffix != path.suffix.lower() else place / path.name,
-        )
+        shutil.copyfile(path, place / f"{path.stem}{path.suffix.lower()}")
     home = _descend(place)
     return Submission(home, _find_code(home))
 
@@ -173,7 +170,7 @@ def _descend(place: Path) -> Path:
 
 def _find_code(folder: Path) -> str:
     """Return the name of the file that defines most of what is looked for."""
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in CODE]
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix in CODE]
     if not files:
         named = ", ".join(path.name for path in sorted(folder.iterdir())[:5]) or "nothing"
         raise InputError(f"no .py or .ipynb file; found {named}")

@@ -83,13 +83,21 @@ def _enter(plan: dict[str, Any], lacks: list[str], user: int) -> None:
     os.chdir(plan["scratch"])
     if sys.platform == "linux":
         _call("prctl", _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    for name, value in plan["limits"].items():
-        number = getattr(resource, name)
-        hard = resource.getrlimit(number)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(number, (value, value))
+    lacks += [name for name, value in plan["limits"].items() if not _limit(name, value)]
     command = [*plan["command"], json.dumps(lacks)]
     os.execve(command[0], command, plan["environment"])
+
+
+def _limit(name: str, value: int) -> bool:
+    """Set a limit, or keep a lower one; return whether the system has it."""
+    number = getattr(resource, name)
+    hard = resource.getrlimit(number)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    try:
+        resource.setrlimit(number, (value, value))
+    except (ValueError, OSError):  # macOS does not limit the memory
+        return False
+    return True
 
 
 def _build_view(root: Path, shown: list[str], hidden: str, scratch: str) -> None:
@@ -133,8 +141,8 @@ def _drop_rights(user: int, scratch: str) -> None:
     for number in (user, _NOBODY):
         try:
             os.chown(scratch, number, number)
-            os.setresgid(number, number, number)
-            os.setresuid(number, number, number)
+            os.setgid(number)
+            os.setuid(number)
             return
         except OSError:
             continue

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onelayer.errors import InputError, printable
-from onelayer.teaching import jail, worker
 from onelayer.teaching.wire import LENGTH, WireError, decode
 
 Status = Literal["answered", "raised", "ended", "timeout", "flooded", "damaged"]
 _START = 60.0  # seconds until Python and NumPy are loaded, on a machine that is busy
 _CHUNK = 2**16
+_HERE = Path(__file__).resolve().parent
 _INSIDE = (  # all of onelayer that code sees
     "__init__.py",
     "spelled.py",
@@ -70,6 +70,8 @@ class JailedProcess:
     """One process in a jail, its pipes and its folders."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
+        if sys.platform == "win32":
+            raise InputError("the sandbox needs Linux or macOS; on Windows, WSL has the first")
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
         self.limits = limits
@@ -82,7 +84,7 @@ class JailedProcess:
         plan = _plan(self.box, code, limits) | {"reply": reply, "life": life[0]}
         plan["command"] += [str(code), str(reply)]
         self.jail = subprocess.Popen(
-            [sys.executable, "-I", "-S", jail.__file__, json.dumps(plan)],
+            [sys.executable, "-I", "-S", str(_HERE / "jail.py"), json.dumps(plan)],
             stdin=requests,
             stdout=printed,
             stderr=printed,
@@ -227,7 +229,7 @@ def _plan(box: Path, code: Path, limits: Limits) -> dict[str, Any]:
     root.mkdir()
     scratch.mkdir()
     python = {sys.prefix, sys.base_prefix, *site.getsitepackages()}
-    package = Path(worker.__file__).resolve().parents[1]
+    package = _HERE.parent
     own = [package / name for name in _INSIDE]
     return {
         "root": str(root),
@@ -235,7 +237,7 @@ def _plan(box: Path, code: Path, limits: Limits) -> dict[str, Any]:
         "shown": [*python, str(code), *map(str, own)],
         "hidden": str(package),
         "limits": limits.of_system(),
-        "command": [sys.executable, "-I", "-B", "-m", worker.__name__],
+        "command": [sys.executable, "-I", "-B", "-m", "onelayer.teaching.worker"],
         "environment": {
             "HOME": str(scratch),
             "TMPDIR": str(scratch),

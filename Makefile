@@ -12,7 +12,7 @@ KILLS ?= 60
 # The tests start hundreds of Pythons: what they compile is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-anywhere test-slow test-kill test-torch test-classroom test-otter test-browser fuzz doctor check docs example bench bench-compare bench-probe clean
+.PHONY: run test test-anywhere test-slow test-kill test-torch test-classroom test-otter test-browser fuzz doctor check docs example bench bench-compare bench-gpu bench-probe clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -29,12 +29,12 @@ test-slow: $(READY)  ## training on more data than memory, reports of many class
 test-kill: $(READY)  ## 60 kills of train --force and of reproduce --force: the earlier run or the new, whole
 	$(BIN)/python tests/killed_runs.py --kills $(KILLS) --seed $(SEED)
 
-test-browser: .venv/.browser  ## the explorable page in Chromium, which is installed where that is allowed
+test-browser: .venv/.browser  ## the explorable page and the report in Chromium, which is installed where that is allowed
 	@command -v chromium chromium-browser google-chrome > /dev/null || { apt-get update --quiet && apt-get install --yes --quiet chromium; } \
 		|| echo "no Chromium, so its tests are skipped: apt install chromium" >&2
 	$(BIN)/pytest -m browser --numprocesses auto
 
-test-torch: .venv/.torch  ## losses, steps and schedules against PyTorch's
+test-torch: .venv/.torch  ## the engine on PyTorch; losses, steps and schedules against PyTorch's
 	$(BIN)/pytest -m torch
 
 test-classroom: $(READY)  ## a class of submissions graded, and the scripts of autograders run
@@ -70,6 +70,9 @@ bench: .venv/.bench  ## ours against the peers; results in benchmarks/results
 bench-compare: .venv/.bench  ## BASE=rev: fails if an epoch became slower than in that revision
 	@test -n "$(BASE)" || { echo "name a revision: make bench-compare BASE=main" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.compare $(BASE)
+
+bench-gpu: .venv/.torch  ## linear probes on one GPU against what people write, in minutes; needs an NVIDIA GPU
+	$(BIN)/python -m benchmarks.gpu
 
 bench-probe: .venv/.bench  ## the exact solver against LogisticRegression, at equal costs
 	$(BIN)/python -m benchmarks.solver --rounds $(ROUNDS)

@@ -3,17 +3,17 @@
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version as version_of
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from onelayer import grid, load_dataset
+from onelayer import Dataset, InputError, grid, load_dataset
 from onelayer.evaluation.metrics import METRICS
 from onelayer.experiments.experiment import run_experiment
 from onelayer.experiments.spec import ExperimentOptions, spec_of_grid
-from onelayer.model.doctor import diagnosis  # noqa: F401 (declares every code)
 from onelayer.model.doctor.slips import CODES
 from onelayer.option import options_of
 from onelayer.report.explore import write_explore
@@ -52,6 +52,8 @@ def rewrite(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = source[0].replace("<!-- options -->", describe_options())
     if page == "doctor":
         source[0] = source[0].replace("<!-- diagnoses -->", describe_codes())
+    if page == "gallery":
+        source[0] = source[0].replace("<!-- explored -->", explored().name)
     if page in ("maths", "models"):
         source[0] = source[0].replace(
             "<!-- metrics -->", describe_metrics(equations=page == "maths")
@@ -85,12 +87,10 @@ def describe_metrics(*, equations: bool) -> str:
         "|---|---|---|",
     ]
     for metric in METRICS.values():
-        title = f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
         equation = metric.equation.replace("|", "\\|")
         said = (metric.sentence, " or ".join(metric.takes))
-        rows.append(
-            f"| {' | '.join((title, *((equation, metric.source) if equations else said)))} |"
-        )
+        cells = (equation, metric.source) if equations else said
+        rows.append(f"| {' | '.join((metric.heading, *cells))} |")
     return "\n".join(rows)
 
 
@@ -111,12 +111,23 @@ def set_dashes(app: Sphinx, document: nodes.document) -> None:
         text.parent.replace(text, nodes.Text(" – "))
 
 
+@cache
+def explored() -> Dataset:
+    """Return the data of the explorable page: CIFAR-10, or digits where no source answers."""
+    try:
+        return load_dataset("cifar10")
+    except InputError:
+        return load_dataset("digits")
+
+
 def write_explorable_page(app: Sphinx, error: Exception | None) -> None:
-    """Put the explorable page of a small run beside the pages."""
+    """Put the explorable page of a run beside the pages."""
     if error is None and app.builder.format == "html":
-        data, settings = load_dataset("digits"), grid(l2=[0, 0.01, 0.1], learning_rate=[0.1, 0.01])
+        data = explored()
+        rates = [0.1, 0.01] if data.name == "digits" else [0.01, 0.001]
+        settings = grid(l2=[0, 0.01, 0.1], learning_rate=rates)
         options = ExperimentOptions(epochs=40, snapshots=12)
-        results = run_experiment(spec_of_grid("digits", settings, options, {}), data)
+        results = run_experiment(spec_of_grid(data.name, settings, options, {}), data)
         write_explore(results, Path(app.outdir) / "_static" / "explore.html", data)
 
 

@@ -99,7 +99,7 @@ def main() -> None:
         )
     )
     listed = sum(named[: len(GRADIENTS)])
-    print(f"\nnamed: {listed} of the {len(GRADIENTS)} of the comparison, {sum(named)} of all")
+    print(f"\nnamed: {listed} of the {len(GRADIENTS)} first, {sum(named)} of all")
 
 
 if __name__ == "__main__":

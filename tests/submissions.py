@@ -139,7 +139,7 @@ DW, DB = f"dW = {X} / N + {PENALTY}", "db = G.sum(axis=1, keepdims=True) / N"
 START, END = "def ComputeGradients", "    return dW, db"
 MARGINS = "M = S - (S * Y).sum(axis=0) + 1; V = (M > 0) * (1 - Y)"
 
-# The wrong gradients of the published comparison: a slip each.
+# The gradients that people write wrong: a slip each.
 GRADIENTS = [
     Wrong("1/N missing", "G01", N, "N = 1"),
     Wrong("1/N missing in dW", "G01", "X.T / N", "X.T"),

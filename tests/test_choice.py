@@ -14,8 +14,8 @@ from onelayer.evaluation.comparison import resampled_t_test
 from onelayer.evaluation.selection import choose
 from onelayer.evaluation.statistics import wilson_interval
 from onelayer.report.choice import best_settings, choice_table, chosen_words, show_settings
-from onelayer.report.grid_export import write_grid
 from onelayer.report.outcome import tell_answer, tell_winner
+from onelayer.report.settings import write_grid
 from onelayer.report.significance import comparison_table, ensemble_table
 from onelayer.report.tables import accuracy_table
 from onelayer.training.hyperparameters import OPTIONS, Hyperparameters

@@ -176,6 +176,8 @@ def test_a_failed_check_ends_in_1(tmp_path, capsys):
     record = json.loads((tmp_path / "out" / "gradient_check.json").read_text())[0]
     assert not record["passed"]
     assert (tmp_path / "out" / "figures" / "gradient_check.png").is_file()
+    worst = f"{record['worst']['error']:.4e}"
+    assert worst in (tmp_path / "out" / "check.html").read_text("utf-8")
 
 
 def test_options_are_understood_by_the_names_of_the_field(tmp_path, capsys):

@@ -465,6 +465,26 @@ def test_an_engine_that_is_unknown_or_cannot_train_this_is_refused():
             train(make_data(), grid(), engine="compiled", dtype="float64")
 
 
+@pytest.mark.parametrize(
+    "asked", [{"engine": "torch"}, {"device": "cuda"}], ids=["engine", "device"]
+)
+def test_without_pytorch_the_extra_is_named(monkeypatch, asked):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(
+        InputError, match=r"PyTorch is not installed: pip install 'onelayer\[torch\]'"
+    ):
+        Machine(**asked)
+
+
+def test_a_device_that_is_no_name_is_refused_without_pytorch():
+    with pytest.raises(
+        InputError, match="device is 'gpu'; expected auto, cpu, cuda, cuda:N or mps"
+    ):
+        Machine(device="gpu")
+    with pytest.raises(InputError, match="need engine torch; engine is 'numpy'"):
+        Machine(engine="numpy", device="cuda:1")
+
+
 def test_no_threads_are_refused():
     with pytest.raises(InputError, match="threads is 0"):
         train(make_data(), grid(), batch_size=10, threads=0)

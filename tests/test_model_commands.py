@@ -24,9 +24,10 @@ from onelayer.evaluation.confusions import Confusions
 from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.report.evaluation import SECTIONS, Facts
 from onelayer.report.evidence import COLOURS, class_evidence, draw_evidence
 from onelayer.report.per_class import class_table
-from onelayer.report.terminal.model import show_evaluation
+from onelayer.report.terminal import show_sections
 from onelayer.training.classifier import load_model, model_of
 from onelayer.training.hyperparameters import grid
 
@@ -131,6 +132,10 @@ def test_evaluate_tells_every_metric_and_writes_them(model_file, digits, tmp_pat
         )
         assert line.split()[-3:] == [f"{value:.4f}" for value in found]
     assert call(capsys, "evaluate", model_file, "digits", "--out", file)[0] == 2  # it is there
+    page = tmp_path / "m.html"
+    assert call(capsys, "evaluate", model_file, "digits", "--out", page)[0] == 0
+    told = page.read_text("utf-8")
+    assert all(f">{float(row['value']):.4f}</td>" in told for row in rows)
 
 
 def test_a_metric_that_a_model_does_not_have_says_why(tmp_path, monkeypatch, capsys):
@@ -147,7 +152,7 @@ def test_a_metric_that_a_model_does_not_have_says_why(tmp_path, monkeypatch, cap
     found = evaluate_model(load_model(path), data, metrics=METRICS.values())
     assert found.left_out["auroc"] == f"more than {S.size - 1:,} scores"
     monkeypatch.setenv("COLUMNS", "120")
-    show_evaluation(found, found.intervals(10))
+    show_sections(SECTIONS, Facts(found, found.intervals(10)))
     out = capsys.readouterr().out
     assert all(why in out for why in found.left_out.values())
 
@@ -264,7 +269,7 @@ def test_many_classes_are_told_by_their_confusions(tmp_path, capsys):
     names = np.array(data.class_names)
     np.savez(tmp_path / "a.npz", X=data.train.X, y=data.train.y, class_names=names)
     status, out, _ = call(capsys, "evaluate", path, tmp_path / "a.npz")
-    assert (status, "most frequent confusions" in out) == (0, True)
+    assert (status, "Most frequent confusions" in out) == (0, True)
 
 
 def test_only_a_softmax_is_calibrated(tmp_path):
@@ -347,7 +352,7 @@ def test_long_names_are_folded_and_numbers_never_cut(monkeypatch, capsys):
     confusions = Confusions.of(counts[None])
     evaluation = ModelEvaluation("made", "test", names, confusions, None, np.ones(1, bool))
     monkeypatch.setenv("COLUMNS", "50")
-    show_evaluation(evaluation, {})
+    show_sections(SECTIONS, Facts(evaluation, {}))
     table = capsys.readouterr().out.split("confusion")[0]
     for cell in [
         cell for row in class_table("", evaluation.class_scores, names, 13).rows for cell in row[1:]

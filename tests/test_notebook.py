@@ -25,8 +25,8 @@ from onelayer.evaluation.probing import FeatureSet, Labelled, Probe, Probing
 from onelayer.evaluation.statistics import Interval
 from onelayer.progress import progress_bar
 from onelayer.report import live
-from onelayer.report.grid_export import grid_columns
 from onelayer.report.live import Sparklines, best_so_far
+from onelayer.report.settings import settings_table
 from onelayer.report.small_charts import BLOCKS, HEIGHT, WIDE_RANGE, WIDTH, sparklines
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import CURVES
@@ -230,7 +230,7 @@ def test_data_without_pictures_or_with_several_labels_a_row_is_shown():
 def test_a_frame_holds_the_grid_or_the_curves(library):
     results = make_results()
     run, name = results.run, library.__name__
-    frame, expected = run.to_frame(name), grid_columns(results)
+    frame, expected = run.to_frame(name), settings_table(results).exact
     assert isinstance(frame, library.DataFrame)
     assert list(frame.columns) == list(expected)[: len(frame.columns)]
     for column in frame.columns:

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pypdf
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
@@ -56,6 +57,21 @@ def test_curves_are_vectors_and_bear_the_style_of_the_given_figure(run):
     file = io.StringIO()
     run.plot.curves()[0].figure.savefig(file, format="svg")
     assert "<image" not in file.getvalue()
+
+
+def test_a_figure_of_a_paper_is_a_pdf_of_that_width_with_fonts_that_publishers_take(run, tmp_path):
+    file = tmp_path / "curves.pdf"
+    run.plot.curves(width="column", file=file)
+    (page,) = pypdf.PdfReader(file).pages
+    assert float(page.mediabox.width) == pytest.approx(72 * 3.5)
+    fonts = [each.get_object() for each in page["/Resources"]["/Font"].values()]
+    assert {font["/Subtype"] for font in fonts} == {"/Type0"}  # TrueType inside; not /Type3
+    assert "/XObject" not in page["/Resources"] or not page.images  # vectors alone
+    ax = Figure().subplots()
+    assert run.plot.weights(0, axes=ax, file=tmp_path / "w.svg") == [ax]
+    assert (tmp_path / "w.svg").stat().st_size
+    with pytest.raises(InputError, match=r"\.pdf or \.svg or \.png"):
+        run.plot.curves(file=tmp_path / "curves.eps")
 
 
 @pytest.mark.usefixtures("laid_out")

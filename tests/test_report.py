@@ -31,7 +31,7 @@ from onelayer.report.content import Facts, report_of
 from onelayer.report.heat_map import draw_heat_map, has_heat_map
 from onelayer.report.lettering import told_apart
 from onelayer.report.outcome import tell_outcome, tell_winner
-from onelayer.report.page import render_html, write_report
+from onelayer.report.page import render_html, templates, write_report
 from onelayer.report.tables import accuracy_table
 from onelayer.training.hyperparameters import Hyperparameters, grid
 
@@ -51,6 +51,7 @@ def squeeze(text):
     return " ".join(text.split())
 
 
+TEXTS = ("ink", "quiet", "blue")  # colours of text on the page
 RESULTS = make_results(published=(0.2461, 0.3753, np.nan), samples=9973, notice="STAND-IN: digits")
 
 
@@ -141,6 +142,51 @@ def test_page_needs_no_other_file_and_runs_nothing(written):
     assert "url(" not in page
     alts = re.findall(r'<img [^>]*alt="([^"]+)"', page)
     assert len(alts) == len(pictures)
+
+
+def luminance(colour):
+    """Return the relative luminance of #rgb or #rrggbb, as WCAG 2.2 defines it."""
+    digits = "".join(2 * c for c in colour) if len(colour) == 3 else colour
+    light = np.array([int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+    linear = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
+    return linear @ (0.2126, 0.7152, 0.0722)
+
+
+def contrast(first, second):
+    lighter, darker = sorted(map(luminance, (first, second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("look", [0, 1], ids=["light", "dark"])
+def test_texts_on_the_page_have_the_contrast_of_wcag_aa_and_lines_that_of_graphics(look):
+    css = templates().get_template("report.css").render()
+    assert contrast("fff", "000") == pytest.approx(21)
+    assert set(re.findall(r"[^-]color: ([^;}]*)", css)) <= {f"var(--{n})" for n in TEXTS} | {
+        "inherit"
+    }
+    block = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[look]
+    colours = dict(re.findall(r"--([\w-]+): #(\w+)", block))
+    for ground in (name for name in colours if name == "paper" or "shade" in name):
+        for text in TEXTS:
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        for line in ("blue", "green", "red"):
+            assert contrast(colours[line], colours[ground]) >= 3, (line, ground)
+
+
+def test_a_picture_of_weights_is_told_in_numbers():
+    results = make_results(image_shape=(1, 3, 4))
+    W = results.run.weights
+    W[0, :, :] *= np.array([1, 5, 2])[:, None]
+    (drawn,) = [d for d in figures._draw(results) if d.stem == "weights"]
+    first = drawn.alt.split("; ")[0]
+    assert f"from {W[0].min():.3g} to {W[0].max():.3g}, strongest dog" in first
+    assert f"{np.linalg.norm(W[0, 1]):.3g}" in first
+
+
+def test_every_picture_is_told_in_numbers(written):
+    alts = re.findall(r'<img [^>]*alt="([^"]+)"', (written / "report.html").read_text("utf-8"))
+    for alt in alts:
+        assert re.search(r"\d", re.sub(r"[λη]=[\d.]+", "", alt)), alt
 
 
 def test_notice_stands_on_the_page_and_in_the_pdf_above_everything_else(written):

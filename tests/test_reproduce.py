@@ -149,7 +149,7 @@ def test_table1_holds_the_accuracies_of_the_stored_weights(out):
     runs = [load_run(out / folder) for folder in ("run", "repeats/1", "repeats/2")]
     course, *repeats = (accuracies(confusion_matrices(run, data.test)) for run in runs)
     for m, row in enumerate(rows):
-        assert float(row["accuracy"]) == course[m]
+        assert float(row["test_accuracy"]) == course[m]
         assert float(row["accuracy_mean"]) == pytest.approx(np.mean(repeats, axis=0)[m])
         assert float(row["accuracy_sd"]) == pytest.approx(np.std(repeats, axis=0, ddof=1)[m])
         assert row["repeats"] == "2"

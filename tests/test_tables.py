@@ -42,7 +42,7 @@ def test_csv_read_back_is_exactly_the_results(tmp_path):
         "epochs": [4] * 3,
         "batch_size": [5] * 3,
         "published_accuracy": results.published,
-        "accuracy": results.test_accuracies,
+        "test_accuracy": results.test_accuracies,
         "accuracy_mean": spread.mean,
         "accuracy_sd": spread.sd,
         "accuracy_min": spread.min,
@@ -59,7 +59,7 @@ def test_csv_read_back_is_exactly_the_results(tmp_path):
 def test_cells_without_a_figure_are_empty(tmp_path):
     write_table1(make_results((np.nan, 0.5, 0.4), repeats=((0.3, 0.5, 0.4),)), tmp_path)
     _, rows = read_csv(tmp_path / "table1.csv")
-    assert rows[0]["published_accuracy"] == rows[0]["accuracy"] == rows[0]["accuracy_sd"] == ""
+    assert rows[0]["published_accuracy"] == rows[0]["test_accuracy"] == rows[0]["accuracy_sd"] == ""
     assert (rows[0]["accuracy_mean"], rows[0]["repeats"]) == ("0.3", "1")
     assert "| – |" in (tmp_path / "table1.md").read_text("utf-8")
 
@@ -78,6 +78,8 @@ def test_markdown_and_latex_hold_the_same_rounded_numbers(tmp_path):
     heads = latex[latex.index(r"\toprule") + 1]
     assert [r"{$\lambda$}" in heads, r"{$\eta$}" in heads] == [True, True]
     assert r"\label{tab:table1}" in latex
+    assert [line for line in latex if line[0:1] == "%"] == latex[:2]
+    assert 'width="column"' in latex[1]
 
 
 def test_hyperparameters_off_their_default_anywhere_have_a_column(tmp_path):

@@ -40,6 +40,13 @@ CONTENDERS = (
     Contender(
         "ours_numpy", "onelayer, NumPy engine", _here("ours", "prepare_numpy"), note="uint8 data"
     ),
+    Contender(
+        "ours_torch",
+        "onelayer, PyTorch engine",
+        _here("ours", "prepare_torch"),
+        "torch",
+        "uint8 data",
+    ),
     Contender("jax_scan", "JAX vmap + scan + jit", _here("jax_scan"), "jax", "compiled beforehand"),
     Contender("torch_fused", "PyTorch, addmm by hand", _here("torch_fused"), "torch"),
     Contender("torch_vmap", "PyTorch vmap(grad)", _here("torch_vmap"), "torch"),

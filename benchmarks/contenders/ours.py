@@ -30,6 +30,11 @@ def prepare_numpy(problem: Problem) -> Epoch:
     return _hold(problem, engine=NumpyEngine)
 
 
+def prepare_torch(problem: Problem) -> Epoch:
+    """Return the epoch of the engine on PyTorch, on the CPU."""
+    return _hold(problem, engine="torch", device="cpu")
+
+
 def _hold(problem: Problem, **options: Any) -> Epoch:
     """Start `train` and hold it before its first epoch."""
     go: SimpleQueue[bool] = SimpleQueue()

@@ -53,6 +53,11 @@ class Option:
     parse: Callable[[Any], Any] | None = None
 
     @property
+    def heading(self) -> str:
+        """The symbol, or else the name in words."""
+        return self.symbol or self.name.replace("_", " ")
+
+    @property
     def sentence(self) -> str:
         """The help text with the symbol before it."""
         return f"{self.symbol}: {self.help}" if self.symbol else self.help

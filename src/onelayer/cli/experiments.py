@@ -84,7 +84,8 @@ def check(
         str | None, typer.Option(help="Only the spec's gradient check of this name.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the figures as JSON, CSV and pictures.")
+        Path | None,
+        typer.Option(help="Folder for a page and the figures as JSON, CSV and pictures."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**53, help="Seed, instead of the spec's.")

@@ -68,7 +68,10 @@ def evaluate(
     number: Number = None,
     source: Source = None,
     out: Annotated[
-        Path | None, typer.Option(help="A file that ends in .csv, for the metrics in full.")
+        Path | None,
+        typer.Option(
+            help="A file that ends in .csv, for the metrics in full, or in .html, for all."
+        ),
     ] = None,
     force: ForceFile = False,
 ) -> None:
@@ -79,12 +82,12 @@ def evaluate(
     labels, or a probability for each class, of the rows of the split in their order.
     """
     from onelayer.evaluation.foreign import is_foreign
-    from onelayer.report.metrics import write_metrics
-    from onelayer.report.terminal.model import show_evaluation
+    from onelayer.report.evaluation import SECTIONS, Facts, write_evaluation
+    from onelayer.report.terminal import show_sections
     from onelayer.storage import check_output_file
 
     if out is not None:
-        check_output_file(out, (".csv",), force=force)
+        check_output_file(out, (".csv", ".html"), force=force)
     options = _reading().build(context.obj).given
     if is_foreign(model):
         if number is not None:
@@ -92,13 +95,12 @@ def evaluate(
         evaluation, remarks = _evaluate_foreign(model, dataset, split, source, options)
     else:
         evaluation, remarks = _evaluate_model(model, number, dataset, split, source, options)
-    measured = evaluation.intervals()
-    show_evaluation(evaluation, measured)
-    for remark in filter(None, remarks):
-        print(f"\n{remark}")
+    notice, *more = remarks
+    facts = Facts(evaluation, evaluation.intervals(), notice, tuple(more))
+    show_sections(SECTIONS, facts)
     if out is not None:
-        write_metrics(evaluation, measured, out)
-        print(f"\nmetrics: {out}")
+        write_evaluation(facts, out)
+        print(f"\n{'metrics' if out.suffix.lower() == '.csv' else 'page'}: {out}")
 
 
 def _evaluate_model(

@@ -80,6 +80,11 @@ class Metric:
     of_labels: bool = False
 
     @property
+    def heading(self) -> str:
+        """The title with an arrow to where it is better."""
+        return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
+
+    @property
     def keeps_all(self) -> bool:
         """Whether it compares rows with each other, so that all values must be kept."""
         return self.rows is _all

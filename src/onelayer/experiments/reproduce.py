@@ -25,6 +25,7 @@ from onelayer.experiments.spec import Spec, load_spec
 from onelayer.plain_values import to_json
 from onelayer.progress import progress_bar
 from onelayer.report.explore import write_explore
+from onelayer.report.gradient_checks import write_checks_page
 from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form, write_report
 from onelayer.storage import atomic_file, check_output_file, output_folder
@@ -206,10 +207,8 @@ def check_gradients(
         checks = tuple(run_checks(asked, data))
         engine_checks = tuple(run_engine_checks(asked, data))
         if staging:
-            from onelayer.report.figures import draw_checks
-
             write_checks(checks, engine_checks, staging)
-            draw_checks(checks, staging)
+            write_checks_page(f"Gradient check: {spec.title}", checks, engine_checks, staging)
     return checks, engine_checks
 
 

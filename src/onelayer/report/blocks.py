@@ -1,7 +1,7 @@
 """What a report is made of: one content, drawn by the page and by the PDF."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -53,7 +53,7 @@ class Column:
     """Values under a heading, one a row: numbers of a kind of labels.KINDS, not yet written.
 
     None and NaN are missing. `digits` are given where the kind has others; `key` is the name in a
-    file, by default the heading.
+    file and that by which a table picks it, by default the heading.
     """
 
     name: str
@@ -65,6 +65,9 @@ class Column:
     def __post_init__(self) -> None:
         if isinstance(self.values, np.ndarray):
             object.__setattr__(self, "values", self.values.tolist())
+        if not self.key:
+            key = re.sub(r"[^\w%]+", "_", self.name).strip("_")
+            object.__setattr__(self, "key", key)
 
     @cached_property
     def cells(self) -> tuple[str, ...]:
@@ -77,11 +80,10 @@ class Column:
     def exact(self) -> dict[str, list[Any]]:
         """The values as a file holds them, a column for each of their parts."""
         parts = KINDS[self.kind].parts
-        name = self.key or re.sub(r"[^\w%]+", "_", self.name).strip("_")
         if len(parts) == 1:
-            return {name: [_plain(value) for value in self.values]}
+            return {self.key: [_plain(value) for value in self.values]}
         return {
-            name + part: [None if is_missing(v) else _plain(v[place]) for v in self.values]
+            self.key + part: [None if is_missing(v) else _plain(v[place]) for v in self.values]
             for place, part in enumerate(parts)
         }
 
@@ -138,14 +140,22 @@ class Table:
         known = (column for column in self.columns if not all(map(is_missing, column.values)))
         return replace(self, columns=tuple(known))
 
-    def take(self, rows: slice) -> "Table":
-        """Return the table of these rows alone."""
-        columns = (replace(column, values=column.values[rows]) for column in self.columns)
+    def take(self, rows: Iterable[int]) -> "Table":
+        """Return the table of these rows alone, in that order."""
+        rows = list(rows)
+        columns = (replace(c, values=[c.values[row] for row in rows]) for c in self.columns)
         return replace(self, columns=tuple(columns))
 
-    def without(self, names: Collection[str]) -> "Table":
-        """Return the table without the columns of these names, of which it may lack some."""
-        return replace(self, columns=tuple(c for c in self.columns if c.name not in names))
+    def without(self, keys: Collection[str]) -> "Table":
+        """Return the table without the columns of these keys, of which it may lack some."""
+        return replace(self, columns=tuple(c for c in self.columns if c.key not in keys))
+
+    def pick(
+        self, keys: Iterable[str], headings: Mapping[str, str] | None = None
+    ) -> tuple[Column, ...]:
+        """Return the columns of these keys, in that order, under other headings where given."""
+        columns, names = {column.key: column for column in self.columns}, headings or {}
+        return tuple(replace(columns[key], name=names.get(key, columns[key].name)) for key in keys)
 
 
 def make_table(

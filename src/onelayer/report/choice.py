@@ -8,8 +8,16 @@ from onelayer.evaluation.comparison import resampled_t_test
 from onelayer.evaluation.results import Results
 from onelayer.report.blocks import Column, Table, make_table
 from onelayer.report.labels import PER_CENT, count_of
+from onelayer.report.settings import settings_table
 
 MANY, BEST = 20, 10  # settings, beyond which tables show the best alone
+_CHOICE = (
+    "setting",
+    "selection_accuracy",
+    "selection_standard_error",
+    "selection",
+    "within_standard_error",
+)
 _RULES = {
     "best": "selected, the highest accuracy",
     "1se": "selected, the simplest within one standard error of the best: the largest λ, then the "
@@ -85,17 +93,12 @@ def choice_table(results: Results) -> Table | None:
         return None
     models, note = list_settings(results)
     compared, tests = _against_best(results, models)
-    intervals = list(map(tuple, selection.intervals[models].tolist()))
     return make_table(
         "selection",
         f"One setting was {chosen_words(results)}: {quantity_of_choice(results)}, standard error, "
         f"95{PER_CENT} interval, and whether it is within one standard error of the best "
         f"({names[selection.best]}). {_intervals(results)}{tests}{note}",
-        Column("setting", "words", [names[model] for model in models]),
-        Column("accuracy", "decimals", selection.means[models]),
-        Column("std. error", "decimals", selection.standard_errors[models]),
-        Column(f"95{PER_CENT} interval", "range", intervals),
-        Column("within 1 s.e.", "flag", selection.within[models]),
+        *settings_table(results).take(models).pick(_CHOICE),
         *compared,
         strong=models.index(selection.chosen),
         mark=_RULES[selection.rule],

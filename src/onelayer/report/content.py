@@ -10,8 +10,8 @@ from onelayer.report.ablation import ablation_table
 from onelayer.report.blocks import Block, Code, Paragraph, Picture, Report, Section, Table, compose
 from onelayer.report.choice import choice_table
 from onelayer.report.confidence import confidence_blocks
-from onelayer.report.effects import effect_blocks, endings_table, rises_table, tell_smoothness
-from onelayer.report.gradient_checks import check_blocks
+from onelayer.report.effects import effect_blocks, endings_table, tell_rises, tell_smoothness
+from onelayer.report.gradient_checks import Checks, check_blocks
 from onelayer.report.labels import one_line
 from onelayer.report.method import describe_method
 from onelayer.report.options import options_table, provenance_table, tell_byline, tell_repeats
@@ -55,7 +55,7 @@ def _accuracy(facts: Facts) -> Iterator[Block | None]:
 def _curves(facts: Facts) -> Iterator[Block | None]:
     yield from map(facts.pictures.get, ("curves", "accuracy_curves", "excess"))
     yield final_table(facts.results)
-    yield rises_table(facts.results)
+    yield tell_rises(facts.results)
     yield endings_table(facts.results)
 
 
@@ -72,9 +72,9 @@ def _errors(facts: Facts) -> Iterator[Block | None]:
     yield facts.pictures.get("mistakes")
 
 
-def _checks(facts: Facts) -> Iterator[Block | None]:
-    yield from check_blocks(facts.results)
-    yield facts.pictures.get("gradient_check")
+def _checks(facts: Facts) -> Checks:
+    results = facts.results
+    return Checks(results.checks, results.engine_checks, facts.pictures.get("gradient_check"))
 
 
 def _calibration(facts: Facts) -> Iterator[Block | None]:
@@ -106,7 +106,7 @@ SECTIONS: tuple[Section[Facts], ...] = (
     Section("Training curves", _curves),
     Section("Weight images", _weights),
     Section("Errors by class", _errors),
-    Section("Gradient check", _checks),
+    Section("Gradient check", lambda facts: check_blocks(_checks(facts))),
     Section("Calibration", _calibration),
     Section("Model selection", lambda facts: [choice_table(facts.results)]),
     Section("Significance tests on the test set", lambda facts: [comparison_table(facts.results)]),

@@ -21,11 +21,15 @@ PAIRS = 24  # rows of the table of effects
 LISTED = 12  # settings whose numbers are listed in a sentence
 
 
-def rises_table(results: Results) -> Table | None:
+def tell_rises(results: Results) -> Table | Paragraph | None:
     """Return how often the training loss rose, and its largest rise, for each setting."""
     history = results.run.history
     if len(history.measured) < 3:
         return None
+    if not any(results.run.stopped) and not (np.diff(history.train_loss) > 0).any():
+        return Paragraph(
+            "The training loss of no setting rose from one measured epoch to the next."
+        )
     models, note = list_settings(results)
     rises = [_rises(history.train_loss[model], history.measured) for model in models]
     return make_table(

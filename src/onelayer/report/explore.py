@@ -26,6 +26,7 @@ from onelayer.report.labels import count_of, one_line
 from onelayer.report.outcome import summarise
 from onelayer.storage import atomic_file
 from onelayer.training.hyperparameters import OPTIONS
+from onelayer.training.naming import varied
 from onelayer.training.run import CURVES, Run
 
 # Bytes before base64, which adds a third: with the rest the page stays below 16 MB.
@@ -130,7 +131,7 @@ def run_facts(
     finals = {name: run.final(name) for name in CURVES} | {"test_accuracy": test_accuracies}
     return {
         "classes": [visible(one_line(name)) for name in run.class_names],
-        "options": list(_varied(run)),
+        "options": list(_options(run)),
         "settings": [_setting(run, int(model)) for model in models],
         "chosen": int(np.flatnonzero(models == selection.chosen)[0]),
         "epochs": run.history.measured[shown.epochs].tolist(),
@@ -152,13 +153,12 @@ def run_facts(
     }
 
 
-def _varied(run: Run) -> Iterator[dict[str, Any]]:
+def _options(run: Run) -> Iterator[dict[str, Any]]:
     """Yield the hyperparameters in which settings differ, λ and η if none does."""
-    values = {name: [getattr(setting, name) for setting in run.settings] for name in OPTIONS}
-    names = [name for name in OPTIONS if len(set(values[name])) > 1] or ["l2"]
-    for name in names:
-        known = sorted(set(values[name]), key=lambda value: (isinstance(value, str), value))
-        label = OPTIONS[name].symbol or name.replace("_", " ")
+    for name in varied(run.settings) or ["l2"]:
+        values = {getattr(setting, name) for setting in run.settings}
+        known = sorted(values, key=lambda value: (isinstance(value, str), value))
+        label = OPTIONS[name].heading
         yield {"name": name, "label": label, "values": [_plain(value) for value in known]}
 
 

@@ -24,10 +24,10 @@ def write_figures(results: Results, folder: Path, *, dots: bool = True) -> dict[
     return style.save_all(_draw(results), folder, dots=dots)
 
 
-def draw_checks(checks: Sequence[BatchCheck], folder: Path) -> None:
+def draw_checks(checks: Sequence[BatchCheck], folder: Path) -> dict[str, Picture]:
     """Write the figure of gradient checks, if there are any, into `folder`/figures."""
-    if checks:
-        style.save_all(map(matrices.draw_gradient_checks, [checks]), folder / "figures")
+    drawings = (matrices.draw_gradient_checks(checks) for _ in checks[:1])
+    return style.save_all(drawings, folder / "figures")
 
 
 def _draw(results: Results) -> Iterator[style.Drawing]:

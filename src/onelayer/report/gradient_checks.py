@@ -1,12 +1,27 @@
-"""Gradient checks as blocks of the report and as a table for a terminal."""
+"""Gradient checks as a section of the report, as a page and as a table for a terminal."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from onelayer.evaluation.results import BatchCheck, Results
-from onelayer.report.blocks import Block, Column, Equations, Paragraph, Table
+from onelayer.evaluation.results import BatchCheck
+from onelayer.report.blocks import (
+    Block,
+    Column,
+    Equations,
+    Paragraph,
+    Picture,
+    Report,
+    Section,
+    Table,
+    compose,
+    make_table,
+)
 from onelayer.report.labels import one_line, scientific
+from onelayer.report.page import write_page
 from onelayer.training.engine_check import EngineCheck
 
+CHECKS_PAGE = "check.html"
 EXCERPT = 10  # rows and columns of the errors of W that are shown entry by entry
 
 
@@ -15,9 +30,18 @@ def check_label(batch: BatchCheck) -> str:
     return f"{one_line(batch.name)}, {batch.loss}, λ={batch.l2:g}"
 
 
-def check_blocks(results: Results) -> Iterator[Block]:
+@dataclass(frozen=True)
+class Checks:
+    """The gradient checks of an experiment, those of the engine, and the figure, if it is drawn."""
+
+    checks: Sequence[BatchCheck]
+    engine_checks: Sequence[EngineCheck]
+    picture: Picture | None = None
+
+
+def check_blocks(facts: Checks) -> Iterator[Block | None]:
     """Yield what was compared in each check, and how it ended."""
-    checks = results.checks
+    checks = facts.checks
     if not checks:
         yield Paragraph("The gradients were not checked in this experiment.")
         return
@@ -31,8 +55,23 @@ def check_blocks(results: Results) -> Iterator[Block]:
     yield _what(checks)
     yield _outcome(checks)
     yield excerpt_table(checks[0], 1)
-    if results.engine_checks:
-        yield from _engine_blocks(results.engine_checks)
+    if facts.engine_checks:
+        yield from _engine_blocks(facts.engine_checks)
+    yield facts.picture
+
+
+SECTIONS: tuple[Section[Checks], ...] = (Section("Gradient check", check_blocks),)
+
+
+def write_checks_page(
+    title: str, checks: Sequence[BatchCheck], engine_checks: Sequence[EngineCheck], folder: Path
+) -> None:
+    """Write check.html, figures/ and tables/ into a folder."""
+    from onelayer.report.figures import draw_checks  # slow to import
+
+    picture = draw_checks(checks, folder).get("gradient_check")
+    parts = compose(SECTIONS, Checks(checks, engine_checks, picture))
+    write_page(Report(one_line(title), "", "", parts), folder / CHECKS_PAGE, figures=True)
 
 
 def _engine_blocks(checks: Sequence[EngineCheck]) -> Iterator[Block]:
@@ -53,20 +92,18 @@ def _engine_blocks(checks: Sequence[EngineCheck]) -> Iterator[Block]:
         "b": "error_b",
         "rounding b": "tolerance_b",
     }
-    yield Table(
+    yield make_table(
         "engine_checks",
         "One step of the engine against the numerical gradient: the largest difference as a share "
         "of the largest entry, and what rounding may reach.",
-        (
-            Column("engine", "words", [check.engine for check in checks]),
-            Column("type", "words", [check.dtype for check in checks]),
-            Column("loss", "words", [check.loss for check in checks]),
-            Column("images", "count", [check.images for check in checks]),
-            Column("λ", "number", [check.l2 for check in checks], 3),
-            *(
-                Column(name, "exponent", [getattr(check, field) for check in checks], 1)
-                for name, field in shares.items()
-            ),
+        Column("engine", "words", [check.engine for check in checks]),
+        Column("type", "words", [check.dtype for check in checks]),
+        Column("loss", "words", [check.loss for check in checks]),
+        Column("images", "count", [check.images for check in checks]),
+        Column("λ", "number", [check.l2 for check in checks], 3),
+        *(
+            Column(name, "exponent", [getattr(check, field) for check in checks], 1)
+            for name, field in shares.items()
         ),
     )
 
@@ -96,36 +133,32 @@ def _verdict(batch: BatchCheck) -> str:
 
 
 def _what(checks: Sequence[BatchCheck]) -> Table:
-    return Table(
+    return make_table(
         "gradient_checks",
         "Gradient checks: what was compared.",
-        (
-            Column("check", "words", [batch.name for batch in checks]),
-            Column("loss", "words", [batch.loss for batch in checks]),
-            Column("W, b", "words", [batch.place for batch in checks]),
-            Column("method", "words", [batch.check.method for batch in checks]),
-            Column("step", "number", [batch.check.step for batch in checks]),
-            Column("images", "count", [batch.images for batch in checks]),
-            Column("λ", "number", [batch.l2 for batch in checks]),
-            Column("eps", "number", [batch.check.eps for batch in checks]),
-            Column("tolerance", "number", [batch.check.tolerance for batch in checks]),
-            Column("entries", "count", [batch.check.parameters for batch in checks]),
-        ),
+        Column("check", "words", [batch.name for batch in checks]),
+        Column("loss", "words", [batch.loss for batch in checks]),
+        Column("W, b", "words", [batch.place for batch in checks]),
+        Column("method", "words", [batch.check.method for batch in checks]),
+        Column("step", "number", [batch.check.step for batch in checks]),
+        Column("images", "count", [batch.images for batch in checks]),
+        Column("λ", "number", [batch.l2 for batch in checks]),
+        Column("eps", "number", [batch.check.eps for batch in checks]),
+        Column("tolerance", "number", [batch.check.tolerance for batch in checks]),
+        Column("entries", "count", [batch.check.parameters for batch in checks]),
     )
 
 
 def _outcome(checks: Sequence[BatchCheck]) -> Table:
-    return Table(
+    return make_table(
         "gradient_errors",
         "Gradient checks: the largest relative errors and the two derivatives at the worst entry.",
-        (
-            Column("check", "words", [check_label(batch) for batch in checks]),
-            Column("worst at", "words", [_place(batch) for batch in checks]),
-            Column("max. error W", "exponent", [batch.check.max_error_W for batch in checks]),
-            Column("max. error b", "exponent", [batch.check.max_error_b for batch in checks]),
-            Column("analytic", "exponent", [b.check.worst.analytic for b in checks], 6),
-            Column("numerical", "exponent", [b.check.worst.numerical for b in checks], 6),
-        ),
+        Column("check", "words", [check_label(batch) for batch in checks]),
+        Column("worst at", "words", [_place(batch) for batch in checks]),
+        Column("max. error W", "exponent", [batch.check.max_error_W for batch in checks]),
+        Column("max. error b", "exponent", [batch.check.max_error_b for batch in checks]),
+        Column("analytic", "exponent", [b.check.worst.analytic for b in checks], 6),
+        Column("numerical", "exponent", [b.check.worst.numerical for b in checks], 6),
     )
 
 

@@ -9,6 +9,7 @@ from onelayer.report.choice import MANY, quantity_of_choice
 from onelayer.report.matrices import write_in_cells
 from onelayer.report.style import MARK, WIDTH, Drawing
 from onelayer.training.hyperparameters import OPTIONS
+from onelayer.training.naming import varied
 
 _ANNOTATED = 160  # cells up to which each has room for its number
 
@@ -16,13 +17,17 @@ _ANNOTATED = 160  # cells up to which each has room for its number
 def has_heat_map(results: Results) -> bool:
     """Whether there are many settings, and they differ in two options."""
     informed = np.isfinite(results.selection.means).any()
-    return len(results.run.settings) > MANY and len(_varied(results)) == 2 and bool(informed)
+    return (
+        len(results.run.settings) > MANY
+        and len(varied(results.run.settings)) == 2
+        and bool(informed)
+    )
 
 
 def draw_heat_map(results: Results) -> Drawing:
     """Draw the accuracy that selects as a matrix, a cell a setting; has_heat_map must hold."""
     settings, means = results.run.settings, results.selection.means
-    across, down = _varied(results)
+    across, down = varied(results.run.settings)
     columns, rows = (sorted({getattr(s, name) for s in settings}) for name in (across, down))
     grid = np.full((len(rows), len(columns)), np.nan)
     for setting, mean in zip(settings, means, strict=True):
@@ -38,8 +43,8 @@ def draw_heat_map(results: Results) -> Drawing:
     figure.colorbar(image, ax=ax, label=quantity, pad=0.02)
     ax.set_xticks(range(len(columns)), list(map(_word, columns)), rotation=45, ha="right")
     ax.set_yticks(range(len(rows)), list(map(_word, rows)))
-    ax.set_xlabel(_name(across))
-    ax.set_ylabel(_name(down))
+    ax.set_xlabel(OPTIONS[across].heading)
+    ax.set_ylabel(OPTIONS[down].heading)
     if grid.size <= _ANNOTATED:
         known = {place: value for place, value in np.ndenumerate(grid) if np.isfinite(value)}
         write_in_cells(ax, {place: f"{value:.3f}" for place, value in known.items()}, 6.2)
@@ -53,18 +58,9 @@ def draw_heat_map(results: Results) -> Drawing:
         figure,
         f"The {quantity} of every setting; framed: the selected one; grey: not trained or without "
         "an accuracy.",
-        f"Heat map of the {quantity} over {_name(across)} and {_name(down)}, from "
-        f"{low:.4f} to {high:.4f} at {results.run.labels[best]}.",
+        f"Heat map of the {quantity} over {OPTIONS[across].heading} and {OPTIONS[down].heading}, "
+        f"from {low:.4f} to {high:.4f} at {results.run.labels[best]}.",
     )
-
-
-def _varied(results: Results) -> list[str]:
-    settings = results.run.settings
-    return [name for name in OPTIONS if len({getattr(s, name) for s in settings}) > 1]
-
-
-def _name(option: str) -> str:
-    return OPTIONS[option].symbol or option.replace("_", " ")
 
 
 def _word(value: object) -> str:

@@ -12,6 +12,7 @@ from onelayer.training.run import Run
 
 MISSING = "–"
 LISTED = 12  # items in a sentence
+MOST_ROWS = 1000  # of a table of classes, up to which all are shown
 PER_CENT = "\N{NO-BREAK SPACE}%"
 
 

@@ -98,8 +98,8 @@ def _in_ascii(character: str) -> str:
     kind = unicodedata.category(character)
     if kind == "Cc":
         return _escape(character)
-    # A mark, a joiner or a colour of the skin that has no letters of its own is left out.
-    unspoken = kind.startswith("M") or kind in ("Cf", "Sk")
+    # A mark, a joiner, a colour of the skin, or a silent letter such as Arabic's alef is left out.
+    unspoken = kind.startswith("M") or kind in ("Cf", "Sk", "Lo")
     return anyascii(character) or ("" if unspoken else _escape(character))
 
 

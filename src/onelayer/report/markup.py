@@ -1,4 +1,4 @@
-"""Tables as Markdown and LaTeX, and texts in them as they are."""
+"""Tables as files for other programs and for papers, and texts in them as they are."""
 
 import re
 import unicodedata
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onelayer.errors import visible
+from onelayer.evaluation.csv_export import write_csv
+from onelayer.evaluation.parquet_export import write_parquet
 from onelayer.report.blocks import Table
 from onelayer.report.labels import one_line
 from onelayer.report.lettering import legible
@@ -30,9 +32,16 @@ _TEX_KNOWS = "–—‘’“”…ßæÆœŒøØłŁı"  # beyond accents, what
 _TEX_ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
 
 
-def write_markup(table: Table, stem: Path, notice: str = "") -> None:
-    """Write the table as `stem`.md and `stem`.tex."""
-    for end, text in ((".md", markdown_table(table, notice)), (".tex", latex_table(table, notice))):
+def write_data(table: Table, stem: Path, notice: str = "") -> None:
+    """Write the exact numbers as `stem`.csv and, where pyarrow is installed, `stem`.parquet."""
+    write_csv(table.exact, stem.with_suffix(".csv"), notice)
+    write_parquet(table.exact, stem.with_suffix(".parquet"))
+
+
+def write_markup(table: Table, stem: Path, notice: str = "", figure: str = "") -> None:
+    """Write the table as `stem`.md and `stem`.tex, which says how to make the `figure` for it."""
+    latex = latex_table(table, notice, figure)
+    for end, text in ((".md", markdown_table(table, notice)), (".tex", latex)):
         stem.with_suffix(end).write_text(text, "utf-8", newline="\n")
 
 
@@ -56,7 +65,7 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|!&$~^@]|:(?=//)|(?<=[Ww]{3})\.)", r"\\\1", visible(text))
 
 
-def latex_table(table: Table, notice: str = "") -> str:
+def latex_table(table: Table, notice: str = "", figure: str = "") -> str:
     """Return a table that needs the package booktabs and nothing else."""
     # Headings break at their blanks, so that eleven columns fit a page.
     heads = [
@@ -70,6 +79,7 @@ def latex_table(table: Table, notice: str = "") -> str:
     return "\n".join(
         [
             r"% Needs \usepackage{booktabs}.",
+            *([f"% A figure for it, to be included unscaled: {figure}"] if figure else []),
             r"\begin{table}",
             r"\centering\scriptsize\setlength{\tabcolsep}{1.8pt}",
             rf"\caption{{{caption}}}",

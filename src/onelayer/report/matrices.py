@@ -64,7 +64,7 @@ def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
     known = logs[np.isfinite(logs)]
     # The few entries far off the others would take up the scale.
     low, high = np.percentile(known, (1, 99.5)) if known.size else (-1.0, 0.0)
-    norm = Normalize(float(low), float(max(high, low + 1e-9)))
+    norm = Normalize(float(low), float(max(high, low + 0.1)))
     logs = np.where(np.isfinite(logs), logs, np.nan)
     image = _show(whole, logs, norm)
     images = count_of(batch.images, "image")
@@ -166,10 +166,23 @@ def draw_weights(
         f"minimum and maximum.{stretched(run.image_shape)}{note}"
     )
     alt = (
-        f"Weight images of {len(models)} settings ({'; '.join(names[model] for model in models)}) "
-        f"for the classes {', '.join(shown)}."
+        f"Weight images of {count_of(len(models), 'setting')} for the classes {', '.join(shown)}. "
+        f"{'; '.join(_tell_weights(run, model) for model in models)}."
     )
     return Drawing("weights", grid.figure, caption, alt)
+
+
+def _tell_weights(run: Run, model: int) -> str:
+    """Say how large the weights of the images are, and whose are the largest on the whole."""
+    W, shown = run.weights[model, :IMAGES], run.class_names[:IMAGES]
+    if not np.isfinite(W).all():
+        return f"{run.labels[model]}: diverged"
+    strength = np.linalg.norm(W, axis=1)
+    most, least = shown[int(np.argmax(strength))], shown[int(np.argmin(strength))]
+    return (
+        f"{run.labels[model]}: from {W.min():.3g} to {W.max():.3g}, strongest {most} (norm "
+        f"{strength.max():.3g}), weakest {least} ({strength.min():.3g})"
+    )
 
 
 def draw_confusion(results: Results) -> Drawing:

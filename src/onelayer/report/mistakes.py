@@ -3,7 +3,7 @@
 from onelayer.evaluation.predictions import Mistakes, Scored
 from onelayer.evaluation.results import Results
 from onelayer.report.image_grid import as_images, image_grid, stretched
-from onelayer.report.labels import one_line
+from onelayer.report.labels import count_of, one_line
 from onelayer.report.lettering import told_apart
 from onelayer.report.style import WIDTH, Drawing
 
@@ -38,7 +38,7 @@ def draw_mistakes(results: Results, mistakes: Mistakes) -> Drawing:
     )
     first = f"{one_line(names[true[0]])} predicted as {one_line(names[predicted[0]])}"
     alt = (
-        f"Test images with the most confident mistakes of {setting}. The first: {first}, "
-        f"{measure}: {certainties[0]:.3f}."
+        f"{count_of(len(images), 'test image')} with the most confident mistakes of {setting}. The "
+        f"first: {first}, {measure}: {certainties[0]:.3f}; of the last {certainties[-1]:.3f}."
     )
     return Drawing("mistakes", grid.figure, caption, alt)

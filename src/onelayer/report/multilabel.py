@@ -1,11 +1,10 @@
 """Linear probes of several labels a row as tables for other programs and as a page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onelayer.data.columns import listed
-from onelayer.evaluation.csv_export import write_csv
 from onelayer.evaluation.multilabel import OF_LABEL, OVERALL, LabelFeatures, LabelProbing
 from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
@@ -22,10 +21,11 @@ from onelayer.report.blocks import (
     make_table,
 )
 from onelayer.report.labels import PER_CENT, count_of
-from onelayer.report.markup import write_markup
+from onelayer.report.markup import write_data, write_markup
 from onelayer.report.options import provenance_table, tell_byline
 from onelayer.report.page import write_page
-from onelayer.report.probes import CSV, ends_of, write_probes
+from onelayer.report.probe_tables import CSV, ends_of
+from onelayer.report.probes import write_probes
 
 LABELS_CSV = "labels.csv"
 SHOWN = 60  # feature sets, and labels of one, in tables
@@ -37,8 +37,8 @@ def write_label_probes(probing: LabelProbing, folder: Path, form: str = "all") -
     probe.csv has a line for each feature set, labels.csv for each label on each feature set. Of the
     form "none" there is no page. The same results give the same bytes.
     """
-    write_csv(_columns([_record(features) for features in probing.feature_sets]), folder / CSV)
-    write_csv(_columns(list(_label_records(probing))), folder / LABELS_CSV)
+    write_data(sets_table(probing), folder / CSV)
+    write_data(labels_table(probing), folder / LABELS_CSV)
     write_markup(overall_table(probing), folder / "probe")
     if form != "none":
         write_page(report_of(probing), folder / PROBES_PAGE, figures=False)
@@ -52,45 +52,71 @@ def write_any_probes(probing: Probing | LabelProbing, folder: Path, form: str = 
         write_probes(probing, folder, form)
 
 
+def sets_table(probing: LabelProbing) -> Table:
+    """Return the metrics of all labels together, a row for each feature set."""
+    sets = probing.feature_sets
+    return Table(
+        "probes",
+        "Every feature set.",
+        (
+            Column("features", "words", [features.name for features in sets]),
+            Column("D", "count", [features.n_features for features in sets], key="n_features"),
+            *_metrics(OVERALL, [features.metrics for features in sets]),
+        ),
+    )
+
+
+def labels_table(probing: LabelProbing) -> Table:
+    """Return all that is known of each label, a row for each on each feature set."""
+    sets, names = probing.feature_sets, probing.labels
+    probes = [probe for features in sets for probe in features.probes]
+    return Table(
+        "labels",
+        "Every label.",
+        (
+            Column("features", "words", [features.name for features in sets for _ in names]),
+            Column("label", "words", [*names] * len(sets)),
+            *(
+                Column("rows", "count", [*rows] * len(sets), key=f"{split}_rows")
+                for split, rows in probing.positives.items()
+            ),
+            Column("λ", "number", [p.setting and float(p.setting.l2) for p in probes], key="l2"),
+            *_metrics(OF_LABEL, [probe.metrics for probe in probes]),
+        ),
+    )
+
+
+def _metrics(titles: Mapping[str, str], rows: Sequence[Mapping[str, Interval]]) -> Iterator[Column]:
+    for name, title in titles.items():
+        values = [ends_of(found.get(name)) for found in rows]
+        yield Column(title, "estimate", values, key=name.replace("-", "_"))
+
+
 def overall_table(probing: LabelProbing) -> Table:
     """Return the metrics of all labels together for each feature set; the best is set off."""
-    sets, best = _shown(probing), probing.feature_sets[probing.best]
-    metrics = [
-        Column(title, "estimate", [ends_of(features.metrics.get(name)) for features in sets])
-        for name, title in OVERALL.items()
-    ]
-    every = len(probing.feature_sets)
+    rows, every = _shown(probing), len(probing.feature_sets)
     note = f" Shown: {SHOWN} of {every:,} feature sets; {CSV} has all." if every > SHOWN else ""
     return make_table(
         "probes",
         f"Probes of {len(probing.labels):,} labels on {probing.samples['test']:,} test rows, with "
         f"95{PER_CENT} bootstrap intervals. mAP: mean average precision.{note}",
-        Column("features", "words", [features.name for features in sets]),
-        Column("D", "count", [features.n_features for features in sets]),
-        *metrics,
-        strong=sets.index(best),
+        *sets_table(probing).take(rows).columns,
+        strong=rows.index(probing.best),
         mark="the highest mAP",
     )
 
 
-def label_table(probing: LabelProbing, features: LabelFeatures) -> Table:
-    """Return the metrics of each label on one feature set, those most often met first."""
-    positives = probing.positives["test"]
+def label_table(probing: LabelProbing, number: int) -> Table:
+    """Return the metrics of each label on a feature set, those most often met first."""
+    positives, name = probing.positives["test"], probing.feature_sets[number].name
     order = sorted(range(len(positives)), key=lambda label: -positives[label])[:SHOWN]
-    probes = [features.probes[label] for label in order]
-    metrics = [
-        Column(title, "estimate", [ends_of(probe.metrics.get(name)) for probe in probes])
-        for name, title in OF_LABEL.items()
-    ]
     more = len(positives) - len(order)
     note = f" Shown: the {SHOWN} most frequent labels; {LABELS_CSV} has all." if more else ""
+    rows = labels_table(probing).take(number * len(positives) + label for label in order)
     return make_table(
         "labels",
-        f"Labels on {features.name}; rows: of the test split with the label.{note}",
-        Column("label", "words", [probing.labels[label] for label in order]),
-        Column("rows", "count", [positives[label] for label in order]),
-        Column("λ", "number", [p.setting and p.setting.l2 for p in probes]),
-        *metrics,
+        f"Labels on {name}; rows: of the test split with the label.{note}",
+        *rows.without(("features", "train_rows", "validation_rows")).columns,
     )
 
 
@@ -132,40 +158,10 @@ def _named(probing: LabelProbing, features: LabelFeatures) -> Iterator[tuple[str
     return zip(probing.labels, features.probes, strict=True)
 
 
-def _shown(probing: LabelProbing) -> list[LabelFeatures]:
-    """Return at most SHOWN feature sets, those with the highest mAP, in their order."""
+def _shown(probing: LabelProbing) -> list[int]:
+    """Return the numbers of at most SHOWN feature sets, those with the highest mAP, in order."""
     sets = probing.feature_sets
-    ranked = sorted(range(len(sets)), key=lambda number: -sets[number].merit)[:SHOWN]
-    return [sets[number] for number in sorted(ranked)]
-
-
-def _intervals(names: Mapping[str, str], found: Mapping[str, Interval]) -> dict[str, Any]:
-    return {
-        f"{name.replace('-', '_')}{suffix}": getattr(found[name], part) if name in found else None
-        for name in names
-        for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"))
-    }
-
-
-def _record(features: LabelFeatures) -> dict[str, Any]:
-    own = {"features": features.name, "n_features": features.n_features}
-    return own | _intervals(OVERALL, features.metrics)
-
-
-def _label_records(probing: LabelProbing) -> Iterator[dict[str, Any]]:
-    for features in probing.feature_sets:
-        for label, (name, probe) in enumerate(_named(probing, features)):
-            yield {
-                "features": features.name,
-                "label": name,
-                **{f"{split}_rows": rows[label] for split, rows in probing.positives.items()},
-                "l2": None if probe.setting is None else float(probe.setting.l2),
-                **_intervals(OF_LABEL, probe.metrics),
-            }
-
-
-def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [record[name] for record in records] for name in records[0]}
+    return sorted(sorted(range(len(sets)), key=lambda number: -sets[number].merit)[:SHOWN])
 
 
 def _outcome(probing: LabelProbing) -> Iterator[Block]:

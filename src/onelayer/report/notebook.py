@@ -22,7 +22,9 @@ from onelayer.report.image_grid import as_images, fit, in_colour
 from onelayer.report.labels import PER_CENT, count_of, listing, one_line
 from onelayer.report.multilabel import overall_table, tell_of_labels
 from onelayer.report.page import templates
-from onelayer.report.probes import probe_table, tell_edges
+from onelayer.report.probe_tables import probe_table
+from onelayer.report.probes import tell_edges
+from onelayer.report.settings import trained_columns
 from onelayer.report.small_charts import (
     HEIGHT,
     QUANTITIES,
@@ -77,13 +79,10 @@ def _(run: Run) -> str:
     curves = {name: getattr(run.history, name) for name in CURVES}
     epochs, trained_on = run.history.measured, one_line(run.training["dataset"]) or "a data set"
     models = best_models({split: finals[f"{split}_accuracy"] for split in SPLITS}, SHOWN)
-    columns = [Column("setting", "words", [labels[model] for model in models])]
-    if (run.kept != epochs[-1]).any():
-        columns.append(Column("epoch", "count", run.kept[models]))
-    for split, words in SPLITS.items():
-        for quantity in QUANTITIES:
-            values = finals[f"{split}_{quantity}"]
-            columns.append(Column(f"{words} {quantity}", "decimals", values[models]))
+    known = Table("", "", (Column("setting", "words", labels), *trained_columns(run))).take(models)
+    headings = {f"{s}_{q}": f"{words} {q}" for s, words in SPLITS.items() for q in QUANTITIES}
+    kept = {"kept_epoch": "epoch"} if (run.kept != epochs[-1]).any() else {}
+    columns = known.pick(["setting", *kept, *headings], kept | headings)
     table = make_table(
         "kept_epoch", "Figures of the kept epoch.", *columns, **_best(finals, models)
     )

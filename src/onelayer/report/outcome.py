@@ -128,9 +128,10 @@ def _significance(results: Results, first: int, second: int) -> str:
         corrected = f", Holm-corrected for {compared.pairs} pairs"
     value = p_value(p) if p < 1e-4 else f"= {p_value(p)}"
     return (
-        f"Only {names[first]} is right on {alone[i, j]:,} samples, only {names[second]} on "
-        f"{alone[j, i]:,}: the difference is {verdict} (McNemar's exact test, p {value}"
-        f"{corrected}). The test compares the two trained models, not other orders of the batches."
+        f"Only {names[first]} is right on {count_of(int(alone[i, j]), 'sample')}, only "
+        f"{names[second]} on {alone[j, i]:,}: the difference is {verdict} (McNemar's exact test, p "
+        f"{value}{corrected}). The test compares the two trained models, not other orders of the "
+        "batches."
     )
 
 

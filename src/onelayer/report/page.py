@@ -21,8 +21,8 @@ from onelayer.evaluation.results import Results
 from onelayer.evaluation.run_folder import REPORT_PAGE
 from onelayer.evaluation.test_log import TestEvaluation
 from onelayer.report.blocks import Picture, Report, Table
-from onelayer.report.grid_export import write_grid
 from onelayer.report.lettering import legend, told_apart
+from onelayer.report.settings import write_grid
 from onelayer.report.tables import write_table1
 
 FORMS = ("none", "html", "all")  # of a report

@@ -1,6 +1,7 @@
 """Errors by class: precision, recall and F1, and the classes that are confused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from onelayer.report.labels import PER_CENT
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
 
+_SCORES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 CLASSES = 40  # rows of the table
 PAIRS = 50  # of classes that are confused
 DRAWN = 300  # classes up to which a confusion matrix is drawn
@@ -42,27 +44,41 @@ def class_table(
     Each score of a class comes with its 95 % interval if that is asked for.
     """
     K = len(class_names)
-    shown = np.arange(K)
+    shown = list(range(K))
     note = " support: samples of the class. A dash: 0/0, left out of the mean of all classes."
     if intervals:
         note += f" In brackets: 95{PER_CENT} intervals (Wilson)."
     if limit < K:
         worst = np.argsort(np.where(np.isnan(scores.f1), 2, scores.f1), kind="stable")
-        shown = np.sort(worst[:limit])
+        shown = sorted(worst[:limit].tolist())
         note += f" Shown: the {limit} of {K:,} classes with the lowest F1."
+    every = scores_table(scores, class_names, intervals=intervals).take(shown)
+    means = {
+        "class": "mean",
+        **{name: (getattr(scores, f"macro_{name}"), np.nan, np.nan) for name in _SCORES},
+        "support": scores.support.sum(),
+    }
+    columns = every.pick(means)
+    rows = (replace(c, values=[*c.values, means[c.key]]) for c in columns)
+    return make_table("classes", caption + note, *rows, strong=len(shown))
+
+
+def scores_table(
+    scores: ClassScores, class_names: Sequence[str], *, intervals: bool = True
+) -> Table:
+    """Return all that is known of each class, with 95 % intervals if they are asked for."""
     ends = scores.intervals() if intervals else {}
-    means = (scores.macro_precision, scores.macro_recall, scores.macro_f1)
-    columns = [Column("class", "words", [*(class_names[k] for k in shown.tolist()), "mean"])]
-    for name, mean in zip(("precision", "recall", "F1"), means, strict=True):
-        values = np.full((K + 1, 3), np.nan)  # with the ends of its interval
-        values[:, 0] = [*getattr(scores, name.lower()), mean]
+    columns = [Column("class", "words", class_names)]
+    columns += [
+        Column(name, "count", getattr(scores, name)) for name in ("right", "predicted", "support")
+    ]
+    for name, heading in _SCORES.items():
+        values = np.full((len(class_names), 3), np.nan)  # with the ends of its interval
+        values[:, 0] = getattr(scores, name)
         if intervals:
-            values[:-1, 1:] = ends[name.lower()]
-        cells = list(map(tuple, values[[*shown, K]].tolist()))
-        columns.append(Column(name, "estimate", cells))
-    support = [*scores.support[shown], scores.support.sum()]
-    columns.append(Column("support", "count", support))
-    return make_table("classes", caption + note, *columns, strong=len(shown))
+            values[:, 1:] = ends[name]
+        columns.append(Column(heading, "estimate", list(map(tuple, values.tolist())), key=name))
+    return Table("classes", "Each class.", tuple(columns))
 
 
 def confused_table(

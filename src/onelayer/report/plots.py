@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from onelayer.report.image_grid import fit, in_colour
 from onelayer.report.matrices import draw_weights
 from onelayer.report.small_charts import SPLITS, best_models
 from onelayer.report.style import WIDTHS, look
+from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.run import Run
 
 _QUANTITIES = {"loss": draw_losses, "accuracy": draw_accuracies}
@@ -29,7 +31,8 @@ class Plots:
 
     A figure is pyplot's, so that it shows where plots do, unless `axes` are given: those are drawn
     into, in the style of their figure. `models` are numbers, by default those with the highest
-    validation accuracy that have room. All return the axes; `axes[0].figure.savefig("a.svg")`.
+    validation accuracy that have room. All return the axes, and write the figure into a `file` that
+    ends in .pdf, .svg or .png if it is given, over one that is there.
 
     Examples
     --------
@@ -47,15 +50,18 @@ class Plots:
         models: int | Sequence[int] | None = None,
         axes: Any = None,
         width: str = "page",
+        file: str | Path | None = None,
     ) -> list[Axes]:
         """Draw the loss with the cost, or the accuracy, against the epoch: an axes a model.
 
-        A figure of its own is as wide as a "page" or "column" of a paper, with letters to match.
+        A figure of its own is as wide as a "page" or "column" of a paper, with letters as large as
+        the text; a paper includes its .pdf unscaled.
 
         Raises
         ------
         InputError
-            If there is no such quantity, width or model, or not an axes for each model.
+            If there is no such quantity, width, model or form of a file, or not an axes for each
+            model.
         """
         if quantity not in _QUANTITIES:
             raise unknown_name("quantity", quantity, _QUANTITIES)
@@ -65,15 +71,20 @@ class Plots:
             numbers = self._numbers(models, PANELS if width == "page" else _STACKED)
             with look():
                 drawing = _QUANTITIES[quantity](self.run, numbers, "", pyplot.figure, WIDTHS[width])
-            return [ax for ax in drawing.figure.axes if ax.get_visible()]
+            return _saved([ax for ax in drawing.figure.axes if ax.get_visible()], file)
         given = _flat(axes)
         numbers = self._numbers(models, len(given))
         _check_count(given, len(numbers), "models")
         for ax, model in zip(given, numbers, strict=True):
             draw_panel(ax, self.run, model, quantity)
-        return given
+        return _saved(given, file)
 
-    def weights(self, models: int | Sequence[int] | None = None, axes: Any = None) -> list[Axes]:
+    def weights(
+        self,
+        models: int | Sequence[int] | None = None,
+        axes: Any = None,
+        file: str | Path | None = None,
+    ) -> list[Axes]:
         """Draw the first rows of W as images: a row of them for each model.
 
         Into `axes` go those of one model, an image each: the first classes.
@@ -88,7 +99,8 @@ class Plots:
             numbers = self._numbers(models, WEIGHT_ROWS)
             weight_images(self.run, numbers[:1])  # refuses what is no image
             with look():
-                return list(draw_weights(self.run, numbers, "", pyplot.figure).figure.axes)
+                drawing = draw_weights(self.run, numbers, "", pyplot.figure)
+            return _saved(list(drawing.figure.axes), file)
         given, (model, *others) = _flat(axes), self._numbers(models, 1)
         if others:
             raise InputError(f"weights of {1 + len(others)} models; expected one for given axes")
@@ -98,7 +110,7 @@ class Plots:
             ax.imshow(image)
             ax.set_title(name, parse_math=False)
             ax.set_axis_off()
-        return given
+        return _saved(given, file)
 
     def _numbers(self, models: int | Sequence[int] | None, room: int) -> list[int]:
         M = len(self.run.settings)
@@ -111,6 +123,16 @@ class Plots:
         if numbers.min() < 0 or numbers.max() >= M:
             raise InputError(f"models is {models!r:.60}; the run has {M}, numbered from 0")
         return [int(number) for number in numbers]
+
+
+def _saved(axes: list[Axes], file: str | Path | None) -> list[Axes]:
+    """Return the axes, their figure written to the file if there is one."""
+    figure = axes[0].get_figure(root=True)
+    if figure is not None and file is not None:
+        check_output_file(Path(file), (".pdf", ".svg", ".png"), force=True)
+        with look(), atomic_file(Path(file)) as temporary:
+            figure.savefig(temporary, format=Path(file).suffix[1:].lower())
+    return axes
 
 
 def _flat(axes: Any) -> list[Axes]:

@@ -92,17 +92,13 @@ def _plot_points(
 def draw_by_labels(probing: Probing) -> style.Drawing:
     """Draw the test accuracy of every feature set against the number of labels."""
     sets = probing.feature_sets
-    figure = Figure(figsize=(style.WIDTH, max(3.4, 0.8 + 0.19 * len(sets))), layout="constrained")
-    ax = figure.subplots()
-    names = told_apart([features.name for features in sets], _LETTERS)
-    for number, features in enumerate(sets):
-        colour, line = style.line_look(number)
+    figure, ax, looks = _lines(probing)
+    for features, (colour, line, name) in zip(sets, looks, strict=True):
         labels = [labelled.labels for labelled in features.by_labels]
         mean = np.array([labelled.test.mean[0] for labelled in features.by_labels])
         sd = np.nan_to_num([labelled.test.sd[0] for labelled in features.by_labels])
-        ax.plot(labels, mean, line, color=colour, marker="o", markersize=3.5)
+        ax.plot(labels, mean, line, color=colour, marker="o", markersize=3.5, label=name)
         ax.fill_between(labels, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
-        ax.lines[-1].set_label(names[number])
     ax.set_xscale("log")
     ax.set_xticks(labels, [f"{count:,}" for count in labels])
     ax.xaxis.set_minor_locator(NullLocator())
@@ -126,6 +122,15 @@ def draw_by_labels(probing: Probing) -> style.Drawing:
     )
 
 
+def _lines(probing: Probing) -> tuple[Figure, Axes, list[tuple[str, str, str]]]:
+    """Return a figure with room for a line a feature set, and colour, style and name of each."""
+    names = told_apart([features.name for features in probing.feature_sets], _LETTERS)
+    height = max(3.4, 0.8 + 0.19 * len(names))
+    figure = Figure(figsize=(style.WIDTH, height), layout="constrained")
+    looks = [(*style.line_look(number), name) for number, name in enumerate(names)]
+    return figure, figure.subplots(), looks
+
+
 def curves_by_l2(probing: Probing) -> dict[str, dict[float, float]]:
     """Return, by feature set, the validation metric of the best setting of each λ, with all labels.
 
@@ -144,13 +149,10 @@ def curves_by_l2(probing: Probing) -> dict[str, dict[float, float]]:
 def draw_by_l2(probing: Probing) -> style.Drawing:
     """Draw the metric that chose against λ, for every feature set, and mark the chosen λ."""
     sets, metric, curves = probing.feature_sets, METRICS[probing.metric], curves_by_l2(probing)
-    figure = Figure(figsize=(style.WIDTH, max(3.4, 0.8 + 0.19 * len(sets))), layout="constrained")
-    ax = figure.subplots()
-    names = told_apart([features.name for features in sets], _LETTERS)
-    for number, features in enumerate(sets):
-        colour, line = style.line_look(number)
+    figure, ax, looks = _lines(probing)
+    for features, (colour, line, name) in zip(sets, looks, strict=True):
         curve, chosen = curves[features.name], features.probe.setting.l2
-        ax.plot([*curve], [*curve.values()], line, color=colour, marker=".", label=names[number])
+        ax.plot([*curve], [*curve.values()], line, color=colour, marker=".", label=name)
         if chosen in curve:
             ax.plot(chosen, curve[chosen], "o", color=colour, markersize=8, fillstyle="none")
     ax.set_xscale("log")

@@ -67,34 +67,26 @@ def ensemble_table(results: Results) -> Table | None:
     """Return the test accuracies of the ensembles beside those of their members."""
     if not results.ensembles:
         return None
-    selected, name = results.selected, results.run.labels[results.selected]
-    members = {
-        "settings": ("all settings evaluated", results.test_accuracies),
-        "repeats": (
-            f"repeats of {name}",
-            results.repeat_accuracies[:, selected],
-        ),
+    made, selected = results.ensembles, results.selected
+    names = {
+        "settings": "all settings evaluated",
+        "repeats": f"repeats of {results.run.labels[selected]}",
     }
-    rows = []
-    for ensemble in results.ensembles:
-        name, single = members[ensemble.members]
-        known = single[~np.isnan(single)]
-        values = (
-            known.mean() if known.size else np.nan,
-            known.max() if known.size else np.nan,
-            ensemble.mean_probability,
-            ensemble.majority_vote,
-        )
-        rows.append((name, ensemble.size, *values))
-    members_, sizes, *accuracies = zip(*rows, strict=True)
-    names = ("mean single", "best single", "mean probability", "majority vote")
+    single = {
+        "settings": results.test_accuracies,
+        "repeats": results.repeat_accuracies[:, selected],
+    }
+    known = [one[~np.isnan(one)] for one in (single[each.members] for each in made)]
     return make_table(
         "ensembles",
         "Ensembles on the test set: accuracy of the single models and of all together, by the mean "
         "of their probabilities and by majority vote (a tie goes to the larger mean probability). "
         "A dash: not every member has probabilities. "
         "The best single model is the best on the test set, so its accuracy is optimistic.",
-        Column("members", "words", members_),
-        Column("models", "count", sizes),
-        *(Column(n, "decimals", values) for n, values in zip(names, accuracies, strict=True)),
+        Column("members", "words", [names[each.members] for each in made]),
+        Column("models", "count", [each.size for each in made]),
+        Column("mean single", "decimals", [one.mean() if one.size else np.nan for one in known]),
+        Column("best single", "decimals", [one.max() if one.size else np.nan for one in known]),
+        Column("mean probability", "decimals", [each.mean_probability for each in made]),
+        Column("majority vote", "decimals", [each.majority_vote for each in made]),
     )

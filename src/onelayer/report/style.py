@@ -39,6 +39,7 @@ LOOK = {
     "axes.unicode_minus": True,
     "text.hinting": "none",  # of no use at that resolution, and slow
     "svg.hashsalt": "onelayer",
+    "pdf.fonttype": 42,  # TrueType: publishers refuse matplotlib's default
 }
 
 

@@ -91,16 +91,22 @@ def _time_step_and_row(job: Job, models: range) -> tuple[float, float]:
         batch, rows, samples = some[call % len(some)]
         stack.step(batch, rows, rates, None if weights is None else weights.of(samples))
 
-    step, opened = _time_of(take_step), stack.open(head)
+    # A device may be behind: the steps are done when it answers.
+    step, opened = _time_of(take_step, stack.steps_until_stopped), stack.open(head)
     return step, _time_of(lambda _: stack.evaluate(opened)) / len(head)
 
 
-def _time_of(work: Callable[[int], object]) -> float:
-    """Return the mean seconds of one call, over half a second of calls after three to warm up."""
+def _time_of(work: Callable[[int], object], wait: Callable[[], object] = int) -> float:
+    """Return the mean seconds of one call, over half a second of calls after three to warm up.
+
+    They end when `wait` returns.
+    """
     for n in range(3):
         work(n)
+    wait()
     begin, calls = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - begin) < _SECONDS or not calls:
+    while time.perf_counter() - begin < _SECONDS or not calls:
         work(calls)
         calls += 1
-    return elapsed / calls
+    wait()
+    return (time.perf_counter() - begin) / calls

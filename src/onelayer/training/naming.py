@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
 
 
 def setting_labels(settings: Sequence[Hyperparameters], solver: str = "descent") -> tuple[str, ...]:
@@ -30,3 +30,8 @@ def common_words(settings: Sequence[Hyperparameters]) -> list[str]:
     """Return what all settings have that is neither λ, nor η, nor the default."""
     first, *others = (str(setting).split(", ")[2:] for setting in settings)
     return [word for word in first if all(word in words for words in others)]
+
+
+def varied(settings: Sequence[Hyperparameters]) -> list[str]:
+    """Name the hyperparameters in which settings differ."""
+    return [name for name in OPTIONS if len({getattr(each, name) for each in settings}) > 1]

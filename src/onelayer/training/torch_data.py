@@ -40,8 +40,8 @@ _kept: MutableMapping[tuple[int, torch.device], KeptSplit] = WeakValueDictionary
 class Feed:
     """Hands batches of a split to a device, scaled, in the type of the models.
 
-    What goes to a CUDA device goes by pinned memory and a stream of its own: the next batch is
-    copied while the last one is computed, and nothing waits but for room.
+    What goes to a CUDA device goes by pinned memory, features by a stream of their own: the next
+    batch is copied while the last one is computed, and nothing waits but for room.
     """
 
     def __init__(self, device: torch.device, scaling: Scaling, dtype: np.dtype[Any]) -> None:
@@ -74,16 +74,22 @@ class Feed:
         if self._scales_before(data.X):
             X = self._scaling.apply(data.X[rows], self._dtype)
             return self.upload(torch.from_numpy(X)), self.upload(_labels(data, rows))
-        stored = self.upload(_read(data.X, rows))
+        stored = self._upload_aside(_read(data.X, rows))
         return self._scale(stored, data.X), self.upload(_labels(data, rows))
 
     def upload(self, tensor: Tensor) -> Tensor:
-        """Return the tensor on the device, which may still be copying it."""
+        """Return the tensor on the device, which copies it when it has done what came before."""
+        if self._side is None:
+            return tensor.to(self._device)
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
+    def _upload_aside(self, tensor: Tensor) -> Tensor:
+        """Return the tensor on the device, which copies it beside what it does now."""
         if self._side is None:
             return tensor.to(self._device)
         now = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._side):
-            there = tensor.pin_memory().to(self._device, non_blocking=True)
+            there = self.upload(tensor)
         now.wait_stream(self._side)
         there.record_stream(now)
         return there
@@ -97,9 +103,11 @@ class Feed:
             self._behind.popleft().synchronize()
 
     def _scales_before(self, X: Features) -> bool:
-        """Return whether the processor must scale: the device has no float64."""
-        precise = self._scaling.precision(X.dtype, self._dtype)
-        return self._device.type == "mps" and np.float64 in (precise, X.dtype)
+        """Return whether the processor must scale: GPUs of Apple's have no float64."""
+        if self._device.type != "mps":
+            return False
+        precise = _TYPES[self._scaling.precision(X.dtype, self._dtype)]
+        return torch.float64 in (precise, _read(X, slice(0, 1)).dtype)
 
     def _scale(self, stored: Tensor, X: Features) -> Tensor:
         """Return x of the stored features, computed as Scaling.apply does."""

@@ -224,16 +224,16 @@ class TorchEngine:
             return
         of = self._momenta
         rates = torch.where(moving, self._rates, 0)[:, None]
-        decays = torch.where(moving, of.decays, 0)[:, None]  # 2 λ
+        twice_l2 = torch.where(moving, of.twice_l2, 0)[:, None]
         if every and of.shared is not None:
             self._products.accumulate(of.W.flatten(0, 1), G, X, beta=of.shared, alpha=1)
             of.b.mul_(of.shared).add_(sums)
-            self._glide(self._W, of.W, rates[:, None], decays[:, None])
-            self._glide(self._b, of.b, rates, 0 * decays)
+            self._glide(self._W, of.W, rates[:, None], twice_l2[:, None])
+            self._glide(self._b, of.b, rates, 0 * twice_l2)
             return
         gradient = torch.zeros_like(W)
         self._products.accumulate(gradient, G, X, beta=0, alpha=1)
-        gradient = gradient.view_as(self._W) + decays[:, None] * self._W
+        gradient = gradient.view_as(self._W) + twice_l2[:, None] * self._W
         momentum, nesterov = of.momentum[:, None], of.nesterov[:, None]
         self._follow(self._W, of.W, gradient, rates[:, None], momentum[:, None], nesterov[:, None])
         self._follow(self._b, of.b, sums, rates, momentum, nesterov)
@@ -288,7 +288,8 @@ class TorchEngine:
 
     def _tensor(self, array: ArrayLike, dtype: Any = None) -> Tensor:
         """Return a copy on the device, in the models' type if no other is named."""
-        return self._feed.upload(torch.from_numpy(np.array(array, dtype or self._dtype)))
+        with np.errstate(over="ignore"):  # a model that overflows is found out and stopped
+            return self._feed.upload(torch.from_numpy(np.array(array, dtype or self._dtype)))
 
     def _fused(self, work: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as one that passes over its tensors once, where that is there."""
@@ -309,22 +310,22 @@ class TorchEngine:
 
 
 class _Momenta(NamedTuple):
-    """Momentum, Nesterov's or not, and 2 λ of every model (M,); the velocities of W and b.
+    """Momentum, Nesterov's or not, and twice λ of every model (M,); the velocities of W and b.
 
     `shared` is the momentum if all models have the same, and none Nesterov's.
     """
 
     momentum: Tensor
     nesterov: Tensor
-    decays: Tensor
+    twice_l2: Tensor
     shared: float | None
     W: Tensor
     b: Tensor
 
 
-def _glide(P: Tensor, v: Tensor, rates: Tensor, decays: Tensor) -> None:
+def _glide(P: Tensor, v: Tensor, rates: Tensor, twice_l2: Tensor) -> None:
     """Add the weight decay to velocities v that have all else, and go along them."""
-    v.addcmul_(P, decays)
+    v.addcmul_(P, twice_l2)
     P.addcmul_(v, rates, value=-1)
 
 

@@ -1,6 +1,7 @@
-"""The losses of model/losses.py on tensors: scores (B, M, K), labels as `own` (B, 1, K).
+"""The losses of model/losses.py on tensors: scores (B, M, K), labels y (B,).
 
-`own` is true at the class of a row.
+Softmax is written out: PyTorch's own is slow for few classes on a CPU, and torch.compile makes one
+pass of it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from onelayer.errors import InputError
+from onelayer.model.losses import BinaryCrossEntropy, CrossEntropy, Hinge
 
 
 class TorchLoss(NamedTuple):
@@ -20,46 +22,53 @@ class TorchLoss(NamedTuple):
     slopes: Callable[[Tensor, Tensor], Tensor]
 
 
-def _cross_entropy(S: Tensor, own: Tensor) -> Tensor:
-    return -_of_label(functional.log_softmax(S, dim=2), own)
+def _cross_entropy(S: Tensor, y: Tensor) -> Tensor:
+    Z = S - S.amax(dim=2, keepdim=True)
+    return Z.exp().sum(dim=2).log() - _of_label(Z, y)
 
 
-def _cross_entropy_slopes(S: Tensor, own: Tensor) -> Tensor:
-    return functional.softmax(S, dim=2) - own.to(S.dtype)
+def _cross_entropy_slopes(S: Tensor, y: Tensor) -> Tensor:
+    E = (S - S.amax(dim=2, keepdim=True)).exp()
+    return E / E.sum(dim=2, keepdim=True) - _own(S, y).to(S.dtype)
 
 
-def _hinge(S: Tensor, own: Tensor) -> Tensor:
-    return _margins(S, own).clamp(min=0).sum(dim=2)
+def _hinge(S: Tensor, y: Tensor) -> Tensor:
+    return _margins(S, y).clamp(min=0).sum(dim=2)
 
 
-def _hinge_slopes(S: Tensor, own: Tensor) -> Tensor:
-    violated = (_margins(S, own) > 0).to(S.dtype)
-    return torch.where(own, -violated.sum(dim=2, keepdim=True), violated)
+def _hinge_slopes(S: Tensor, y: Tensor) -> Tensor:
+    violated = (_margins(S, y) > 0).to(S.dtype)
+    return torch.where(_own(S, y), -violated.sum(dim=2, keepdim=True), violated)
 
 
-def _binary(S: Tensor, own: Tensor) -> Tensor:
+def _binary(S: Tensor, y: Tensor) -> Tensor:
     softplus = -functional.logsigmoid(-S)
-    return (softplus.sum(dim=2) - _of_label(S, own)) / S.shape[2]
+    return (softplus.sum(dim=2) - _of_label(S, y)) / S.shape[2]
 
 
-def _binary_slopes(S: Tensor, own: Tensor) -> Tensor:
-    return (torch.sigmoid(S) - own.to(S.dtype)) / S.shape[2]
+def _binary_slopes(S: Tensor, y: Tensor) -> Tensor:
+    return (torch.sigmoid(S) - _own(S, y).to(S.dtype)) / S.shape[2]
 
 
-def _margins(S: Tensor, own: Tensor) -> Tensor:
+def _margins(S: Tensor, y: Tensor) -> Tensor:
     """Return s_j − s_y + 1, and 0 at y."""
-    return torch.where(own, 0, S - _of_label(S, own)[..., None] + 1)
+    return torch.where(_own(S, y), 0, S - _of_label(S, y)[..., None] + 1)
 
 
-def _of_label(S: Tensor, own: Tensor) -> Tensor:
-    """Return the number of every row's own class, (B, M)."""
-    return torch.where(own, S, 0).sum(dim=2)
+def _of_label(S: Tensor, y: Tensor) -> Tensor:
+    """Return the score of every row's own class, (B, M)."""
+    return S.gather(2, y[:, None, None].expand(-1, S.shape[1], 1))[..., 0]
+
+
+def _own(S: Tensor, y: Tensor) -> Tensor:
+    """Return where a class is the row's own, (B, 1, K)."""
+    return torch.arange(S.shape[2], device=S.device) == y[:, None, None]
 
 
 TORCH_LOSSES = {
-    "cross-entropy": TorchLoss(_cross_entropy, _cross_entropy_slopes),
-    "hinge": TorchLoss(_hinge, _hinge_slopes),
-    "binary-cross-entropy": TorchLoss(_binary, _binary_slopes),
+    CrossEntropy.name: TorchLoss(_cross_entropy, _cross_entropy_slopes),
+    Hinge.name: TorchLoss(_hinge, _hinge_slopes),
+    BinaryCrossEntropy.name: TorchLoss(_binary, _binary_slopes),
 }
 Groups = Sequence[tuple[TorchLoss, Tensor | None]]  # a loss and its models; None: all of them
 
@@ -79,8 +88,8 @@ def scaled_slopes(
     A model with a score that is not finite is stopped in this step; its slopes are 0.
     """
     low, high = S.aminmax(dim=2)
-    unsound = ~(low.isfinite() & high.isfinite()).all(dim=0)
-    stopped = torch.where(unsound & (stopped == 0), step, stopped)
+    sound = low.amin(dim=0).isfinite() & high.amax(dim=0).isfinite()  # NaN passes through both
+    stopped = torch.where(sound | (stopped > 0), stopped, step)
     G = _by_loss(groups, "slopes", S, y) * factor[..., None]
     return torch.where((stopped == 0)[:, None], G, 0), stopped
 
@@ -91,11 +100,10 @@ def values_and_hits(groups: Groups, S: Tensor, y: Tensor) -> Tensor:
     return torch.stack((values, (S.argmax(dim=2) == y[:, None]).to(S.dtype)))
 
 
-def _by_loss(groups: Groups, what: str, S: Tensor, y: Tensor) -> Tensor:
+def _by_loss(groups: Groups, quantity: str, S: Tensor, y: Tensor) -> Tensor:
     """Return values or slopes of scores (B, M, K), each model by its own loss."""
-    own = torch.arange(S.shape[2], device=S.device) == y[:, None, None]  # (B, 1, K)
     parts = [
-        getattr(loss, what)(S if models is None else S[:, models], own) for loss, models in groups
+        getattr(loss, quantity)(S if models is None else S[:, models], y) for loss, models in groups
     ]
     if len(parts) == 1:
         return parts[0]

@@ -3,17 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.model.doctor.context import WRONG_COST, Context, codes_of, explain_cost, has_cost
 from onelayer.model.doctor.formulas import HALF_DECAY
 from onelayer.model.doctor.functions import (
     NOT_KNOWN,
     judge_accuracy,
-    judge_descent,
     judge_normalisation,
     judge_pictures,
     judge_probabilities,
@@ -34,57 +33,22 @@ from onelayer.model.doctor.matching import (
     EXACT,
     Match,
     explain,
-    explain_gradient,
     formulas,
     relative_distance,
 )
-from onelayer.model.doctor.numerical import OTHER_COST, judge_numerical
+from onelayer.model.doctor.numerical import OTHER_COST
 from onelayer.model.doctor.patterns import ONLY_BIAS, ONLY_WEIGHTS, UNKNOWN, patterns
-from onelayer.model.doctor.points import Point
 from onelayer.model.doctor.questions import Answer
-from onelayer.model.doctor.slips import Finding, Slip, declare
+from onelayer.model.doctor.slips import CODES, Finding, Slip
 from onelayer.model.doctor.slopes import CLIPPED
 
 Array = NDArray[Any]
 
-DISAGREE_IN_L2 = declare(
-    "C01",
-    "cost and gradient disagree in λ",
-    "The gradient is not the derivative of the cost that stands beside it: λ enters differently.",
-    "Derive your own cost's penalty. Is it what your gradient adds?",
-    "the gradient of the cost",
-)
-DISAGREE_IN_N = declare(
-    "C02",
-    "cost and gradient disagree in N",
-    "The cost and the gradient are not divided by the same number.",
-    "Which of the two is a mean over the samples?",
-    "the gradient of the cost",
-)
-WRONG_COST = declare(
-    "C03",
-    "another number than the textbook's",
-    "The cost is not the textbook's, by no formula that is known here.",
-    "Compute the loss of two samples and the penalty by hand.",
-    "J = (1/N) Σ l + λ Σ W²",
-)
-COST_INFINITE = declare(
-    "C04",
-    "infinite for a sure mistake",
-    "With large scores the cost is infinite or NaN: the logarithm of an underflowed probability.",
-    "log p is a difference of scores and of log Σ exp. What is the largest score for?",
-    "l = log Σ exp(s) − s_y",
-    advice=True,
-)
-FOLLOWS = declare(
-    "F03",
-    "follows from another function",
-    "Its result is wrong, as it may be for calling a function that is.",
-    "Mend that one first, then look again.",
-    "the textbook's",
-)
+DISAGREE_IN_L2 = CODES["C01"]
+DISAGREE_IN_N = CODES["C02"]
+FOLLOWS = CODES["F03"]
 UNNAMED = (NOT_KNOWN, NOT_FINITE, WRONG_COST, OTHER_COST)
-_ROUGH = 1e-4  # at large scores, where float32 loses most of its digits
+_ROUGH = 1e-4  # of an error that no rounding makes
 _HALF = "your cost has ½λ Σ W², so λW is its derivative: judged by that"
 
 
@@ -149,82 +113,15 @@ def judge(answers: Sequence[Answer], half: bool | None = None) -> Diagnosis:
     `half` tells that the cost has ½λ Σ W²; by default a cost among the answers shows it.
     """
     notes: list[str] = []
-    costs = [_explain_cost(answer) for answer in answers if _has_cost(answer)]
+    costs = [explain_cost(answer) for answer in answers if has_cost(answer)]
     if half is None:
-        half = any(match and _codes(match) == {HALF_DECAY.code} for match in costs)
+        half = any(match and codes_of(match) == {HALF_DECAY.code} for match in costs)
         notes += [_HALF] * half
     if half:
         answers = [replace(answer, l2=answer.l2 / 2) for answer in answers]
     context = Context.of(answers)
     checked = _followed([_check(answer, context) for answer in answers])
     return Diagnosis(tuple(checked), tuple(notes))
-
-
-@dataclass(frozen=True)
-class Context:
-    """What functions show of each other, by their names.
-
-    The formulas of costs and gradients where they were found, and whether the samples are columns,
-    where that is known.
-    """
-
-    costs: dict[str, Match | None]
-    gradients: dict[str, dict[str, Match | None]]
-    columns: bool | None
-
-    @classmethod
-    def of(cls, answers: Sequence[Answer]) -> "Context":
-        """Return what these answers show."""
-        costs = {each.function: _explain_cost(each) for each in answers if _has_cost(each)}
-        gradients = {
-            each.function: _explain_gradient(each)
-            for each in answers
-            if each.role == "gradient" and not list(law_of_answers(each))
-        }
-        sides = [each.columns for each in answers if each.columns is not None]
-        return cls(costs, gradients, next(iter(sides), None))
-
-    @property
-    def cost(self) -> Match | None:
-        """The formula of the first cost, if there is one and it was found."""
-        return next(iter(self.costs.values()), None)
-
-    def judge_numerical(self, answer: Answer) -> tuple[list[Finding], float]:
-        """Judge a numerical gradient by the cost that stands beside it, be it right or wrong."""
-        formula = formulas(answer.points["base"].loss)["cost"]
-        choice = self.cost.choice if self.cost else formula.rights
-        found, error = judge_numerical(answer, partial(formula.of, choice))
-        blind = self.costs and not self.cost
-        return [each for each in found if not (blind and each.slip is OTHER_COST)], error
-
-    def judge_cost(self, answer: Answer) -> tuple[list[Finding], float]:
-        """Judge a cost, by itself or returned beside a gradient."""
-        point, value = _costs(answer)[0]
-        error = relative_distance(value, formulas(point.loss)["cost"].right(point))
-        match = self.costs[answer.function]
-        where = f"{answer.function}: cost"
-        if match is None:
-            return [Finding(WRONG_COST, where)], error
-        findings = [Finding(v.slip, where, v.formula) for v in match.wrong if v.slip]
-        large = answer.of("large").get("value" if answer.role == "cost" else "cost")
-        if not findings and large is not None and not np.isfinite(large):
-            findings.append(Finding(COST_INFINITE, where))
-        return findings, error
-
-    def judge_descent(self, answer: Answer) -> tuple[list[Finding], float]:
-        """Judge a descent by the gradient that stands beside it, be it right or wrong."""
-        kinds = formulas(answer.points["base"].loss)
-        found: dict[str, Match | None] = next(iter(self.gradients.values()), {})
-        choices = {
-            part: match.choice if (match := found.get(part)) else kinds[part].rights
-            for part in ("dW", "db")
-        }
-
-        def gradient(point: Point) -> tuple[Array, Array]:
-            dW, db = (kinds[part].of(choice, point) for part, choice in choices.items())
-            return dW, db
-
-        return judge_descent(answer, gradient)
 
 
 def _followed(checked: Sequence[Checked]) -> Iterator[Checked]:
@@ -296,34 +193,6 @@ def _name_gradient(answer: Answer, context: Context) -> Iterator[Finding]:
         yield from _look_like(answer, unnamed, named)
 
 
-def _explain_gradient(answer: Answer) -> dict[str, Match | None]:
-    """Return the formula of each part, None where none of the library gives it."""
-    points, kinds = answer.points, formulas(answer.points["base"].loss)
-    base, free = answer.of("base"), answer.of("free")
-    return _agreeing(
-        {
-            part: explain_gradient(
-                kinds[part],
-                (points["base"], base[part]),
-                (points["free"], free[part]) if part in free else None,
-            )
-            for part in ("dW", "db")
-            if part in base
-        }
-    )
-
-
-def _agreeing(matches: dict[str, list[Match]]) -> dict[str, Match | None]:
-    """Return a formula for each part, such that together they need the fewest slips."""
-    known: list[list[Match | None]] = [[*found] or [None] for found in matches.values()]
-    best = min(product(*known), key=lambda pair: len(set().union(*map(_codes, pair))))
-    return dict(zip(matches, best, strict=True))
-
-
-def _codes(match: Match | None) -> set[str]:
-    return {slip.code for slip in match.slips} if match else set()
-
-
 def _merge(answer: Answer, named: dict[str, Match | None]) -> Iterator[Finding]:
     """Yield a finding for each slip, of both parts at once where both have it."""
     places: dict[Slip, dict[str, str]] = {}
@@ -340,32 +209,28 @@ def _right_but(answer: Answer, named: dict[str, Match | None]) -> Iterator[Findi
     """Yield what is to be said of a gradient that is right at the base."""
     single = any(match and match.distance > EXACT for match in named.values())
     if single and answer.dtype == "float64":
-        yield Finding(FLOAT32, answer.function, _loss_of_precision(answer))
+        sizes = ", ".join(map(str, answer.points["wide"].sizes))
+        found = f"relative error {_off(answer, 'wide'):.0e} at N, D, K = {sizes}"
+        yield Finding(FLOAT32, answer.function, found)
+    if "single" in answer.errors or _off(answer, "single") > _ROUGH:
+        yield Finding(FAILS_ALONE, answer.function, answer.errors.get("single", ""))
     overflow = list(law_of_large_scores(answer))
     yield from overflow
-    if "single" in answer.errors:
-        yield Finding(FAILS_ALONE, answer.function, answer.errors["single"])
-    if not overflow and not single:
+    if not overflow and not single and _off(answer, "large") > EXACT:
         yield from _cut_at_large_scores(answer)
 
 
-def _loss_of_precision(answer: Answer) -> str:
-    point = answer.points["wide"]
-    wide = answer.of("wide").get("dW")
-    if wide is None:
-        return ""
-    off = relative_distance(wide, formulas(point.loss)["dW"].right(point))
-    return f"relative error {off:.0e} at N, D, K = {', '.join(map(str, point.sizes))}"
+def _off(answer: Answer, question: str) -> float:
+    """Return how far ∂J/∂W is from right at another point, 0 where it was not told."""
+    point, found = answer.points[question], answer.of(question).get("dW")
+    right = formulas(point.loss)["dW"].right(point)
+    return 0.0 if found is None else relative_distance(found, right)
 
 
 def _cut_at_large_scores(answer: Answer) -> Iterator[Finding]:
     """Yield whether probabilities are cut, which shows only where the network is sure."""
-    point, large = answer.points["large"], answer.of("large").get("dW")
-    formula = formulas(point.loss)["dW"]
-    off = 0.0 if large is None else relative_distance(large, formula.right(point))
-    if off <= EXACT:
-        return
-    matches = explain(formula, [(point, large)], 1)
+    point, off = answer.points["large"], _off(answer, "large")
+    matches = explain(formulas(point.loss)["dW"], [(point, answer.of("large")["dW"])], 1)
     cut = next((match for match in matches if match.slips == (CLIPPED,)), None)
     if cut:
         yield Finding(CLIPPED, f"{answer.function}, at large scores", cut.wrong[0].formula)
@@ -395,24 +260,6 @@ def _look_like(
             seen = [Finding(slip, answer.function)]
         yield from seen or [Finding(UNKNOWN, f"{answer.function}: {part}")]
     yield from broken_laws(answer)
-
-
-def _has_cost(answer: Answer) -> bool:
-    return "base" not in answer.errors and (answer.role == "cost" or "cost" in answer.of("base"))
-
-
-def _costs(answer: Answer) -> list[tuple[Any, Array]]:
-    name = "value" if answer.role == "cost" else "cost"
-    return [
-        (answer.points[question], np.asarray(answer.of(question)[name], float))
-        for question in ("base", "twice", "free")
-        if name in answer.of(question)
-    ]
-
-
-def _explain_cost(answer: Answer) -> Match | None:
-    found = explain(formulas(answer.points["base"].loss)["cost"], _costs(answer))
-    return found[0] if found else None
 
 
 _JUDGES: dict[str, Callable[[Answer], tuple[list[Finding], float]]] = {

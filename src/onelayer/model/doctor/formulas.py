@@ -13,68 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.model.doctor.points import Point
-from onelayer.model.doctor.slips import Axis, Variant, declare
+from onelayer.model.doctor.slips import CODES, Axis, Variant
 from onelayer.model.doctor.slopes import CHANGES, SCALED_FORWARD
 
 Array = NDArray[Any]
-_MEAN, _DECAY, _SUM = "(1/N) Σ", "2λW", "(1/N) Σ_n g_n"
 
-NOT_AVERAGED = declare(
-    "G01",
-    "1/N missing",
-    "The sum over the samples is not divided by their number.",
-    "What happens to your gradient if the batch is given twice? What should happen?",
-    _MEAN,
-)
-AVERAGED_TWICE = declare(
-    "G02",
-    "divided by N twice",
-    "The mean over the samples is divided by their number once more.",
-    "Count the places where a division by N, or a mean, happens.",
-    _MEAN,
-)
-AVERAGED_OVER_CLASSES = declare(
-    "G03",
-    "divided by N and K",
-    "The mean is taken over the classes, too.",
-    "A mean without an axis divides by the number of all entries. How many are there?",
-    _MEAN,
-)
-WRONG_COUNT = declare(
-    "G04",
-    "divided by the wrong number",
-    "The sum over the samples is divided by a number that is not theirs.",
-    "Print the number that you divide by. Which side of the array is it?",
-    _MEAN,
-)
-ROW_LOST = declare(
-    "G05",
-    "a sample dropped",
-    "One sample of the batch does not count.",
-    "Which samples does your loop or slice see? Python counts from 0 and stops before the end.",
-    "all N samples",
-)
-ONE_ROW = declare(
-    "G06",
-    "only one sample counts",
-    "The gradient is that of a single sample.",
-    "Does your loop add to the gradient, or write over it?",
-    "all N samples",
-)
-WEIGHTS_FOR_X = declare(
-    "G07",
-    "W in the place of X",
-    "The slopes are multiplied by the weights, where the features belong.",
-    "How does s = W x + b change if one entry of W does?",
-    "Gᵀ X",
-)
-OTHER_FEATURES = declare(
-    "G08",
-    "other features in the gradient",
-    "The features in the gradient are not those of the scores.",
-    "If x_d is negative, which way does a larger weight push the score?",
-    "Gᵀ X",
-)
+NOT_AVERAGED = CODES["G01"]
+AVERAGED_TWICE = CODES["G02"]
+AVERAGED_OVER_CLASSES = CODES["G03"]
+WRONG_COUNT = CODES["G04"]
+ROW_LOST = CODES["G05"]
+ONE_ROW = CODES["G06"]
+WEIGHTS_FOR_X = CODES["G07"]
+OTHER_FEATURES = CODES["G08"]
 
 AVERAGES: Axis = (
     Variant(None, "1/N", lambda N, D, K: 1 / N),
@@ -137,97 +88,19 @@ FEATURES: Axis = (
     Variant(OTHER_FEATURES, "Gᵀ X reshaped back", lambda p, G: G.T @ p.X.T.reshape(p.X.shape)),
 )
 
-HALF_DECAY = declare(
-    "G40",
-    "factor 2 of λ missing",
-    "The weight decay's gradient is λW; the derivative of λ Σ W² is twice that.",
-    "Derive λ w² by w. (If your cost has ½λ, say so: then this is right.)",
-    _DECAY,
-)
-DOUBLE_DECAY = declare(
-    "G41",
-    "λ twice too strong",
-    "The weight decay's gradient is 4λW.",
-    "Is the weight decay added in two places, or a factor 2 taken twice?",
-    _DECAY,
-)
-NO_DECAY = declare(
-    "G42",
-    "weight decay forgotten",
-    "λ does not enter.",
-    "A check with λ = 0 cannot see this. What does λ change in your function?",
-    _DECAY,
-)
-DECAY_TURNED = declare(
-    "G43",
-    "weight decay of the wrong sign",
-    "The weight decay pushes the weights away from 0.",
-    "Should a large weight become larger or smaller?",
-    _DECAY,
-)
-NORM_DECAY = declare(
-    "G44",
-    "norm without its square",
-    "The penalty is the norm of W, the root of the sum of squares.",
-    "Which power of the norm does equation (5) have?",
-    "λ Σ W²",
-)
-SIGN_DECAY = declare(
-    "G45",
-    "sum of sizes, not of squares",
-    "The penalty is the sum of |W|.",
-    "Is it L1 or L2 that was asked for?",
-    "λ Σ W²",
-)
-AVERAGED_DECAY = declare(
-    "G46",
-    "λ divided by N, too",
-    "The weight decay is divided by the number of samples, like the loss.",
-    "Which of the two terms of the cost depends on the number of samples?",
-    _DECAY,
-)
-SUMMED_DECAY = declare(
-    "G47",
-    "λ multiplied by N",
-    "The weight decay is added once a sample.",
-    "Is the weight decay inside the loop over the samples?",
-    _DECAY,
-)
-LAMBDA_LOST = declare(
-    "G48",
-    "λ or W left out of its term",
-    "The term of the weight decay lacks λ or W, or has another power of it.",
-    "What is your gradient for λ = 0?",
-    _DECAY,
-)
-DECAY_IS_NUMBER = declare(
-    "G49",
-    "one number for all weights",
-    "The penalty is summed before it is added: all weights get the same number.",
-    "How many entries has the gradient of λ Σ W²?",
-    _DECAY,
-)
-DECAY_OTHER = declare(
-    "G50",
-    "another function of W as penalty",
-    "The weight decay is not linear in W, or leaves out some weights.",
-    "Derive λ w² by w, for a negative w, too.",
-    _DECAY,
-)
-DECAY_PARTLY = declare(
-    "G51",
-    "weight decay on some classes only",
-    "One class of W has no weight decay.",
-    "Which rows of W does your slice take?",
-    _DECAY,
-)
-BIAS_DECAYS = declare(
-    "G52",
-    "weight decay on the bias",
-    "The bias is penalised, too.",
-    "Over which parameters does the sum of equation (5) go?",
-    _SUM,
-)
+HALF_DECAY = CODES["G40"]
+DOUBLE_DECAY = CODES["G41"]
+NO_DECAY = CODES["G42"]
+DECAY_TURNED = CODES["G43"]
+NORM_DECAY = CODES["G44"]
+SIGN_DECAY = CODES["G45"]
+AVERAGED_DECAY = CODES["G46"]
+SUMMED_DECAY = CODES["G47"]
+LAMBDA_LOST = CODES["G48"]
+DECAY_IS_NUMBER = CODES["G49"]
+DECAY_OTHER = CODES["G50"]
+DECAY_PARTLY = CODES["G51"]
+BIAS_DECAYS = CODES["G52"]
 
 _Part = Callable[[Point], Any]
 
@@ -314,34 +187,10 @@ PENALTIES: Axis = (
     ),
 )
 
-BIAS_ZERO = declare(
-    "G60",
-    "gradient of the bias is 0",
-    "The bias never learns.",
-    "If b_k grows by a little, what happens to the score of class k?",
-    _SUM,
-)
-BIAS_RECIPROCAL = declare(
-    "G61",
-    "bias: divided the wrong way round",
-    "The gradient of the bias is the reciprocal of what it should be.",
-    "Which of the two stands above the line?",
-    _SUM,
-)
-BIAS_FROM_W = declare(
-    "G62",
-    "bias: taken from the weights or features",
-    "The gradient of the bias is made of W, X or b, which do not enter it.",
-    "What does the score of class k gain if b_k grows by 1?",
-    _SUM,
-)
-BIAS_SCALAR = declare(
-    "G63",
-    "bias: one number for all classes",
-    "All classes get the same gradient of the bias.",
-    "Along which axis do you sum?",
-    _SUM,
-)
+BIAS_ZERO = CODES["G60"]
+BIAS_RECIPROCAL = CODES["G61"]
+BIAS_FROM_W = CODES["G62"]
+BIAS_SCALAR = CODES["G63"]
 
 BIASES: Axis = (
     Variant(None, "Σ_n g_n", lambda p, G: G.sum(axis=0)),
@@ -366,34 +215,10 @@ BIAS_PENALTIES: Axis = (
     Variant(BIAS_DECAYS, "+ λ", lambda p: p.l2),
 )
 
-NEGATED = declare(
-    "G70",
-    "whole gradient of the wrong sign",
-    "Every entry has the wrong sign: this points uphill.",
-    "Is a minus of the loss, or of the update, counted twice?",
-    "∂J/∂W",
-)
-RESHAPED = declare(
-    "G71",
-    "reshaped where it should be transposed",
-    "The values are right and their order is not: the array was reshaped, not transposed.",
-    "Print a 2×3 array, its transpose, and its reshape to 3×2.",
-    "∂J/∂W",
-)
-TURNED = declare(
-    "G72",
-    "classes or features in another order",
-    "The values are right, in the rows of other classes or the columns of other features.",
-    "Which class does the first row of your gradient belong to?",
-    "∂J/∂W",
-)
-DOUBLED = declare(
-    "G73",
-    "whole gradient doubled or halved",
-    "Every entry is twice, or half, what it should be.",
-    "Is the gradient added to itself, or was it not set to 0 before?",
-    "∂J/∂W",
-)
+NEGATED = CODES["G70"]
+RESHAPED = CODES["G71"]
+TURNED = CODES["G72"]
+DOUBLED = CODES["G73"]
 
 
 def _nonzero(values: Array) -> Array:

@@ -14,7 +14,7 @@ from onelayer.model.doctor.laws import NOT_FINITE, SHIFT, law_of_large_scores
 from onelayer.model.doctor.matching import EXACT, SINGLE, relative_distance
 from onelayer.model.doctor.points import BATCH, EPOCHS, RATE, Point, images, splits
 from onelayer.model.doctor.questions import Answer
-from onelayer.model.doctor.slips import Axis, Finding, Slip, Variant, declare
+from onelayer.model.doctor.slips import CODES, Axis, Finding, Slip, Variant
 from onelayer.model.doctor.slopes import (
     LOG_SOFTMAX,
     NO_BIAS_IN_SCORES,
@@ -29,170 +29,29 @@ from onelayer.model.doctor.slopes import (
 
 Array = NDArray[Any]
 
-NOT_KNOWN = declare(
-    "F01",
-    "another result than the textbook's",
-    "The result is not the textbook's, by no slip that is known here.",
-    "Try two samples and two classes by hand.",
-    "the textbook's",
-)
-SCORES_GIVEN = declare(
-    "F02",
-    "scores in place of probabilities",
-    "The scores are returned, without the softmax.",
-    "Do your probabilities of one sample sum to 1?",
-    "p = exp(s) / Σ exp(s)",
-)
-NOT_A_SHARE = declare(
-    "F10",
-    "accuracy: a count, not a share",
-    "The number of correct samples is not divided by their number.",
-    "Which values can an accuracy have?",
-    "correct / N",
-)
-ERROR_RATE = declare(
-    "F11",
-    "accuracy: the share of mistakes",
-    "The share of wrong samples is returned.",
-    "What is the accuracy of a perfect classifier?",
-    "correct / N",
-)
-PER_CENT = declare(
-    "F12",
-    "accuracy in per cent",
-    "The accuracy is multiplied by 100.",
-    "Is it 0.38 or 38 that the report compares with?",
-    "correct / N",
-    advice=True,
-)
-WRONG_CHOICE = declare(
-    "F13",
-    "accuracy: another class is predicted",
-    "The predicted class is not that of the largest score of the sample.",
-    "Which entry of p is the prediction, and is its number counted from 0?",
-    "argmax p",
-)
-MEAN_P = declare(
-    "F14",
-    "accuracy: a mean of probabilities",
-    "The probabilities of the true classes are averaged, where hits belong.",
-    "What does a sample count whose true class has p = 0.4, the largest of all?",
-    "correct / N",
-)
-SAMPLE_MISSED = declare(
-    "F20",
-    "descent: samples of a batch dropped",
-    "The slice of a batch leaves out a sample, or holds one of the next batch.",
-    "Print the shapes of all batches: do they sum to N?",
-    "rows j·B to (j + 1)·B − 1",
-)
-BATCH_MISSED = declare(
-    "F21",
-    "descent: a batch missed",
-    "One batch of each epoch is never used.",
-    "How many batches has an epoch, and where do their numbers begin?",
-    "N / B batches",
-)
-WRONG_SLICE = declare(
-    "F22",
-    "descent: the wrong rows",
-    "Each step sees the same rows, or all of them.",
-    "Print the first label of every batch.",
-    "rows j·B to (j + 1)·B − 1",
-)
-WRONG_EPOCHS = declare(
-    "F23",
-    "descent: another number of epochs",
-    "The descent ends an epoch early or late.",
-    "How often does range(1, E) run?",
-    "E epochs",
-)
-UPHILL = declare(
-    "F24",
-    "descent: uphill",
-    "The gradient is added where it should be subtracted.",
-    "Does your cost rise from step to step?",
-    "W ← W − η ∂J/∂W",
-)
-NOT_UPDATED = declare(
-    "F25",
-    "descent: a parameter is not updated",
-    "W or b comes back as it went in.",
-    "Which of the parameters are assigned in the loop, and which are returned?",
-    "W ← W − η ∂J/∂W, b ← b − η ∂J/∂b",
-)
-RATE_CHANGED = declare(
-    "F26",
-    "descent: the rate multiplied or divided by B",
-    "The steps are B times too long or too short.",
-    "Is the gradient a mean over the batch already?",
-    "η",
-)
-DECAY_IN_DESCENT = declare(
-    "F27",
-    "descent: λ lost or of another factor",
-    "The descent does not follow the λ that it was given.",
-    "Which arguments does the descent hand on to the gradient?",
-    "2λW in every step",
-)
-SHUFFLED = declare(
-    "F28",
-    "descent: the order cannot be told",
-    "With one batch the descent is right; with several it takes them in an order of its own.",
-    "If you shuffle, that is why; else look at your slices.",
-    "rows in the order of the file",
-    advice=True,
-)
-PER_IMAGE = declare(
-    "F30",
-    "normalisation: each image by itself",
-    "The mean, or the deviation, is taken over the features of one image.",
-    "How many means are there: one a feature, or one an image?",
-    "(x − mean of the feature) / its deviation",
-)
-OWN_MEAN = declare(
-    "F31",
-    "normalisation: each split by its own mean",
-    "Validation or test features are scaled by their own mean and deviation.",
-    "The network has learned from which mean?",
-    "the training set's mean and deviation for every split",
-)
-ONE_MEAN = declare(
-    "F32",
-    "normalisation: one mean for all features",
-    "One mean and deviation are taken over all entries.",
-    "What is the mean of each feature after it?",
-    "(x − mean of the feature) / its deviation",
-)
-HALF_SCALED = declare(
-    "F33",
-    "normalisation: only one of mean and deviation",
-    "The features are only centred, or only scaled, or divided by the variance.",
-    "What are mean and deviation of a feature after it?",
-    "(x − mean) / deviation",
-)
-PIXELS_MIXED = declare(
-    "F40",
-    "pictures: pixels and channels mixed",
-    "The 3072 numbers are read as pixels of three colours, but colours lie one after the other.",
-    "Are the first three numbers of a file's row one pixel's red, green and blue?",
-    "row → 3×32×32 → 32×32×3",
-)
-PICTURE_TURNED = declare(
-    "F41",
-    "pictures: rows and columns exchanged",
-    "The picture lies on its side, or is a mirror image.",
-    "Does a car stand upright in it?",
-    "row → 3×32×32 → 32×32×3",
-)
-ONE_RANGE = declare(
-    "F42",
-    "pictures: one range for all",
-    "All pictures are scaled by one minimum and maximum.",
-    "Do some of your pictures look grey?",
-    "(w − min) / (max − min) of each row",
-    advice=True,
-)
+NOT_KNOWN = CODES["F01"]
+SCORES_GIVEN = CODES["F02"]
+NOT_A_SHARE = CODES["F10"]
+ERROR_RATE = CODES["F11"]
+PER_CENT = CODES["F12"]
+WRONG_CHOICE = CODES["F13"]
+MEAN_P = CODES["F14"]
+SAMPLE_MISSED = CODES["F20"]
+BATCH_MISSED = CODES["F21"]
+WRONG_SLICE = CODES["F22"]
+WRONG_EPOCHS = CODES["F23"]
+UPHILL = CODES["F24"]
+NOT_UPDATED = CODES["F25"]
+RATE_CHANGED = CODES["F26"]
+DECAY_IN_DESCENT = CODES["F27"]
+SHUFFLED = CODES["F28"]
+PER_IMAGE = CODES["F30"]
+OWN_MEAN = CODES["F31"]
+ONE_MEAN = CODES["F32"]
+HALF_SCALED = CODES["F33"]
+PIXELS_MIXED = CODES["F40"]
+PICTURE_TURNED = CODES["F41"]
+ONE_RANGE = CODES["F42"]
 
 
 def _at(slip: Slip | None, formula: str, compute: Callable[[Point], Any]) -> Variant:

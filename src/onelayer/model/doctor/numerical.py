@@ -11,68 +11,20 @@ from numpy.typing import NDArray
 from onelayer.model.doctor.matching import relative_distance
 from onelayer.model.doctor.points import STEP, Point
 from onelayer.model.doctor.questions import Answer
-from onelayer.model.doctor.slips import Finding, Slip, declare
+from onelayer.model.doctor.slips import CODES, Finding, Slip
 
 Array = NDArray[Any]
 Difference = Callable[[Array, Array, Array, float], Array]
 Cost = Callable[[Point], float]
 
-NOT_RESTORED = declare(
-    "N01",
-    "parameter not restored",
-    "An entry stays moved while the next ones are tried.",
-    "After the loop, is W what it was before?",
-    "W as it was, but for one entry",
-)
-ONE_SIDED = declare(
-    "N02",
-    "one-sided difference called centred",
-    "This is a one-sided difference, whose error is of the order of h, not of h².",
-    "At how many sides of w is a centred difference's cost taken?",
-    "(J(w + h) − J(w − h)) / 2h",
-)
-WRONG_DIVISOR = declare(
-    "N03",
-    "difference divided by the wrong step",
-    "The difference of the costs is divided by another length than they are apart.",
-    "How far apart are the two places at which the cost is taken?",
-    "the difference over the distance",
-)
-TOO_SMALL = declare(
-    "N04",
-    "step too small",
-    "The step is so small that the rounding of the cost shows.",
-    "Both costs have 16 digits. How many are left of their difference?",
-    "h of 1e-6 (forward), 1e-5 (centred)",
-)
-TOO_LARGE = declare(
-    "N05",
-    "step too large",
-    "The step is so large that the curvature of the cost shows.",
-    "Halve the step: by how much does the result change?",
-    "h of 1e-6 (forward), 1e-5 (centred)",
-)
-ROUGH = declare(
-    "N06",
-    "numerical gradient in single precision",
-    "The costs are computed in float32: their difference is mostly rounding.",
-    "Which dtype have W and b inside the loop?",
-    "float64",
-)
-BACKWARD = declare(
-    "N07",
-    "numerical gradient of the wrong sign",
-    "The costs are subtracted the wrong way round.",
-    "If the cost rises with w, is your difference positive?",
-    "(J(w + h) − J(w)) / h",
-)
-OTHER_COST = declare(
-    "N08",
-    "numerical gradient of another cost",
-    "No difference of the textbook's cost, of any step, gives these numbers.",
-    "Which cost does it call? Is λ handed on?",
-    "differences of J = (1/N) Σ l + λ Σ W²",
-)
+NOT_RESTORED = CODES["N01"]
+ONE_SIDED = CODES["N02"]
+WRONG_DIVISOR = CODES["N03"]
+TOO_SMALL = CODES["N04"]
+TOO_LARGE = CODES["N05"]
+ROUGH = CODES["N06"]
+BACKWARD = CODES["N07"]
+OTHER_COST = CODES["N08"]
 
 _CENTRED = "(J(w + h) − J(w − h)) / 2h"
 # Of the costs with w + h, w − h and w, and the step.

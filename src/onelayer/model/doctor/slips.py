@@ -1,12 +1,10 @@
 """A slip: one wrong idea, with its code. A wrong formula is a product of few of them."""
 
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
-
-from onelayer.errors import InputError
-
-CODES: dict[str, "Slip"] = {}
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,10 @@ class Slip:
     advice: bool = False
 
 
+_TEXTS = tomllib.loads(files(__package__).joinpath("slips.toml").read_text("utf-8"))
+CODES = {code: Slip(code, **texts) for code, texts in _TEXTS.items()}
+
+
 @dataclass(frozen=True)
 class Variant:
     """One way to compute a part of the formula; `slip` is the mistake that it is, if it is one.
@@ -38,20 +40,6 @@ class Variant:
 
 
 Axis = Sequence[Variant]
-
-
-def declare(code: str, name: str, sentence: str, hint: str, right: str, **more: bool) -> Slip:
-    """Return a new slip, known by its code.
-
-    Raises
-    ------
-    InputError
-        If the code is taken.
-    """
-    if code in CODES:
-        raise InputError(f"the code {code} is {CODES[code].name!r} already")
-    CODES[code] = Slip(code, name, sentence, hint, right, **more)
-    return CODES[code]
 
 
 @dataclass(frozen=True)

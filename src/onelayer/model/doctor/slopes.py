@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.model.doctor.points import Point
-from onelayer.model.doctor.slips import Axis, Slip, Variant, declare
+from onelayer.model.doctor.slips import CODES, Axis, Slip, Variant
 from onelayer.model.losses import LOSSES, Loss
 
 Array = NDArray[Any]
-_G = "G = p − y"
 _EPSILONS = [10.0**-n for n in range(2, 9)]
 
 
@@ -110,210 +109,35 @@ def _of_label(A: Array, p: Point) -> Array:
     return values
 
 
-SWAPPED = declare(
-    "G10",
-    "difference turned round",
-    "The difference of probabilities and labels has the wrong sign.",
-    "For the true class, should a step down the gradient raise its score or lower it?",
-    _G,
-)
-NO_LABELS = declare(
-    "G11",
-    "labels not subtracted",
-    "The labels do not enter the slope of the scores.",
-    "What would the gradient be if every label were another one?",
-    _G,
-)
-NO_PROBABILITIES = declare(
-    "G12",
-    "probabilities left out",
-    "The probabilities do not enter the slope of the scores.",
-    "What should the gradient be once the network is sure and right?",
-    _G,
-)
-NUMBERS = declare(
-    "G13",
-    "labels as numbers, not one-hot",
-    "The number of the class is subtracted, where a 1 in its place belongs.",
-    "Print the labels that are subtracted: is there one number a sample, or one a class?",
-    _G,
-)
-SHIFTED = declare(
-    "G14",
-    "one-hot shifted by one class",
-    "The 1 of each one-hot label stands beside its class.",
-    "Does your first class have the number 0 or 1? Print one label beside its one-hot form.",
-    _G,
-)
-PERMUTED = declare(
-    "G15",
-    "one-hot labels permuted",
-    "The one-hot labels belong to other samples or classes.",
-    "Print the label of the first and of the last sample beside their columns of Y.",
-    _G,
-)
-SIGMOID_SLOPE = declare(
-    "G16",
-    "derivative of the sigmoid kept",
-    "A factor p (1 − p) is left over, which belongs to a sigmoid under a squared error.",
-    "The logarithm of the loss and the exponential of the softmax cancel much. What is left?",
-    _G,
-)
-SQUARED = declare(
-    "G17",
-    "squared error instead of the loss",
-    "This is the gradient of a squared error.",
-    "Which loss does equation (6) name? Derive it by s again.",
-    _G,
-)
-DIAGONAL = declare(
-    "G18",
-    "only the diagonal of the softmax's Jacobian",
-    "Each probability is differentiated by its own score alone.",
-    "If the score of one class rises, what happens to the probabilities of the others?",
-    _G,
-)
-SIGMOID = declare(
-    "G19",
-    "sigmoid instead of softmax",
-    "Each score has a sigmoid of its own where the softmax belongs.",
-    "Do your probabilities of one sample sum to 1?",
-    "p = exp(s) / Σ exp(s)",
-)
-OVER_BATCH = declare(
-    "G20",
-    "softmax over the batch",
-    "The softmax sums over the samples where it should sum over the classes.",
-    "Which axis do your probabilities sum to 1 along?",
-    "p = exp(s) / Σ_k exp(s_k)",
-)
-OVER_ALL = declare(
-    "G21",
-    "softmax over all scores at once",
-    "The softmax divides by the sum over all samples and classes.",
-    "What is the sum of all probabilities of a batch of N samples?",
-    "p = exp(s) / Σ_k exp(s_k)",
-)
-SMOOTHED = declare(
-    "G22",
-    "a small number added to p",
-    "A small number is added to the probabilities.",
-    "What keeps log p finite without changing p? Think of the largest score.",
-    "l = −log p_y",
-)
-CLIPPED = declare(
-    "G23",
-    "probabilities clipped",
-    "The probabilities are cut before they are used, and there the gradient is lost or changed.",
-    "What does a sample learn whose probability was cut?",
-    "l = −log p_y",
-)
-UNDIVIDED = declare(
-    "G24",
-    "exponentials not divided by their sum",
-    "The exponentials of the scores are used as probabilities.",
-    "Print one column of your probabilities and its sum.",
-    "p = exp(s) / Σ exp(s)",
-)
-LOG_SOFTMAX = declare(
-    "G25",
-    "log p in place of p",
-    "The logarithm of the softmax stands where the softmax belongs.",
-    "Which values can a probability have? Print yours.",
-    _G,
-)
-OTHER_BASE = declare(
-    "G26",
-    "logarithm of another base",
-    "The loss uses a logarithm that is not the natural one.",
-    "Which base does your log have, and which one does the softmax's exponential have?",
-    "l = −ln p_y",
-)
-OTHER_LOSS = declare(
-    "G27",
-    "another loss of the course",
-    "This is the gradient of another loss.",
-    "Which loss was asked for: a margin, a softmax or K sigmoids?",
-    "the slope of the loss that was asked for",
-)
-HINGE_OWN = declare(
-    "G28",
-    "hinge: the own class gets nothing",
-    "The violated margins never reach the score of the true class.",
-    "Each violated margin holds two scores. Which ones?",
-    "g_y = −Σ_j g_j",
-)
-HINGE_COUNTS = declare(
-    "G29",
-    "hinge: the own class counts as a violation",
-    "The sum over j includes the true class, whose margin is always 1.",
-    "What is s_j − s_y + 1 for j = y?",
-    "j ≠ y",
-)
-HINGE_MARGIN = declare(
-    "G30",
-    "hinge: another margin",
-    "The margin is not 1.",
-    "How much higher than the others should the true score be?",
-    "s_j − s_y + 1 > 0",
-)
-HINGE_SQUARED = declare(
-    "G31",
-    "hinge: squared",
-    "This is the gradient of the squared hinge.",
-    "Is a margin that is violated twice as much worth twice, or four times?",
-    "max(0, m)",
-)
-HINGE_WORST = declare(
-    "G32",
-    "hinge: only the worst class",
-    "Only the largest violation of a sample counts.",
-    "Is the loss a sum over the classes or their maximum?",
-    "Σ_j max(0, s_j − s_y + 1)",
-)
-NO_BIAS_IN_SCORES = declare(
-    "G33",
-    "bias left out of the scores",
-    "The scores are computed without b.",
-    "With b = 0 this cannot be seen. Where does b enter equation (1)?",
-    "s = W x + b",
-)
-ALL_CLASSES = declare(
-    "G34",
-    "all classes counted, not the true one",
-    "The loss sums −log p over all classes; the label does not choose one.",
-    "How many terms of a sample's loss are not 0?",
-    "l = −log p_y",
-)
-NO_LOG = declare(
-    "G35",
-    "logarithm forgotten",
-    "The probability of the true class is used without its logarithm.",
-    "What is the loss of a sample whose true class has the probability 0?",
-    "l = −log p_y",
-)
-SCALED_FORWARD = declare(
-    "G36",
-    "features changed on one side only",
-    "Scores and gradient do not see the same features: one side is scaled or centred.",
-    "Follow X from the file to the scores, then to the gradient. Is it the same array?",
-    "the same X in s = W x + b and in Gᵀ X",
-)
-TWICE_SOFTMAX = declare(
-    "G38",
-    "softmax taken twice",
-    "The softmax is applied to probabilities, as where a model ends in a softmax and the loss has "
-    "one of its own.",
-    "What does your loss expect: scores or probabilities?",
-    "p = exp(s) / Σ exp(s)",
-)
-HALF_DIFFERENCE = declare(
-    "G37",
-    "a factor 2 too much or too few",
-    "The data part of the gradient is twice or half as large as it should be.",
-    "A square brings a 2 when it is derived. Is there a square in this loss?",
-    _G,
-)
+SWAPPED = CODES["G10"]
+NO_LABELS = CODES["G11"]
+NO_PROBABILITIES = CODES["G12"]
+NUMBERS = CODES["G13"]
+SHIFTED = CODES["G14"]
+PERMUTED = CODES["G15"]
+SIGMOID_SLOPE = CODES["G16"]
+SQUARED = CODES["G17"]
+DIAGONAL = CODES["G18"]
+SIGMOID = CODES["G19"]
+OVER_BATCH = CODES["G20"]
+OVER_ALL = CODES["G21"]
+SMOOTHED = CODES["G22"]
+CLIPPED = CODES["G23"]
+UNDIVIDED = CODES["G24"]
+LOG_SOFTMAX = CODES["G25"]
+OTHER_BASE = CODES["G26"]
+OTHER_LOSS = CODES["G27"]
+HINGE_OWN = CODES["G28"]
+HINGE_COUNTS = CODES["G29"]
+HINGE_MARGIN = CODES["G30"]
+HINGE_SQUARED = CODES["G31"]
+HINGE_WORST = CODES["G32"]
+NO_BIAS_IN_SCORES = CODES["G33"]
+ALL_CLASSES = CODES["G34"]
+NO_LOG = CODES["G35"]
+SCALED_FORWARD = CODES["G36"]
+TWICE_SOFTMAX = CODES["G38"]
+HALF_DIFFERENCE = CODES["G37"]
 
 CHANGES: dict[str, Callable[[Array], Array]] = {
     "x − mean over the samples": lambda X: X - X.mean(axis=0),

@@ -1,13 +1,24 @@
 """What is printed on a terminal, or into a pipe."""
 
+from collections.abc import Iterable
+
 import rich.table
 from rich.console import Console
 
-from onelayer.report.blocks import Table
+from onelayer.report.blocks import F, Paragraph, Section, Table
 from onelayer.report.labels import MISSING
 
-MANY = 1000  # rows up to which all are printed
 _NAME = 14  # letters that a column of names keeps
+
+
+def show_sections(sections: Iterable[Section[F]], facts: F) -> None:
+    """Print the paragraphs and the tables of the sections that apply to these facts."""
+    blocks = (block for section in sections for block in section.of(facts).blocks)
+    for number, block in enumerate(blocks):
+        if isinstance(block, Table):
+            show_table(block)
+        elif isinstance(block, Paragraph):
+            plain_console().print("\n" * (number > 0) + block.text, soft_wrap=True)
 
 
 def show_table(table: Table) -> None:

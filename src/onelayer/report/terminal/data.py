@@ -5,7 +5,8 @@ from rich.table import Table
 
 from onelayer.data.dataset import Dataset
 from onelayer.data.description import describe
-from onelayer.report.terminal import MANY, add_column, print_table
+from onelayer.report.labels import MOST_ROWS
+from onelayer.report.terminal import add_column, print_table
 
 RAREST = 40  # classes that are listed where not all are
 
@@ -18,7 +19,7 @@ def show_dataset(data: Dataset) -> None:
         add_column(table, name, number=place > 0)
     counts = np.array([split.class_counts for split in found.splits.values()])  # (splits, K)
     shown = np.arange(data.n_classes)
-    if len(shown) > MANY:
+    if len(shown) > MOST_ROWS:
         shown = np.sort(np.argsort(counts[0], kind="stable")[:RAREST])
     for k in shown:
         table.add_row(data.class_names[k], *map(str, counts[:, k]))

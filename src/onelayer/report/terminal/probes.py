@@ -3,10 +3,17 @@
 from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import Probing
 from onelayer.report.multilabel import label_table, overall_table, tell_of_labels
-from onelayer.report.probes import probe_table, tell_edges
+from onelayer.report.probe_tables import probe_table
+from onelayer.report.probes import tell_edges
 from onelayer.report.terminal import show_table
 
-_PAGE_ONLY = ("D", "setting", "train", "validation", "control, train")  # a line is 80 letters
+_PAGE_ONLY = (  # a line is 80 letters
+    "n_features",
+    "setting",
+    "train_accuracy",
+    "validation_accuracy",
+    "control_train_accuracy",
+)
 
 
 def show_probes(probing: Probing | LabelProbing) -> None:
@@ -15,8 +22,8 @@ def show_probes(probing: Probing | LabelProbing) -> None:
     Where a row may have several labels, the metrics of all together, and of each on the best set.
     """
     if isinstance(probing, LabelProbing):
-        show_table(overall_table(probing).without(("D", "mean AUROC", "accuracy")))
-        show_table(label_table(probing, probing.feature_sets[probing.best]))
+        show_table(overall_table(probing).without(("n_features", "auroc", "accuracy")))
+        show_table(label_table(probing, probing.best))
         for note in tell_of_labels(probing):
             print(f"note: {note}")
         return

@@ -1,0 +1,228 @@
+"""Linear probes as tables: all that is known of each probe, and what is cut from it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from onelayer.evaluation.metrics import METRICS
+from onelayer.evaluation.optimism import DIVISIONS
+from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
+from onelayer.evaluation.statistics import Interval
+from onelayer.report.blocks import Column, Table, make_table
+from onelayer.report.labels import PER_CENT, count_of
+from onelayer.report.per_class import CLASSES, class_table, scores_table
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.naming import setting_labels
+
+CSV, CLASS_CSV = "probe.csv", "probe_classes.csv"
+SHOWN = 60  # feature sets in figures and tables
+_METRICS = {
+    f"test_{name.replace('-', '_')}": (metric.heading, name)
+    for name, metric in METRICS.items()
+    if name != "accuracy"
+}
+# The columns of all that is known of a probe: heading and kind.
+_COLUMNS = {
+    "features": ("features", "words"),
+    "n_features": ("D", "count"),
+    "fraction": ("fraction", "number"),
+    "labels": ("labels", "count"),
+    "draws": ("draws", "count"),
+    "setting": ("setting", "words"),
+    "l2": ("λ", "number"),
+    "learning_rate": ("η", "number"),
+    "train_accuracy": ("train", "decimals"),
+    "validation_accuracy": ("validation", "decimals"),
+    "test_accuracy": ("test", "decimals"),
+    "test_sd": ("sd", "decimals"),
+    "test": (f"95{PER_CENT} interval", "range"),
+    **{key: (title, "estimate") for key, (title, _) in _METRICS.items()},
+    "optimism": ("optimism", "difference"),
+    "p_against_best": ("p", "p"),
+    "control_train_accuracy": ("control, train", "decimals"),
+    "control_test_accuracy": ("control", "decimals"),
+    "control_test_sd": ("control, sd", "decimals"),
+    "selectivity": ("selectivity", "difference"),
+}
+CONTROL = ("control_train_accuracy", "control_test_accuracy", "selectivity")
+_TESTED = (
+    "features", "n_features", "labels", "setting",
+    "train_accuracy", "validation_accuracy", "test_accuracy", "test_sd", "test",
+)  # fmt: skip
+
+
+def probes_table(probing: Probing) -> Table:
+    """Return all that is known, a row for each feature set and number of labels."""
+    names = setting_labels(probing.grid, probing.training["solver"])
+    settings = dict(zip(probing.grid, names, strict=True))
+    rows = [
+        _of_labels(probing, settings, features, probe)
+        | (_of_features(features) if probe is features.by_labels[-1] else {})
+        for features, probe in probing.rows()
+    ]
+    columns = (
+        Column(name, kind, [row.get(key) for row in rows], key=key)
+        for key, (name, kind) in _COLUMNS.items()
+    )
+    return Table("probes", "Every probe.", tuple(columns))
+
+
+def _of_labels(
+    probing: Probing,
+    settings: Mapping[Hyperparameters, str],
+    features: FeatureSet,
+    probe: Labelled,
+) -> dict[str, Any]:
+    """Return what is known of a probe with any number of labels, by column."""
+    draws, spread = probe.draws, probe.test
+    found: dict[str, Any] = {
+        "features": features.name,
+        "n_features": features.n_features,
+        "fraction": probe.fraction,
+        "labels": probe.labels,
+        "draws": len(draws),
+        "setting": count_of(len(draws), "draw"),
+        "train_accuracy": probe.train,
+        "validation_accuracy": probe.validation,
+        "test_accuracy": float(spread.mean[0]),
+        "test_sd": float(spread.sd[0]),
+    }
+    if len(draws) == 1:
+        setting = draws[0].setting
+        found |= {"setting": settings[setting], "l2": float(setting.l2)}
+        found["test"] = probing.interval(draws[0].test)
+        if probing.training["solver"] != "exact":
+            found["learning_rate"] = setting.learning_rate
+    return found
+
+
+def _of_features(features: FeatureSet) -> dict[str, Any]:
+    """Return what is known of the probe with all labels alone, by column."""
+    found: dict[str, Any] = {
+        key: ends_of(features.metrics.get(name)) for key, (_, name) in _METRICS.items()
+    }
+    found |= {"p_against_best": features.p, "selectivity": features.selectivity}
+    if features.optimism is not None:
+        found["optimism"] = features.optimism.size
+    if features.control is not None:
+        control = features.control.test
+        found["control_train_accuracy"] = features.control.train
+        found["control_test_accuracy"] = float(control.mean[0])
+        found["control_test_sd"] = float(control.sd[0])
+    return found
+
+
+def ends_of(found: Interval | None) -> tuple[float, float, float] | None:
+    """Return an estimate with the ends of its interval, as a table has it."""
+    return None if found is None else (found.value, found.low, found.high)
+
+
+def shown(probing: Probing) -> Probing:
+    """Return the probing with at most SHOWN of its feature sets: those of the best probes."""
+    sets = probing.feature_sets
+    ranked = sorted(range(len(sets)), key=lambda number: -sets[number].probe.test)[:SHOWN]
+    return replace(probing, feature_sets=tuple(sets[number] for number in sorted(ranked)))
+
+
+def best_of(probing: Probing) -> FeatureSet:
+    """Return the feature set with the best probe of all labels."""
+    return max(probing.feature_sets, key=lambda features: features.probe.test)
+
+
+def probe_table(probing: Probing) -> Table:
+    """Return the accuracies of each feature set and number of labels; the best is set off."""
+    every, probing = len(probing.feature_sets), shown(probing)
+    note = ""
+    if every > SHOWN:
+        note = f" Shown: the {SHOWN} of {every:,} feature sets with the highest; {CSV} has all."
+    chosen_by = {key: name for key, (_, name) in _METRICS.items() if name == probing.metric}
+    compared = ""
+    if any(features.p is not None for features in probing.feature_sets):
+        compared = " p: against the most accurate feature set (McNemar, Holm)."
+    best = best_of(probing)
+    return make_table(
+        "probes",
+        f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.{compared}{note}",
+        *probes_table(probing).pick([*_TESTED, *chosen_by, "p_against_best", *CONTROL], chosen_by),
+        strong=list(probing.rows()).index((best, best.by_labels[-1])),
+        mark="the best with all labels",
+    )
+
+
+def control_table(probing: Probing) -> Table | None:
+    """Return each feature set with all labels beside its control, if there are controls."""
+    if not probing.feature_sets[0].control:
+        return None
+    keys = ["features", "setting", "train_accuracy", "test_accuracy", *CONTROL]
+    caption = "Each feature set with all labels, against shuffled labels (control)."
+    return make_table("control", caption, *_of_all_labels(probing).pick(keys))
+
+
+def _of_all_labels(probing: Probing) -> Table:
+    """Return the rows of the probes with all labels, of the feature sets that have room."""
+    table, every = probes_table(shown(probing)), len(probing.feature_sets[0].by_labels)
+    return table.take(range(every - 1, len(table.rows), every))
+
+
+def metrics_table(probing: Probing) -> Table:
+    """Return all metrics of each feature set with all labels, on the test split."""
+    headings = {"test_accuracy": METRICS["accuracy"].heading}
+    caption = (
+        f"Metrics on the {probing.samples['test']:,} test rows with their 95{PER_CENT} intervals: "
+        "Wilson's for shares of rows, else of the bootstrap. ↑: higher is better."
+    )
+    keys = ("features", "test_accuracy", "test", *_METRICS)
+    return make_table("metrics", caption, *_of_all_labels(probing).pick(keys, headings))
+
+
+def scores_of_classes(probing: Probing) -> Table | None:
+    """Return precision, recall and F1 of each class, of the feature set preferred by validation."""
+    preferred = probing.feature_sets[probing.preferred]
+    if preferred.classes is None:
+        return None
+    caption = (
+        f"Each class on the {probing.samples['test']:,} test rows, of {preferred.name}, the most "
+        f"accurate on the validation rows. {CLASS_CSV} has all feature sets."
+    )
+    scores, names = preferred.classes.scores, probing.class_names
+    return class_table(caption, scores, names, CLASSES, intervals=True)
+
+
+def classes_table(probing: Probing) -> Table | None:
+    """Return the scores of each class of every feature set, with their intervals."""
+    judged = [(one.name, one.classes.scores) for one in probing.feature_sets if one.classes]
+    if not judged:
+        return None
+    tables = [scores_table(scores, probing.class_names) for _, scores in judged]
+    features = [name for name, _ in judged for _ in probing.class_names]
+    columns = (
+        replace(column, values=[v for table in tables for v in table.columns[place].values])
+        for place, column in enumerate(tables[0].columns)
+    )
+    return Table("classes", "Each class.", (Column("features", "words", features), *columns))
+
+
+def optimism_table(probing: Probing) -> Table | None:
+    """Return how much better the best setting looks on the rows that chose it than on others."""
+    whole, sets = probing.optimism, shown(probing).feature_sets
+    found = {f.name: f.optimism for f in sets if f.optimism is not None}
+    if whole is None or not found:
+        return None
+    if len(probing.feature_sets) > 1:
+        found["best of all"] = whole
+    caption = (
+        f"What a test split of {whole.rows:,} rows would have told of the best setting if it had "
+        f"chosen it. Here validation rows stand for it: {whole.rows:,} choose and are judged on "
+        f"(same), as many others judge (other); mean over {DIVISIONS} divisions of the validation "
+        "split. The difference is optimism. No figure of the true test split is part of it."
+    )
+    sizes = found.values()
+    return make_table(
+        "optimism",
+        caption,
+        Column("features", "words", [*found]),
+        Column("settings", "count", [one.models for one in sizes]),
+        Column("same", "decimals", [one.same for one in sizes]),
+        Column("other", "decimals", [one.other for one in sizes]),
+        Column("optimism", "difference", [one.size for one in sizes]),
+    )

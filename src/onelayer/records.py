@@ -11,6 +11,7 @@ A new kind of record is its dataclass and one line:
 
 import dataclasses
 import errno
+import hashlib
 import math
 import re
 import types
@@ -84,7 +85,8 @@ class Kind(Generic[T]):
     A field with the metadata {"stored": False} is not stored at all and comes back as its default.
     `upgrades` holds, for an old format number, the function that turns the JSON and the arrays of
     such a file into what the next format stores under "record"; a file that has no number is of
-    format 0. Formats without a way up are refused.
+    format 0. Formats without a way up are refused. A `sealed` record holds its own SHA-256: where
+    no list of files has one, a bit that the disk changed is found.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Kind(Generic[T]):
     format: int
     apart: tuple[str, ...] = ()
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
+    sealed: bool = False
 
     def save(self, record: T, path: str | Path, run_id: str = "") -> None:
         """Write the record, whole or not at all; `run_id` says which run it belongs to.
@@ -111,6 +114,7 @@ class Kind(Generic[T]):
         if readable and arrays:
             raise TypeError(f"{path}: a .json record cannot hold the array {next(iter(arrays))}")
         check_plain(header)
+        header |= {"seal": _seal(header, arrays)} if self.sealed else {}
         text = to_json(header, 1 if readable else None)
         if len(text.encode()) > LONGEST:
             raise InputError(f"{path}: the {self.name} has too many settings or names to be stored")
@@ -141,6 +145,8 @@ class Kind(Generic[T]):
             raise InputError(f"{path}: {found}; expected {self.name} stored by onelayer")
         try:
             header, arrays = _read(path)
+            if self.sealed and header.pop("seal", "") != _seal(header, arrays):
+                raise InputError("it is not what was written: its SHA-256 is another")
             content = self._content(header, arrays)
             if run_id and header.get("run", run_id) != run_id:
                 raise InputError("it belongs to another run than the rest of its folder")
@@ -250,6 +256,15 @@ def _read(path: Path) -> tuple[Any, Arrays]:
         return parse_json(text), {name: tensors.get_tensor(name) for name in names}
 
 
+def _seal(header: Mapping[str, Any], arrays: Arrays) -> str:
+    """Return the SHA-256 of all that a record holds."""
+    found = hashlib.sha256(to_json(header, None).encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
 def _encode(value: Any, place: str, arrays: Arrays, apart: tuple[str, ...] = ()) -> Any:
     """Return the value for JSON; its arrays go into `arrays`, by their place in the record."""
     if isinstance(value, np.ndarray):
@@ -293,6 +308,9 @@ def _decode(
             places = [_join(place, number) for number in range(len(value))]
             return tuple(map(_decode, hints, value, places, [arrays] * len(value)))
     if origin in (dict, Mapping) and isinstance(value, dict):
+        below = f"{place}."
+        inner = [name.removeprefix(below) for name in arrays if name.startswith(below)]
+        value = value | dict.fromkeys(inner) if get_origin(args[1]) is np.ndarray else value
         return {name: _decode(args[1], one, _join(place, name), arrays)
                 for name, one in value.items()}  # fmt: skip
     if hint is Any or (origin is Literal and value in args) or _is_plain(value, hint):

@@ -22,8 +22,8 @@ from onelayer.data.splitting import split_off
 from onelayer.errors import InputError
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.option import options_of
-from onelayer.training.epochs import Curves
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.log import Curves
 from onelayer.training.loop import train
 from onelayer.training.options import OF_EXACT
 from onelayer.training.run import Run

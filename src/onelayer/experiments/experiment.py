@@ -24,10 +24,11 @@ from onelayer.progress import progress_bar
 from onelayer.report.live import watched_training
 from onelayer.training.cross_validation import CrossValidation, cross_validate, resampled
 from onelayer.training.engine_check import EngineCheck, check_engine
-from onelayer.training.epochs import Curves, OnEpoch
+from onelayer.training.epochs import OnEpoch
 from onelayer.training.forecast import Forecast, forecast
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import Job, OnStack, initial_parameters
+from onelayer.training.log import Curves
 from onelayer.training.loop import train, weigh_samples
 from onelayer.training.machine import HERE, Machine
 from onelayer.training.options import TrainingOptions

@@ -22,8 +22,8 @@ from onelayer.experiments.probe_options import ProbeOptions
 from onelayer.experiments.workload import Progress
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.training.classifier import Classifier, model_of
-from onelayer.training.epochs import Curves
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.log import Curves
 from onelayer.training.loop import train
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions

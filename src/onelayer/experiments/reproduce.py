@@ -32,7 +32,8 @@ from onelayer.storage import atomic_file, check_output_file, output_folder
 from onelayer.tracking.live import Live, check_live, open_live
 from onelayer.tracking.trackers import open_tracker
 from onelayer.training.engine_check import EngineCheck
-from onelayer.training.epochs import Curves, OnEpoch
+from onelayer.training.epochs import OnEpoch
+from onelayer.training.log import Curves
 from onelayer.training.machine import HERE, Machine
 
 Show = Callable[[Results, Sequence[AblationRow]], None]

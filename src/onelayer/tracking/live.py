@@ -16,9 +16,10 @@ from onelayer.errors import InputError
 from onelayer.evaluation.selection import choose
 from onelayer.report.explore import as_json, render_page, run_facts
 from onelayer.training.engine import Engine
-from onelayer.training.epochs import Curves, Parameters
+from onelayer.training.epochs import Parameters
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import Job
+from onelayer.training.log import Curves
 from onelayer.training.options import TrainingOptions
 from onelayer.training.run import CURVES, History, Run
 

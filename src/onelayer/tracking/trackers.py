@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.errors import InputError, unknown_name
-from onelayer.training.epochs import Curves, OnEpoch
+from onelayer.training.epochs import OnEpoch
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.log import Curves
 
 Parameters = Mapping[str, bool | int | float | str]
 Log = Callable[[int, int, Mapping[str, float]], None]  # model, epoch, what is known of it by name

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from onelayer.errors import InputError, shown, unknown_name
 from onelayer.option import Checked, option
+from onelayer.training.checkpoint import Spacing
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_trains
 from onelayer.training.engine import MakeEngine
 from onelayer.training.hyperparameters import Hyperparameters
@@ -28,7 +29,8 @@ class Machine(Checked):
     """What a job runs on, the same for training, cross-validation, probes and the forecast.
 
     `engine` is a name, or the class of an engine. A GPU, and a `precision` but float32, are for
-    the engine torch, which auto then means.
+    the engine torch, which auto then means. `checkpoint` says how often what is trained is kept,
+    where there is a folder for it.
 
     Raises
     ------
@@ -60,6 +62,12 @@ class Machine(Checked):
         "float32",
         "Precision of the products of the engine torch: float32, tf32 or bfloat16.",
         choices=PRECISIONS,
+    )
+    checkpoint: str = option(
+        "auto",
+        "Write a checkpoint every n epochs (5) or minutes (2min); auto: every minute, from the "
+        "first on; none.",
+        parse=Spacing.parse,
     )
 
     def __post_init__(self) -> None:

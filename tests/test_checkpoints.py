@@ -16,7 +16,7 @@ from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
 from onelayer.storage import unfinished_folder
 from onelayer.training import job
-from onelayer.training.checkpoint import CHECKPOINT, Spacing, kept_checkpoints
+from onelayer.training.checkpoint import CHECKPOINT, Spacing, checkpoints_of
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.numpy_engine import NumpyEngine
@@ -83,7 +83,7 @@ def interrupted(stop_in, step, call):
     stop_in.step, stop_in.taken = step, 0
     with pytest.raises(KeyboardInterrupt):
         call()
-    assert kept_checkpoints(Path("out"))
+    assert checkpoints_of(Path("out")).files()
     found = call()
     assert not KEPT.exists()
     return found
@@ -170,7 +170,7 @@ def kept(stop_in):
     with pytest.raises(KeyboardInterrupt):
         train(seed=1)
     stop_in.step = 0
-    return kept_checkpoints(Path("out"))
+    return checkpoints_of(Path("out")).files()
 
 
 def test_the_last_two_checkpoints_are_kept(kept):
@@ -248,7 +248,7 @@ def test_what_was_computed_elsewhere_is_told(kept, capsys, monkeypatch):
     here = checkpoint.provenance()
     monkeypatch.setattr(checkpoint, "provenance", lambda: here | {"cpu": "another"})
     train(seed=1)
-    assert "cpu was" in capsys.readouterr().out
+    assert "trained where cpu is" in capsys.readouterr().out
 
 
 def test_a_folder_is_of_one_process(kept):
@@ -273,7 +273,7 @@ def test_in_the_first_minute_nothing_is_kept_unless_it_is_asked_for(stop_in, ask
     stop_in.step = 3
     with pytest.raises(KeyboardInterrupt):
         train(checkpoint=asked)
-    assert len(kept_checkpoints(Path("out"))) == expected
+    assert len(checkpoints_of(Path("out")).files()) == expected
 
 
 def test_a_second_signal_ends_at_once(monkeypatch):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onelayer.estimator.search import OneLayerSearchCV
     from onelayer.experiments.probe import probe
     from onelayer.experiments.protocol import load_protocol
+    from onelayer.experiments.resume import plan_resume, resume
     from onelayer.model.gradient_check import GradientCheck, check_gradient
     from onelayer.training.classifier import Classifier, load_model, model_of
     from onelayer.training.conversions import C_from_l2, l2_from_alpha, l2_from_C
@@ -42,7 +43,9 @@ _HOMES = {
     "load_protocol": "experiments.protocol",
     "load_run": "training.run",
     "model_of": "training.classifier",
+    "plan_resume": "experiments.resume",
     "probe": "experiments.probe",
+    "resume": "experiments.resume",
     "train": "training.loop",
 }
 
@@ -67,7 +70,9 @@ __all__ = [
     "load_protocol",
     "load_run",
     "model_of",
+    "plan_resume",
     "probe",
+    "resume",
     "train",
 ]
 

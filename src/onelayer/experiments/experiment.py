@@ -22,6 +22,7 @@ from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
 from onelayer.model.gradient_check import check_layer, draw_place
 from onelayer.progress import progress_bar
 from onelayer.report.live import watched_training
+from onelayer.training.checkpoint import NOWHERE, Checkpoints
 from onelayer.training.cross_validation import CrossValidation, cross_validate, resampled
 from onelayer.training.engine_check import EngineCheck, check_engine
 from onelayer.training.epochs import OnEpoch
@@ -89,25 +90,34 @@ def run_experiment(
     optima: Path | None = None,
     follow: OnEpoch | None = None,
     on_stack: OnStack | None = None,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> Results:
     """Check the gradients, train, choose, repeat in shuffled orders, evaluate on the test split.
 
     `optima` is the file in which the least costs are kept that are found on the way (see
     optima_of). Where only the chosen setting may see the test split, only that one is repeated.
     `follow` is called after every epoch of the training, but not of the folds and repeats, and
-    `on_stack` before it (see train).
+    `on_stack` before it (see train). Stacks that the `checkpoints` have are not trained again.
     """
     checks = tuple(run_checks(spec, data))
     engine_checks = tuple(run_engine_checks(spec, data, machine))
     settings = [setting.hyperparameters for setting in spec.settings]
-    folds = _cross_validate(spec, data, settings, machine)
+    folds = _cross_validate(spec, data, settings, machine, checkpoints.of("folds"))
     run = _train(
-        data, settings, spec.training.options, machine, "training: epoch", follow, on_stack
+        data,
+        settings,
+        spec.training.options,
+        machine,
+        "training: epoch",
+        checkpoints.of("training"),
+        follow,
+        on_stack,
     )
     selection = choose(run, folds, spec.training.select)
     all_tested = spec.training.test == "all"
     tested = list(range(len(settings))) if all_tested else [selection.chosen]
-    repeats = tuple(_repeat(spec, data, [settings[model] for model in tested], machine))
+    again = [settings[model] for model in tested]
+    repeats = tuple(_repeat(spec, data, again, machine, checkpoints))
     repeat_accuracies = np.full((len(repeats), len(settings)), np.nan)
     for row, repeat in zip(repeat_accuracies, repeats, strict=True):
         row[tested] = accuracies(_evaluate_on_test(data, repeat, list(range(len(tested)))))
@@ -249,6 +259,7 @@ def _train(
     options: TrainingOptions,
     machine: Machine,
     title: str,
+    checkpoints: Checkpoints,
     follow: OnEpoch | None = None,
     on_stack: OnStack | None = None,
 ) -> Run:
@@ -261,19 +272,30 @@ def _train(
                 follow(epoch, curves, models)
 
         return train(
-            data, settings, options=options, machine=machine, on_epoch=on_epoch, on_stack=on_stack
+            data,
+            settings,
+            options=options,
+            machine=machine,
+            on_epoch=on_epoch,
+            on_stack=on_stack,
+            folder=checkpoints,
         )
 
 
 def _repeat(
-    spec: Spec, data: Dataset, settings: list[Hyperparameters], machine: Machine
+    spec: Spec,
+    data: Dataset,
+    settings: list[Hyperparameters],
+    machine: Machine,
+    checkpoints: Checkpoints,
 ) -> Iterator[Run]:
     """Yield the repeats: each has a seed of its own, for the order as for the initial weights."""
     options, repeats = spec.training.options, spec.training.repeats
     order = "windowed" if options.order == "windowed" else "shuffled"
     for n in range(1, repeats + 1):
         own = replace(options, order=order, seed=options.seed + n, snapshots=0)
-        yield _train(data, settings, own, machine, f"repeat {n} of {repeats}: epoch")
+        kept, title = checkpoints.of(f"repeat-{n}"), f"repeat {n} of {repeats}: epoch"
+        yield _train(data, settings, own, machine, title, kept)
 
 
 def _draw_folds(spec: Spec, data: Dataset) -> NDArray[np.uint8]:
@@ -289,7 +311,11 @@ def _draw_folds(spec: Spec, data: Dataset) -> NDArray[np.uint8]:
 
 
 def _cross_validate(
-    spec: Spec, data: Dataset, settings: list[Hyperparameters], machine: Machine
+    spec: Spec,
+    data: Dataset,
+    settings: list[Hyperparameters],
+    machine: Machine,
+    checkpoints: Checkpoints,
 ) -> CrossValidation | None:
     if not spec.training.folds:
         return None
@@ -302,6 +328,7 @@ def _cross_validate(
             options=spec.training.options,
             machine=machine,
             on_epoch=lambda epoch, *_: update(epoch, ""),
+            folder=checkpoints,
         )
 
 

@@ -27,13 +27,12 @@ from onelayer.storage import unfinished_folder, unfinished_place
 from onelayer.training.engine import Engine, State
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.log import Log, Trained
-from onelayer.training.provenance import provenance
+from onelayer.training.provenance import elsewhere, provenance
 
 _MINUTE = 60.0
 _KEPT = 2  # checkpoints of a stack
-_FOLDER = "checkpoints"  # in the folder of what is unfinished
+CHECKPOINTS = "checkpoints"  # in the folder of what is unfinished
 _ENDING = ".safetensors"
-_ELSEWHERE = "; the last digits may be others"
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,16 @@ class Asked:
         """Yield in words what is another now."""
         if self.settings != now.settings:
             yield f"the settings were {_words(self.settings)}, not {_words(now.settings)}"
-        for name in {**self.options, **now.options}:
-            before, after = self.options.get(name), now.options.get(name)
-            if to_json(before) != to_json(after):  # a tuple comes back as a list
-                yield f"{name} was {shown(before)}, not {shown(after)}"
+        yield from _differences(self.options, now.options)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in {**before, **now}:
+        was, new = before.get(name), now.get(name)
+        if isinstance(was, Mapping) and isinstance(new, Mapping):
+            yield from _differences(was, new)
+        elif to_json(was) != to_json(new):  # a tuple comes back as a list
+            yield f"{name} was {shown(was)}, not {shown(new)}"
 
 
 @dataclass(frozen=True)
@@ -105,29 +110,41 @@ class Checkpoint:
     log: Log | None = None
     trained: Trained | None = None
 
+    @property
+    def words(self) -> str:
+        """How far the stack is."""
+        models = f"models {self.models[0]} to {self.models[1] - 1}"
+        if self.log is None:
+            return f"{models} are trained"
+        batches = f" and {self.log.batches} batches" if self.log.batches else ""
+        return f"{models}: {self.log.epoch} of {self.asked.options['epochs']} epochs{batches}"
+
 
 CHECKPOINT = Kind("checkpoint", Checkpoint, format=1, sealed=True)
 
 
 @dataclass
 class _Clock:
-    """When a piece of work began, and when its last checkpoint was written."""
+    """When a piece of work began, when its last checkpoint was written, and what was told."""
 
     begin: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
+    told: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class Checkpoints:
     """Where and when the jobs of a piece of work are kept; nowhere without a `folder`.
 
-    `announce` is told where a checkpoint cannot be read or written.
+    `announce` is told where a checkpoint cannot be read or written; `prepare` is called before the
+    first is written.
     """
 
     folder: Path | None = None
     spacing: Spacing = Spacing()
     announce: Callable[[str], None] = print
-    job: str = "training"
+    prepare: Callable[[], None] = lambda: None
+    job: str = ""
     _clock: _Clock = field(default_factory=_Clock)
 
     @classmethod
@@ -149,7 +166,7 @@ class Checkpoints:
             yield place or NOWHERE
             return
         with unfinished_folder(Path(place)) as held:
-            found = cls.in_place(held, every, announce)
+            found = cls.beside(held, every, announce, lambda: None)
             try:
                 yield found
             except BaseException:
@@ -159,15 +176,15 @@ class Checkpoints:
             found.clear()
 
     @classmethod
-    def in_place(
-        cls, place: Path, every: str, announce: Callable[[str], None] = print
+    def beside(
+        cls, place: Path, every: str, announce: Callable[[str], None], prepare: Callable[[], None]
     ) -> "Checkpoints":
         """Return those in the folder `place` of what is unfinished, which the caller holds."""
-        return cls(place / _FOLDER, Spacing.parse(every), announce)
+        return cls(place / CHECKPOINTS, Spacing.parse(every), announce, prepare)
 
     def of(self, job: str) -> "Checkpoints":
-        """Return those of another job of the same work."""
-        return replace(self, job=job)
+        """Return those of a job, or of a part with several jobs, of the same work."""
+        return replace(self, job=f"{self.job}-{job}" if self.job else job)
 
     def files(self) -> list[Path]:
         """Return all that are kept."""
@@ -177,6 +194,18 @@ class Checkpoints:
         """Remove all that are kept."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def records(self) -> Iterator[tuple[str, Checkpoint]]:
+        """Yield all that are kept, each after the name of its job; raises InputError as `load`."""
+        for path in self.files():
+            yield path.name.split(".")[0], CHECKPOINT.load(path)
+
+    def tell(self, notes: Iterable[str]) -> None:
+        """Announce each note once, however many jobs have it."""
+        for note in notes:
+            if note not in self._clock.told:
+                self._clock.told.add(note)
+                self.announce(f"note: {note}")
 
     @property
     def on(self) -> bool:
@@ -197,6 +226,7 @@ class Checkpoints:
         assert self.folder is not None
         self._clock.last = time.monotonic()
         try:
+            self.prepare()
             CHECKPOINT.save(record, self.folder / name)
         except OSError as error:
             where = f"{error.filename or self.folder}: {error.strerror or error}"
@@ -208,9 +238,9 @@ class Checkpoints:
 NOWHERE = Checkpoints()
 
 
-def kept_checkpoints(out: Path) -> list[Path]:
-    """Return the files of all checkpoints that are kept for the folder `out`."""
-    return Checkpoints(unfinished_place(out) / _FOLDER).files()
+def checkpoints_of(out: Path) -> Checkpoints:
+    """Return what is kept for the folder `out`, to be looked at."""
+    return Checkpoints(unfinished_place(out) / CHECKPOINTS)
 
 
 class Keeper:
@@ -282,12 +312,6 @@ class Keeper:
             check_arrays(record.log, M=len(range(*record.models)))
         except InputError as error:
             raise InputError(f"{path}: no checkpoint of this stack: {error}") from error
-        here = self._provenance(stack)
-        for what in sorted(here.keys() & record.provenance.keys()):
-            was, now = record.provenance[what], here[what]
-            if was != now:
-                words = f"{what} was {shown(was)}, not {shown(now)}"
-                self._checkpoints.announce(f"note: {path.name}: {words}{_ELSEWHERE}")
         stack.load(record.state)
         return record.log
 
@@ -306,6 +330,7 @@ class Keeper:
                 f"{path}: {'; '.join(changes)}, in what is to be resumed; expected the same, or "
                 f"remove {path.parent.parent} to begin again"
             )
+        self._checkpoints.tell(elsewhere(record.provenance, self._here))
         self.seconds = max(self.seconds, record.seconds)
         return record
 
@@ -357,7 +382,7 @@ class Keeper:
         return provenance()
 
     def _stem(self, models: range) -> str:
-        return f"{self._checkpoints.job}.{models.start}"
+        return f"{self._checkpoints.job or 'training'}.{models.start}"
 
     def _path(self, models: range) -> Path | None:
         folder = self._checkpoints.folder

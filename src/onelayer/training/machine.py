@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from onelayer.errors import InputError, shown, unknown_name
 from onelayer.option import Checked, option
@@ -97,6 +98,12 @@ class Machine(Checked):
     @property
     def _takes_torch(self) -> bool:
         return self.engine == "torch" or (self.engine == "auto" and self._asks_for_torch)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The options by name as plain values; an engine of one's own by the name of its class."""
+        engine = getattr(self.engine, "__name__", self.engine)
+        return {**vars(self), "engine": engine}
 
     def find_engine(self, dtype: str, settings: Sequence[Hyperparameters]) -> MakeEngine:
         """Return the class of the engine for models in `dtype` with these settings.

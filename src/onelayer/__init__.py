@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from onelayer.experiments.probe import probe
     from onelayer.experiments.protocol import load_protocol
     from onelayer.experiments.resume import plan_resume, resume
+    from onelayer.experiments.verify import verify
     from onelayer.model.gradient_check import GradientCheck, check_gradient
     from onelayer.training.classifier import Classifier, load_model, model_of
     from onelayer.training.conversions import C_from_l2, l2_from_alpha, l2_from_C
@@ -47,6 +48,7 @@ _HOMES = {
     "probe": "experiments.probe",
     "resume": "experiments.resume",
     "train": "training.loop",
+    "verify": "experiments.verify",
 }
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "probe",
     "resume",
     "train",
+    "verify",
 ]
 
 

@@ -177,6 +177,33 @@ def resume(
     return status_of(found) if isinstance(found, Results) else 0
 
 
+def _place() -> Group:
+    from onelayer.training.machine import Machine
+
+    return Group(Machine, names=("threads", "memory", "engine"))
+
+
+@app.command(cls=command_of(lambda: [_place()]), epilog="Example: onelayer verify runs/dd2424-a1")
+def verify(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A folder written by reproduce or train.")],
+    source: Source = None,
+) -> int:
+    """Train a stored run again and compare: identical to the bit, or where it leaves and how far.
+
+    Exits with 1 if a bit is another.
+    """
+    from onelayer.experiments.verify import verify as train_again
+
+    receipt = train_again(folder, machine=_place().build(context.obj), source=source)
+    if receipt.identical:
+        print(f"identical to the bit: {', '.join(receipt.trainings)}")
+        return 0
+    for reason in receipt.reasons or ("no reason is known: machine and versions are the same",):
+        print(reason)
+    return 1
+
+
 def data_options() -> Group:
     """Return the options of the data, for commands that train."""
     from onelayer.data.reading import Reading

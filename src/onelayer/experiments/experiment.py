@@ -102,22 +102,24 @@ def run_experiment(
     checks = tuple(run_checks(spec, data))
     engine_checks = tuple(run_engine_checks(spec, data, machine))
     settings = [setting.hyperparameters for setting in spec.settings]
-    folds = _cross_validate(spec, data, settings, machine, checkpoints.of("folds"))
-    run = _train(
+    folds = cross_validate_spec(spec, data, settings, machine, checkpoints)
+    run = train_spec(
+        spec,
         data,
         settings,
-        spec.training.options,
         machine,
-        "training: epoch",
-        checkpoints.of("training"),
-        follow,
-        on_stack,
+        checkpoints=checkpoints,
+        follow=follow,
+        on_stack=on_stack,
     )
     selection = choose(run, folds, spec.training.select)
     all_tested = spec.training.test == "all"
     tested = list(range(len(settings))) if all_tested else [selection.chosen]
     again = [settings[model] for model in tested]
-    repeats = tuple(_repeat(spec, data, again, machine, checkpoints))
+    repeats = tuple(
+        train_spec(spec, data, again, machine, repeat, checkpoints=checkpoints)
+        for repeat in range(1, spec.training.repeats + 1)
+    )
     repeat_accuracies = np.full((len(repeats), len(settings)), np.nan)
     for row, repeat in zip(repeat_accuracies, repeats, strict=True):
         row[tested] = accuracies(_evaluate_on_test(data, repeat, list(range(len(tested)))))
@@ -253,17 +255,23 @@ def _check_images(check: GradientCheckSpec, data: Dataset) -> None:
         )
 
 
-def _train(
+def train_spec(
+    spec: Spec,
     data: Dataset,
     settings: list[Hyperparameters],
-    options: TrainingOptions,
     machine: Machine,
-    title: str,
-    checkpoints: Checkpoints,
+    repeat: int = 0,
+    *,
+    checkpoints: Checkpoints = NOWHERE,
     follow: OnEpoch | None = None,
     on_stack: OnStack | None = None,
 ) -> Run:
-    """Train where one can watch it, and tell `follow` of every epoch, too."""
+    """Train settings as the spec says, or a repeat from 1, where one can watch it.
+
+    `follow` is told of every epoch, too.
+    """
+    repeats, options = spec.training.repeats, _options_of(spec.training.options, repeat)
+    title = f"repeat {repeat} of {repeats}: epoch" if repeat else "training: epoch"
     with watched_training(settings, options, title) as show:
 
         def on_epoch(epoch: int, curves: Curves, models: range) -> None:
@@ -278,24 +286,16 @@ def _train(
             machine=machine,
             on_epoch=on_epoch,
             on_stack=on_stack,
-            folder=checkpoints,
+            folder=checkpoints.of(f"repeat-{repeat}" if repeat else "training"),
         )
 
 
-def _repeat(
-    spec: Spec,
-    data: Dataset,
-    settings: list[Hyperparameters],
-    machine: Machine,
-    checkpoints: Checkpoints,
-) -> Iterator[Run]:
-    """Yield the repeats: each has a seed of its own, for the order as for the initial weights."""
-    options, repeats = spec.training.options, spec.training.repeats
+def _options_of(options: TrainingOptions, repeat: int) -> TrainingOptions:
+    """Return how a repeat, from 1, is trained: it has its own seed, for order and first weights."""
+    if not repeat:
+        return options
     order = "windowed" if options.order == "windowed" else "shuffled"
-    for n in range(1, repeats + 1):
-        own = replace(options, order=order, seed=options.seed + n, snapshots=0)
-        kept, title = checkpoints.of(f"repeat-{n}"), f"repeat {n} of {repeats}: epoch"
-        yield _train(data, settings, own, machine, title, kept)
+    return replace(options, order=order, seed=options.seed + repeat, snapshots=0)
 
 
 def _draw_folds(spec: Spec, data: Dataset) -> NDArray[np.uint8]:
@@ -310,13 +310,14 @@ def _draw_folds(spec: Spec, data: Dataset) -> NDArray[np.uint8]:
     )
 
 
-def _cross_validate(
+def cross_validate_spec(
     spec: Spec,
     data: Dataset,
     settings: list[Hyperparameters],
     machine: Machine,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> CrossValidation | None:
+    """Cross-validate settings on the folds of the spec; None if it has none."""
     if not spec.training.folds:
         return None
     weights = _draw_folds(spec, data)
@@ -328,7 +329,7 @@ def _cross_validate(
             options=spec.training.options,
             machine=machine,
             on_epoch=lambda epoch, *_: update(epoch, ""),
-            folder=checkpoints,
+            folder=checkpoints.of("folds"),
         )
 
 

@@ -116,8 +116,8 @@ class Checkpoint:
         models = f"models {self.models[0]} to {self.models[1] - 1}"
         if self.log is None:
             return f"{models} are trained"
-        batches = f" and {self.log.batches} batches" if self.log.batches else ""
-        return f"{models}: {self.log.epoch} of {self.asked.options['epochs']} epochs{batches}"
+        more = f", batch {self.log.batches} of the next" if self.log.batches else ""
+        return f"{models}: epoch {self.log.epoch} of {self.asked.options['epochs']}{more}"
 
 
 CHECKPOINT = Kind("checkpoint", Checkpoint, format=1, sealed=True)

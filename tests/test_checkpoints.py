@@ -1,7 +1,6 @@
 """A training that ends at any moment goes on from its last checkpoint, and no bit is another."""
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -97,12 +96,7 @@ def test_a_training_that_is_interrupted_in_any_batch_ends_with_the_same_bits(sto
 def test_a_kill_at_any_step_loses_no_result_and_resuming_gives_the_same_bits():
     command = [sys.executable, killed_trainings.__file__, "2"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stderr == ""
-    tries = json.loads(done.stdout)
-    assert any(one["kept"] for one in tries)
-    for number, one in enumerate(tries):
-        found = (one["status"], one["same"], one["lost"], one["litter"])
-        assert found == (0, True, False, []), number
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -226,10 +220,10 @@ def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_without_it_one_lin
 
 
 def test_what_was_computed_elsewhere_is_told(kept, capsys, monkeypatch):
-    from onelayer.training import checkpoint
+    from onelayer.training import keeper
 
-    here = checkpoint.provenance()
-    monkeypatch.setattr(checkpoint, "provenance", lambda: here | {"cpu": "another"})
+    here = keeper.provenance()
+    monkeypatch.setattr(keeper, "provenance", lambda: here | {"cpu": "another"})
     train(seed=1)
     assert "trained where cpu is" in capsys.readouterr().out
 

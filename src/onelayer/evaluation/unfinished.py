@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -115,7 +116,7 @@ class Unfinished:
                 yield cls(place, task, checkpoints, probed)
             except BaseException:
                 if _is_kept(out):
-                    how = f"onelayer resume {out}" if task.command else "the same call with resume"
+                    how = _command(out) if task.command else "the same call with resume=True"
                     announce(f"note: what is finished is kept in {place}; {how} goes on")
                 raise
             _clear(place)
@@ -164,9 +165,13 @@ def check_resumable(out: Path, *, force: bool, resume: bool) -> None:
             "go on with it, or --force to begin again"
         )
     raise InputError(
-        f"{out}: an earlier training is unfinished; onelayer resume {out} goes on with it, --force "
+        f"{out}: an earlier training is unfinished; {_command(out)} goes on with it, --force "
         "begins again"
     )
+
+
+def _command(out: Path) -> str:
+    return f"onelayer resume {quote(str(out))}"
 
 
 def _describe(task: Task, place: Path) -> None:

@@ -76,17 +76,9 @@ def reproduce(
     check_form(report)
     if live is not None:
         check_live()
-    task = Task(
-        Asked(None, spec.model_dump()),
-        "reproduce",
-        {
-            "source": None if source is None else str(source),
-            "track": track,
-            "report": report,
-            "machine": machine.plain,
-            "force": force,
-        },
-    )
+    call = {"track": track, "report": report, "machine": machine.plain, "force": force}
+    call["source"] = None if source is None else str(source)
+    task = Task(Asked(None, spec.model_dump()), "reproduce", call)
     with (
         Unfinished.hold(
             out, task, every=machine.checkpoint, force=force, resume=resume, announce=announce

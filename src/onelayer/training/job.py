@@ -21,11 +21,12 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.thread_pools import limited
 from onelayer.training.augmentation import Augmentation, check_augmentation
-from onelayer.training.checkpoint import NOWHERE, Asked, Checkpoints, Keeper
+from onelayer.training.checkpoint import NOWHERE, Asked, Checkpoints
 from onelayer.training.engine import Engine, MakeEngine, OnDevice
 from onelayer.training.epochs import Measure, OnEpoch, Parameters, run_epochs
 from onelayer.training.exact import Solution, join_solutions
 from onelayer.training.hyperparameters import Hyperparameters, check_settings
+from onelayer.training.keeper import Keeper
 from onelayer.training.lockstep import Lockstep
 from onelayer.training.log import Trained
 from onelayer.training.machine import Machine

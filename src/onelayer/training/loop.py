@@ -70,7 +70,7 @@ def train(
 
     With a `folder`, checkpoints are written into `<folder>.unfinished` as often as `checkpoint`
     says, and go when the run is returned. After a kill the same call goes on from the last one,
-    to the same bits: see docs/resume.md.
+    to the same bits: see docs/resume.md. (Work with several trainings hands its own checkpoints.)
 
     A model whose scores or cost are no longer finite has diverged: it is stopped, Run.stopped says
     where, and the others go on.

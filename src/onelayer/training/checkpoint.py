@@ -202,7 +202,7 @@ class Checkpoints:
     @property
     def wanted(self) -> bool:
         """Whether anything is to be kept, sooner or later."""
-        return self.folder is not None and self.spacing != Spacing()
+        return self.folder is not None and (self.spacing.epochs or self.spacing.seconds) > 0
 
     @property
     def on(self) -> bool:

@@ -118,6 +118,14 @@ def try_once(reference, step, seconds, *, over):
     return found
 
 
+def try_until_killed(reference, step, seconds, *, over):
+    """Try again sooner where the command ended before the kill."""
+    found = try_once(reference, step, seconds, over=over)
+    if found["killed"] or found["wrong"]:
+        return found
+    return try_until_killed(reference, step and step // 2, seconds and seconds / 2, over=over)
+
+
 def main(tries, seed=0):
     sys.modules["pyarrow"] = None  # its threads end with a fork, too
     os.fsync, chance = lambda _: None, random.Random(seed)
@@ -138,13 +146,13 @@ def main(tries, seed=0):
         moments = [chance.uniform(0, seconds) for _ in range(tries - len(places))]
         tasks = [*((place, None) for place in places), *((None, moment) for moment in moments)]
         found = [
-            try_once(reference, step, moment, over=number % 2 == 1)
+            try_until_killed(reference, step, moment, over=number % 2 == 1)
             for number, (step, moment) in enumerate(tasks)
         ]
     wrong = [one for one in found if one["wrong"]]
     print(
-        f"{sum(one['killed'] for one in found)} of {len(found)} tries were killed, "
-        f"{sum(one['kept'] > 0 for one in found)} with checkpoints: {len(found) - len(wrong)} "
+        f"{len(found)} kills, {sum(one['kept'] > 0 for one in found)} of them after a checkpoint: "
+        f"{len(found) - len(wrong)} "
         "resumed runs are the whole one in every bit, with no result lost and no file left over"
     )
     print(*wrong, sep="\n", end="")

@@ -173,10 +173,7 @@ def test_a_change_is_refused_with_the_difference_and_nothing_is_lost(kept, words
     assert bits(train(seed=1)) == bits(onelayer.train(DATA, SETTINGS, **OPTIONS, seed=1))
 
 
-def test_a_newer_format_another_engine_or_other_stacks_are_refused(kept, monkeypatch):
-    if WIDTHS:
-        with pytest.raises(InputError, match="by CompiledEngine, and here trains NumpyEngine"):
-            train(seed=1, engine="numpy")
+def test_a_newer_format_or_other_stacks_are_refused(kept, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(job, "cut_into_stacks", lambda *_: [range(1), range(1, 4)])
         with pytest.raises(InputError, match="a stack was of other models"):
@@ -222,10 +219,14 @@ def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_without_it_one_lin
 def test_what_was_computed_elsewhere_is_told(kept, capsys, monkeypatch):
     from onelayer.training import keeper
 
-    here = keeper.provenance()
-    monkeypatch.setattr(keeper, "provenance", lambda: here | {"cpu": "another"})
-    train(seed=1)
-    assert "trained where cpu is" in capsys.readouterr().out
+    here = keeper.origin_of
+    monkeypatch.setattr(keeper, "origin_of", lambda engine: here(engine) | {"cpu": "another"})
+    run = train(seed=1, engine="numpy")
+    told = capsys.readouterr().out
+    assert "trained where cpu is" in told
+    assert ("trained where engine is 'CompiledEngine'" in told) == bool(WIDTHS)
+    expected = onelayer.train(DATA, SETTINGS, **OPTIONS, seed=1)
+    np.testing.assert_allclose(run.weights[0], expected.weights[0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_folder_is_of_one_process(kept):

@@ -182,7 +182,8 @@ class Job:
             given["scaling"] = (self.scaling.shift, self.scaling.factor)
         if self.start is not None:
             given["start"] = self.start
-        return Keeper(checkpoints, Asked(tuple(self.settings), asdict(self.options)), given)
+        asked = Asked(tuple(self.settings), asdict(self.options))
+        return Keeper(checkpoints, asked, given, self.make_engine)
 
     def run(
         self,
@@ -208,7 +209,7 @@ class Job:
                     stack, trained = self._descend(
                         models, measure, on_epoch, on_stack, begin, keeper
                     )
-                keeper.finish(models, stack, trained)
+                keeper.finish(models, trained)
                 yield models, stack, trained
 
     def _descend(

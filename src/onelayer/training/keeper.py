@@ -18,9 +18,9 @@ from onelayer.errors import InputError
 from onelayer.process import HeldSignals, held_signals
 from onelayer.records import check_arrays
 from onelayer.training.checkpoint import CHECKPOINT, ENDING, Asked, Checkpoint, Checkpoints
-from onelayer.training.engine import Engine, State
+from onelayer.training.engine import Engine, MakeEngine, State
 from onelayer.training.log import Log, Trained
-from onelayer.training.provenance import elsewhere, provenance
+from onelayer.training.provenance import elsewhere, origin_of
 
 _KEPT = 2  # checkpoints of a stack
 
@@ -33,9 +33,11 @@ class Keeper:
         checkpoints: Checkpoints,
         asked: Asked,
         arrays: Mapping[str, Split | Iterable[NDArray[Any]]],
+        make_engine: MakeEngine,
     ) -> None:
         self.seconds = 0.0  # that the job took before it was resumed
         self._checkpoints, self._asked, self._arrays = checkpoints, asked, arrays
+        self._make_engine = make_engine
         self._begin, self._saved = monotonic(), 0
         self._held = HeldSignals()
 
@@ -81,12 +83,6 @@ class Keeper:
         return None
 
     def _take_up(self, record: Checkpoint, path: Path, stack: Engine) -> Log:
-        before = record.provenance.get("engine")
-        if before != type(stack).__name__:
-            raise InputError(
-                f"{path}: trained by {before}, and here trains {type(stack).__name__}; expected "
-                "the same engine"
-            )
         try:
             if record.log is None:
                 raise InputError("it has no log")
@@ -136,27 +132,24 @@ class Keeper:
 
     def _save(self, models: range, log: Log, stack: Engine) -> None:
         self._saved += 1
-        record = replace(self._record(models, stack), state=stack.state(), log=log)
+        record = replace(self._record(models), state=stack.state(), log=log)
         older = self._files(models)[: 1 - _KEPT]
         self._checkpoints.save(record, f"{self._stem(models)}.{self._saved:06d}{ENDING}", older)
 
-    def finish(self, models: range, stack: Engine, trained: Trained) -> None:
+    def finish(self, models: range, trained: Trained) -> None:
         """Keep what is left of a stack in place of its checkpoints."""
         if self._checkpoints.on:
-            record = replace(self._record(models, stack), trained=trained)
+            record = replace(self._record(models), trained=trained)
             self._checkpoints.save(record, f"{self._stem(models)}{ENDING}", self._files(models))
 
-    def _record(self, models: range, stack: Engine) -> Checkpoint:
+    def _record(self, models: range) -> Checkpoint:
         seconds = self.seconds + monotonic() - self._begin
         bounds = (models.start, models.stop)
-        return Checkpoint(self._asked, self._digests, self._provenance(stack), bounds, seconds)
-
-    def _provenance(self, stack: Engine) -> dict[str, Any]:
-        return self._here | {"engine": type(stack).__name__}
+        return Checkpoint(self._asked, self._digests, self._here, bounds, seconds)
 
     @cached_property
     def _here(self) -> dict[str, Any]:
-        return provenance()
+        return origin_of(self._make_engine)
 
     def _stem(self, models: range) -> str:
         return f"{self._checkpoints.job or 'training'}.{models.start}"

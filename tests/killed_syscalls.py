@@ -35,7 +35,8 @@ def train(folder="run"):
 def traced(*options):
     """Train under strace; return its exit status, None where it cannot trace."""
     command = ["strace", "-f", "-qq", "-o", "calls", *options, sys.executable, "-c", TRAIN]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    paths = filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(command, capture_output=True, env=environment).returncode
 
 

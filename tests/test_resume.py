@@ -76,6 +76,19 @@ def test_what_is_unfinished_is_neither_lost_nor_taken_unasked(capsys):
 
 
 @pytest.mark.usefixtures("interrupted")
+def test_where_the_last_checkpoint_is_damaged_the_one_before_goes_on(capsys):
+    last = checkpoints_of(OUT).files()[-1]
+    last.write_bytes(last.read_bytes()[:500])
+    assert command(["resume", "out", "--plan"]) == 0
+    told = capsys.readouterr().err
+    assert "models 0 to 1: epoch 1 of 3\n" in told
+    assert f"{last.name}: holds no checkpoint that can be read" in told
+    assert command(["resume", "out"]) == 0
+    assert command([*TRAIN, "--out", "whole"]) == 0
+    assert results("out") == results("whole")
+
+
+@pytest.mark.usefixtures("interrupted")
 def test_changed_data_are_refused(capsys):
     with np.load("data.npz") as arrays:
         np.savez("data.npz", X=arrays["X"] + 1, y=arrays["y"])

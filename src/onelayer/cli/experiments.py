@@ -178,9 +178,10 @@ def resume(
 
 
 def _place() -> Group:
+    from onelayer.option import options_of
     from onelayer.training.machine import Machine
 
-    return Group(Machine, names=("threads", "memory", "engine"))
+    return Group(Machine, names=[name for name in options_of(Machine) if name != "checkpoint"])
 
 
 @app.command(cls=command_of(lambda: [_place()]), epilog="Example: onelayer verify runs/dd2424-a1")

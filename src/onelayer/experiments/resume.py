@@ -70,14 +70,14 @@ def plan_resume(folder: str | Path, *, force: bool = False) -> ResumePlan:
         )
     check_output_folder(out, force=force or bool(task.call.get("force")))
     sets = [PROBED.load(path) for path in records_of(place)]
-    stacks = dict(kept.records())
+    stacks, damaged = kept.latest()
     words = [f"{each.features.name} is probed" for each in sets]
-    words += [f"{job}, {record.words}" for job, record in stacks.items()]
+    words += [f"{stack}: {record.words}" for stack, record in stacks.items()]
     before = [each.provenance for each in sets] + [each.provenance for each in stacks.values()]
     with limited(task.call["machine"]["threads"]):
         here = provenance()
     differs = dict.fromkeys(words for each in before for words in elsewhere(each, here))
-    return ResumePlan(out, task, tuple(words), tuple(differs))
+    return ResumePlan(out, task, (*words, *damaged), tuple(differs))
 
 
 @checked
@@ -97,7 +97,7 @@ def resume(
     Raises
     ------
     InputError
-        As plan_resume does; if the data have changed, or another engine trains here.
+        As plan_resume does; if the data have changed, or all checkpoints of a stack are damaged.
     """
     plan = plan_resume(folder, force=force)
     call: dict[str, Any] = dict(plan.task.call)

@@ -1,6 +1,6 @@
 """A receipt: a stored run is trained again from its options and data, and compared bit for bit."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from onelayer.training.machine import Machine
 from onelayer.training.provenance import elsewhere
 from onelayer.training.run import CURVES, Run
 
-Trainings = Mapping[str, Run | CrossValidation]
 _NOT_OF_THE_PLACE = {"date", "seconds", "stacks", "digests"}
 
 
@@ -130,20 +129,19 @@ def _pairs(
 
 def find_departure(name: str, before: Any, again: Any) -> Departure | None:
     """Return where one of two trainings first leaves the other, None if no bit is another."""
-    curves = _curves(before), _curves(again)
-    first: Departure | None = None
-    for quantity, stored in curves[0].items():
-        found = _first_difference(stored, curves[1][quantity])
-        if found and (first is None or found[0] < first.epoch):
-            first = Departure(name, found[0], found[1], quantity.replace("_", " "), found[2])
-    if first is not None or not isinstance(before, Run):
-        return first
+    stored, new = _curves(before), _curves(again)
+    found = [
+        Departure(name, *place, quantity.replace("_", " "), distance)
+        for quantity in stored
+        for *place, distance in _differences(stored[quantity], new[quantity])
+    ]
+    if found or not isinstance(before, Run):
+        return min(found, key=lambda departure: departure.epoch, default=None)
     for part in ("weights", "biases"):
         ours, theirs = getattr(before, part), getattr(again, part)
-        others = np.flatnonzero((ours != theirs).reshape(len(ours), -1).any(axis=1))
-        if len(others):
-            epoch = int(before.kept[others[0]])
-            return Departure(name, epoch, int(others[0]), part, float(abs(ours - theirs).max()))
+        for model in np.flatnonzero((ours != theirs).reshape(len(ours), -1).any(axis=1))[:1]:
+            distance = float(abs(ours - theirs).max())
+            return Departure(name, int(before.kept[model]), int(model), part, distance)
     return None
 
 
@@ -160,18 +158,17 @@ def _curves(training: Run | CrossValidation) -> dict[str, tuple[NDArray[np.intp]
     return {name: (epochs[name], values) for name, values in {**flat, **ends}.items()}
 
 
-def _first_difference(
+def _differences(
     one: tuple[NDArray[np.intp], NDArray[Any]], other: tuple[NDArray[np.intp], NDArray[Any]]
-) -> tuple[int, int, float] | None:
-    """Return epoch, model and distance of the first difference of two curves, None if equal."""
+) -> Iterator[tuple[int, int, float]]:
+    """Yield epoch, model and distance of the first difference of two curves; none if equal."""
     every = np.union1d(one[0], other[0])
     a, b = (_at(every, *curve) for curve in (one, other))
     unequal = ~((a == b) | (np.isnan(a) & np.isnan(b)))
-    if not unequal.any():
-        return None
-    column = int(np.flatnonzero(unequal.any(axis=0))[0])
-    distance = abs(a[:, column] - b[:, column])[unequal[:, column]].max()
-    return int(every[column]), int(np.flatnonzero(unequal[:, column])[0]), float(distance)
+    for column in np.flatnonzero(unequal.any(axis=0))[:1]:
+        models = np.flatnonzero(unequal[:, column])
+        distance = abs(a[models, column] - b[models, column]).max()
+        yield int(every[column]), int(models[0]), float(distance)
 
 
 def _at(every: NDArray[np.intp], epochs: NDArray[np.intp], values: NDArray[Any]) -> NDArray[Any]:

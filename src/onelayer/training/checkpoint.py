@@ -105,11 +105,10 @@ class Checkpoint:
     @property
     def words(self) -> str:
         """How far the stack is."""
-        models = f"models {self.models[0]} to {self.models[1] - 1}"
         if self.log is None:
-            return f"{models} are trained"
+            return "trained"
         more = f", batch {self.log.batches} of the next" if self.log.batches else ""
-        return f"{models}: epoch {self.log.epoch} of {self.asked.options['epochs']}{more}"
+        return f"epoch {self.log.epoch} of {self.asked.options['epochs']}{more}"
 
 
 CHECKPOINT = Kind("checkpoint", Checkpoint, format=1, sealed=True)
@@ -187,10 +186,18 @@ class Checkpoints:
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def records(self) -> Iterator[tuple[str, Checkpoint]]:
-        """Yield all that are kept, each after the name of its job; raises InputError as `load`."""
-        for path in self.files():
-            yield path.name.split(".")[0], CHECKPOINT.load(path)
+    def latest(self) -> tuple[dict[str, Checkpoint], list[str]]:
+        """Return the last record of each stack, by job and models, and what cannot be read."""
+        found, damaged = dict[str, Checkpoint](), list[str]()
+        for path in self.files():  # of a stack that is trained, that comes last
+            try:
+                record = CHECKPOINT.load(path)
+            except InputError as error:
+                damaged.append(str(error))
+            else:
+                first, end = record.models
+                found[f"{path.name.split('.')[0]}, models {first} to {end - 1}"] = record
+        return found, damaged
 
     def tell(self, notes: Iterable[str]) -> None:
         """Announce each note once, however many jobs have it."""

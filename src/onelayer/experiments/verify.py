@@ -131,9 +131,9 @@ def find_departure(name: str, before: Any, again: Any) -> Departure | None:
     """Return where one of two trainings first leaves the other, None if no bit is another."""
     stored, new = _curves(before), _curves(again)
     found = [
-        Departure(name, *place, quantity.replace("_", " "), distance)
+        Departure(name, epoch, model, quantity.replace("_", " "), distance)
         for quantity in stored
-        for *place, distance in _differences(stored[quantity], new[quantity])
+        for epoch, model, distance in _differences(stored[quantity], new[quantity])
     ]
     if found or not isinstance(before, Run):
         return min(found, key=lambda departure: departure.epoch, default=None)

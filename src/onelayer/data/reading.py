@@ -1,4 +1,4 @@
-"""How files and folders are read: options of some of the formats."""
+"""Options for reading files and folders; most belong to some of the formats."""
 
 from dataclasses import dataclass
 from typing import Any

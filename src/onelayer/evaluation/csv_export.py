@@ -36,16 +36,16 @@ def write_rows(rows: Iterable[Iterable[Any]], file: TextIO) -> None:
 
 
 def exact(value: Any) -> str:
-    """Write a value so that reading it gives the same back; nothing for NaN and None."""
+    """Return a value as a text that reads back as the same value; empty for NaN and None."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def neutral(text: str) -> str:
-    """Return the text with an apostrophe before what a spreadsheet would take for a formula.
+    """Return the text with an apostrophe before anything that a spreadsheet reads as a formula.
 
-    A text that is a number stays as it is. What cannot be seen becomes an escape.
+    A text that is a number stays as it is. Invisible characters become escapes.
 
     Examples
     --------

@@ -55,7 +55,7 @@ def draw_true_class(results: Results, test: Scored) -> Drawing:
 
 
 def _middles(edges: NDArray[np.float64], right: NDArray[np.intp], wrong: NDArray[np.intp]) -> str:
-    """Say between which probabilities the middle sample of each kind lies."""
+    """Return a sentence with the bins of the median right and the median wrong sample."""
     told = []
     for name, counts in (("right", right), ("wrong", wrong)):
         if counts.any():

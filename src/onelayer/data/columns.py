@@ -143,10 +143,10 @@ def choose_columns(
     """Return the columns of a table that hold features, and the one that holds the labels.
 
     The labels are in the column `label`; else in that of `like`, the columns of a model; else in
-    the first of LABEL_COLUMNS, in any case; else, if there must be labels (`labelled`), in the
-    last. A row may have several labels: see _find_several. Features are the columns of `like`, by
-    name, or else all others but the index of a frame: those in `index` and those without a name of
-    their own, as pandas writes it. Columns to `leave` are left out without a note.
+    the first of LABEL_COLUMNS, in upper or lower case; else, if there must be labels (`labelled`),
+    in the last column. A row may have several labels: see _find_several. Features are the columns
+    of `like`, by name, or else all others except the index of a frame: the columns in `index`, and
+    those with a name that pandas gives. Columns in `leave` are left out without a note.
 
     Raises
     ------

@@ -47,7 +47,7 @@ class Split:
         return len(self.y)
 
     def head(self, samples: int) -> "Split":
-        """Return the first `samples` samples, without copying what lies in one file."""
+        """Return the first `samples` samples, without a copy if they lie in one file."""
         groups = None if self.groups is None else self.groups[:samples]
         return Split(self.X[:samples], self.y[:samples], self.files, groups)
 

@@ -58,8 +58,8 @@ def map_npy(path: Path) -> Mapped:
     Raises
     ------
     InputError
-        If there is no such file, or it is not of that format, holds no numbers or objects, is in
-        Fortran order, or is of another size than its header promises.
+        If there is no such file, it is not a .npy file, holds no plain numbers, is in Fortran
+        order, or has another size than its header promises.
     """
     try:
         if not path.is_file():
@@ -127,7 +127,7 @@ def read_npy(where: str, stream: BinaryIO, size: int) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If it is not of that format, or of another size than its header promises.
+        If it is not a .npy file, or has another size than its header promises.
     """
     shape, dtype, in_fortran_order = read_header(where, stream, "biufU")
     promised = stream.tell() + math.prod(shape) * dtype.itemsize

@@ -64,7 +64,7 @@ class Scaling:
 
     @cached_property
     def _row_of_factors(self) -> NDArray[np.float64]:
-        """The factors (D,), or (1,) if all are alike: NumPy multiplies faster by one number."""
+        """The factors (D,), or (1,) if all are equal: NumPy multiplies faster by one number."""
         return self.factor if np.ptp(self.factor) else self.factor[:1]
 
 
@@ -74,8 +74,8 @@ def fit_scaling(method: str, data: Dataset, weights: NDArray[Any] | None = None)
     `weights` (N,) are sample weights.
 
     "unit" divides by the full scale, "standardise" subtracts each feature's mean and divides by
-    its standard deviation, "none" changes nothing. A feature whose deviation is no more than the
-    rounding of its mean is constant: standardised it is 0, also where later samples differ.
+    its standard deviation, "none" changes nothing. A feature whose deviation is not above the
+    rounding of its mean is constant: it is standardised to 0, even if later samples differ.
 
     Raises
     ------

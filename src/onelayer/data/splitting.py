@@ -380,7 +380,7 @@ def _by_class(y: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np
 
 
 def _numbered(groups: ArrayLike, n_samples: int) -> tuple[NDArray[np.generic], NDArray[np.intp]]:
-    """Return the names of the groups, and the number of each row's group."""
+    """Return the names of the groups, and the group number of each row (N,)."""
     given = np.asarray(groups)
     if given.shape != (n_samples,):
         raise InputError(f"groups of the shape {given.shape}, expected ({n_samples},)")

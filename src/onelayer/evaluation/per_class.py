@@ -154,6 +154,6 @@ def ratio(part: ArrayLike, whole: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the last axis of all values but NaN; NaN where there are no others."""
+    """Return the mean over the last axis without NaN; NaN if all values are NaN."""
     known = ~np.isnan(values)
     return ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))

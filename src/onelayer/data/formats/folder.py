@@ -30,10 +30,10 @@ def suits_folder(folder: Path) -> bool:
 def read_folder(folder: Path) -> Contents:
     """Read the splits in `folder`: X mapped, never read as a whole; y (N,) in memory.
 
-    A split is a folder of shards, train/a.X.npy (n, D) with train/a.y.npy (n,), which follow each
-    other by name, or one such pair train.X.npy, train.y.npy; likewise validation and, if it is
-    there, test. Features are uint8 (255 then stands for 1), float16, float32 or float64. A line of
-    classes.txt names a class; without it classes are called by their numbers.
+    A split is a folder of shards, train/a.X.npy (n, D) with train/a.y.npy (n,), in the order of
+    their names, or one pair train.X.npy, train.y.npy; likewise validation and, if it exists, test.
+    Features are uint8 (255 then stands for 1), float16, float32 or float64. A line of classes.txt
+    names a class; without it the names are the class numbers.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _labels_of(features: Path) -> Path:
 
 
 def _check_alike(shard: Mapped, first: Mapped) -> None:
-    """Raise InputError unless X holds features, as many and of the type as in the first file."""
+    """Raise InputError unless X holds features of the number and type in the first file."""
     X, expected = shard.array, first.array
     if X.ndim != 2 or X.dtype not in _TYPES:
         raise InputError(

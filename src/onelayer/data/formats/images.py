@@ -33,7 +33,7 @@ def find_layout(folder: Path) -> Layout:
     Raises
     ------
     InputError
-        If two folders are called like the same split.
+        If the names of two folders mean the same split.
     """
     found: dict[str, Path] = {}
     others = []

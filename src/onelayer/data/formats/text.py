@@ -168,7 +168,7 @@ def _separator(head: Sequence[str]) -> str:
 
 
 def _first_rows(head: Sequence[str], separator: str) -> list[list[str]]:
-    """Return the cells of the first two rows, none of a row that cannot be split."""
+    """Return the cells of the first two rows, empty for a row that cannot be split."""
     rows = filter(None, csv.reader(head, delimiter=separator, strict=True))
     found = []
     try:

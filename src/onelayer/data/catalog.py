@@ -119,7 +119,7 @@ def without_validation(data: Dataset) -> Dataset:
         return data
     parts = [data.train, data.validation]
     if isinstance(data.train.X, Derived) and (whole := data.train.X.joined(data.validation.X)):
-        y, groups = _under_each_other(parts)
+        y, groups = _labels_and_groups(parts)
         return replace(data, train=Split(whole, y, data.train.files, groups), validation=None)
     return replace(data, train=_join(parts), validation=None)
 
@@ -195,11 +195,11 @@ def _join(splits: Sequence[Split]) -> Split:
     """Return the samples of all `splits`, without a copy if there is only one."""
     if len(splits) == 1:
         return splits[0]
-    y, groups = _under_each_other(splits)
+    y, groups = _labels_and_groups(splits)
     return Split(np.concatenate([split.X[:] for split in splits]), y, groups=groups)
 
 
-def _under_each_other(
+def _labels_and_groups(
     splits: Sequence[Split],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
     """Return the labels and the groups of several splits, concatenated."""

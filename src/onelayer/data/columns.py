@@ -256,7 +256,7 @@ def row_numbers(X: Any, names: Sequence[str]) -> tuple[list[int], list[int]]:
     numbering = [
         c
         for c, name in enumerate(names)
-        if _INDEX.fullmatch(name) or (is_row_name(name) and _tells_rows_apart(X[:, c]))
+        if _INDEX.fullmatch(name) or (is_row_name(name) and _differs_in_all_rows(X[:, c]))
     ]
     counting = [c for c in range(len(names)) if c not in numbering and _counts(X[:, c])]
     return numbering, counting
@@ -267,7 +267,7 @@ def is_row_name(name: str) -> bool:
     return bool(_ROW_NAME.fullmatch(name))
 
 
-def _tells_rows_apart(column: Any) -> bool:
+def _differs_in_all_rows(column: Any) -> bool:
     return len(np.unique(column)) == len(column) and bool((column == np.rint(column)).all())
 
 

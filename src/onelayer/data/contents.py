@@ -139,9 +139,9 @@ def make_dataset(
             raise InputError(
                 f"{source}: features of the shape {part.X.shape}, labels of {len(indices[split]):,}"
             )
-    notes = (*notes, *_told_of_arrays(source, contents, f"{len(class_names):,} {kind}"))
+    notes = (*notes, *_note_on_arrays(source, contents, f"{len(class_names):,} {kind}"))
     all_rows = len(indices["train"])
-    contents = _tell_rows_apart(source, contents, indices)
+    contents = _assign_rows(source, contents, indices)
     if "split" in contents.of_rows and (
         left := all_rows - sum(len(part.labels) for part in contents.parts.values())
     ):
@@ -240,7 +240,7 @@ def part_of(part: Part, rows: NDArray[np.intp]) -> Part:
     return Part(X, part.labels[rows], part.files if isinstance(X, Derived) else (), groups)
 
 
-def _tell_rows_apart(
+def _assign_rows(
     source: str, contents: Contents, indices: Mapping[str, NDArray[np.intp]]
 ) -> Contents:
     """Return contents with the labels as `indices`, and the splits and groups from other arrays.
@@ -273,7 +273,7 @@ def _tell_rows_apart(
     return replace(contents, parts=parts)
 
 
-def _told_of_arrays(source: str, contents: Contents, classes: str) -> tuple[str, ...]:
+def _note_on_arrays(source: str, contents: Contents, classes: str) -> tuple[str, ...]:
     """Return a note that describes the arrays, unless their names and types are clear."""
     told, X = contents.arrays, contents.parts["train"].X
     if told is None:

@@ -193,7 +193,7 @@ def check_gradient(
         if method == "complex" and (reason := place.hidden_from_the_complex_step()):
             return _check_by_differences(place.box, place.step, analytic, eps, tolerance, reason)
         check = _check(place.box, analytic, method, step, eps, tolerance)
-        return check if check.passed else _look_again(place, check, analytic, tolerance)
+        return check if check.passed else _diagnose(place, check, analytic, tolerance)
 
 
 def _choose(W: Array, b: Array, entries: int | None) -> tuple[Any, Any]:
@@ -315,7 +315,7 @@ def _floor(numerical: tuple[Array, Array], tolerance: float) -> float:
     return _ROUNDING * ulp * largest / tolerance if tolerance > 0 else 0.0
 
 
-def _look_again(
+def _diagnose(
     place: Place, check: GradientCheck, analytic: tuple[Array, Array], tolerance: float | None
 ) -> GradientCheck:
     """Return the failed check with a note on its cause, or a better check if it was misled."""

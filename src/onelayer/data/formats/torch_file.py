@@ -209,7 +209,7 @@ def _read(
                 _read_tensor(path, where, archive, members, tensor, limit, storages)
                 for tensor in tensors
             ]
-            arrays[name] = _under_each_other(where, name, read)
+            arrays[name] = _concatenate(where, name, read)
         elif isinstance(value, list) and {str} == set(map(type, value)):
             arrays[name] = np.array(value)
         elif isinstance(value, list) and {int} == set(map(type, value)):
@@ -219,7 +219,7 @@ def _read(
     return arrays
 
 
-def _under_each_other(where: str, name: str, read: Sequence[Any]) -> NDArray[Any]:
+def _concatenate(where: str, name: str, read: Sequence[Any]) -> NDArray[Any]:
     """Return tensors joined to one array: rows, or batches of rows or of labels."""
     try:
         if means_labels(name):

@@ -10,7 +10,7 @@ LONGEST = 60  # letters of a wrong name
 
 
 class InputError(ValueError):
-    """Bad input, told in one line: which file or option, what was found, what would be right."""
+    """Bad input, in one line: the file or option, the value found, and the right values."""
 
 
 class DivergedError(InputError):

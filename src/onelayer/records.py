@@ -97,7 +97,7 @@ class Kind(Generic[T]):
     sealed: bool = False
 
     def save(self, record: T, path: str | Path, run_id: str = "") -> None:
-        """Write the record, whole or not at all; `run_id` says which run it belongs to.
+        """Write the record, whole or not at all; `run_id` is the id of its run, if any.
 
         Equal records give equal bytes.
 

@@ -39,7 +39,7 @@ FRACTION = 0.15  # share of all samples in a drawn validation split, and in a dr
 FEWEST = 4  # samples: with fewer a drawn split would be empty
 LONGEST_NAME = 100  # characters
 _PIXEL = re.compile(r"(?:(?:pixel|pix|px)[-_ ]?|(?=[0-9]+x))([0-9]{1,4})(?:[x_-]([0-9]{1,4}))?")
-# Joiners, variation selectors, fillers and a blank: part of a name, but nobody can see them.
+# Joiners, variation selectors, fillers and a blank: invisible parts of a name.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]")
 
 

@@ -39,7 +39,7 @@ class SampleWeights:
 def bootstrap_weights(
     n_samples: int, resamples: int, seed: int, kind: str = "bootstrap"
 ) -> NDArray[np.uint8]:
-    """Return how often each row is drawn in each resample, (R, N); 0 where it is out of the bag.
+    """Return the counts (R, N) of each row in each resample; 0 for rows that are out of the bag.
 
     "bootstrap" draws N rows with replacement (Efron 1979, doi:10.1214/aos/1176344552). "poisson"
     draws each count alone, from Poisson(1), so the counts sum to N only on average, and those of a

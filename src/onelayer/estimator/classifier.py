@@ -319,7 +319,7 @@ def seed_of(classifier: OneLayerClassifier) -> int:
 def read(classifier: OneLayerClassifier, X: ArrayLike, y: ArrayLike) -> Dataset:
     """Return the samples as a training split; stores features and classes in the classifier.
 
-    Warns of columns of a frame that number the rows: scikit-learn's estimators use what they get.
+    Warns of columns of a frame that number the rows: scikit-learn's estimators use all columns.
     """
     features, labels = _check(classifier, X, y, reset=True)
     _warn_of_row_numbers(features, getattr(classifier, "feature_names_in_", ()))

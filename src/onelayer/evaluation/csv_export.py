@@ -12,8 +12,8 @@ from onelayer.storage import atomic_file
 
 Columns = Mapping[str, Sequence[Any]]
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-# Where a spreadsheet begins to read a formula: in front of a text, or behind what it may take for
-# the end of a cell. Apostrophes count, so that taking one away gives the text back.
+# The places where a spreadsheet may begin to read a formula: before a text, or after a comma or
+# semicolon, which may end a cell. Apostrophes count, so that removing one gives the text back.
 _FORMULA = re.compile(r"(^|[,;])(?=['\s]*[=+\-@＝＋－＠])")
 
 

@@ -69,7 +69,7 @@ def told_apart(names: Sequence[str], letters: int = LONGEST_NAME) -> tuple[str, 
 
 
 def legend(names: Sequence[str], *, codes: bool = False) -> Table | None:
-    """Return the full name for each name of `told_apart`, if any of them differs.
+    """Return the full name of each name of `told_apart`, if any of them differs.
 
     With `codes` names are written with their code points, for readers whose fonts lack them.
     """

@@ -97,7 +97,7 @@ class Plots:
         """
         if axes is None:
             numbers = self._numbers(models, WEIGHT_ROWS)
-            weight_images(self.run, numbers[:1])  # refuses what is no image
+            weight_images(self.run, numbers[:1])  # refuses samples that are not images
             with look():
                 drawing = draw_weights(self.run, numbers, "", pyplot.figure)
             return _saved(list(drawing.figure.axes), file)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from onelayer.report.blocks import Picture
 
-# Okabe and Ito's colours, told apart by the colour-blind: blue and vermilion.
+# Okabe and Ito's colours, which colour-blind people can distinguish: blue and vermilion.
 TRAIN, VALIDATION, MARK, MUTED = "#0072B2", "#D55E00", "#D55E00", "#595959"
 # For many lines, without their yellow, which is too light for a line.
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

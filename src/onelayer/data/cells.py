@@ -17,7 +17,7 @@ _LONGEST = 400  # characters that are examined: no number is longer
 
 
 def is_missing(text: str) -> bool:
-    """Return whether a text is a missing value, in upper or lower case, with or without blanks.
+    """Return whether a text is a missing value; case and blanks around it do not matter.
 
     Examples
     --------

@@ -56,7 +56,7 @@ def check_pooled(
         if not pictures and len(shape) == 3 and shape[1] != shape[2] and "float" in kind:
             raise InputError(
                 f"{of_shape}: {shape[1]:,} vectors of {shape[2]:,} numbers a sample, as tokens "
-                f"have; --pool says what is taken of them: {WAYS}"
+                f"have; --pool chooses a pooling: {WAYS}"
             )
         return
     if len(shape) != 3:

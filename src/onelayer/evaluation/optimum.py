@@ -65,8 +65,8 @@ def find_optimum(
     """
     if not 0 < l2 < math.inf:
         raise InputError(
-            f"l2 is {l2}: expected a number above 0; without weight decay the cost of classes "
-            "that can be separated falls for ever"
+            f"l2 is {l2}: expected a number above 0; without weight decay the cost of separable "
+            "classes has no minimum"
         )
     D = X.shape[1]
     weights = np.ones(len(X)) if sample_weights is None else np.asarray(sample_weights)

@@ -59,6 +59,6 @@ def warn_of_second_look(log: Sequence[TestEvaluation]) -> str:
         return ""
     return (
         f"This is evaluation number {len(log)} of the test set, after {log[-2].when} "
-        f"(accuracy {log[-2].best_accuracy:.4f}): whatever was changed since then with that figure"
-        " in mind makes this one optimistic."
+        f"(accuracy {log[-2].best_accuracy:.4f}): a change made since then with that figure in mind"
+        " makes this one optimistic."
     )

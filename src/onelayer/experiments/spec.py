@@ -121,8 +121,8 @@ class ExperimentOptions(TrainingOptions):
         super().__post_init__()
         if self.repeats and self.solver == "exact":
             raise InputError(
-                f"repeats is {self.repeats}; the exact solver ends at the same least cost whatever "
-                "the seed: leave it out, or ask for solver descent"
+                f"repeats is {self.repeats}; the exact solver ends at the same least cost with "
+                "every seed: leave it out, or ask for solver descent"
             )
         if self.seed + self.repeats > SEED:
             raise InputError(

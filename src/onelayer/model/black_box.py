@@ -186,7 +186,7 @@ class Place:
         if abs(cost - again) > 1e-12 * abs(cost):
             raise InputError(
                 f"the cost function returns {cost:.9g} and then {again:.9g} at the same W and b; "
-                "expected the same number each time: fix its seed, leave out what it remembers"
+                "expected the same number each time: fix its seed, keep no state between calls"
             )
         noise = noise_of(self.box.along(*self.directions[0]))
         if noise > _NOISE:

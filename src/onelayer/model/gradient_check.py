@@ -30,8 +30,8 @@ DEFAULT_TOLERANCES = {"forward": 1e-2, "centred": 1e-4, "complex": 1e-12}
 _TOLERANCE = 1e-6  # of the differences that replace other methods: see docs/maths.md
 _TO_BLAME = "differences of the cost in other steps agree: the gradient is wrong, not the cost"
 _UNSEEN = (
-    "differences of the cost agree with both as far as they can see, so it cannot be seen which "
-    "is right: the gradient, or the {} step, which may miss a small part of the cost"
+    "differences of the cost agree with both within their errors, so one of the two may be wrong: "
+    "the gradient, or the {} step, which may miss a small part of the cost"
 )
 _ROUNDING = 16  # units in the last place of the largest derivative: it is a sum of many terms
 

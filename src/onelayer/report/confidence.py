@@ -75,8 +75,8 @@ def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
         return (
             Paragraph(
                 f"The scores of {samples:,} test samples for {len(results.run.class_names):,} "
-                f"classes are more than the {MOST_SCORES:,} that are kept, so their probabilities "
-                "are not looked at here."
+                f"classes are more than the {MOST_SCORES:,} that are kept, so this section has no "
+                "probabilities."
             ),
         )
     if loss.link is None:

@@ -90,7 +90,7 @@ class Classifier:
 
     @property
     def input_type(self) -> np.dtype[Any]:
-        """The type of features for other programs: that of the weights, if it is precise enough.
+        """The type of features for other programs, that of the weights if it is precise enough.
 
         It is float64 if float32 would move a feature by more than 10⁻⁵ of its standard deviation.
         """

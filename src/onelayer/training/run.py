@@ -126,7 +126,7 @@ class Run:
 
     @cached_property
     def words(self) -> list[list[str]]:
-        """The words that name each setting: λ, η, and all other values in which settings differ."""
+        """The words of each setting's name, λ, η and all other values in which settings differ."""
         return setting_words(self.settings, self.training["solver"])
 
     @cached_property

@@ -37,9 +37,9 @@ from onelayer.errors import InputError, shown
 from onelayer.plain_values import LONGEST, check_plain, parse_json, read_text, to_json
 from onelayer.storage import atomic_file
 
-KEY = "onelayer"  # of the header's metadata; the library writes several keys in any order
+KEY = "onelayer"  # one key in the metadata: the library writes several keys in any order
 _LARGEST_FLOAT = float(np.finfo(np.float64).max)
-_LARGEST_INT = 1 << 63  # a larger one overflows wherever it is used
+_LARGEST_INT = 1 << 63  # a larger integer would overflow
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
@@ -50,7 +50,7 @@ Upgrade = Callable[[Any, Arrays], tuple[Any, Arrays]]
 class Within:
     """The range of the numbers in a field: `Annotated[float, Within(0, 1)]`.
 
-    In an array NaN stands for what is not known; elsewhere it is out of range.
+    In an array NaN stands for an unknown value; elsewhere it is out of range.
     """
 
     least: float
@@ -97,7 +97,7 @@ class Kind(Generic[T]):
     sealed: bool = False
 
     def save(self, record: T, path: str | Path, run_id: str = "") -> None:
-        """Write the record, whole or not at all; `run_id` says which run it belongs to.
+        """Write the record, whole or not at all; `run_id` is the id of its run, if any.
 
         Equal records give equal bytes.
 
@@ -157,7 +157,7 @@ class Kind(Generic[T]):
             raise
         except RecursionError as error:
             raise InputError(f"{path}: {self._refusal}: brackets too deep") from error
-        except Exception as error:  # the library raises its own; checks meet what nobody foresaw
+        except Exception as error:  # errors of the library, and of checks of unforeseen values
             raise InputError(f"{path}: {self._refusal}: {_one_line(error)}") from error
         return record
 
@@ -190,16 +190,16 @@ class Kind(Generic[T]):
 
 
 def only_more_fields(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
-    """Return what the next format stores where it added nothing but fields with defaults."""
+    """Return the content for a next format that only added fields with defaults."""
     return header.get("record", header), arrays
 
 
 def check_arrays(*records: Any, **sizes: int) -> None:
     """Check the arrays of dataclasses against the types and shapes that their fields declare.
 
-    A field declares its shape in letters, `Annotated[NDArray[np.float64], "(M, K)"]`; of a tuple it
-    is the length. A letter means the same number in all of the `records`: that in `sizes`, or else
-    what the first field with the letter has.
+    A field declares its shape in letters, `Annotated[NDArray[np.float64], "(M, K)"]`; for a tuple
+    it is the length. A letter means the same number in all `records`: the one in `sizes`, or else
+    that of the first field with the letter.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def _check_shape(name: str, value: Any, letters: list[str], sizes: dict[str, int
     found = value.shape if isinstance(value, np.ndarray) else (len(value),)
     expected = [int(letter) if letter.isdigit() else sizes.get(letter) for letter in letters]
     for place, number in enumerate(found[: len(letters)]):
-        if expected[place] is None:  # a letter that is met for the first time, here or before
+        if expected[place] is None:  # the first use of a letter fixes its number
             expected[place] = sizes.setdefault(letters[place], number)
     if list(found) != expected:
         words = ", ".join(
@@ -239,7 +239,7 @@ def _check_dtype(name: str, value: Any, hint: Any) -> None:
 
 
 def _read(path: Path) -> tuple[Any, Arrays]:
-    """Return the JSON and the arrays of a file; no number in it is believed unchecked."""
+    """Return the JSON and the arrays of a file; sizes in it are checked before they are used."""
     if path.suffix == ".json":
         return parse_json(read_text(path)), {}
     from safetensors import safe_open
@@ -284,7 +284,7 @@ def _encode(value: Any, place: str, arrays: Arrays, apart: tuple[str, ...] = ())
 def _decode(
     hint: Any, value: Any, place: str, arrays: Arrays, apart: Mapping[str, Any] | None = None
 ) -> Any:
-    """Return what _encode was given, of the type `hint`; arrays that it needs leave `arrays`."""
+    """Return the value that _encode stored, of the type `hint`; its arrays leave `arrays`."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         found = _decode(args[0], value, place, arrays)
@@ -340,7 +340,7 @@ def _decode_dataclass(
 
 
 def _is_plain(value: Any, hint: Any) -> bool:
-    """Whether the value is of the plain type `hint`: a bool is no number, an int is a float."""
+    """Whether the value is of the plain type `hint`: a bool is not a number, an int is a float."""
     if hint is bool or hint is str:
         return isinstance(value, hint)
     if isinstance(value, bool) or not isinstance(value, int):

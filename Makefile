@@ -13,7 +13,7 @@ RESUMES ?= 200
 # The tests start hundreds of Pythons: what they compile is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-anywhere test-slow test-kill test-torch test-browser fuzz check docs example bench bench-compare bench-gpu bench-probe clean
+.PHONY: run test test-anywhere test-slow test-kill test-torch test-classroom test-otter test-browser fuzz doctor check docs example bench bench-compare bench-gpu bench-probe clean
 
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
@@ -40,9 +40,18 @@ test-browser: .venv/.browser  ## the explorable page and the report in Chromium,
 test-torch: .venv/.torch  ## the engine on PyTorch; losses, steps and schedules against PyTorch's
 	$(BIN)/pytest -m torch
 
+test-classroom: $(READY)  ## a class of submissions graded, and the scripts of autograders run
+	$(BIN)/pytest -m classroom
+
+test-otter: .venv/.otter  ## test files that otter-grader runs
+	$(BIN)/pytest -m otter
+
 fuzz: $(READY)  ## 100,000 damaged files of every format, 5,000 edited records: they open or say why not
 	$(BIN)/python tests/fuzz_readers.py --cases $(CASES) --first $(SEED)
 	$(BIN)/python tests/fuzz_records.py --cases $$(($(CASES) / 20)) --first $(SEED)
+
+doctor: $(READY)  ## wrong gradients: what usual checks catch, what onelayer doctor names
+	$(BIN)/python tests/doctor_table.py
 
 check: $(READY)  ## lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py
@@ -84,7 +93,7 @@ $(READY): pyproject.toml $(KERNEL)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
-.venv/.torch .venv/.bench .venv/.browser .venv/.docs .venv/.example: .venv/.%: $(READY)
+.venv/.torch .venv/.otter .venv/.bench .venv/.browser .venv/.docs .venv/.example: .venv/.%: $(READY)
 	@echo "installing the extra: $*"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

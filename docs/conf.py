@@ -14,6 +14,7 @@ from onelayer import Dataset, InputError, grid, load_dataset
 from onelayer.evaluation.metrics import METRICS
 from onelayer.experiments.experiment import run_experiment
 from onelayer.experiments.spec import ExperimentOptions, spec_of_grid
+from onelayer.model.doctor.slips import CODES
 from onelayer.option import options_of
 from onelayer.report.explore import write_explore
 from onelayer.training.hyperparameters import Hyperparameters
@@ -49,6 +50,8 @@ def rewrite(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += describe_commands()
     if page == "train":
         source[0] = source[0].replace("<!-- options -->", describe_options())
+    if page == "doctor":
+        source[0] = source[0].replace("<!-- diagnoses -->", describe_codes())
     if page == "gallery":
         source[0] = source[0].replace("<!-- explored -->", explored().name)
     if page in ("maths", "models"):
@@ -89,6 +92,17 @@ def describe_metrics(*, equations: bool) -> str:
         cells = (equation, metric.source) if equations else said
         rows.append(f"| {' | '.join((metric.heading, *cells))} |")
     return "\n".join(rows)
+
+
+def describe_codes() -> str:
+    """Return what each diagnosis says, under a heading of its own."""
+    parts = []
+    for slip in sorted(CODES.values(), key=lambda slip: slip.code):
+        advice = " *Advice, not a fault.*" if slip.advice else ""
+        right = slip.right.replace("|", "\\|")
+        parts += [f"### {slip.code}: {slip.name}", f"{slip.sentence}{advice}"]
+        parts += [f"Right: {right}", f"*Hint:* {slip.hint}"]
+    return "\n\n".join(parts).replace("*W", "\\*W")
 
 
 def set_dashes(app: Sphinx, document: nodes.document) -> None:

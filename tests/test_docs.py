@@ -25,6 +25,7 @@ from onelayer.cli import app, run
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
 from onelayer.model.losses import LOSSES
+from submissions import COURSE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,6 +79,7 @@ def write_here(folder):
     (folder / "new.csv").write_text("length,width\n1,2\n3,4\n")
     (folder / "mine.txt").write_text("\n".join(f"{n % 7} {n % 5} {n % 2}" for n in range(80)))
     (folder / "mine.toml").write_text(CONFIG)
+    (folder / "my_code.py").write_text(COURSE)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from onelayer.experiments.protocol import load_protocol
     from onelayer.experiments.resume import plan_resume, resume
     from onelayer.experiments.verify import verify
+    from onelayer.model.doctor.diagnosis import Diagnosis
+    from onelayer.model.doctor.examination import assert_gradient, diagnose
     from onelayer.model.gradient_check import GradientCheck, check_gradient
     from onelayer.training.classifier import Classifier, load_model, model_of
     from onelayer.training.conversions import C_from_l2, l2_from_alpha, l2_from_C
@@ -27,6 +29,7 @@ _HOMES = {
     "C_from_l2": "training.conversions",
     "Classifier": "training.classifier",
     "Dataset": "data.dataset",
+    "Diagnosis": "model.doctor.diagnosis",
     "GradientCheck": "model.gradient_check",
     "Hyperparameters": "training.hyperparameters",
     "InputError": "errors",
@@ -34,8 +37,10 @@ _HOMES = {
     "OneLayerSearchCV": "estimator.search",
     "Run": "training.run",
     "Split": "data.dataset",
+    "assert_gradient": "model.doctor.examination",
     "check_gradient": "model.gradient_check",
     "dataset_from": "data.in_memory",
+    "diagnose": "model.doctor.examination",
     "grid": "training.hyperparameters",
     "l2_from_C": "training.conversions",
     "l2_from_alpha": "training.conversions",
@@ -55,6 +60,7 @@ __all__ = [
     "C_from_l2",
     "Classifier",
     "Dataset",
+    "Diagnosis",
     "GradientCheck",
     "Hyperparameters",
     "InputError",
@@ -62,8 +68,10 @@ __all__ = [
     "OneLayerSearchCV",
     "Run",
     "Split",
+    "assert_gradient",
     "check_gradient",
     "dataset_from",
+    "diagnose",
     "grid",
     "l2_from_C",
     "l2_from_alpha",

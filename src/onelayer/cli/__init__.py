@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onelayer.cli import data, experiments, models, probes, training
+from onelayer.cli import data, doctor, experiments, models, probes, teaching, training
 from onelayer.errors import DivergedError, InputError, printable
 from onelayer.process import check_signals
 
@@ -75,6 +75,7 @@ def _root(
 
 
 # The order of the help: what is asked for most comes first.
-for commands in (experiments, training, probes, models):
+for commands in (experiments, training, probes, models, doctor):
     app.add_typer(commands.app)
 app.add_typer(data.app, name="data")
+app.add_typer(teaching.app, name="teach")

@@ -1,0 +1,219 @@
+"""Anybody's conventions: how a function wants its arrays, found by names and by trying.
+
+The sizes N, D and K are different primes, so a layout that is not the function's own fails or
+returns another shape, as a rule. Of those that work the nearest to the right answer is taken.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.model.doctor.points import BATCH, EPOCHS, RATE, STEP, Point
+from onelayer.spelled import Spelled
+
+Array = NDArray[Any]
+NAMES: dict[str, str] = {
+    "X": "x|xs|data|inputs?|images|x_?batch|x_?train|trainx|x_?tr|features|x_?mb",
+    "y": "y|ys|labels?|targets?|y_?true|y_?batch|y_?train|trainy|y_?tr|one_?hot|t|y_?mb",
+    "P": "p|ps|probs?|probabilities|p_?batch|y_?hat|y_?pred|p_?mb|out(puts?)?",
+    "W": "w|ws|weights?|theta|w1",
+    "b": "b|bs|bias(es)?|b1",
+    "network": "net(work)?(_?params?)?|params?|parameters|model|layers|init_?net|theta_?b|nn",
+    "l2": "lambda_*|lamb?d?a?_*|lmb?d?a?|l|reg(ulari[sz]ation)?(_?strength)?|l2(_?reg)?|reg_?lambda"
+    "|alpha|weight_?decay|lambd|lamda",
+    "h": "h|eps(ilon)?|step|delta|dx",
+    "descent": "gd_?params?|hyper_?params?|hyperparameters|config|opts?|options",
+    "rate": "eta|lr|learning_?rate|step_?size",
+    "batch": "n_?batch|batch_?size|batch|bs|n_?b",
+    "epochs": "n_?epochs?|epochs?|num_?epochs|iterations|n_?iter",
+    "S": "s|scores?|logits|z|a|f",
+    "m": "m|mean|mu",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How arrays are given: sides of X and W, shape of b, labels, container, type, library."""
+
+    columns: bool = True  # X is D×N
+    classes_first: bool = True  # W is K×D
+    bias: str = "column"
+    one_hot: bool = True
+    container: str = "arrays"
+    dtype: str = "float64"
+    torch: bool = False
+
+    def told(self, wanted: Mapping[str, str]) -> str:
+        """Return in a few words how the quantities that a function wants are given."""
+        network = "network" in wanted.values()
+        words = {
+            "X": f"X {'D×N' if self.columns else 'N×D'}",
+            "S": f"s {'K×N' if self.columns else 'N×K'}",
+            "P": f"P {'K×N' if self.columns else 'N×K'}",
+            "W": f"W {'K×D' if self.classes_first else 'D×K'}",
+            "b": f"b {self.bias}",
+            "y": "Y one-hot" if self.one_hot else "labels y",
+            "one-hot": "Y one-hot",
+            "classes": "labels y",
+            "network": f"{self.container} with W and b",
+        }
+        asked = {*wanted.values(), *(("W", "b") if network else ())}
+        parts = [words[quantity] for quantity in words if quantity in asked]
+        if self.torch:
+            parts.append(f"PyTorch {self.dtype}")
+        return ", ".join(parts)
+
+    def give(self, quantity: str, point: Point) -> Any:
+        """Return a quantity of the point as the function wants it."""
+        if quantity == "network":
+            W, b = self.give("W", point), self.give("b", point)
+            return {"dict": {"W": W, "b": b}, "layers": [{"W": W, "b": b}]}.get(
+                self.container, {"W": [W], "b": [b]}
+            )
+        if quantity in _SETTINGS:
+            return _SETTINGS[quantity]
+        made = self._array(quantity, point)
+        return self._as_tensor(made) if isinstance(made, np.ndarray) else made
+
+    def _array(self, quantity: str, point: Point) -> Any:
+        if quantity == "l2":
+            return point.l2
+        if quantity == "W":
+            return self._typed(point.W if self.classes_first else point.W.T)
+        if quantity == "b":
+            shape = {"column": (-1, 1), "row": (1, -1)}.get(self.bias, (-1,))
+            return self._typed(point.b.reshape(shape))
+        if quantity == "classes" or (quantity == "y" and not self.one_hot):
+            return point.y.copy()
+        rows = {"X": point.X, "y": point.Y, "one-hot": point.Y, "P": point.P, "S": point.S}
+        values = rows[quantity]
+        return self._typed(values.T if self.columns else values)
+
+    def _typed(self, array: Array) -> Array:
+        return np.array(array, dtype=self.dtype)
+
+    def _as_tensor(self, array: Array) -> Any:
+        if not self.torch:
+            return array
+        import torch
+
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.requires_grad_() if tensor.is_floating_point() else tensor
+
+
+_SETTINGS = {
+    "h": STEP,
+    "rate": RATE,
+    "batch": BATCH,
+    "epochs": EPOCHS,
+    "descent": Spelled(
+        {name: NAMES[name] for name in ("batch", "rate", "epochs")},
+        {"batch": BATCH, "rate": RATE, "epochs": EPOCHS},
+    ),
+}
+
+
+def quantity_of(name: str) -> str:
+    """Return which quantity a parameter of this name is, or nothing."""
+    plain = name.strip("_").lower()
+    for quantity, pattern in NAMES.items():
+        if re.fullmatch(pattern, plain):
+            return quantity
+    return ""
+
+
+def readings_of(function: Callable[..., Any], orders: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield which quantity each parameter may be: by its name, or else by its place.
+
+    `orders` are signatures of the role, such as "X y P W l2". A parameter of an unknown name with a
+    default is left alone.
+
+    Raises
+    ------
+    TypeError
+        If a parameter cannot be told.
+    """
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    listed = [p for p in inspect.signature(function).parameters.values() if p.kind not in kinds]
+    known = {quantity for order in orders for quantity in order.split()}
+    told = _told({p.name: q if (q := quantity_of(p.name)) in known else "" for p in listed})
+    needed = [p.name for p in listed if p.default is p.empty]
+    if all(map(told.get, needed)) and len({*told.values()} - {""}) == sum(map(bool, told.values())):
+        yield {name: quantity for name, quantity in told.items() if quantity}
+        return
+    fitting = 0
+    for names, order in product((list(told), needed), orders):
+        places = order.split()
+        agree = (told[name] in ("", place) for name, place in zip(names, places, strict=False))
+        if len(places) == len(names) and all(agree):
+            fitting += 1
+            yield dict(zip(names, places, strict=True))
+    if not fitting:
+        raise TypeError(f"takes ({', '.join(told)}); which of them is X, Y, W, b, λ is unclear")
+
+
+def _told(told: dict[str, str]) -> dict[str, str]:
+    """Return the same with one-hot labels and numbers of classes told apart, if it takes both."""
+    if [*told.values()].count("y") != 2:
+        return told
+    return {
+        name: quantity if quantity != "y" else "one-hot" if name[0] == "Y" else "classes"
+        for name, quantity in told.items()
+    }
+
+
+def call(function: Callable[..., Any], wanted: Mapping[str, str], given: Mapping[str, Any]) -> Any:
+    """Call the function with what each of its parameters wants."""
+    by_place, by_name = [], {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in wanted and parameter.kind is parameter.POSITIONAL_ONLY:
+            by_place.append(given[wanted[name]])
+        elif name in wanted:
+            by_name[name] = given[wanted[name]]
+    return function(*by_place, **by_name)
+
+
+def layouts(wanted: Mapping[str, str]) -> Iterator[Layout]:
+    """Yield the layouts that such parameters may have, the likeliest first."""
+    quantities = set(wanted.values())
+    network = "network" in quantities
+    no_bias = not network and "b" not in quantities and "P" not in quantities
+    biases = ("none",) if no_bias else ("column", "vector", "row")
+    labels = (False, True) if wanted.get("y") == "y" else (True, False)
+    containers = ("dict", "layers", "lists") if network else ("arrays",)
+    kinds = [("float64", False)]
+    if "torch" in sys.modules:
+        kinds += [("float64", True), ("float32", True)]
+    for (dtype, torch), one_hot, columns, classes_first, bias, container in product(
+        kinds, labels, (True, False), (True, False), biases, containers
+    ):
+        yield Layout(columns, classes_first, bias, one_hot, container, dtype, torch)
+
+
+def arrays_of(found: Any) -> list[Array]:
+    """Return the arrays of numbers in what a function returned, in order."""
+    if isinstance(found, Mapping):
+        found = list(found.values())
+    if isinstance(found, list | tuple) and not _is_matrix(found):
+        return [array for value in found for array in arrays_of(value)]
+    if hasattr(found, "detach"):  # a tensor
+        found = found.detach().cpu().numpy()
+    array = np.asarray(found)
+    return [array] if array.dtype.kind in "fiub" else []
+
+
+def _is_matrix(found: Sequence[Any]) -> bool:
+    """Whether nested lists of numbers are one array."""
+    if not isinstance(found, list) or not all(isinstance(e, int | float | list) for e in found):
+        return False
+    try:
+        return np.asarray(found).dtype.kind in "fiub"
+    except ValueError:  # rows of different lengths
+        return False

@@ -1,0 +1,270 @@
+"""The diagnosis: answers of functions under test, judged without running any of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.model.doctor.context import WRONG_COST, Context, codes_of, explain_cost, has_cost
+from onelayer.model.doctor.formulas import HALF_DECAY
+from onelayer.model.doctor.functions import (
+    NOT_KNOWN,
+    judge_accuracy,
+    judge_normalisation,
+    judge_pictures,
+    judge_probabilities,
+)
+from onelayer.model.doctor.laws import (
+    FAILS_ALONE,
+    FLOAT32,
+    NOT_FINITE,
+    OVERFLOWS,
+    RANDOM,
+    REMEMBERS,
+    broken_laws,
+    law_of_answers,
+    law_of_large_scores,
+    laws_of_calls,
+)
+from onelayer.model.doctor.matching import (
+    EXACT,
+    Match,
+    explain,
+    formulas,
+    relative_distance,
+)
+from onelayer.model.doctor.numerical import OTHER_COST
+from onelayer.model.doctor.patterns import ONLY_BIAS, ONLY_WEIGHTS, UNKNOWN, patterns
+from onelayer.model.doctor.questions import Answer
+from onelayer.model.doctor.slips import CODES, Finding, Slip
+from onelayer.model.doctor.slopes import CLIPPED
+
+Array = NDArray[Any]
+
+DISAGREE_IN_L2 = CODES["C01"]
+DISAGREE_IN_N = CODES["C02"]
+FOLLOWS = CODES["F03"]
+UNNAMED = (NOT_KNOWN, NOT_FINITE, WRONG_COST, OTHER_COST)
+_ROUGH = 1e-4  # of an error that no rounding makes
+_HALF = "your cost has ½λ Σ W², so λW is its derivative: judged by that"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One function: what it is for, its largest relative error, and what was found in it.
+
+    `found` and `right` are the two gradients (∂J/∂W, ∂J/∂b) of a gradient, else nothing.
+    """
+
+    function: str
+    role: str
+    error: float
+    findings: tuple[Finding, ...] = ()
+    assumed: str = ""
+    found: tuple[Array, Array] | None = None
+    right: tuple[Array, Array] | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no fault; advice is none."""
+        return not any(finding.fault for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found in the functions of a submission: faults and advice, each with its code.
+
+    `notes` say what was assumed, and what of a submission could not be checked.
+    """
+
+    checked: tuple[Checked, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All that was found, faults first."""
+        every = [finding for each in self.checked for finding in each.findings]
+        return tuple(sorted(every, key=lambda finding: not finding.fault))
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of the faults, each once."""
+        return tuple(dict.fromkeys(finding.code for finding in self.findings if finding.fault))
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no fault."""
+        return all(each.passed for each in self.checked)
+
+    def __str__(self) -> str:
+        lines = [str(finding) for finding in self.findings]
+        rights = [each.function for each in self.checked if not each.findings]
+        if rights:
+            lines.append(f"right: {', '.join(rights)}")
+        return "\n".join(lines)
+
+
+def judge(answers: Sequence[Answer], half: bool | None = None) -> Diagnosis:
+    """Return the diagnosis of the answers.
+
+    `half` tells that the cost has ½λ Σ W²; by default a cost among the answers shows it.
+    """
+    notes: list[str] = []
+    costs = [explain_cost(answer) for answer in answers if has_cost(answer)]
+    if half is None:
+        half = any(match and codes_of(match) == {HALF_DECAY.code} for match in costs)
+        notes += [_HALF] * half
+    if half:
+        answers = [replace(answer, l2=answer.l2 / 2) for answer in answers]
+    context = Context.of(answers)
+    checked = _followed([_check(answer, context) for answer in answers])
+    return Diagnosis(tuple(checked), tuple(notes))
+
+
+def _followed(checked: Sequence[Checked]) -> Iterator[Checked]:
+    """Yield what was found; what has no name may follow from a slip of another function."""
+    named = [
+        each.function
+        for each in checked
+        if any(finding.fault and finding.slip not in UNNAMED for finding in each.findings)
+    ]
+    for each in checked:
+        unnamed = all(finding.slip in UNNAMED for finding in each.findings)
+        if named and unnamed and each.findings:
+            follows = Finding(FOLLOWS, each.function, f"a slip in {', '.join(named)}")
+            yield replace(each, findings=(follows,))
+        else:
+            yield each
+
+
+def _check(answer: Answer, context: Context) -> Checked:
+    """Return the verdict on one function."""
+    findings = list(law_of_answers(answer))
+    plain = Checked(answer.function, answer.role, np.inf, tuple(findings), answer.assumed)
+    if findings:
+        return plain
+    with np.errstate(all="ignore"):
+        if answer.role == "gradient":
+            return _check_gradient(answer, context)
+        judges = _JUDGES | {
+            "cost": context.judge_cost,
+            "numerical": context.judge_numerical,
+            "descent": context.judge_descent,
+            "normalisation": partial(judge_normalisation, columns=context.columns),
+        }
+        found, error = judges[answer.role](answer)
+    return replace(plain, findings=tuple(found), error=error)
+
+
+def _check_gradient(answer: Answer, context: Context) -> Checked:
+    base, kinds = answer.of("base"), formulas(answer.points["base"].loss)
+    right = {part: kinds[part].right(answer.points["base"]) for part in ("dW", "db")}
+    parts = [part for part in right if part in base]
+    found = {part: base.get(part, right[part]) for part in right}
+    error = max(relative_distance(base[part], right[part]) for part in parts)
+    findings = list(laws_of_calls(answer))
+    if not any(finding.slip in (RANDOM, REMEMBERS) for finding in findings):
+        findings += _name_gradient(answer, context)
+        if "cost" in base:
+            findings += context.judge_cost(answer)[0]
+    return Checked(
+        answer.function,
+        answer.role,
+        error,
+        tuple(findings),
+        answer.assumed,
+        (found["dW"], found["db"]),
+        (right["dW"], right["db"]),
+    )
+
+
+def _name_gradient(answer: Answer, context: Context) -> Iterator[Finding]:
+    named = context.gradients[answer.function]
+    yield from _merge(answer, named)
+    if context.cost and (of_W := named.get("dW")):
+        yield from _disagreements(answer, of_W, context.cost)
+    if all(match and not match.wrong for match in named.values()):
+        yield from _right_but(answer, named)
+    unnamed = [part for part, match in named.items() if match is None]
+    if unnamed:
+        yield from _look_like(answer, unnamed, named)
+
+
+def _merge(answer: Answer, named: dict[str, Match | None]) -> Iterator[Finding]:
+    """Yield a finding for each slip, of both parts at once where both have it."""
+    places: dict[Slip, dict[str, str]] = {}
+    for part, match in named.items():
+        for variant in match.wrong if match else ():
+            if variant.slip:
+                places.setdefault(variant.slip, {})[part] = variant.formula
+    for slip, formulas_found in places.items():
+        where = f"{answer.function}: {' and '.join(formulas_found)}"
+        yield Finding(slip, where, "; ".join(dict.fromkeys(formulas_found.values())))
+
+
+def _right_but(answer: Answer, named: dict[str, Match | None]) -> Iterator[Finding]:
+    """Yield what is to be said of a gradient that is right at the base."""
+    single = any(match and match.distance > EXACT for match in named.values())
+    if single and answer.dtype == "float64":
+        sizes = ", ".join(map(str, answer.points["wide"].sizes))
+        found = f"relative error {_off(answer, 'wide'):.0e} at N, D, K = {sizes}"
+        yield Finding(FLOAT32, answer.function, found)
+    if "single" in answer.errors or _off(answer, "single") > _ROUGH:
+        yield Finding(FAILS_ALONE, answer.function, answer.errors.get("single", ""))
+    overflow = list(law_of_large_scores(answer))
+    yield from overflow
+    if not overflow and not single and _off(answer, "large") > EXACT:
+        yield from _cut_at_large_scores(answer)
+
+
+def _off(answer: Answer, question: str) -> float:
+    """Return how far ∂J/∂W is from right at another point, 0 where it was not told."""
+    point, found = answer.points[question], answer.of(question).get("dW")
+    right = formulas(point.loss)["dW"].right(point)
+    return 0.0 if found is None else relative_distance(found, right)
+
+
+def _cut_at_large_scores(answer: Answer) -> Iterator[Finding]:
+    """Yield whether probabilities are cut, which shows only where the network is sure."""
+    point, off = answer.points["large"], _off(answer, "large")
+    matches = explain(formulas(point.loss)["dW"], [(point, answer.of("large")["dW"])], 1)
+    cut = next((match for match in matches if match.slips == (CLIPPED,)), None)
+    if cut:
+        yield Finding(CLIPPED, f"{answer.function}, at large scores", cut.wrong[0].formula)
+    elif off > _ROUGH:
+        yield Finding(OVERFLOWS, answer.function, f"relative error {off:.0e} at scores of 1,000")
+
+
+def _disagreements(answer: Answer, gradient: Match, cost: Match) -> Iterator[Finding]:
+    """Yield in which idea the gradient is not the derivative of the cost."""
+    for slip, place, beside in ((DISAGREE_IN_N, 2, 2), (DISAGREE_IN_L2, 4, 3)):
+        mine, theirs = gradient.choice[place], cost.choice[beside]
+        if mine.slip is not theirs.slip:
+            yield Finding(slip, answer.function, f"{mine.formula} beside {theirs.formula}")
+
+
+def _look_like(
+    answer: Answer, unnamed: Sequence[str], named: dict[str, Match | None]
+) -> Iterator[Finding]:
+    """Yield what is known of parts that no formula gives: broken laws, patterns."""
+    point, base = answer.points["base"], answer.of("base")
+    for part in unnamed:
+        right = formulas(point.loss)[part].right(point)
+        seen = list(patterns(base[part], right, point.W, f"{answer.function}: {part}"))
+        other = next((named[p] for p in named if p != part), None)
+        if not seen and other and not other.wrong:
+            slip = ONLY_BIAS if part == "db" else ONLY_WEIGHTS
+            seen = [Finding(slip, answer.function)]
+        yield from seen or [Finding(UNKNOWN, f"{answer.function}: {part}")]
+    yield from broken_laws(answer)
+
+
+_JUDGES: dict[str, Callable[[Answer], tuple[list[Finding], float]]] = {
+    "probabilities": judge_probabilities,
+    "softmax": judge_probabilities,
+    "accuracy": judge_accuracy,
+    "pictures": judge_pictures,
+}

@@ -1,0 +1,117 @@
+"""Designed points at which no mistake hides: primes that differ, λ and b that are not 0."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.data.streams import Stream, random_stream
+from onelayer.model.losses import CROSS_ENTROPY, Loss, find_loss
+
+Array = NDArray[Any]
+Sizes = tuple[int, int, int]
+SIZES = (7, 13, 5)  # N, D, K: no product of one with another can pass for a third
+PICTURES = (7, 3072, 10)  # for code that knows the sizes of CIFAR-10 alone
+L2 = 0.3
+STEP = 1e-2  # of a numerical gradient under test: truncation is seen, rounding is not
+BATCH, RATE, EPOCHS = 4, 0.1, 3  # of a descent under test, over ROWS samples
+ROWS = 12
+_LARGE = 1000.0  # scores whose exponential overflows
+_WIDE = (53, 211, 11)  # where what float32 loses is seen
+
+
+@dataclass(frozen=True)
+class Point:
+    """A batch X (N, D), y (N,), parameters W (K, D), b (K,), and λ: all that a gradient takes."""
+
+    X: Array
+    y: NDArray[np.intp]
+    W: Array
+    b: Array
+    l2: float
+    loss: Loss = CROSS_ENTROPY
+
+    @property
+    def sizes(self) -> Sizes:
+        """N, D and K."""
+        return (*self.X.shape, len(self.W))
+
+    @cached_property
+    def S(self) -> Array:
+        """The scores (N, K)."""
+        S: Array = self.X @ self.W.T + self.b
+        return S
+
+    @cached_property
+    def P(self) -> Array:
+        """The softmax of the scores (N, K)."""
+        E = np.exp(self.S - self.S.max(axis=1, keepdims=True))
+        P: Array = E / E.sum(axis=1, keepdims=True)
+        return P
+
+    @cached_property
+    def Y(self) -> Array:
+        """The labels, one-hot (N, K)."""
+        return np.eye(len(self.W))[self.y]
+
+
+def draw_point(
+    sizes: Sizes = SIZES, l2: float = L2, loss: str = "cross-entropy", seed: int = 0
+) -> Point:
+    """Return a point with scores of order 1, b ≠ 0 and labels that are unbalanced and unsorted.
+
+    The features have a mean of their own and no feature the size of another.
+    """
+    N, D, K = sizes
+    generator = random_stream(seed, Stream.CHECKED_PARAMETERS, N, D, K)
+    X = generator.standard_normal((N, D)) * generator.uniform(0.5, 1.5, D) + 0.3
+    W = generator.standard_normal((K, D)) / np.sqrt(D)
+    b = generator.uniform(0.2, 0.9, K) * np.where(np.arange(K) % 2, -1, 1)
+    y = np.floor(K * generator.random(N) ** 1.7).astype(np.intp)
+    y[1::3] = np.argmax(X @ W.T + b, axis=1)[1::3]  # some are right, and not all
+    y[0] = K - 1
+    return Point(X, y, W, b, l2, find_loss(loss))
+
+
+def probe_points(base: Point, seed: int = 0) -> dict[str, Point]:
+    """Return the points by name: the base, and what the laws ask of it."""
+    _, D, K = base.sizes
+    fits = base.sizes[1:] == SIZES[1:]
+    large = base.W * (_LARGE / np.abs(base.X @ base.W.T).max())
+    return {
+        "base": base,
+        "again": base,
+        "single": replace(base, X=base.X[:1], y=base.y[:1]),
+        "twice": replace(base, X=np.concatenate([base.X] * 2), y=np.concatenate([base.y] * 2)),
+        "shifted": replace(base, b=base.b + 2.0),
+        "blank": replace(base, X=np.zeros_like(base.X)),
+        "free": replace(base, l2=0.0),
+        "large": replace(base, W=large, l2=base.l2 / _LARGE),
+        "wide": _with_bias(
+            draw_point(_WIDE if fits else base.sizes, base.l2, base.loss.name, seed), base
+        ),
+        "epochs": _with_bias(draw_point((ROWS, D, K), base.l2, base.loss.name, seed), base),
+        "one batch": replace(base, X=base.X[:BATCH], y=base.y[:BATCH]),
+    }
+
+
+def _with_bias(point: Point, base: Point) -> Point:
+    """Return the point without a bias if the base has none."""
+    return point if base.b.any() else replace(point, b=np.zeros_like(point.b))
+
+
+def splits() -> list[Array]:
+    """Return features of three splits (n, D), each with means and deviations of its own."""
+    generator = random_stream(0, Stream.CHECKED_PARAMETERS, 3)
+    sizes = zip((11, 7, 5), (0.5, 0.9, 0.1), strict=True)
+    spread = generator.uniform(0.5, 2, SIZES[1])
+    return [mean + spread * generator.random((n, SIZES[1])) for n, mean in sizes]
+
+
+def images() -> Array:
+    """Return weights (3, 3072) of which no picture equals its mirror image or another."""
+    generator = random_stream(0, Stream.CHECKED_PARAMETERS, 4)
+    W: Array = generator.standard_normal((3, 3072)) * np.array([[1.0], [2.0], [0.5]])
+    return W

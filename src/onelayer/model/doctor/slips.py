@@ -1,0 +1,65 @@
+"""A slip: one wrong idea, with its code. A wrong formula is a product of few of them."""
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Slip:
+    """One mistake: its code, a short name, one plain sentence, and a hint that gives no line away.
+
+    `right` is the formula that belongs in its place. Advice is no fault: the formula is right.
+    """
+
+    code: str
+    name: str
+    sentence: str
+    hint: str
+    right: str
+    advice: bool = False
+
+
+_TEXTS = tomllib.loads(files(__package__).joinpath("slips.toml").read_text("utf-8"))
+CODES = {code: Slip(code, **texts) for code, texts in _TEXTS.items()}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute a part of the formula; `slip` is the mistake that it is, if it is one.
+
+    `slope` computes the part of the gradient, `value` the part of the cost that belongs to it.
+    """
+
+    slip: Slip | None
+    formula: str
+    slope: Callable[..., Any] | None = None
+    value: Callable[..., Any] | None = None
+
+
+Axis = Sequence[Variant]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A slip that was found: where, and the formula that was found there."""
+
+    slip: Slip
+    where: str
+    found: str = ""
+
+    @property
+    def code(self) -> str:
+        """The code of the slip."""
+        return self.slip.code
+
+    @property
+    def fault(self) -> bool:
+        """Whether it is a mistake, not advice."""
+        return not self.slip.advice
+
+    def __str__(self) -> str:
+        formula = f" Found {self.found}; right is {self.slip.right}." if self.found else ""
+        return f"{self.code} {self.where}: {self.slip.name}. {self.slip.sentence}{formula}"

@@ -1,0 +1,1 @@
+"""What a teacher hands out, and how it is graded."""

@@ -1,0 +1,113 @@
+"""Somebody else's code as modules: a file, or a notebook's cells. Runs in the jail alone."""
+
+import importlib
+import inspect
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_PLAIN = (bool, int, float, str, type(None))
+_TIMED = ("time", "timeit", "capture", "prun")  # magics of a cell that is Python all the same
+
+
+def find(entry: str) -> Any:
+    """Return what `entry` names: "file.py:function" here, or "package.module:function"."""
+    home, _, name = entry.rpartition(":")
+    module = load(home) if home.endswith((".py", ".ipynb")) else importlib.import_module(home)
+    return getattr(module, name)
+
+
+def describe(file: str) -> dict[str, Any]:
+    """Return what a file defines: its functions with their parameters, each a name, kind, default.
+
+    `failed` is the first error of its own lines, of which those after it were not run, or in a
+    notebook only those of its cell; `torch` is whether it has loaded PyTorch.
+    """
+    module = load(file)
+    functions = {}
+    for name, value in vars(module).items():
+        if callable(value) and not inspect.isclass(value) and not name.startswith("__"):
+            try:
+                functions[name] = _parameters(value)
+            except (TypeError, ValueError):
+                continue
+    return {
+        "functions": functions,
+        "failed": getattr(module, "__failed__", ""),
+        "torch": "torch" in sys.modules,
+    }
+
+
+def _parameters(function: Any) -> list[tuple[str, int, Any]]:
+    """Return name, kind and default of each parameter; without a default that is an empty list."""
+    return [
+        (
+            p.name,
+            int(p.kind),
+            [p.default if type(p.default) in _PLAIN else None][: p.default is not p.empty],
+        )
+        for p in inspect.signature(function).parameters.values()
+    ]
+
+
+def load(file: str) -> ModuleType:
+    """Return the module of a file or notebook, which runs once, as far as it can."""
+    name = Path(file).stem
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == os.path.abspath(file):
+        return known
+    module = ModuleType(name)
+    module.__file__ = os.path.abspath(file)
+    sys.modules[name] = module
+    try:
+        for source, place in _parts(Path(file)):
+            _run(source, place, module)
+    except Exception as error:
+        _note(module, error)
+    return module
+
+
+def _run(source: str | bytes, place: str, module: ModuleType) -> None:
+    try:
+        exec(compile(source, place, "exec"), vars(module))
+    except Exception as error:
+        _note(module, error)
+
+
+def _note(module: ModuleType, error: Exception) -> None:
+    vars(module).setdefault("__failed__", line_of(error))
+
+
+def _parts(path: Path) -> Iterator[tuple[str | bytes, str]]:
+    """Yield the sources to run one after another, and how each is called in an error."""
+    if path.suffix == ".py":
+        yield path.read_bytes(), str(path.absolute())
+        return
+    for number, cell in enumerate(json.loads(path.read_text("utf-8"))["cells"], start=1):
+        if cell["cell_type"] == "code":
+            source = _without_magics("".join(cell["source"]))
+            yield source, f"{path.absolute()}, cell {number}"
+
+
+def _without_magics(source: str) -> str:
+    """Return the source without what only IPython understands, in as many lines."""
+    cell = re.match(r"\s*%%(\w+).*", source)
+    if cell and cell[1] not in _TIMED:
+        return ""
+    return re.sub(r"^([ \t]*)[%!?].*$", r"\1pass", source, flags=re.MULTILINE)
+
+
+def line_of(error: BaseException) -> str:
+    """Return the error in one line, with the last line of the code that it passed through."""
+    here = os.getcwd()
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(here)]
+    place = f"{os.path.relpath(own[-1].filename)}, line {own[-1].lineno}: " if own else ""
+    words = " ".join(str(error).split())
+    return f"{place}{type(error).__name__}{f': {words}' * bool(words)}"[:500]

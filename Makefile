@@ -8,6 +8,7 @@ ROUNDS ?= 9
 CASES ?= 100000
 SEED ?= 0
 KILLS ?= 60
+RESUMES ?= 200
 
 # The tests start hundreds of Pythons: what they compile is kept.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,8 +27,10 @@ test-anywhere: $(READY)  ## a fast part of the tests again, as other machines wo
 test-slow: $(READY)  ## training on more data than memory, reports of many classes; needs 4 GB of disk
 	$(BIN)/pytest -m slow
 
-test-kill: $(READY)  ## 60 kills of train --force and of reproduce --force: the earlier run or the new, whole
+test-kill: $(READY)  ## 60 kills of train --force and reproduce --force, and of a training that then resumes: 200, and at every system call
 	$(BIN)/python tests/killed_runs.py --kills $(KILLS) --seed $(SEED)
+	$(BIN)/python tests/killed_trainings.py $(RESUMES) $(SEED)
+	$(BIN)/python tests/killed_syscalls.py
 
 test-browser: .venv/.browser  ## the explorable page and the report in Chromium, which is installed where that is allowed
 	@command -v chromium chromium-browser google-chrome > /dev/null || { apt-get update --quiet && apt-get install --yes --quiet chromium; } \

@@ -1,6 +1,8 @@
 import hashlib
 import shutil
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from onelayer.data.dataset import Dataset
 from onelayer.data.fetching import cache
 from onelayer.data.formats import cifar
 from onelayer.report import style
+from onelayer.training.compiled_engine import CompiledEngine
+from onelayer.training.numpy_engine import NumpyEngine
 
 # The same examples everywhere, and no verdict on the speed of a machine that others use, too.
 settings.register_profile(
@@ -49,6 +53,22 @@ def coarse_pictures():
 def laid_out(coarse_pictures, monkeypatch):
     """Put the parts of figures where a reader sees them."""
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", LAY_OUT)
+
+
+@pytest.fixture
+def stop_in(monkeypatch):
+    """The step, counted from 1, in which a signal comes; so many are `taken`."""
+    told = SimpleNamespace(step=0, number=signal.SIGINT, taken=0)
+    for engine in (NumpyEngine, CompiledEngine):
+
+        def stepped(self, *arguments, take=engine.step):
+            take(self, *arguments)
+            told.taken += 1
+            if told.taken == told.step:
+                signal.raise_signal(told.number)
+
+        monkeypatch.setattr(engine, "step", stepped)
+    return told
 
 
 @pytest.fixture(scope="session")

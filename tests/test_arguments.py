@@ -89,6 +89,9 @@ def public(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
         "model_of": given(onelayer.model_of, run=run),
         "train": given(onelayer.train, data=data, **small),
         "probe": given(onelayer.probe, feature_sets={"a": data}, **small),
+        "plan_resume": given(onelayer.plan_resume, folder=folder),
+        "resume": given(onelayer.resume, folder=folder),
+        "verify": given(onelayer.verify, folder=folder),
     }  # fmt: skip
 
 

@@ -64,7 +64,8 @@ def test_the_estimator_has_the_options_and_defaults_of_training():
     shared = {name: each.default for name, each in parameters.items() if name in described}
     # Others go by another name or have no meaning for arrays.
     assert set(described) - set(shared) == {
-        "augmentation", "device", "engine", "init_seed", "memory", "precision", "seed", "snapshots",
+        "augmentation", "checkpoint", "device", "engine", "init_seed", "memory", "precision",
+        "seed", "snapshots",
         "time_limit",
     }  # fmt: skip
     expected = {name: described[name].default for name in shared} | DEFAULTS

@@ -316,6 +316,20 @@ def test_a_loaded_state_goes_on_with_the_same_bits(engine, momentum):
 
 
 @any_engine
+def test_a_loaded_state_goes_on_with_the_sums_over_rows_without_weight(engine):
+    split, weights, biases, models, scaling = problem(3, 3, 50)
+    stack, other = (engine(weights, biases, settings=models, scaling=scaling) for _ in range(2))
+    counted = np.random.default_rng(0).integers(0, 2, (3, 40)).astype(float)
+    stack.step(split, slice(0, 40), rates_of(models), counted)
+    other.load(stack.state())
+    for one in (stack, other):
+        one.step(split, slice(40, 80), rates_of(models), counted)
+    for ours, theirs in zip(other.take_held_out(), stack.take_held_out(), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+    assert "held_out" not in stack.state()  # they were taken
+
+
+@any_engine
 def test_each_model_recalls_what_was_remembered_of_it(engine):
     split, weights, biases, models, scaling = problem(3, 3, 50)
     stack = engine(weights, biases, settings=models, scaling=scaling)

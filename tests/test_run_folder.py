@@ -75,7 +75,7 @@ def test_whenever_adding_files_is_killed_all_of_them_are_there_or_none():
     assert {len(one["left"]["files"]) for one in tries} == {len(interrupted.OLD), len(ADDED)}
 
 
-def test_what_a_killed_training_leaves_goes_with_the_next_but_never_a_living_ones(tmp_path):
+def test_what_a_killed_training_leaves_goes_with_the_next_but_never_a_living_ones(tmp_path, capsys):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "onelayer", "train", "digits", "--epochs", "1000000"]
     with subprocess.Popen([*command, "--out", out], stderr=subprocess.DEVNULL) as training:
@@ -85,14 +85,16 @@ def test_what_a_killed_training_leaves_goes_with_the_next_but_never_a_living_one
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             living = workshops(out)
-            assert run_command([*TRAIN, str(out)]) == 0
+            assert run_command([*TRAIN, str(out), "--force"]) == 2  # a folder is of one process
+            assert "another process is filling it" in capsys.readouterr().err
             assert workshops(out) == living
         finally:
             training.kill()
     assert workshops(out) == living
+    assert run_command([*TRAIN, str(out)]) == 0
+    assert os.listdir(tmp_path) == ["out"]
     before = RunFolder.open(out)
     assert run_command([*TRAIN, str(out), "--force"]) == 0
-    assert workshops(out) == []
     assert len(RunFolder.open(out).looks()) == 2
     assert RunFolder.open(out).run_id != before.run_id
 

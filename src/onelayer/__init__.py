@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from onelayer.estimator.search import OneLayerSearchCV
     from onelayer.experiments.probe import probe
     from onelayer.experiments.protocol import load_protocol
+    from onelayer.experiments.resume import plan_resume, resume
+    from onelayer.experiments.verify import verify
     from onelayer.model.doctor.diagnosis import Diagnosis
     from onelayer.model.doctor.examination import assert_gradient, diagnose
     from onelayer.model.gradient_check import GradientCheck, check_gradient
@@ -47,8 +49,11 @@ _HOMES = {
     "load_protocol": "experiments.protocol",
     "load_run": "training.run",
     "model_of": "training.classifier",
+    "plan_resume": "experiments.resume",
     "probe": "experiments.probe",
+    "resume": "experiments.resume",
     "train": "training.loop",
+    "verify": "experiments.verify",
 }
 
 __all__ = [
@@ -75,8 +80,11 @@ __all__ = [
     "load_protocol",
     "load_run",
     "model_of",
+    "plan_resume",
     "probe",
+    "resume",
     "train",
+    "verify",
 ]
 
 

@@ -1,9 +1,9 @@
-"""Where `onelayer` and `python -m onelayer` begin."""
+"""The entry point of `onelayer` and `python -m onelayer`."""
 
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # the current folder: a random.py that lies there is none of Python's
+    del sys.path[0]  # the current folder: a random.py there must not replace Python's
 
 
 def main() -> None:

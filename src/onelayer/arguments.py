@@ -1,4 +1,4 @@
-"""What a public function or dataclass is given, checked against the types that it declares."""
+"""Arguments of public functions and fields of dataclasses, checked against declared types."""
 
 import dataclasses
 import inspect
@@ -23,12 +23,12 @@ _WORDS = {
     Mapping: "a mapping", Sequence: "a list", tuple: "a tuple or list", Callable: "a function",
 }  # fmt: skip
 _ARRAY_OR_NONE = ArrayLike | None  # not a union of two: ArrayLike is itself one
-_LARGEST = 1 << 63  # a larger whole number overflows wherever it is used
+_LARGEST = 1 << 63  # a larger whole number would overflow
 _NUMBERS: dict[Any, Any] = {int: Integral, float: Real, bool: (bool, np.bool_)}
 
 
 def checked(function: F) -> F:
-    """Let a function refuse arguments of other types than it declares.
+    """Let a function refuse arguments that are not of its declared types.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def checked(function: F) -> F:
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
-    """Raise InputError unless the value is of the type `hint`: a bool is no number."""
+    """Raise InputError unless the value is of the type `hint`: a bool is not a number."""
     if get_origin(hint) is Literal and isinstance(value, str) and value not in get_args(hint):
         raise unknown_name(name, value, get_args(hint))
     if not _fits(value, hint):
@@ -69,7 +69,7 @@ def check_fields(record: Any) -> None:
 
 
 def real_numbers(name: str, values: Any) -> NDArray[Any]:
-    """Return what may be an array, a list or a frame as an array.
+    """Return an array, list or frame as an array.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def real_numbers(name: str, values: Any) -> NDArray[Any]:
 
 
 def without_mask(values: Any) -> NDArray[Any]:
-    """Return what may be an array as a plain one, in which masked values are missing: NaN or None.
+    """Return values as a plain array, with masked values as missing ones, NaN or None.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def _holds_numbers(values: Any) -> bool:
 
 @cache
 def hints_of(declared: Any) -> dict[str, Any]:
-    """Return the types that a function or a dataclass declares, with what is said of arrays."""
+    """Return the types that a function or a dataclass declares, with the shapes of arrays."""
     return get_type_hints(declared, include_extras=True)
 
 
@@ -154,7 +154,7 @@ def _can_be_path(text: str) -> bool:
 
 
 def _words(hint: Any) -> str:
-    """Return what a type takes, in words."""
+    """Return the values of a type, in words."""
     origin, args = get_origin(hint), get_args(hint)
     if hint in (ArrayLike, _ARRAY_OR_NONE):
         return _WORDS[np.ndarray]

@@ -10,7 +10,7 @@ LONGEST = 60  # letters of a wrong name
 
 
 class InputError(ValueError):
-    """Bad input, told in one line: which file or option, what was found, what would be right."""
+    """Bad input, in one line: the file or option, the value found, and the right values."""
 
 
 class DivergedError(InputError):
@@ -18,12 +18,12 @@ class DivergedError(InputError):
 
 
 def printable(text: str) -> str:
-    """Return the text with escapes for all that a terminal would obey or not show."""
+    """Return the text with escapes for control characters and invisible characters."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(value: Any) -> str:
-    """Return how a value is written in Python, on one line and cut if it is long."""
+    """Return a value as Python writes it, on one line and cut if it is long."""
     if getattr(value, "shape", ()) and hasattr(value, "dtype"):
         return f"an array of {value.dtype}, shape {value.shape}"
     words = " ".join(repr(value).split())
@@ -31,16 +31,16 @@ def shown(value: Any) -> str:
 
 
 def is_hidden(character: str) -> bool:
-    """Whether a character shows nothing of itself: a control, a direction, a line break.
+    """Whether a character is invisible: a control, a direction mark, a line break.
 
-    Two joiners are none of them: they are part of how some scripts and emoji are written.
+    Two joiners do not count: some scripts and emoji need them.
     """
     unseen = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
     return unseen and character not in "\u200c\u200d"
 
 
 def visible(text: str) -> str:
-    """Return the text with escapes for all that is hidden, but for line feeds."""
+    """Return the text with escapes for hidden characters, except line feeds."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -49,7 +49,7 @@ def visible(text: str) -> str:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """Build the error for a name that is not one of `known`, suggesting the nearest."""
+    """Return the error for a name that is not one of `known`; it suggests the nearest."""
     names = sorted(known)
     nearest = difflib.get_close_matches(name[:LONGEST].lower(), names[:COMPARED], n=1)
     more = ", …" * (len(names) > LISTED)

@@ -1,4 +1,4 @@
-"""Faces of an object that a later stage makes: its class knows no more of them than their names."""
+"""Faces of an object (plots, tables, HTML) that a later stage makes; its class only names them."""
 
 import inspect
 from collections.abc import Callable
@@ -10,10 +10,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def face(home: str) -> Callable[[F], F]:
-    r"""Let a method return what the function `home`, a "module:name" of onelayer, makes of it.
+    r"""Let a method call the function `home`, a "module:name" of onelayer, with its object.
 
-    The method holds the words, the arguments and their defaults, and has no body. The module is
-    loaded by the first call, so what trains neither draws nor loads what does.
+    The method has a docstring, arguments and defaults, but no body. The first call loads the
+    module, so that training does not load the code that draws.
 
     Examples
     --------

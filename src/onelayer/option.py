@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from onelayer.errors import InputError, shown, unknown_name
 from onelayer.plain_values import check_text
 
-LARGEST_INT = 1 << 63  # a larger one overflows wherever it is used
+LARGEST_INT = 1 << 63  # a larger integer would overflow
 
-COUNT = 1_000_000  # the most of what is counted in epochs: more would take years
-SEED = 2**53  # the largest: every program reads it back, from JSON too, as it was written
+COUNT = 1_000_000  # the largest number of epochs: more would take years
+SEED = 2**53  # the largest seed: every program reads it exactly, also from JSON
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,14 +26,13 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Option:
-    """One option: what it means and which values it takes.
+    """One option: its meaning and its values.
 
-    `kind` is bool, int, float or str; any other class stands for values that `parse` alone judges.
-    Numbers lie from `least` to `most`, strictly above `above` and below `below`. `choices` are the
-    known texts. `parse` raises InputError for a text that it cannot read; of any other class it
-    returns the value. None is a value where it is the default. `label` writes a value in a model's
-    name, `flag` is the name on the command line where that is another one, and `aliases` are
-    further names there.
+    `kind` is bool, int, float or str; for any other class, `parse` alone checks the values. Numbers
+    lie from `least` to `most`, strictly above `above` and below `below`. `choices` are the known
+    texts. `parse` raises InputError for a text that it cannot read; for any other class it returns
+    the value. None is a value if it is the default. `label` formats a value in the name of a model,
+    `flag` is the name on the command line if it differs, and `aliases` are further names there.
     """
 
     name: str
@@ -105,7 +104,7 @@ class Option:
         return value
 
     def _number(self, value: Any) -> bool | int | float:
-        """Return a number of `kind` in the range; 3.0 is a whole number, true is none."""
+        """Return a number of `kind` in the range; 3.0 is a whole number, true is not a number."""
         try:
             number = self.kind(value)
         except (TypeError, ValueError, OverflowError):
@@ -123,7 +122,7 @@ class Option:
 
 
 def option(default: Any, help: str, *, kind: type | None = None, **rest: Any) -> Any:
-    """Return a dataclass field that an Option describes; its kind is by default the default's."""
+    """Return a dataclass field that an Option describes, by default of the default's type."""
     described = {"help": help, "kind": kind or type(default), "default": default, **rest}
     return dataclasses.field(default=default, metadata={"option": described})
 
@@ -140,7 +139,7 @@ def options_of(*classes: type) -> Mapping[str, Option]:
 
 
 def unknown_option(kind: str, name: str, options: Mapping[str, Option]) -> InputError:
-    """Build the error for a name of none of the options; of an alias it says the name."""
+    """Return the error for an unknown option; for an alias it suggests the name."""
     for each in options.values():
         if name in each.aliases:
             return InputError(f"unknown {kind} {name!r}; did you mean {each.name!r}?")
@@ -167,7 +166,7 @@ def build(cls: type[T], values: Mapping[str, Any], kind: str = "option") -> T:
     Raises
     ------
     InputError
-        If a name is not one of its fields (suggests the nearest), or for what `cls` refuses.
+        If a name is not one of its fields (suggests the nearest), or `cls` refuses a value.
     """
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in values:
@@ -183,7 +182,7 @@ def takes(
 
     `@takes(options=TrainingOptions)` builds the argument `options` from the keywords that are
     fields of TrainingOptions, unless `options` is given itself. `help()` shows each field with its
-    default; `defaults` are those in which this function differs.
+    default; `defaults` are the defaults that differ for this function.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Plain values, of JSON and TOML: read from files that may hold anything, and written as JSON."""
+"""Plain values of JSON and TOML: read from untrusted files, and written as JSON."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 from onelayer.errors import InputError
 
-LONGEST = 1 << 25  # bytes of JSON: what one parses may take twenty times as much memory
+LONGEST = 1 << 25  # bytes of JSON: parsed values may take twenty times as much memory
 _LONGEST_TEXT = 10_000  # characters of a text in it
 _DEEPEST = 32  # brackets in brackets
 _LONGEST_NUMBER = 1000  # digits: more than any float has
@@ -20,7 +20,7 @@ def read_text(path: Path, longest: int = LONGEST) -> str:
     Raises
     ------
     InputError
-        If it is no file, has more than `longest` bytes, or is not UTF-8; does not name it.
+        If it is not a file, has more than `longest` bytes, or is not UTF-8; does not name it.
     """
     if not path.is_file():
         raise InputError("not a file" if path.exists() else "no such file")
@@ -33,13 +33,13 @@ def read_text(path: Path, longest: int = LONGEST) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Return what a JSON text holds: see check_plain.
+    """Return the value of a JSON text, checked: see check_plain.
 
     Raises
     ------
     InputError
-        If it is not JSON, or a key is given twice, a number has hundreds of digits, or a text or
-        the nesting is too long or deep to be meant.
+        If it is not JSON, a key is given twice, a number has hundreds of digits, a text is too
+        long, or the nesting is too deep.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_int=_whole)
@@ -52,10 +52,10 @@ def parse_json(text: str) -> Any:
 
 
 def check_plain(value: Any, levels: int = _DEEPEST) -> None:
-    """Raise InputError if a text or the nesting in parsed JSON or TOML cannot be meant."""
+    """Raise InputError if parsed JSON or TOML holds an invalid text, or is nested too deep."""
     if isinstance(value, str):
         check_text(value)
-        # From dc80 to dcff they are bytes of a file's name that are no text.
+        # dc80 to dcff stand for bytes in the name of a file that are not text.
         if re.search("[\ud800-\udc7f\udd00-\udfff]", value):
             raise InputError(f"the text {value[:40]!a} holds half of a character")
     elif isinstance(value, dict | list):
@@ -89,6 +89,6 @@ def _whole(digits: str) -> int:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return JSON as text that UTF-8 can hold, whatever bytes the name of a file is made of."""
+    """Return JSON as a text that UTF-8 can hold, even if a file name in it is not text."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return text.encode("utf-8", "backslashreplace").decode()  # JSON has the same escapes

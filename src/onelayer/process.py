@@ -12,7 +12,9 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -64,6 +66,49 @@ def check_signals() -> None:
     """Raise Stopped if a signal has come: an import that it breaks off fails with other errors."""
     if _asked:
         raise Stopped(_asked[0])
+
+
+class HeldSignals:
+    """The first signal that is held back, if one has come."""
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+
+    def deliver(self) -> None:
+        """Let the signal take effect now, as if it came only now."""
+        number, self.came = self.came, None
+        if number is not None:
+            signal.raise_signal(number)
+
+
+@contextmanager
+def held_signals() -> Iterator[HeldSignals]:
+    """Hold the first Ctrl-C or SIGTERM back until the end of the block, at the latest.
+
+    A second one takes effect at once. Outside the main thread nothing is held.
+    """
+    held = HeldSignals()
+    if threading.current_thread() is not threading.main_thread():
+        yield held
+        return
+    handlers = {number: signal.getsignal(number) for number in _signals()}
+    handlers = {n: own for n, own in handlers.items() if own not in (signal.SIG_IGN, None)}
+
+    def restore() -> None:
+        for number, own in handlers.items():
+            signal.signal(number, own)
+
+    def hold(number: int, _: FrameType | None) -> None:
+        held.came = number
+        restore()
+
+    for number in handlers:
+        signal.signal(number, hold)
+    try:
+        yield held
+    finally:
+        restore()
+        held.deliver()
 
 
 def _signals() -> list[int]:

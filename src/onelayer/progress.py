@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, silence in a pipe; and whether a notebook looks on."""
+"""Progress bars on a terminal, nothing in a pipe; and a test for notebooks."""
 
 import math
 import sys
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Update = Callable[..., None]
-SOON = 1.0  # seconds of work that nobody needs to see more of than a bar
+SOON = 1.0  # seconds; shorter work shows a bar only
 
 
 @contextmanager
@@ -27,10 +27,10 @@ def progress_bar(
 
     `total` is in bytes with `bytes_` (the bar then shows size and rate), in work of any unit with
     `share` (it shows the share, and the time left at the mean speed so far), otherwise in steps (it
-    shows steps and the time left); None draws a bar without an end. Nothing is shown of work
-    that ends within `after` seconds, or where standard error is not a terminal. What is `below` the
-    bar is drawn at most ten times a second, after a second, and goes with the end of the work; a
-    dumb terminal, on which nothing can move, does not have it.
+    shows steps and the time left); None draws a bar without an end. Nothing is shown for work that
+    ends within `after` seconds, or if standard error is not a terminal. `below` is drawn under the
+    bar after the first second, at most ten times a second, and removed at the end; a dumb terminal,
+    which cannot move its cursor, does not show it.
     """
     if not (sys.stderr and sys.stderr.isatty()):
         yield _show_nothing
@@ -85,7 +85,7 @@ def progress_bar(
 def _show_nothing(
     completed: float, detail: str = "", below: "RenderableType | None" = None
 ) -> None:
-    """Take the progress of work that nobody watches."""
+    """Ignore the progress."""
 
 
 def in_notebook() -> bool:

@@ -11,6 +11,7 @@ A new kind of record is its dataclass and one line:
 
 import dataclasses
 import errno
+import hashlib
 import math
 import re
 import types
@@ -36,9 +37,9 @@ from onelayer.errors import InputError, shown
 from onelayer.plain_values import LONGEST, check_plain, parse_json, read_text, to_json
 from onelayer.storage import atomic_file
 
-KEY = "onelayer"  # of the header's metadata; the library writes several keys in any order
+KEY = "onelayer"  # one key in the metadata: the library writes several keys in any order
 _LARGEST_FLOAT = float(np.finfo(np.float64).max)
-_LARGEST_INT = 1 << 63  # a larger one overflows wherever it is used
+_LARGEST_INT = 1 << 63  # a larger integer would overflow
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
@@ -49,7 +50,7 @@ Upgrade = Callable[[Any, Arrays], tuple[Any, Arrays]]
 class Within:
     """The range of the numbers in a field: `Annotated[float, Within(0, 1)]`.
 
-    In an array NaN stands for what is not known; elsewhere it is out of range.
+    In an array NaN stands for an unknown value; elsewhere it is out of range.
     """
 
     least: float
@@ -84,7 +85,8 @@ class Kind(Generic[T]):
     A field with the metadata {"stored": False} is not stored at all and comes back as its default.
     `upgrades` holds, for an old format number, the function that turns the JSON and the arrays of
     such a file into what the next format stores under "record"; a file that has no number is of
-    format 0. Formats without a way up are refused.
+    format 0. Formats without a way up are refused. A `sealed` record holds its own SHA-256: where
+    no list of files has one, a bit that the disk changed is found.
     """
 
     name: str
@@ -92,9 +94,10 @@ class Kind(Generic[T]):
     format: int
     apart: tuple[str, ...] = ()
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
+    sealed: bool = False
 
     def save(self, record: T, path: str | Path, run_id: str = "") -> None:
-        """Write the record, whole or not at all; `run_id` says which run it belongs to.
+        """Write the record, whole or not at all; `run_id` is the id of its run, if any.
 
         Equal records give equal bytes.
 
@@ -111,6 +114,7 @@ class Kind(Generic[T]):
         if readable and arrays:
             raise TypeError(f"{path}: a .json record cannot hold the array {next(iter(arrays))}")
         check_plain(header)
+        header |= {"seal": _seal(header, arrays)} if self.sealed else {}
         text = to_json(header, 1 if readable else None)
         if len(text.encode()) > LONGEST:
             raise InputError(f"{path}: the {self.name} has too many settings or names to be stored")
@@ -141,6 +145,8 @@ class Kind(Generic[T]):
             raise InputError(f"{path}: {found}; expected {self.name} stored by onelayer")
         try:
             header, arrays = _read(path)
+            if self.sealed and header.pop("seal", "") != _seal(header, arrays):
+                raise InputError("it is not what was written: its SHA-256 is another")
             content = self._content(header, arrays)
             if run_id and header.get("run", run_id) != run_id:
                 raise InputError("it belongs to another run than the rest of its folder")
@@ -151,7 +157,7 @@ class Kind(Generic[T]):
             raise
         except RecursionError as error:
             raise InputError(f"{path}: {self._refusal}: brackets too deep") from error
-        except Exception as error:  # the library raises its own; checks meet what nobody foresaw
+        except Exception as error:  # errors of the library, and of checks of unforeseen values
             raise InputError(f"{path}: {self._refusal}: {_one_line(error)}") from error
         return record
 
@@ -184,16 +190,16 @@ class Kind(Generic[T]):
 
 
 def only_more_fields(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
-    """Return what the next format stores where it added nothing but fields with defaults."""
+    """Return the content for a next format that only added fields with defaults."""
     return header.get("record", header), arrays
 
 
 def check_arrays(*records: Any, **sizes: int) -> None:
     """Check the arrays of dataclasses against the types and shapes that their fields declare.
 
-    A field declares its shape in letters, `Annotated[NDArray[np.float64], "(M, K)"]`; of a tuple it
-    is the length. A letter means the same number in all of the `records`: that in `sizes`, or else
-    what the first field with the letter has.
+    A field declares its shape in letters, `Annotated[NDArray[np.float64], "(M, K)"]`; for a tuple
+    it is the length. A letter means the same number in all `records`: the one in `sizes`, or else
+    that of the first field with the letter.
 
     Raises
     ------
@@ -215,7 +221,7 @@ def _check_shape(name: str, value: Any, letters: list[str], sizes: dict[str, int
     found = value.shape if isinstance(value, np.ndarray) else (len(value),)
     expected = [int(letter) if letter.isdigit() else sizes.get(letter) for letter in letters]
     for place, number in enumerate(found[: len(letters)]):
-        if expected[place] is None:  # a letter that is met for the first time, here or before
+        if expected[place] is None:  # the first use of a letter fixes its number
             expected[place] = sizes.setdefault(letters[place], number)
     if list(found) != expected:
         words = ", ".join(
@@ -233,7 +239,7 @@ def _check_dtype(name: str, value: Any, hint: Any) -> None:
 
 
 def _read(path: Path) -> tuple[Any, Arrays]:
-    """Return the JSON and the arrays of a file; no number in it is believed unchecked."""
+    """Return the JSON and the arrays of a file; sizes in it are checked before they are used."""
     if path.suffix == ".json":
         return parse_json(read_text(path)), {}
     from safetensors import safe_open
@@ -248,6 +254,15 @@ def _read(path: Path) -> tuple[Any, Arrays]:
             raise InputError("a safetensors file, but not one of onelayer")
         names = list(tensors.keys())
         return parse_json(text), {name: tensors.get_tensor(name) for name in names}
+
+
+def _seal(header: Mapping[str, Any], arrays: Arrays) -> str:
+    """Return the SHA-256 of all that a record holds."""
+    found = hashlib.sha256(to_json(header, None).encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def _encode(value: Any, place: str, arrays: Arrays, apart: tuple[str, ...] = ()) -> Any:
@@ -269,7 +284,7 @@ def _encode(value: Any, place: str, arrays: Arrays, apart: tuple[str, ...] = ())
 def _decode(
     hint: Any, value: Any, place: str, arrays: Arrays, apart: Mapping[str, Any] | None = None
 ) -> Any:
-    """Return what _encode was given, of the type `hint`; arrays that it needs leave `arrays`."""
+    """Return the value that _encode stored, of the type `hint`; its arrays leave `arrays`."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         found = _decode(args[0], value, place, arrays)
@@ -293,6 +308,9 @@ def _decode(
             places = [_join(place, number) for number in range(len(value))]
             return tuple(map(_decode, hints, value, places, [arrays] * len(value)))
     if origin in (dict, Mapping) and isinstance(value, dict):
+        below = f"{place}."
+        inner = [name.removeprefix(below) for name in arrays if name.startswith(below)]
+        value = value | dict.fromkeys(inner) if get_origin(args[1]) is np.ndarray else value
         return {name: _decode(args[1], one, _join(place, name), arrays)
                 for name, one in value.items()}  # fmt: skip
     if hint is Any or (origin is Literal and value in args) or _is_plain(value, hint):
@@ -322,7 +340,7 @@ def _decode_dataclass(
 
 
 def _is_plain(value: Any, hint: Any) -> bool:
-    """Whether the value is of the plain type `hint`: a bool is no number, an int is a float."""
+    """Whether the value is of the plain type `hint`: a bool is not a number, an int is a float."""
     if hint is bool or hint is str:
         return isinstance(value, hint)
     if isinstance(value, bool) or not isinstance(value, int):

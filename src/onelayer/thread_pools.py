@@ -1,4 +1,4 @@
-"""The threads of the libraries that multiply matrices: how many there are, and a limit of them."""
+"""The threads of the libraries that multiply matrices: their number, and a limit."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -9,16 +9,16 @@ from threadpoolctl import ThreadpoolController
 
 
 def limited(threads: int | None) -> AbstractContextManager[Any]:
-    """Let these libraries use so many threads while a block runs; None leaves them as they are."""
+    """Limit these libraries to `threads` threads while a block runs; None changes nothing."""
     return _controller(len(sys.modules)).limit(limits=threads)  # type: ignore[no-any-return]
 
 
 def pools() -> list[dict[str, Any]]:
-    """Return what each of these libraries is and how many threads it has now."""
+    """Return the name and the current number of threads of each of these libraries."""
     return _controller(len(sys.modules)).info()  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1)
 def _controller(modules: int) -> ThreadpoolController:
-    # To look for them takes longer than to train a small model; new ones come with new modules.
+    # A search takes longer than the training of a small model; only new modules load new libraries.
     return ThreadpoolController()

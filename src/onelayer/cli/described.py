@@ -34,7 +34,7 @@ class Group:
         return {name: every[name] for name in self.names or every}
 
     def default(self, name: str) -> Any:
-        """Return the default of an option here."""
+        """Return the default of an option in this group."""
         return self.defaults.get(name, self.options[name].default)
 
     def build(self, values: Mapping[str, Any], **fixed: Any) -> Any:
@@ -57,7 +57,7 @@ class Group:
         Raises
         ------
         InputError
-            If a text is no such value.
+            If a text is not a value of the option.
         """
         return {
             name: _read_list(each, values[name])
@@ -67,10 +67,10 @@ class Group:
 
 
 def command_of(load: Callable[[], Sequence[Group]]) -> type[TyperCommand]:
-    """Return the class of a command that has the options of these groups, too.
+    """Return the class of a command that also has the options of these groups.
 
-    Their values, by name, are the `obj` of its context. The groups are loaded when the command is
-    called or asked for help, so that `onelayer --help` imports none of them.
+    Their values, by name, are the `obj` of its context. The groups are loaded by a call or the help
+    of the command, so that `onelayer --help` does not import them.
     """
 
     @cache
@@ -97,7 +97,7 @@ def command_of(load: Callable[[], Sequence[Group]]) -> type[TyperCommand]:
 
 
 def _parameters(groups: Sequence[Group]) -> list[Any]:
-    """Return click's parameters, as typer makes them of a function with annotations."""
+    """Return parameters of click, which typer makes from a function with annotations."""
 
     def function() -> None:
         """Carry the annotations."""
@@ -140,7 +140,7 @@ def _option(each: Option, group: Group) -> Any:
 def _refuse_spaces(
     args: Sequence[str], multiple: Sequence[Any], described: Mapping[str, Option]
 ) -> None:
-    """Raise InputError for values with a space where a comma is meant: --l2 0 0.1."""
+    """Raise InputError for values separated by a space instead of a comma: --l2 0 0.1."""
     flags = {flag: described.get(each.name) for each in multiple for flag in each.opts}
     for place, given in enumerate(args):
         flag, equals, value = given.partition("=")
@@ -149,9 +149,9 @@ def _refuse_spaces(
 
 
 def _refuse_words(flag: str, option: Option | None, after: Sequence[str]) -> None:
-    """Raise InputError if more than the first word `after` a flag is a value of it.
+    """Raise InputError if more words than the first one `after` a flag are values of its option.
 
-    A word that is no value of the option, or is the name of a file, is an argument.
+    A word that is not a value of the option, or is the name of a file, is an argument.
     """
     more = itertools.takewhile(partial(_is_value, option), after[1:])
     words = [*after[:1], *more]
@@ -162,7 +162,7 @@ def _refuse_words(flag: str, option: Option | None, after: Sequence[str]) -> Non
 
 
 def _is_value(option: Option | None, text: str) -> bool:
-    """Whether a word is one value or several of an option, by default of numbers."""
+    """Return whether a word is one value or several of an option, by default of numbers."""
     try:
         for part in filter(None, text.split(",")):
             float(part) if option is None else _read(option, part.strip())
@@ -185,7 +185,7 @@ def _read(each: Option, text: str) -> Any:
 
 
 def _check(each: Option, value: Any) -> Any:
-    """Return the value as the option reads it; an error calls the option by its flag."""
+    """Return the checked value of the option; an error names the option by its flag."""
     try:
         return each.read(value)
     except InputError as error:
@@ -201,7 +201,7 @@ def _flag(each: Option) -> str:
 
 
 def _written(value: Any) -> str:
-    """Write a value as the command line takes it."""
+    """Return a value as a text for the command line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -22,6 +22,7 @@ from onelayer.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from onelayer.evaluation.results import Results
     from onelayer.experiments.spec import Spec
     from onelayer.training.machine import Machine
 
@@ -142,6 +143,68 @@ def explore(
     print(f"page: {write_page(folder, out, source=source, force=force, announce=tell)}")
 
 
+@app.command(epilog="Example: onelayer resume runs/cifar10")
+def resume(
+    folder: Annotated[
+        Path, typer.Argument(help="The folder that train, reproduce or probe was to write.")
+    ],
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what is kept and what would be done; do not train.")
+    ] = False,
+    force: Force = False,
+) -> int:
+    """Go on with work that was interrupted, from its last checkpoint, to the same results.
+
+    Exits as the command that was interrupted.
+    """
+    from onelayer.evaluation.results import Results
+    from onelayer.experiments.resume import plan_resume
+    from onelayer.experiments.resume import resume as go_on
+    from onelayer.report.terminal.probes import show_probes
+    from onelayer.report.terminal.results import show_results
+
+    planned = plan_resume(folder, force=force)
+    for words in planned.kept:
+        tell(words)
+    if plan:
+        for words in planned.differs:
+            tell(words)
+        print(f"resume: {planned.task.command} goes on from there, and fills {planned.out}")
+        return 0
+    show = show_results if planned.task.command == "reproduce" else show_probes
+    found = go_on(folder, force=force, show=show)
+    show_page(planned.out)
+    return status_of(found) if isinstance(found, Results) else 0
+
+
+def _place() -> Group:
+    from onelayer.option import options_of
+    from onelayer.training.machine import Machine
+
+    return Group(Machine, names=[name for name in options_of(Machine) if name != "checkpoint"])
+
+
+@app.command(cls=command_of(lambda: [_place()]), epilog="Example: onelayer verify runs/dd2424-a1")
+def verify(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A folder written by reproduce or train.")],
+    source: Source = None,
+) -> int:
+    """Train a stored run again and compare: identical to the bit, or where it leaves and how far.
+
+    Exits with 1 if a bit is another.
+    """
+    from onelayer.experiments.verify import verify as train_again
+
+    receipt = train_again(folder, machine=_place().build(context.obj), source=source)
+    if receipt.identical:
+        print(f"identical to the bit: {', '.join(receipt.trainings)}")
+        return 0
+    for reason in receipt.reasons or ("no reason is known: machine and versions are the same",):
+        print(reason)
+    return 1
+
+
 def data_options() -> Group:
     """Return the options of the data, for commands that train."""
     from onelayer.data.reading import Reading
@@ -165,7 +228,6 @@ def run_spec(
 
     Raises DivergedError if every setting diverged; the results are stored all the same.
     """
-    from onelayer.evaluation.selection import check_choice
     from onelayer.experiments.reproduce import reproduce as reproduce_spec
     from onelayer.report.terminal.results import show_results
 
@@ -182,6 +244,13 @@ def run_spec(
             show=show_results,
         )
     show_page(folder)
+    return status_of(results)
+
+
+def status_of(results: "Results") -> int:
+    """Return 1 if a gradient check failed, else 0; raise DivergedError if every setting did."""
+    from onelayer.evaluation.selection import check_choice
+
     if results.failed_checks:
         return 1
     check_choice(results.run)

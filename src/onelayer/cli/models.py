@@ -111,7 +111,7 @@ def _evaluate_model(
     source: Path | None,
     options: dict[str, Any],
 ) -> tuple["ModelEvaluation", list[str]]:
-    """Evaluate a model of onelayer; also return what is to be said of it."""
+    """Evaluate a model of onelayer; also return notes on it."""
     from onelayer.evaluation.metrics import METRICS
     from onelayer.evaluation.model_evaluation import evaluate_model
     from onelayer.evaluation.run_folder import count_look, open_model
@@ -137,7 +137,7 @@ def _evaluate_model(
 def _evaluate_foreign(
     path: Path, dataset: str | None, split: str, source: Path | None, options: dict[str, Any]
 ) -> tuple["ModelEvaluation", list[str]]:
-    """Evaluate what another program predicted or trained, as _evaluate_model does."""
+    """Evaluate predictions or weights of another program, as _evaluate_model does."""
     from onelayer.data.catalog import load_dataset
     from onelayer.evaluation.foreign import holds_predictions, read_predictions, read_weights
     from onelayer.evaluation.metrics import METRICS

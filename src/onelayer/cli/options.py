@@ -39,7 +39,7 @@ Number = Annotated[
 
 
 def place_of(out: Path | None, name: str, force: bool) -> AbstractContextManager[Path]:
-    """Return the output folder: --out, or a fresh one in runs/; with --force runs/NAME itself."""
+    """Return the output folder: --out, or a new one in runs/; with --force runs/NAME itself."""
     from onelayer.storage import fresh_folder
 
     usual = Path("runs") / name
@@ -47,12 +47,12 @@ def place_of(out: Path | None, name: str, force: bool) -> AbstractContextManager
 
 
 def tell(note: str) -> None:
-    """Print a note on what was understood, apart from the results."""
+    """Print a note to standard error, apart from the results."""
     typer.echo(f"note: {note}", err=True)
 
 
 def show_live(url: str) -> None:
-    """Print the address of the live page, and open it where a person sits before a display."""
+    """Print the address of the live page, and open it if a person can see a display."""
     import os
     import sys
     import webbrowser
@@ -65,7 +65,7 @@ def show_live(url: str) -> None:
 
 
 def take_from_file(context: typer.Context, path: Path, own: str) -> None:
-    """Let what the file sets stand where the command line says nothing; it cannot set `own`.
+    """Set the defaults of the command line from a file, which cannot set the option `own`.
 
     Raises
     ------

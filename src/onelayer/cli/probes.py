@@ -116,7 +116,7 @@ def probe(
 
 
 def _place_of(out: Path | None, *, force: bool, resume: bool) -> AbstractContextManager[Path]:
-    """Return the output folder; of a resumed probe, without --out, the latest unfinished one."""
+    """Return the output folder; to resume without --out, the latest unfinished one."""
     from onelayer.storage import latest_unfinished
 
     if resume and out is None:
@@ -151,7 +151,7 @@ def _show_plan(work: "Workload", planned: "Sequence[Planned]") -> None:
 
 
 def _read_fractions(texts: Sequence[str]) -> list[float]:
-    """Return the numbers of 0.01,0.1 or of an option that was given several times."""
+    """Return the numbers in 0.01,0.1, or in an option that was given several times."""
     try:
         return [float(text) for given in texts for text in given.split(",")]
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Training a grid of settings, with options of its own or from a file."""
+"""Training a grid of settings, with options of the command line or of a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,7 +1,8 @@
-"""Named arrays and files: which hold features and which the labels, of which split, by their names.
+"""Roles of arrays and files, by their names: features or labels, and of which split.
 
-A name is its words: X_train, trainX, x-train and train.X mean the same. Words that mean neither
-say which of several sets of features it is: train_layer1, layer1_train, layer1 of the folder train.
+A name is a list of words: X_train, trainX, x-train and train.X mean the same. Words that are
+neither a role nor a split name one of several feature sets: train_layer1, or layer1 in the folder
+train.
 """
 
 import re
@@ -21,27 +22,27 @@ _FEATURES = (
     *("representations", "representation", "reps", "latents", "latent", "emb", "embs", "embed"),
 )
 _PICTURES = ("images", "image", "imgs", "img", "pixels")
-_CLASSES = ("class", "classes", "category", "categories")  # or what the classes are called
+_CLASSES = ("class", "classes", "category", "categories")  # labels, or names of the classes
 ROW_COLUMNS = ("split", "splits", "group", "groups")
 _INDICES = ("idx", "idxs", "ids", "index", "indexes", "indices", "inds", "rows", "mask", "masks")
 SAMPLE_TABLES = ("metadata", "meta", "annotations", "manifest")  # .csv with a column of labels
 NOTHING: Mapping[str, str] = MappingProxyType({})
-_UNNAMED = ("arr_0", "arr_1")  # as numpy.savez(path, X, y) calls them
+_UNNAMED = ("arr_0", "arr_1")  # the names that numpy.savez(path, X, y) gives
 _ROLE_WORDS = {
     **dict.fromkeys((*_FEATURES, *_PICTURES), "X"),
     **dict.fromkeys((*LABEL_COLUMNS, *_CLASSES), "y"),
     **dict(zip(ROW_COLUMNS, ("split", "split", "groups", "groups"), strict=True)),
 }
 
-Look = Callable[[str], tuple[Sequence[int], str] | None]  # shape and type of an array, if it is one
+Look = Callable[[str], tuple[Sequence[int], str] | None]  # shape and type of an array, or None
 
 
 @dataclass(frozen=True)
 class Found:
-    """The names of the features and labels of each split, and of the class names, if any.
+    """The names of the arrays of features and labels of each split, and of class names, if any.
 
-    `of_rows` are the names of an array of the "split" of each row, and of one of their "groups";
-    `rows` those of the numbers of the rows of each split, instead.
+    `of_rows` names the arrays that hold the "split" and the "groups" of each row; `rows` names
+    those that list the row numbers of each split.
     """
 
     parts: Mapping[str, tuple[str, str]]
@@ -53,16 +54,16 @@ class Found:
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What a name means: the role of an array, its split, and the words that say neither."""
+    """The meaning of a name: the role of the array, its split, and the other words."""
 
     role: str | None
     split: str
     others: tuple[str, ...]
-    key: tuple[str, ...]  # all words but that of the split
+    key: tuple[str, ...]  # all words except that of the split
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a word of `name` means, if any and if only one.
+    """Return the split that a word of `name` means; None for no split or several.
 
     Examples
     --------
@@ -85,9 +86,9 @@ def means_labels(name: str) -> bool:
 
 
 def tells_of_rows(name: str) -> bool:
-    """Return whether an array or file of this name holds the split or the group of each row.
+    """Return whether an array or file of this name assigns rows to splits or groups.
 
-    Or the numbers of the rows of a split, as train_idx.
+    It holds the split or group of each row, or the row numbers of a split, as train_idx does.
     """
     return bool(split_of_rows(name) or role_of_rows(name))
 
@@ -100,7 +101,7 @@ def role_of_rows(name: str) -> str | None:
 
 
 def split_of_rows(name: str) -> str | None:
-    """Return the split whose rows an array of this name lists, if it lists rows.
+    """Return the split whose row numbers an array of this name lists; None if it lists none.
 
     Examples
     --------
@@ -112,7 +113,7 @@ def split_of_rows(name: str) -> str | None:
 
 
 def set_of(name: str) -> str:
-    """Return what a set of features is called: a name without its split, and X as that of a file.
+    """Return the name of a feature set: the name of an array or file without its split and X.
 
     Examples
     --------
@@ -127,10 +128,10 @@ def set_of(name: str) -> str:
 
 
 def find_sets(names: Iterable[str], look: Look) -> list[str]:
-    """Return the names of the sets of features that arrays hold, if several.
+    """Return the names of the feature sets among the arrays; empty unless there are several.
 
-    There are none where a name means features alone, as X does. Others are of decimals or bytes,
-    of at least two dimensions, and have a part to train on.
+    A name like X means the only features. Other arrays are feature sets if they hold decimals or
+    bytes in at least two dimensions and have a training part.
     """
     names = list(names)
     if any(map(means_features, names)):
@@ -140,7 +141,7 @@ def find_sets(names: Iterable[str], look: Look) -> list[str]:
 
 
 def several_sets(source: str, names: Iterable[str]) -> InputError:
-    """Return the error of several sets of features where one is read."""
+    """Return the error for several feature sets where one is expected."""
     called = sorted(names, key=by_number)
     return InputError(
         f"{source}: {len(called):,} sets of features: {listed(called)}; --feature-set names one of "
@@ -155,21 +156,21 @@ def find_arrays(
     feature_set: str | None = None,
     of_rows: Mapping[str, str] = NOTHING,
 ) -> Found:
-    """Return which of the arrays hold features and labels of each split, of "train" if none.
+    """Return the arrays that hold the features and labels of each split; without splits "train".
 
-    X, y, data, labels and the like count, alone or beside a split: X_train, val_labels. Without
-    such features it is the only other array that may be (see find_sets), or the `feature_set`;
-    labels that share words with that belong to it. `of_rows` are the names of the "groups" and the
-    "split" of the rows, if other ones than these. A test split without labels is left out, and so
-    are arrays that mean none of these, with a note.
+    Names like X, y, data and labels count, alone or with a split: X_train, val_labels. Without such
+    features they are the `feature_set`, or the only other array that may be one (see find_sets);
+    labels that share words with it belong to it. `of_rows` names the arrays of the "groups" and the
+    "split" of the rows, if their own names do not say so. A test split without labels and arrays
+    without a role are left out, with a note.
 
     Raises
     ------
     NoLabelsError
         If there are features and no labels.
     InputError
-        If two names mean the same, or a split lacks one of the two; or as `feature_set` there is
-        none, or several without it.
+        If two names mean the same, a split lacks features or labels, `feature_set` does not exist,
+        or several exist and none is chosen.
     """
     names = list(names)
     seen = f"arrays: {listed(names) or 'none'}"
@@ -209,12 +210,12 @@ def find_arrays(
 def find_features(source: str, names: Iterable[str], feature_set: str | None = None) -> list[str]:
     """Return the names of the features: X, or X_train and so on in the order of the splits.
 
-    Labels may be missing. If no name means features, a single array is taken for them.
+    Labels may be missing. If no name means features, a single array is taken as the features.
 
     Raises
     ------
     InputError
-        If two names mean the same, or there are several arrays and none is called like features.
+        If two names mean the same, or there are several arrays and no name means features.
     """
     names = list(names)
     meanings = {name: _meaning(name) for name in names}
@@ -243,7 +244,7 @@ def means_pictures(name: str) -> bool:
 
 
 def _sets_among(names: Sequence[str], look: Look) -> dict[tuple[str, ...], dict[str, str]]:
-    """Return the names of the arrays of each set of features by split; see find_sets."""
+    """Return the arrays of each feature set by split; see find_sets."""
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for name in names:
         meaning = _meaning(name)
@@ -258,7 +259,7 @@ def _sets_among(names: Sequence[str], look: Look) -> dict[tuple[str, ...], dict[
 def _choose_set(
     source: str, names: Sequence[str], look: Look | None, feature_set: str | None
 ) -> dict[str, str]:
-    """Return the arrays of the set of features that is asked for, by split; none for X and such."""
+    """Return the arrays of the chosen feature set by split; empty if a name like X exists."""
     if feature_set is not None:
         return _named(source, names, feature_set)
     if look is None or any(map(means_features, names)) or not any(map(means_labels, names)):
@@ -270,7 +271,7 @@ def _choose_set(
 
 
 def _named(source: str, names: Sequence[str], feature_set: str) -> dict[str, str]:
-    """Return the arrays of a set of features by split; InputError if there are none."""
+    """Return the arrays of this feature set by split; InputError if there are none."""
     wanted, found = _meaning(feature_set).key, dict[str, str]()
     meanings = {name: m for name in names if (m := _meaning(name)).split and m.role in (None, "X")}
     exact = [name for name, meaning in meanings.items() if meaning.key == wanted]
@@ -287,9 +288,9 @@ def _named(source: str, names: Sequence[str], feature_set: str) -> dict[str, str
 def _find_roles(
     source: str, names: Sequence[str], chosen: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    """Return the names of the features "X" and labels "y" of each split, as far as they are.
+    """Return the names of the features "X" and labels "y" of each split; one may be missing.
 
-    Features are those `chosen`, if any; labels that share words with them alone are theirs.
+    If features are `chosen`, labels that share all their other words with them belong to them.
     """
     found: dict[str, dict[str, str]] = {split: {"X": name} for split, name in chosen.items()}
     words = {word for name in chosen.values() for word in _meaning(name).others}
@@ -314,13 +315,13 @@ def _find_roles(
 
 
 def _is_own(name: str, words: set[str]) -> bool:
-    """Return whether an array holds labels of the sets of features that are called so alone."""
+    """Return whether an array holds labels whose other words are all among `words`."""
     meaning = _meaning(name)
     return meaning.role == "y" and bool(meaning.others) and words >= {*meaning.others}
 
 
 def _find_of_rows(source: str, names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the names of the arrays of the split and of the group of each row, if any."""
+    """Return the arrays that hold the split and the group of each row, if any."""
     found = dict(given)
     for name in given.values():
         if name not in names:
@@ -335,7 +336,7 @@ def _find_of_rows(source: str, names: Sequence[str], given: Mapping[str, str]) -
 
 
 def _find_rows(source: str, names: Sequence[str]) -> dict[str, str]:
-    """Return the names of the arrays that list the rows of each split, if any."""
+    """Return the arrays that list the row numbers of each split, if any."""
     found: dict[str, str] = {}
     for name in names:
         split = split_of_rows(name)
@@ -347,9 +348,9 @@ def _find_rows(source: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def _meaning(name: str) -> _Meaning:
-    """Return what a name means: of roles the last one counts.
+    """Return the meaning of a name. Among several roles the last one counts.
 
-    So image_features are features, and image_labels labels.
+    So image_features are features, and image_labels are labels.
     """
     words = _words(name)
     roles = [_ROLE_WORDS[word] for word in words if word in _ROLE_WORDS]

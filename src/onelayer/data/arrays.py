@@ -1,4 +1,4 @@
-"""Samples of named arrays: those that hold features and labels by their names, read and pooled."""
+"""Samples from named arrays: features and labels, found by their names, read and pooled."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ from onelayer.data.npy import Mapped
 from onelayer.data.pooling import check_pooled, pooled, pooling_of
 from onelayer.errors import InputError
 
-Beside = Callable[[], Mapping[str, tuple[Path, Any]]]  # values in files beside them, by name
+Beside = Callable[[], Mapping[str, tuple[Path, Any]]]  # values of files beside arrays, by name
 Read = Callable[[Sequence[str]], Mapping[str, Any]]  # arrays, by name
 
 
@@ -42,17 +42,17 @@ def read_labelled(
     sound: bool = False,
     beside: Beside = dict,
 ) -> Contents:
-    """Return the samples of the arrays that find_arrays finds, which `read` reads.
+    """Return the samples of the arrays that find_arrays finds; `read` reads the arrays.
 
-    `look` says what a header promises. Where headers are known to be `sound`, shapes are judged
-    before anything is read. `title` is what a message calls an array. If there are no labels, those
-    `beside` the arrays are taken. Tokens (N, T, D) are pooled
-    as `pool` says.
+    `look` returns the shape and type in a header. If headers are `sound`, that is already checked,
+    shapes are checked before any array is read. `title` returns the name of an array for a message.
+    If no array holds labels, those `beside` the arrays are taken. Tokens (N, T, D) are pooled by
+    `pool`.
 
     Raises
     ------
     InputError
-        As find_arrays, check_pooled and `read`, or if the class names are no strings.
+        As find_arrays, check_pooled and `read`, or if the class names are not strings.
     """
     names = list(names)
     outside = {} if any(map(means_labels, names)) else beside()
@@ -106,14 +106,14 @@ def read_features(
     feature_set: str | None = None,
     pool: str | None = None,
 ) -> list[Any]:
-    """Return the arrays that find_features finds, which `read` reads."""
+    """Return the arrays that find_features finds, pooled; `read` reads them."""
     wanted = find_features(source, names, feature_set)
     arrays = read(wanted)
     return [poolable(source, name, _unmapped(arrays[name]), pool) for name in wanted]
 
 
 def poolable(source: str, name: str, X: Any, pool: str | None) -> Any:
-    """Return features of a name, pooled; InputError as check_pooled."""
+    """Return the features X, called `name`, pooled; InputError as check_pooled."""
     check_pooled(f"{source}: {name}", X.shape, kind_of(X), pool, pictures=means_pictures(name))
     return pooled(widened(X), pool)
 
@@ -125,7 +125,7 @@ def _part(
     names: tuple[str, str],
     pool: str | None,
 ) -> Part:
-    """Return the samples of the arrays of these names; features may be mapped from a file."""
+    """Return the samples in the two arrays `names`; features may be mapped from a file."""
     (X, y), (of_X, of_y) = (arrays[name] for name in names), map(title, names)
     labels, stored = _unmapped(y), _stored(X)
     _check_rows(source, of_X, stored.shape, of_y, np.shape(labels)[:1])
@@ -141,7 +141,7 @@ def _judge(
     labels: tuple[str, tuple[Sequence[int], str] | None],
     pool: str | None,
 ) -> None:
-    """Raise InputError for shapes of features and labels that no samples have, by their headers."""
+    """Raise InputError for headers whose shapes labelled samples cannot have."""
     (X, of_X), (y, of_y) = features, labels
     if of_X is None or of_y is None:
         return
@@ -154,7 +154,7 @@ def _judge(
 
 
 def _refuse_samples(source: str, names: Sequence[str], look: Look | None) -> None:
-    """Raise InputError for arrays of one sample each, which are called like the samples."""
+    """Raise InputError for one array a sample, named after its sample."""
     if look is None or len(names) < FEWEST or any(map(means_features, names)):
         return
     first, *others = [look(name) for name in names]
@@ -181,5 +181,5 @@ def _stored(array: Any) -> Any:
 
 
 def _unmapped(array: Any) -> Any:
-    """Return an array itself, and one of a mapped file as that in memory."""
+    """Return an array in memory; an array of a mapped file is copied."""
     return np.array(array.array) if isinstance(array, Mapped) else array

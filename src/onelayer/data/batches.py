@@ -10,8 +10,8 @@ from onelayer.errors import unknown_name
 
 Order = Literal["file", "shuffled", "windowed"]
 ORDERS: tuple[str, ...] = get_args(Order)
-RUN = 256  # rows read in one go: of 3 KB each, what a disk reads at nearly its full rate
-WINDOW = 64  # runs shuffled together: most batches meet every class even if the file is sorted
+RUN = 256  # consecutive rows read at once: with 3 KB a row a disk reaches nearly its full rate
+WINDOW = 64  # runs shuffled together: most batches have every class even if the file is sorted
 
 
 def batches(
@@ -20,20 +20,20 @@ def batches(
     """Yield one epoch's mini-batches as row selections; every sample comes exactly once.
 
     "file" takes consecutive rows, "shuffled" a fresh permutation drawn from `generator`, which
-    takes 8 bytes a sample. "windowed" shuffles in memory that does not depend on the samples, and
-    reads in runs: WINDOW runs of RUN consecutive rows, drawn at random, are shuffled together, then
-    the next ones. The last batch holds what is left over, so it may be smaller.
+    takes 8 bytes a sample. "windowed" shuffles in constant memory and reads in runs: WINDOW runs of
+    RUN consecutive rows, drawn at random, are shuffled together, then the next ones. The last batch
+    may be smaller.
 
     Raises
     ------
     InputError
-        If `order` is none of these.
+        If `order` is unknown.
     """
     starts = range(0, n_samples, batch_size)
     if order == "file":
         return (slice(start, min(start + batch_size, n_samples)) for start in starts)
     if order == "windowed":
-        # Drawn from now, not as the batches are used: an epoch left early changes no later one.
+        # The seed is drawn now, so that an epoch that is left early does not change later epochs.
         windows = _windows(n_samples, np.random.default_rng(generator.integers(2**63)))
         return _cut(windows, batch_size)
     if order != "shuffled":
@@ -51,7 +51,7 @@ def _windows(n_samples: int, generator: np.random.Generator) -> Iterator[NDArray
 
 
 def _cut(pieces: Iterator[NDArray[np.intp]], size: int) -> Iterator[NDArray[np.intp]]:
-    """Yield `size` rows at a time across the ends of the pieces, and last what is left."""
+    """Yield batches of `size` rows across the ends of the pieces; the last may be smaller."""
     rest = np.empty(0, np.intp)
     for piece in pieces:
         rows = np.concatenate([rest, piece])

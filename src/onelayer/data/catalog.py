@@ -20,14 +20,14 @@ from onelayer.data.npy import Mapped, stamp
 from onelayer.errors import InputError, unknown_name
 
 Parts = str | tuple[str, ...]
-DEFAULT = "default"  # the parts that a split has unless others are given
+DEFAULT = "default"  # stands for the default parts of a split
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A data set: its parts, which of them each split takes by default, and how to read them.
+    """A data set: its parts, the default part of each split, and its reader.
 
-    `read(parts, source)` returns each part's samples and the sha256 of each file.
+    `read(parts, source)` returns each part's samples and the SHA-256 of each file.
     """
 
     parts: tuple[str, ...]
@@ -67,8 +67,8 @@ def load_dataset(
     NoSourceError
         If the data set is not on this machine and no source answers.
     InputError
-        If a name is unknown, a part is named twice, a file is not what was published, or `source`
-        is not the data set.
+        If a name is unknown, a part is named twice, a file differs from the published one, or
+        `source` is not the data set.
 
     Examples
     --------
@@ -119,20 +119,20 @@ def without_validation(data: Dataset) -> Dataset:
         return data
     parts = [data.train, data.validation]
     if isinstance(data.train.X, Derived) and (whole := data.train.X.joined(data.validation.X)):
-        y, groups = _under_each_other(parts)
+        y, groups = _labels_and_groups(parts)
         return replace(data, train=Split(whole, y, data.train.files, groups), validation=None)
     return replace(data, train=_join(parts), validation=None)
 
 
 def open_dataset(name: str, source: Path | None = None, **options: Any) -> Dataset:
-    """Return what `load_dataset` would, even if values are missing or infinite."""
+    """Return the data set as `load_dataset` does, but allow missing and infinite values."""
     if is_path(name) and not _copy_of_cifar10(Path(name)):
         return read_dataset(Path(name), allow_missing=True, **options)
     return load_dataset(name, source=source, **options)
 
 
 def _copy_of_cifar10(path: Path) -> Path | None:
-    """Return the folder of a copy of CIFAR-10, if `path` is one or a folder around one alone."""
+    """Return the folder of a copy of CIFAR-10: `path` or the one data set in it, else None."""
     place = place_of(path)
     return place if cifar.holds_cifar10(place) else None
 
@@ -145,7 +145,7 @@ def is_path(name: str | Path) -> bool:
 
 
 def fetch_dataset(name: str, source: Path | None = None) -> Path:
-    """Bring the data set `name` into the cache, repairing what is damaged there; return its folder.
+    """Fetch the data set `name` into the cache, replace damaged files, and return its folder.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def fetch_dataset(name: str, source: Path | None = None) -> Path:
 
 
 def _check_source(source: Path | None) -> None:
-    """Refuse a source that is not there, even if the cache makes it needless."""
+    """Raise InputError if the source does not exist, even if the cache makes it unnecessary."""
     if source is not None and not source.exists():
         raise InputError(f"{source}: no such file or folder")
 
@@ -182,7 +182,7 @@ def _choose(name: str, split: str, entry: _Entry, parts: Parts | None) -> list[s
 
 
 def _refuse_repeats(name: str, chosen: Mapping[str, Sequence[str]]) -> None:
-    """Raise InputError if the same samples would come twice: in two splits they would leak."""
+    """Raise InputError if a part is used twice: in two splits its samples would leak."""
     seen: dict[str, str] = {}
     for split, parts in chosen.items():
         for part in parts:
@@ -195,14 +195,14 @@ def _join(splits: Sequence[Split]) -> Split:
     """Return the samples of all `splits`, without a copy if there is only one."""
     if len(splits) == 1:
         return splits[0]
-    y, groups = _under_each_other(splits)
+    y, groups = _labels_and_groups(splits)
     return Split(np.concatenate([split.X[:] for split in splits]), y, groups=groups)
 
 
-def _under_each_other(
+def _labels_and_groups(
     splits: Sequence[Split],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
-    """Return the labels and the groups of several splits."""
+    """Return the labels and the groups of several splits, concatenated."""
     groups = [split.groups for split in splits if split.groups is not None]
     y = np.concatenate([split.y for split in splits])
     return y, np.concatenate(groups) if len(groups) == len(splits) else None

@@ -1,7 +1,7 @@
-"""The text of a cell: a missing value, a number or something else. One rule for all tables.
+"""The text of a cell: a missing value, a number or another text. One rule for all tables.
 
-A number is written as most programs write it: digits, a point, an exponent. Python's float() takes
-more (1_000, digits of other scripts, infinity), and so one table would mean several things.
+A number is written as most programs write it: digits, a point, an exponent. Python's float()
+accepts more (1_000, digits of other scripts, infinity), so other programs would read other numbers.
 """
 
 import math
@@ -13,11 +13,11 @@ _UNREAD = re.compile(  # 12%, 1.234,56, 1_000, $5, 12 cm; no date, no 0001.png
 )
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|[+-]?inf", re.ASCII)
 
-_LONGEST = 400  # letters that are looked at: no number is longer
+_LONGEST = 400  # characters that are examined: no number is longer
 
 
 def is_missing(text: str) -> bool:
-    """Return whether a text stands for a missing value, in any case, white space around it aside.
+    """Return whether a text is a missing value; case and blanks around it do not matter.
 
     Examples
     --------
@@ -28,9 +28,9 @@ def is_missing(text: str) -> bool:
 
 
 def read_number(text: str) -> float | None:
-    """Return the number that a text is, NaN for a missing value, or None if it is neither.
+    """Return a text as a number, NaN for a missing value, or None if it is neither.
 
-    One that is too large for 64 bits is infinite.
+    A number that is too large for 64 bits is infinite.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def read_number(text: str) -> float | None:
 
 
 def is_like_number(text: str) -> bool:
-    """Return whether a text is a number or means one that is not read as such: 12%, 1_000, 5 cm.
+    """Return whether a text is a number, or looks like one that is not read: 12%, 1_000, 5 cm.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def is_like_number(text: str) -> bool:
 
 
 def with_point(text: str) -> str:
-    """Return a text with a decimal point for a decimal comma, and no number if it has a point."""
+    """Return a text with its decimal comma as a point; a text with a point becomes no number."""
     return text.replace(".", "·").replace(",", ".")
 
 

@@ -1,4 +1,4 @@
-"""Columns of tables: which hold features, which the labels, and which only number the rows."""
+"""Columns of a table: features, labels, and columns that only number the rows."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -15,7 +15,7 @@ LABEL_COLUMNS = (
     "label", "labels", "class", "classes", "target", "targets", "y", "category", "species",
 )  # fmt: skip
 ENCODE = "leave out a column of words or dates, or encode it: for each word a column of 0 and 1"
-_INDEX = re.compile(r"|Unnamed: [0-9]+|__index_level_[0-9]+__")  # nobody gave these names
+_INDEX = re.compile(r"|Unnamed: [0-9]+|__index_level_[0-9]+__")  # names that pandas gives
 _ROW_NAME = re.compile(  # id, sample_id, PassengerId, row, index, …
     r"(?i:(?:.*[\W_])?(?:id|idx)|index|#|rows?|row[\W_]?(?:index|name|no|num|number))|.*[a-z]I[dD]"
 )
@@ -24,15 +24,15 @@ _SHOWN = 5  # names in a message
 _WIDTH = 40  # letters of a name in a message
 MOST_LETTERS = 4_000_000  # of all names together: every record of a model holds them
 
-Tell = Callable[[str], None]  # is given each sentence on what was understood
+Tell = Callable[[str], None]  # receives each note on how a source was read
 
 
 class NoLabelsError(InputError):
-    """Samples are there, but no labels."""
+    """The samples have no labels."""
 
 
 def ignore(note: str) -> None:
-    """Tell nobody."""
+    """Drop a note."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Columns:
             seen.add(name)
 
     def without(self, source: str, places: Collection[int], what: str) -> "Columns":
-        """Return the columns but for the features in these places, which hold `what`.
+        """Return the columns without the features at these indices, which hold `what`.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Columns:
         return Columns(left, self.label)
 
     def places_in(self, source: str, names: Sequence[str]) -> list[int]:
-        """Return the place of each of the features among the columns `names` of `source`.
+        """Return the index of each feature among the columns `names` of `source`.
 
         Raises
         ------
@@ -102,10 +102,10 @@ class Columns:
 
 @dataclass(frozen=True)
 class Choice:
-    """The columns of one table that are read, by place: features (D,) and labels; with `notes`.
+    """The columns of a table that are read, by index: features (D,) and label; with `notes`.
 
-    `words` are others that are looked at, but are no numbers. `several` are the columns of labels
-    of which a row may have several, in place of the `label`.
+    `words` are columns of words, which are only examined. `several` are the label columns of
+    multi-label data, in place of `label`.
     """
 
     features: Sequence[int]
@@ -117,7 +117,7 @@ class Choice:
 
 
 def columns_called(source: str, names: Iterable[object]) -> Columns:
-    """Return columns of these names, without white space around them.
+    """Return the Columns of these names, without white space around the names.
 
     Raises
     ------
@@ -140,13 +140,13 @@ def choose_columns(
     index: Collection[str] = (),
     leave: Collection[str] = (),
 ) -> Choice:
-    """Return which of a table's columns hold features, and which one the labels.
+    """Return the columns of a table that hold features, and the one that holds the labels.
 
     The labels are in the column `label`; else in that of `like`, the columns of a model; else in
-    the first of LABEL_COLUMNS, in any case; else, if there must be labels (`labelled`), in the
-    last. A row may have several labels: see _find_several. Features are the columns of `like`, by
-    name, or else all others but the index of a frame: those in `index` and those without a name of
-    their own, as pandas writes it. Columns to `leave` are left out without a note.
+    the first of LABEL_COLUMNS, in upper or lower case; else, if there must be labels (`labelled`),
+    in the last column. A row may have several labels: see _find_several. Features are the columns
+    of `like`, by name, or else all others except the index of a frame: the columns in `index`, and
+    those with a name that pandas gives. Columns in `leave` are left out without a note.
 
     Raises
     ------
@@ -223,10 +223,11 @@ def _choose_like(
 def judge_features(
     source: str, X: Any, columns: Columns
 ) -> tuple[list[int] | None, Columns, tuple[str, ...]]:
-    """Return which columns of features X (N, D) to keep (None: all), their names, and notes.
+    """Return the columns of features X (N, D) to keep (None: all), their names, and notes.
 
-    Left out are those that number the rows: by their name, and with another whole number in each
-    row. Noted are others that rise by one from row to row, and those of one value or none.
+    A column that numbers the rows is left out: its name says so, and each row has a different whole
+    number. Notes name other columns that rise by one from row to row, and columns that hold one
+    value or none.
     """
     names = columns.features
     if X.dtype.kind not in "biuf" or X.shape[1:] != (len(names),):
@@ -251,27 +252,27 @@ def judge_features(
 
 
 def row_numbers(X: Any, names: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Return which columns of X (N, D) number the rows by their name, and which only by one."""
+    """Return the columns of X (N, D) that number the rows by name, and others that rise by one."""
     numbering = [
         c
         for c, name in enumerate(names)
-        if _INDEX.fullmatch(name) or (is_row_name(name) and _tells_rows_apart(X[:, c]))
+        if _INDEX.fullmatch(name) or (is_row_name(name) and _differs_in_all_rows(X[:, c]))
     ]
     counting = [c for c in range(len(names)) if c not in numbering and _counts(X[:, c])]
     return numbering, counting
 
 
 def is_row_name(name: str) -> bool:
-    """Return whether a column is called like one that names the rows: id, index, row and so on."""
+    """Return whether the name of a column is one for row names: id, index, row and so on."""
     return bool(_ROW_NAME.fullmatch(name))
 
 
-def _tells_rows_apart(column: Any) -> bool:
+def _differs_in_all_rows(column: Any) -> bool:
     return len(np.unique(column)) == len(column) and bool((column == np.rint(column)).all())
 
 
 def _counts(column: Any) -> bool:
-    """Return whether each number is one more than that before it."""
+    """Return whether each number is one more than the number before it."""
     first, last = float(column[0]), float(column[-1])
     if len(column) < 3 or last - first != len(column) - 1 or not first.is_integer():
         return False
@@ -279,12 +280,12 @@ def _counts(column: Any) -> bool:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first of the names for a message."""
+    """Return the first names as a text for a message."""
     return ", ".join(name[:_WIDTH] for name in names[:_SHOWN]) + ", …" * (len(names) > _SHOWN)
 
 
 def _notes_on_labels(source: str, columns: Columns) -> list[str]:
-    """Return what must be said of a column of labels that nobody named."""
+    """Return notes on a label column that the user did not name."""
     also = [name for name in columns.features if name.lower() in LABEL_COLUMNS]
     if str(columns.label).lower() not in LABEL_COLUMNS:
         return [f"{source}: no column is called label, so the last, {columns.label!r}, holds them"]
@@ -296,11 +297,11 @@ def _notes_on_labels(source: str, columns: Columns) -> list[str]:
 def _find_several(
     source: str, names: Sequence[str], label: str | Sequence[str] | None, known: Collection[str]
 ) -> list[int]:
-    """Return the places of several columns of labels, none if a single one holds them.
+    """Return the indices of several label columns; empty if a single column holds the labels.
 
-    They are those that `label` names, between commas or with a star, or else all that are called
-    label_… or labels_…, if none is called like a column of labels; features that are `known` are
-    none of them.
+    `label` names them, separated by commas or with a star. Without `label` they are all columns
+    called label_… or labels_…, if no column has a name of LABEL_COLUMNS. Features that are `known`
+    are excluded.
     """
     if label is None:
         free = [column for column, name in enumerate(names) if name not in known]

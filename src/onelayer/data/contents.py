@@ -35,11 +35,11 @@ from onelayer.data.splitting import (
 from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError, is_hidden
 
-FRACTION = 0.15  # of all samples that validate, and that test, if the source does not say which
+FRACTION = 0.15  # share of all samples in a drawn validation split, and in a drawn test split
 FEWEST = 4  # samples: with fewer a drawn split would be empty
 LONGEST_NAME = 100  # characters
 _PIXEL = re.compile(r"(?:(?:pixel|pix|px)[-_ ]?|(?=[0-9]+x))([0-9]{1,4})(?:[x_-]([0-9]{1,4}))?")
-# Joiners, variation selectors, fillers and a blank: part of a name, but nothing to tell it by.
+# Joiners, variation selectors, fillers and a blank: invisible parts of a name.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]")
 
 
@@ -47,9 +47,9 @@ _UNSEEN = re.compile("[\u034f\u115f\u1160\u200c\u200d\u2800\u3164\ufe00-\ufe0f\u
 class Part:
     """Samples as they are stored: X (N, D), or images, and labels (N,) or several a row, (N, L).
 
-    Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels. Labels are as they
-    came: an array or a list. `files` are those that X is mapped from, `groups` (N,) the number of
-    the group that a row is of.
+    Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels. Labels are an array or
+    a list, not encoded yet. `files` are the mapped files of X, `groups` (N,) is the group number of
+    each row.
     """
 
     X: Any
@@ -60,10 +60,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Arrays:
-    """What arrays are called that were found by their names: features, labels, and of each row.
+    """The names of the arrays that were found: features, labels, split and group of each row.
 
-    `pool` says what was taken of tokens. Features are `certain` if their name means nothing else,
-    and were stored as numbers of the type `kind`, of the `shape` (…) each.
+    `pool` is the pooling of tokens. Features are `certain` if their name has no other meaning. They
+    were stored as numbers of the type `kind`, each sample of the `shape` (…).
     """
 
     features: str
@@ -80,12 +80,11 @@ class Arrays:
 class Contents:
     """Samples of a file or folder by split, at least "train", with class names and image shape.
 
-    If there are class names, each label is a place among them or one of the names; of several
-    labels a row they are the names. `files` are the
-    files that were read, if the source is not itself the only one; `columns` are the names of a
-    table's columns, each of one feature or a single one of all, `notes` are sentences on what was
-    understood, `of_rows` are the "split" and the "groups" of the rows of a single part, as they
-    came, and `arrays` says what arrays are called.
+    With class names, each label is one of the names or its index; for multi-label data they are the
+    names of the labels. `files` are the files that were read, if the source is not the only one;
+    `columns` are the names of a table's columns, one for each feature or a single one for all;
+    `notes` are sentences on how the source was read; `of_rows` are the "split" and the "groups" of
+    the rows of a single part, not encoded yet; `arrays` are the names of the arrays.
     """
 
     parts: Mapping[str, Part]
@@ -112,19 +111,18 @@ def make_dataset(
 ) -> Dataset:
     """Return the samples of `contents` as splits, their labels as class indices.
 
-    Labels (N,) are judged by encode_labels, several a row by encode_matrix. If there is only a
-    training part, 15% of all samples become the test split; if none validates, 15% of all become
-    the validation split, in both cases in the proportions of the classes, drawn from `seed`: where
-    a row may have several labels, of all rows alike. Features X become (N, D): uint8, float32 and
-    float64 stay as they are; other numbers become float32 or, where that could round them, float64.
-    The full scale of uint8 is 255, of all else 1. Without `test` the test split is left out.
-    Columns that number the rows of a table are left out, too, unless `keep`: see judge_features.
-    Other `fields` are those of Dataset.
+    Labels (N,) are encoded by encode_labels, multi-label matrices (N, L) by encode_matrix. If there
+    is only a training part, 15% of all samples become the test split; without a validation part 15%
+    become the validation split. Both are drawn from `seed`, stratified by class, but not for
+    multi-label data. Features X become (N, D): uint8, float32 and float64 stay as they are; other
+    numbers become float32 or, where that could round them, float64. The full scale of uint8 is 255,
+    of other types 1. Without `test` the test split is left out. So are columns that number the rows
+    of a table, unless `keep`: see judge_features. Other `fields` are those of Dataset.
 
     Raises
     ------
     InputError
-        If shapes, types, labels or class names cannot be those of labelled samples; names `source`.
+        If shapes, types, labels or class names do not fit labelled samples; names `source`.
     """
     columns, notes = contents.columns, contents.notes
     labels = {split: part.labels for split, part in contents.parts.items()}
@@ -141,9 +139,9 @@ def make_dataset(
             raise InputError(
                 f"{source}: features of the shape {part.X.shape}, labels of {len(indices[split]):,}"
             )
-    notes = (*notes, *_told_of_arrays(source, contents, f"{len(class_names):,} {kind}"))
+    notes = (*notes, *_note_on_arrays(source, contents, f"{len(class_names):,} {kind}"))
     all_rows = len(indices["train"])
-    contents = _tell_rows_apart(source, contents, indices)
+    contents = _assign_rows(source, contents, indices)
     if "split" in contents.of_rows and (
         left := all_rows - sum(len(part.labels) for part in contents.parts.values())
     ):
@@ -205,14 +203,14 @@ def make_dataset(
 
 
 def _fitting(columns: Columns | None, n_features: int) -> Columns | None:
-    """Return the names of the columns if there is one for each feature, not one of lists."""
+    """Return the column names if there is one for each feature, else None."""
     return columns if columns and len(columns.features) == n_features else None
 
 
 def _pixels_of(columns: Columns | None, n_features: int) -> tuple[int, int] | None:
-    """Return height and width of images if all columns are called like their pixels, in order.
+    """Return (height, width) of images if all columns have the names of pixels, in order.
 
-    pixel0, pixel1 and so on are of a square; 1x1, 1x2 or pixel_0_0 have the row and the column.
+    pixel0, pixel1 and so on belong to a square; 1x1, 1x2 or pixel_0_0 have the row and the column.
     """
     columns = _fitting(columns, n_features)
     found = [_PIXEL.fullmatch(name) for name in columns.features] if columns else []
@@ -228,7 +226,7 @@ def _pixels_of(columns: Columns | None, n_features: int) -> tuple[int, int] | No
 
 
 def check_shapes(source: str, X: Sequence[int], y: Sequence[int]) -> None:
-    """Raise InputError for shapes of features and labels that no samples have, before a reading."""
+    """Raise InputError, before values are read, for shapes that labelled samples cannot have."""
     _image_shape(source, np.broadcast_to(np.uint8(), X))
     if 0 in X or y[:1] != X[:1]:
         raise InputError(f"{source}: features of the shape {(*X,)}, labels of {(*y,)}")
@@ -236,21 +234,21 @@ def check_shapes(source: str, X: Sequence[int], y: Sequence[int]) -> None:
 
 
 def part_of(part: Part, rows: NDArray[np.intp]) -> Part:
-    """Return some rows of a part whose labels are an array; what stays in a file is not read."""
+    """Return some rows of a part whose labels are an array; features in a file are not read."""
     X = take(part.X, rows)
     groups = None if part.groups is None else part.groups[rows]
     return Part(X, part.labels[rows], part.files if isinstance(X, Derived) else (), groups)
 
 
-def _tell_rows_apart(
+def _assign_rows(
     source: str, contents: Contents, indices: Mapping[str, NDArray[np.intp]]
 ) -> Contents:
-    """Return contents with the labels as `indices`, and the split and group of each row as told.
+    """Return contents with the labels as `indices`, and the splits and groups from other arrays.
 
     Raises
     ------
     InputError
-        If they have splits of their own, too, or a group is in two splits; as number_groups and
+        If the contents already have splits, or a group is in two splits; as number_groups and
         rows_of_splits.
     """
     parts = {split: replace(part, labels=indices[split]) for split, part in contents.parts.items()}
@@ -275,8 +273,8 @@ def _tell_rows_apart(
     return replace(contents, parts=parts)
 
 
-def _told_of_arrays(source: str, contents: Contents, classes: str) -> tuple[str, ...]:
-    """Return a sentence on what arrays are, if that is not plain from their names and types."""
+def _note_on_arrays(source: str, contents: Contents, classes: str) -> tuple[str, ...]:
+    """Return a note that describes the arrays, unless their names and types are clear."""
     told, X = contents.arrays, contents.parts["train"].X
     if told is None:
         return ()
@@ -297,7 +295,7 @@ def _told_of_arrays(source: str, contents: Contents, classes: str) -> tuple[str,
 
 
 def _draw(source: str, part: Part, with_test: bool, seed: int) -> dict[str, NDArray[np.intp]]:
-    """Return the rows that train, that validate and, if asked, that test; groups stay whole."""
+    """Return the rows of the training, validation and, if asked, test split; groups stay whole."""
     if part.groups is not None:
         labels, members = label_groups(part.groups, strata_of(part.labels))
         drawn = _draw_rows(f"{source}, groups", labels, with_test, seed)
@@ -314,7 +312,7 @@ def _draw_rows(
     rest, drawn, count = np.arange(len(y)), {}, round(FRACTION * len(y))
     for split in ("test", "validation") if with_test else ("validation",):
         _, places, sizes = np.unique(y[rest], return_inverse=True, return_counts=True)
-        others = sizes[places] > 1  # the last sample of a class trains
+        others = sizes[places] > 1  # the last sample of a class stays in the training split
         if others.sum() < 2 * count:
             others[:] = True
         taken = np.zeros(len(rest), bool)
@@ -344,14 +342,14 @@ def _image_shape(source: str, X: Any) -> ImageShape | None:
 def unlabelled_rows(
     source: str, X: Any, n_features: int, image_shape: ImageShape | None
 ) -> Features:
-    """Return samples, or a single one, that came without labels as rows (N, D).
+    """Return unlabelled samples, or a single one, as rows (N, D).
 
-    A single one has the shape (D,), or that of an image: (C, H, W), (H, W, C) or (H, W).
+    A single sample has the shape (D,), or that of an image: (C, H, W), (H, W, C) or (H, W).
 
     Raises
     ------
     InputError
-        If they are no real numbers, or not `n_features` each; names `source`.
+        If they are not real numbers, or do not have `n_features` each; names `source`.
     """
     channels, *sides = image_shape or (0,)
     single = (n_features,), image_shape, (*sides, channels), tuple(sides) if channels == 1 else None
@@ -366,7 +364,7 @@ def unlabelled_rows(
 
 
 def _flatten(X: Any) -> Features:
-    """Return images as rows (N, D), channel by channel; what is of 16 bits is widened later."""
+    """Return images as rows (N, D), channel by channel; 16-bit decimals are widened when read."""
     X = widened(X)
     if X.ndim != 2 and isinstance(X, Derived):
         X = X[:]
@@ -377,7 +375,7 @@ def _flatten(X: Any) -> Features:
 
 
 def _as_features(source: str, X: Features) -> Features:
-    """Return X in one of the three types, each row in one run of memory."""
+    """Return X as uint8, float32 or float64, each row contiguous in memory."""
     if X.dtype.kind not in "biuf":
         raise InputError(f"{source}: features of {str(X.dtype)[:40]}, expected real numbers")
     dtype = feature_type([X.dtype])
@@ -390,7 +388,7 @@ def _as_features(source: str, X: Features) -> Features:
 
 
 def feature_type(types: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
-    """Return the type in which features of several types are kept."""
+    """Return the common type for features of these types: uint8, float32 or float64."""
     kinds = set(types)
     if kinds == {np.dtype(np.uint8)}:
         return np.dtype(np.uint8)
@@ -399,7 +397,7 @@ def feature_type(types: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
 
 
 def check_class_names(source: str, names: Sequence[str]) -> None:
-    """Raise InputError unless the class names can be shown as they are, and told apart by eye."""
+    """Raise InputError unless all class names are visible and no two of them look the same."""
     if len(names) > MOST_CLASSES:
         raise InputError(f"{source}: {len(names):,} classes, expected at most {MOST_CLASSES:,}")
     if (letters := sum(map(len, names))) > MOST_LETTERS:
@@ -434,7 +432,7 @@ def check_class_names(source: str, names: Sequence[str]) -> None:
 
 
 def as_seen(name: str) -> str:
-    """Return the name without what two names must not differ in alone: equal ones look the same.
+    """Return the normal form of a name: two names that look the same have the same form.
 
     Examples
     --------

@@ -21,7 +21,7 @@ from onelayer.plain_values import check_text
 
 Features = NDArray[np.generic] | Shards | Derived
 ImageShape = tuple[int, int, int]  # channels, height, width
-BLOCK = 1000  # rows looked at together: memory stays small whatever N is
+BLOCK = 1000  # rows read at once: the memory does not grow with N
 SPLIT_NAMES = ("train", "validation", "test")
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -34,8 +34,8 @@ SPLIT_WORDS = {
 class Split:
     """N labelled samples: X (N, D) as stored, y (N,) class indices, or 0 and 1 of L labels (N, L).
 
-    `files` are those that X is mapped from, in order; none if X is in memory. Rows of one of the
-    `groups` (N,), by number, are never held out alone.
+    `files` are the mapped files of X, in order; empty if X is in memory. `groups` (N,) is the group
+    number of each row: the rows of a group are held out together.
     """
 
     X: Features
@@ -47,15 +47,15 @@ class Split:
         return len(self.y)
 
     def head(self, samples: int) -> "Split":
-        """Return the first `samples` samples, without copying what lies in one file."""
+        """Return the first `samples` samples, without a copy if they lie in one file."""
         groups = None if self.groups is None else self.groups[:samples]
         return Split(self.X[:samples], self.y[:samples], self.files, groups)
 
     def blocks(self, rows: int) -> Iterator[slice]:
-        """Yield slices of `rows` consecutive rows to read one after another, and of what is left.
+        """Yield slices of `rows` consecutive rows; the last one may be shorter.
 
-        This is how a whole split is read. Where blocks begin does not depend on the files, so
-        neither do the bits of what is summed over them.
+        A whole split is read this way. The blocks do not depend on the files, so sums over blocks
+        are the same to the bit.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Split:
         return (slice(n, min(n + rows, len(self))) for n in range(0, len(self), rows))
 
     def digest(self) -> str:
-        """Return the SHA-256 of all rows and labels, whatever they were read from.
+        """Return the SHA-256 of all rows and labels; it does not depend on their format.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Split:
             file.check_unchanged()
 
     def place(self, row: int) -> str:
-        """Return how to call a row in a message: by its file, if X is mapped."""
+        """Return the name of a row for a message: its file and its row there, if X is mapped."""
         row = self.X.stored_row(row) if isinstance(self.X, Derived) else row
         ends = list(accumulate(len(file.array) for file in self.files))
         if not ends:
@@ -96,15 +96,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The splits of one data set and what its numbers mean.
+    """The splits of one data set, its class names and its scale.
 
-    `class_names` are those of the K classes, or of the L labels of which a row may have several.
-    `full_scale` is the stored value that stands for 1 (255 for 8-bit pixels), `image_shape` is
-    (channels, height, width) of a row of X or None, `digests` the sha256 of each file it came from,
-    `columns` are the names of a table's columns, `pool` says what was taken of tokens, `notice` is
-    a sentence for the readers of all results, or empty, and `notes` are sentences for whoever has
-    the data read. With `allow_missing` values of X may be missing or infinite: such a data set can
-    be described, but not be trained on.
+    `class_names` name the K classes, or the L labels of multi-label data. `full_scale` is the
+    stored value that stands for 1 (255 for 8-bit pixels), `image_shape` is (channels, height,
+    width) of a row of X or None, `digests` the SHA-256 of each source file, `columns` the names of
+    a table's columns, `pool` the pooling of tokens, `notice` a sentence shown with all results, or
+    empty, and `notes` are sentences shown when the data is read. With `allow_missing` values of X
+    may be missing or infinite: such a data set can be described, but not trained on.
 
     Raises
     ------
@@ -152,7 +151,7 @@ class Dataset:
 
     @face("report.notebook:html")
     def _repr_html_(self) -> Any:
-        """Return what a notebook shows: splits, classes and, of images, a few."""
+        """Return the HTML for a notebook: splits, classes and, for images, a few samples."""
 
     @property
     def multilabel(self) -> bool:
@@ -160,7 +159,7 @@ class Dataset:
         return self.train.y.ndim == 2
 
     def check_one_class(self, what: str) -> None:
-        """Raise InputError if a row may have several labels, since `what` takes one class a row."""
+        """Raise InputError for multi-label data, which `what`, the name of a task, cannot use."""
         if self.multilabel:
             raise InputError(
                 f"{self.name}: {self.n_classes:,} labels, of which a row may have several, and "
@@ -185,7 +184,7 @@ class Dataset:
 
 
 def check_split(where: str, split: Split, n_features: int, n_classes: int) -> None:
-    """Raise InputError unless X (N, D) and y (N,) go together and y has classes; names the row."""
+    """Raise InputError unless X (N, D) and y (N,) match and y holds classes; names the row."""
     X, y = split.X, split.y
     if np.ma.is_masked(X) or np.ma.is_masked(y):
         raise InputError(f"{where}: masked values; expected none, or NaN among the features")
@@ -234,7 +233,7 @@ def check_finite(where: str, split: Split, columns: Columns | None = None) -> No
 
 
 def find_split(data: Dataset, split: str) -> Split:
-    """Return a split to evaluate; InputError if there is none, or a row may have several labels."""
+    """Return the split of this name; InputError if there is none, or for multi-label data."""
     data.check_one_class("evaluate")
     if split not in SPLIT_NAMES:
         raise unknown_name("split", split, SPLIT_NAMES)

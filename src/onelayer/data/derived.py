@@ -1,6 +1,6 @@
-"""Rows that are made from stored ones when they are read: chosen, widened, pooled over tokens.
+"""Features computed from stored rows when they are read: selected, widened or pooled over tokens.
 
-So float16, bfloat16 and tokens stay as they are stored, in memory or in a mapped file.
+So float16, bfloat16 and tokens keep their stored form, in memory or in a mapped file.
 """
 
 import math
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from onelayer.data.shards import Shards
 
-_BLOCK = 1 << 24  # bytes of stored rows that are read together
+_BLOCK = 1 << 24  # bytes of stored rows that are read at once
 
 
 class Derived:
-    """Features (N, …) of which `make(stored, at)` gives the rows `at`, a slice or an index array.
+    """Features (N, …): `make(stored, at)` returns the rows `at`, a slice or an index array.
 
-    `kind` is the type in which they are stored. As of Shards, reading gives an array.
+    `kind` is the name of the stored type. Indexing gives an array, as with Shards.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Derived:
 
     @property
     def widens(self) -> bool:
-        """Whether rows are the stored ones in a wider type, so that `stored` has their numbers."""
+        """Whether rows are the stored rows in a wider type, with the same values."""
         halves = self.kind in ("float16", "bfloat16") and not isinstance(self._stored, Derived)
         return halves and self._stored.shape[1:] == self.shape[1:]
 
     def stored(self, at: slice | NDArray[np.intp]) -> NDArray[Any]:
-        """Return rows as they are stored; bfloat16 as whole numbers of 16 bits."""
+        """Return rows as they are stored; bfloat16 as 16-bit integers."""
         return np.asarray(self._stored[at if self._rows is None else self._rows[at]])
 
     def take(self, rows: NDArray[np.intp]) -> "Derived":
@@ -78,20 +78,20 @@ class Derived:
         return self._of(rows)
 
     def joined(self, other: Any) -> "Derived | None":
-        """Return the rows of both, if they are made of the same stored ones, else None."""
+        """Return the rows of both, or None if they come from different stored arrays."""
         if getattr(other, "_stored", None) is not self._stored or self._rows is None:
             return None
         return self._of(np.concatenate([self._rows, other._rows]))
 
     def stored_row(self, row: int) -> int:
-        """Return the place of a row among those that are stored."""
+        """Return the index of a row in the stored array."""
         return row if self._rows is None else int(self._rows[row])
 
     def _of(self, rows: NDArray[np.intp]) -> "Derived":
         return Derived(self._stored, self._make, self.shape[1:], self.dtype, rows, self.kind)
 
     def _read(self, rows: NDArray[np.intp]) -> NDArray[Any]:
-        """Return rows; those that follow each other are read in one go."""
+        """Return rows; consecutive rows are read as one slice."""
         in_a_run = len(rows) > 0 and bool((np.diff(rows) == 1).all())
         at = slice(int(rows[0]), int(rows[-1]) + 1) if in_a_run else rows
         return np.asarray(self._make(self._stored, at), self.dtype)
@@ -103,19 +103,19 @@ def kind_of(X: Any) -> str:
 
 
 def take(X: Any, rows: NDArray[np.intp]) -> Any:
-    """Return rows of features: of Derived ones without reading them, else a copy."""
+    """Return some rows of features: Derived features stay unread, others are copied."""
     return X.take(rows) if isinstance(X, Derived) else X[rows]
 
 
 def widen(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Return the values of bfloat16, which is the upper half of a float32."""
+    """Return bfloat16 values as float32; bfloat16 is the upper half of a float32."""
     values = halves.astype(np.uint32)
     values <<= 16
     return values.view(np.float32)
 
 
 def widened(X: Any) -> Any:
-    """Return features of float16 as float32, to be widened when they are read; others as they are.
+    """Return float16 features as float32, widened when they are read; others unchanged.
 
     Examples
     --------
@@ -129,6 +129,6 @@ def widened(X: Any) -> Any:
 
 
 def bfloat16(halves: NDArray[np.uint16]) -> Derived:
-    """Return the values of bfloat16, stored as the upper halves of float32."""
+    """Return bfloat16 features as float32, widened when they are read."""
     shape = halves.shape[1:]
     return Derived(halves, lambda stored, at: widen(stored[at]), shape, np.float32, kind="bfloat16")

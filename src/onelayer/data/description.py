@@ -1,4 +1,4 @@
-"""Counts, ranges, missing values and duplicates of a data set; nothing is changed or refused."""
+"""Counts, ranges, missing values and duplicates of a data set; no data is changed or refused."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from onelayer.data.dataset import Features, Split
 
-_BLOCK = 1 << 22  # bytes read together
+_BLOCK = 1 << 22  # bytes read at once
 
 
 @dataclass(frozen=True)
 class SplitDescription:
-    """A split in figures: samples of each class or label (K,), range, missing and infinite values.
+    """Statistics of a split: samples of each class or label (K,), range, missing values.
 
-    `duplicates` are the samples that equal an earlier one of the split, labels aside.
+    `duplicates` counts the samples whose features equal those of an earlier sample of the split.
     """
 
     samples: int
@@ -30,17 +30,17 @@ class SplitDescription:
 
 @dataclass(frozen=True)
 class Description:
-    """Every split in figures, and the samples of a split that equal one of another."""
+    """Statistics of every split, and the number of samples that each two splits share."""
 
     splits: Mapping[str, SplitDescription]
     shared: Mapping[tuple[str, str], int]
 
 
 def describe(splits: Mapping[str, Split], n_classes: int) -> Description:
-    """Return the figures of all splits, read in blocks; two rows are equal if their bytes are.
+    """Return the statistics of all splits; two rows are equal if their bytes are equal.
 
-    Rows are compared by hashes of 64 bits, 8 bytes a sample: of N samples the chance that any two
-    are taken for equal that are not is N²/2⁶⁵.
+    Splits are read in blocks, and rows are compared by hashes of 64 bits, 8 bytes a sample. Among N
+    samples, two different ones count as equal with a probability of N²/2⁶⁵.
     """
     hashes = {name: _hash_rows(split) for name, split in splits.items()}
     return Description(

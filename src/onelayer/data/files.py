@@ -1,4 +1,4 @@
-"""Reading files that may hold anything: their size is checked before they are read."""
+"""Reading of untrusted files: their size is checked before they are read."""
 
 import hashlib
 import os
@@ -10,12 +10,12 @@ from typing import BinaryIO
 
 from onelayer.errors import InputError, printable
 
-_BLOCK = 1 << 18  # bytes read together
-_LITTER = {  # beside what is hidden: what systems and zip tools leave in any folder
+_BLOCK = 1 << 18  # bytes read at once
+_LITTER = {  # files, besides hidden ones, that systems and zip tools leave in a folder
     *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
     *("$recycle.bin", "system volume information"),
 }
-_MOST_DIGESTS = 16  # beyond, they say less than one of all
+_MOST_DIGESTS = 16  # more files share one digest
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -39,7 +39,7 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 def read_blocks(stream: BinaryIO, size: int) -> bytearray:
-    """Return the next `size` bytes of a stream, or those that there are, with no second copy."""
+    """Return the next `size` bytes of a stream, or fewer at its end, without a second copy."""
     content, filled = bytearray(size), 0
     with memoryview(content) as view:
         while block := stream.read(min(_BLOCK, size - filled)):
@@ -65,10 +65,9 @@ def sha256(path: Path) -> str:
 
 
 def digests_of(files: Sequence[Path], source: Path) -> dict[str, str]:
-    """Return the sha256 of each file, by its name within the folder `source` or else its own.
+    """Return the SHA-256 of each file, by its path in the folder `source` or in its own folder.
 
-    Of many files it is one digest: that of the lines that the command sha256sum would write of
-    them, sorted.
+    Many files have one digest: that of the sorted lines that the command sha256sum writes for them.
 
     Raises
     ------
@@ -86,7 +85,7 @@ def digests_of(files: Sequence[Path], source: Path) -> dict[str, str]:
 
 
 def entries(folder: Path, pattern: str = "*") -> list[Path]:
-    """Return what a person put into a folder, by name, not what is hidden or systems leave there.
+    """Return the entries of a folder by name, without hidden files and files left by the system.
 
     Raises
     ------
@@ -119,9 +118,10 @@ def _is_litter(name: str) -> bool:
 
 
 def unpacked_limit(packed: int) -> int:
-    """Return how many bytes a file of `packed` bytes may unpack to: images and tables take fewer.
+    """Return the largest size in bytes to which a file of `packed` bytes may unpack.
 
-    Only a bomb is packed a hundredfold; small files may be of one colour.
+    Images and tables need less than a hundredfold, only a zip bomb needs more. The constant is for
+    small files, such as a picture of one colour.
     """
     return 100 * packed + (16 << 20)
 

@@ -31,15 +31,15 @@ def dataset_from(
 
     `data` is an array or tensor (N, D) or of images, a pandas or polars frame, a scikit-learn
     bunch, or a mapping of arrays X_train, y_train, X_test and so on. `labels` (N,) are whole
-    numbers or strings, or (N, L) of 0 and 1 if a row may have several of L labels. They belong to
-    an array or a frame, of which they may also be a column's name, or a list of several; without
-    them it is the column label, class, target or y, or else the last. Splits, types and the
-    full scale, unless it is given, are those of docs/data.md.
+    numbers or strings, or (N, L) of 0 and 1 if a row may have several of L labels. They go with an
+    array or a frame. For a frame they may also be the name of its label column, or a list of
+    several names; by default it is the column label, class, target or y, else the last. Splits,
+    types and the full scale, unless it is given, follow docs/data.md.
 
     Raises
     ------
     InputError
-        If the samples are sparse, or cannot be what they should be; says why.
+        If the samples are sparse or invalid; says why.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def _contents(name: str, data: Any, labels: Any) -> Contents:
 
 
 def rows_of(X: Any, columns: Columns | None) -> NDArray[Any]:
-    """Return features (N, D): X itself, or of a frame the `columns`, by name, or all of them."""
+    """Return features (N, D): an array X, or the `columns` of a frame X by name, or all of them."""
     if not is_frame(X):
         return real_numbers("X", X)
     names = columns_called("the frame", X.columns).features
@@ -97,7 +97,7 @@ def _arrays(name: str, X: Any, y: Any) -> Contents:
 
 
 def _frame(name: str, frame: Any, labels: Any) -> Contents:
-    """Return the samples of a frame; `labels` are names of columns, none, or values."""
+    """Return the samples of a frame; `labels` are column names, None, or values."""
     names = columns_called(name, frame.columns).features
     called = _names_of(labels)
     if isinstance(labels, str | None) or _name_columns(labels, names):
@@ -119,17 +119,17 @@ def _frame(name: str, frame: Any, labels: Any) -> Contents:
 
 
 def _names_of(labels: Any) -> tuple[str, ...] | None:
-    """Return the names of several columns of labels, of a frame of their own."""
+    """Return the column names of labels that are a frame of several columns, else None."""
     return tuple(map(str, labels.columns)) if is_frame(labels) and labels.shape[1] > 1 else None
 
 
 def _name_columns(labels: Any, names: Sequence[str]) -> bool:
-    """Return whether labels are a list of names of columns, not one for each row."""
+    """Return whether labels are a list of column names, not a label for each row."""
     return isinstance(labels, list | tuple) and bool(labels) and {*labels} <= {*names}
 
 
 def _words_in(name: str, frame: Any, choice: Choice) -> dict[int, Words]:
-    """Return the columns of texts and dates among the features, by place."""
+    """Return the columns of texts and dates among the features, by index."""
     found = {}
     for place, (column, called) in enumerate(
         zip(choice.features, choice.columns.features, strict=True)
@@ -142,7 +142,7 @@ def _words_in(name: str, frame: Any, choice: Choice) -> dict[int, Words]:
 
 
 def _frame_features(name: str, frame: Any, places: Sequence[int]) -> NDArray[Any]:
-    """Return the columns in these places as features (N, D), nulls as NaN."""
+    """Return the columns at these indices as features (N, D), nulls as NaN."""
     if not places:
         raise InputError(f"{name}: no columns of features")
     labels = list(frame.columns)

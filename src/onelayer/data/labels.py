@@ -1,7 +1,7 @@
-"""Labels, judged once whatever they came in, as the class of each sample.
+"""Labels of every format as class indices, one for each sample.
 
-They are whole numbers, True and False, or texts, and are judged by their texts: 1, 1.0, "1" and
-"1.0" are one label, so that the same samples have the same classes in every format.
+Labels are whole numbers, True and False, or texts, and are compared as texts: 1, 1.0, "1" and "1.0"
+are one label, so that the same samples have the same classes in every format.
 """
 
 import re
@@ -19,17 +19,17 @@ from onelayer.data.dataset import Split
 from onelayer.errors import InputError
 
 MOST_CLASSES = 100_000
-_SHARED = 0.9  # labels a sample: with more they are surely no classes
+_SHARED = 0.9  # labels a sample: with more they cannot be classes
 _EXACT = 2**53  # from here on float64 lacks some whole numbers
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,19})", re.ASCII)
 _DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
-_NOTHING = ("NoneType", "NAType", "NaTType")  # the types of what Python and pandas call missing
+_NOTHING = ("NoneType", "NAType", "NaTType")  # types of missing values in Python and pandas
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """Labels of a split: the `texts` that occur, and the place of each row's among them (N,)."""
+    """Labels of a split: the different `texts`, and the index of each row's text in them (N,)."""
 
     texts: list[str]
     places: NDArray[np.intp]
@@ -44,13 +44,13 @@ def encode_labels(
 ) -> tuple[dict[str, NDArray[np.intp]], tuple[str, ...]]:
     """Return the class indices (N,) of the labels of each split, and the names of the classes.
 
-    The classes are the labels that occur, sorted; or, if there are `class_names`, texts are some of
-    these and whole numbers their places. `column` is that of the labels in a table.
+    The classes are the different labels, sorted. With `class_names`, a text is one of the names and
+    a whole number is the index of a name. `column` is the label column of a table.
 
     Raises
     ------
     InputError
-        If a label is missing, a decimal number or none of the classes; names the row.
+        If a label is missing, a decimal number or not one of the classes; names the row.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def encode_labels(
 
 
 def check_label_shape(source: str, shape: Sequence[int]) -> None:
-    """Raise InputError unless labels of this shape are one a row, or several: see multilabel."""
+    """Raise InputError unless labels have the shape (N,), or (N, L) for multi-label data."""
     if len(shape) not in (1, 2) or 0 in shape[1:]:
         raise InputError(
             f"{source}: labels of the shape {(*shape,)}, expected (N,), or (N, L) of 0 and 1"
@@ -91,9 +91,9 @@ def check_label_shape(source: str, shape: Sequence[int]) -> None:
 
 
 def check_shared(source: str, y: Mapping[str, NDArray[np.intp]], column: str | None = None) -> None:
-    """Raise InputError if nearly every training sample has a label of its own, as an id has.
+    """Raise InputError if nearly every training sample has a label of its own, like an id.
 
-    One training sample of each class is honest where the other splits have samples of them all.
+    One training sample of each class is accepted if the other splits have samples of all classes.
     """
     N, K = len(y["train"]), len(np.unique(y["train"]))
     if K <= _SHARED * N or sum(map(len, y.values())) >= 2 * K:
@@ -109,9 +109,9 @@ def check_shared(source: str, y: Mapping[str, NDArray[np.intp]], column: str | N
 def notes_on_classes(
     source: str, splits: Mapping[str, Split], class_names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Return sentences on classes that cannot be learned, or are probably none.
+    """Return notes on classes that cannot be learned, or are probably not classes.
 
-    Labels that are no places among the class names are left to the Dataset, which refuses them.
+    Labels that are no index of a class name are ignored here: the Dataset refuses them.
     """
     K, notes = len(class_names), []
     counts = {
@@ -189,7 +189,7 @@ def _check(source: str, split: str, column: str | None, labels: _Labels, plus: b
     where = "" if column is None else f", column {column[:40]!r},"
 
     def first(wrong: list[bool]) -> tuple[str, str, int]:
-        """Return which row is the first, its label, and how many rows there are."""
+        """Return the first wrong row, its label, and the number of wrong rows."""
         rows = np.array(wrong, bool)[labels.places]
         row = int(rows.argmax())
         place = f"{source}: {split}row {row}{where}"
@@ -216,7 +216,7 @@ def _boolean(text: str) -> bool | None:
 
 
 def _whole(text: str) -> int | None:
-    """Return the whole number that a text is; with leading zeros it is a name, like 007."""
+    """Return a text as a whole number, else None; with leading zeros, like 007, it is a name."""
     if _DIGITS.fullmatch(text):
         return int(text) if _WHOLE.fullmatch(text) else None
     number = read_number(text)

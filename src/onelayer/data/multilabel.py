@@ -1,4 +1,4 @@
-"""Several labels a row: a matrix of 0 and 1 with a column for each label, in place of classes."""
+"""Multi-label data: a matrix of 0 and 1 with a column for each label, in place of classes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _TRUTHS = {"true": 1.0, "false": 0.0}
 
 
 def is_matrix(labels: Any) -> bool:
-    """Return whether labels as they came are several columns."""
+    """Return whether labels, not encoded yet, are a matrix of several columns."""
     return isinstance(labels, np.ndarray) and labels.ndim == 2 and labels.shape[1] > 1
 
 
@@ -27,8 +27,8 @@ def encode_matrix(
     Raises
     ------
     InputError
-        If a value is another one (names row and column), each row has one label alone, as one-hot
-        rows of classes do, or the splits or the names are of another number of labels.
+        If a value is neither 0 nor 1 (names row and column), each row has exactly one label, as
+        one-hot rows of classes do, or the number of labels differs between splits or from `names`.
 
     Examples
     --------
@@ -57,14 +57,14 @@ def encode_matrix(
 
 
 def has_both(Y: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the labels of Y (N, L) that some rows have and others have not."""
+    """Return the indices of the labels of Y (N, L) that some rows have and others lack."""
     return np.flatnonzero(Y.any(axis=0) & ~Y.all(axis=0))
 
 
 def notes_on_labels(
     source: str, splits: Mapping[str, Split], names: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return sentences on what labels are, and which of them a split cannot tell of."""
+    """Return notes on the labels, and on those that no row or every row of a split has."""
     several = f"{source}: {len(names):,} labels, of which a row may have several: {listed(names)}"
     notes = [several]
     for split, some in splits.items():

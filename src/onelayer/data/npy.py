@@ -20,21 +20,21 @@ from onelayer.errors import InputError
 
 @dataclass(frozen=True)
 class Mapped:
-    """An array that stays in its file, and what the file was like when it was mapped."""
+    """An array that stays in its file, and a stamp of the file when it was mapped."""
 
     path: Path
     array: NDArray[np.generic]
     stamp: tuple[int, ...]
 
     def check_unchanged(self) -> None:
-        """Look whether the file is still the one that was mapped.
+        """Check that the file is still the one that was mapped.
 
-        Reading what a file no longer holds would not raise but kill the process (SIGBUS).
+        Reading past the end of a file that became shorter would kill the process (SIGBUS).
 
         Raises
         ------
         InputError
-            If it has vanished, or another size, time of change or identity.
+            If it has vanished, or has another size, time of change or identity.
         """
         try:
             now = stamp(os.stat(self.path))
@@ -58,8 +58,8 @@ def map_npy(path: Path) -> Mapped:
     Raises
     ------
     InputError
-        If there is no such file, or it is not of that format, holds no numbers or objects, is in
-        Fortran order, or is of another size than its header promises.
+        If there is no such file, it is not a .npy file, holds no plain numbers, is in Fortran
+        order, or has another size than its header promises.
     """
     try:
         if not path.is_file():
@@ -82,12 +82,12 @@ def map_npy(path: Path) -> Mapped:
 def read_header(
     where: str, file: BinaryIO, kinds: str = "biuf"
 ) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """Return shape and type of the values that follow in `file`, and whether in Fortran order.
+    """Return shape and type of the array that follows in `file`, and whether in Fortran order.
 
     Raises
     ------
     InputError
-        If it is no .npy header, has no rows, or the values are none of the `kinds`.
+        If it is not a .npy header, the array has no rows, or its type is not one of the `kinds`.
     """
     try:
         # Version 1 alone: it is all that plain numbers need, and its header is at most 64 KiB.
@@ -113,10 +113,10 @@ def read_header(
 
 
 def look_at(where: str, file: BinaryIO) -> tuple[tuple[int, ...], str] | None:
-    """Return shape and type of the values of a .npy file, None if they are no numbers or texts."""
+    """Return shape and type of a .npy file, or None if it holds neither numbers nor texts."""
     try:
         shape, dtype, _ = read_header(where, file, "biufU")
-    except (InputError, zipfile.BadZipFile, zlib.error, EOFError):  # whoever reads it says so
+    except (InputError, zipfile.BadZipFile, zlib.error, EOFError):  # the reader will report it
         return None
     return shape, str(dtype.newbyteorder("="))
 
@@ -127,14 +127,14 @@ def read_npy(where: str, stream: BinaryIO, size: int) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If it is not of that format, or of another size than its header promises.
+        If it is not a .npy file, or has another size than its header promises.
     """
     shape, dtype, in_fortran_order = read_header(where, stream, "biufU")
     promised = stream.tell() + math.prod(shape) * dtype.itemsize
     if promised != size:
         raise InputError(f"{where}: holds {size:,} bytes, its header promises {promised:,}")
     content = read_blocks(stream, math.prod(shape) * dtype.itemsize)
-    if stream.read(1):  # at the end of what is packed its checksum is compared
+    if stream.read(1):  # at the end of a packed file zipfile compares the checksum
         raise InputError(f"{where}: holds more than its header promises")
     values: NDArray[Any] = np.frombuffer(content, dtype)
     if dtype.kind == "U" and (values.view(dtype.byteorder + "u4") > sys.maxunicode).any():

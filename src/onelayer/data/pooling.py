@@ -1,4 +1,4 @@
-"""Several vectors a sample, as the tokens of a network: which one of them, or their mean."""
+"""Pooling of several vectors a sample, such as the tokens of a network, to one vector."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ WAYS = "mean, cls (the first), last, index:I or none (all numbers in a row)"
 
 
 def read_pool(value: Any) -> str:
-    """Return the name of a pooling; InputError if there is no such."""
+    """Return the name of a pooling; InputError if it is unknown."""
     way = value.removesuffix(_IF_TOKENS) if isinstance(value, str) else value
     if way in ("mean", "none", *_PLACES) or (isinstance(way, str) and _AT.fullmatch(way)):
         return str(value)
@@ -25,12 +25,12 @@ def read_pool(value: Any) -> str:
 
 
 def if_tokens(pool: str) -> str:
-    """Return the pooling that a model remembers: it takes rows (N, D), too, as they are."""
+    """Return the pooling that a model stores: it leaves rows (N, D) unchanged."""
     return pool.removesuffix(_IF_TOKENS) + _IF_TOKENS
 
 
 def pooling_of(shape: Sequence[int], pool: str | None) -> str | None:
-    """Return the pooling of features of a shape.
+    """Return the pooling for features of this shape, or None.
 
     Examples
     --------
@@ -45,10 +45,10 @@ def pooling_of(shape: Sequence[int], pool: str | None) -> str | None:
 def check_pooled(
     where: str, shape: Sequence[int], kind: str, pool: str | None, *, pictures: bool = False
 ) -> None:
-    """Raise InputError for tokens (N, T, D) without a pooling, and for one of what has none.
+    """Raise InputError for tokens (N, T, D) without a pooling, and for a pooling without tokens.
 
-    Of three dimensions are `pictures` (N, H, W), too: they are called so, of whole numbers, or
-    square.
+    Pictures (N, H, W) have three dimensions, too. They are known by their name (`pictures`), by
+    integers, or by a square shape.
     """
     pool = pooling_of(shape, pool)
     of_shape = f"{where} of the shape {(*shape,)}"
@@ -56,7 +56,7 @@ def check_pooled(
         if not pictures and len(shape) == 3 and shape[1] != shape[2] and "float" in kind:
             raise InputError(
                 f"{of_shape}: {shape[1]:,} vectors of {shape[2]:,} numbers a sample, as tokens "
-                f"have; --pool says what is taken of them: {WAYS}"
+                f"have; --pool chooses a pooling: {WAYS}"
             )
         return
     if len(shape) != 3:
@@ -68,9 +68,9 @@ def check_pooled(
 
 
 def pooled(X: Any, pool: str | None) -> Any:
-    """Return features (N, T, D) pooled to (N, D), read block by block; others as they are.
+    """Return features (N, T, D) pooled to (N, D), read block by block; others unchanged.
 
-    With "none" they become (N, T·D) when they are read: nothing gets smaller that could be kept.
+    With "none" they become (N, T·D) whenever they are read, since a copy would save no memory.
     """
     pool = pooling_of(X.shape, pool)
     if pool is None:

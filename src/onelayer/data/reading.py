@@ -1,4 +1,4 @@
-"""How files and folders are read: options of some of the formats."""
+"""Options for reading files and folders; most belong to some of the formats."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -46,18 +46,19 @@ class Reading(Checked):
     )
     pool: str | None = option(
         None,
-        "Of T vectors a sample (N, T, D), as tokens: mean, cls (the first), last, index:I or none.",
+        "Pooling of T vectors a sample (N, T, D), as tokens: mean, cls (the first), last, index:I "
+        "or none.",
         kind=str,
         parse=read_pool,
     )
     groups: str | None = option(
         None,
-        "File, or array beside the features, with the group of each row; none is split up.",
+        "File, or array beside the features, with the group of each row; no group is split.",
         kind=str,
     )
     split_file: str | None = option(
         None,
-        "File, or array beside the features, with train, validation or test (0, 1, 2) a row.",
+        "File, or array beside the features, with train, validation or test (0, 1, 2) of each row.",
         kind=str,
     )
 

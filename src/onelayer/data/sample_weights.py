@@ -39,11 +39,11 @@ class SampleWeights:
 def bootstrap_weights(
     n_samples: int, resamples: int, seed: int, kind: str = "bootstrap"
 ) -> NDArray[np.uint8]:
-    """Return how often each row is drawn in each resample, (R, N); 0 where it is out of the bag.
+    """Return the counts (R, N) of each row in each resample; 0 for rows that are out of the bag.
 
     "bootstrap" draws N rows with replacement (Efron 1979, doi:10.1214/aos/1176344552). "poisson"
     draws each count alone, from Poisson(1), so the counts sum to N only on average, and those of a
-    handful of rows may all be 0. More resamples begin with the fewer ones of the same seed.
+    handful of rows may all be 0. With the same seed, more resamples begin with the fewer ones.
 
     Raises
     ------
@@ -56,12 +56,12 @@ def bootstrap_weights(
     if kind not in RESAMPLINGS:
         raise unknown_name("kind of resampling", kind, RESAMPLINGS)
     counts = _draw(n_samples, kind, random_stream(seed, Stream.RESAMPLES))
-    # No count is above 255: that has a chance of some 1e-507 a row.
+    # uint8 is enough: a count above 255 has a probability of about 1e-507 a row.
     return np.array([next(counts) for _ in range(resamples)], np.uint8)
 
 
 def check_count(what: str, count: int, times: int, rows: int) -> None:
-    """Raise InputError for more weights of folds, subsets or resamples than are kept together."""
+    """Raise InputError if folds, subsets or resamples need more than MOST_WEIGHTS weights."""
     if count * times * rows > MOST_WEIGHTS:
         raise InputError(
             f"{count:,} {what}, drawn {times:,} times, of {rows:,} rows each are "
@@ -87,10 +87,10 @@ def class_weights(
 ) -> NDArray[np.float64]:
     """Return the weight of each class (K,), so that `class_weights(…)[y]` are sample weights.
 
-    "balanced" gives each of the K classes the weight N / (K n_k), where n_k is how many of the N
-    rows it has, as in scikit-learn: all classes then weigh the same, and a row weighs 1 on average.
-    `counts` (N,) says how often each row is used, such as 0 in the fold that holds it out. A class
-    without rows has no part in this; its weight is 0.
+    "balanced" gives each of the K classes the weight N / (K n_k), where n_k is the number of its
+    rows, as in scikit-learn: all classes then weigh the same, and a row weighs 1 on average.
+    `counts` (N,) is the number of uses of each row, such as 0 in the fold that holds it out. A
+    class without rows has the weight 0, and K does not count it.
 
     Other weights are used as given: a sequence in the order of the classes, or a mapping by name,
     where a class that is not named has the weight 1.
@@ -137,10 +137,10 @@ def class_weights(
 
 
 def check_sample_weights(weights: ArrayLike, n_models: int, n_samples: int) -> None:
-    """Raise InputError unless `weights` can weigh the rows of every model.
+    """Raise InputError unless `weights` are valid sample weights.
 
-    They are real and finite, from 0 up, not all 0 for any model, and of the shape (N,), the same
-    for all models, or (M, N).
+    Valid weights are real, finite and at least 0, not all 0 for a model, and of the shape (N,), the
+    same for all models, or (M, N).
     """
     given = np.asarray(weights)
     if given.shape not in ((n_samples,), (n_models, n_samples)) or given.dtype.kind not in "buif":
@@ -161,5 +161,5 @@ def check_sample_weights(weights: ArrayLike, n_models: int, n_samples: int) -> N
 
 
 def _countable(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where a value is a finite number from 0 up; NaN is neither."""
+    """Return a mask of the values that are finite and at least 0."""
     return np.asarray((values >= 0) & (values < np.inf))

@@ -27,8 +27,8 @@ class Scaling:
     def apply(self, X: Features, dtype: Any = np.float64) -> NDArray[Any]:
         """Return the scaled features (N, D) of stored features X (N, D).
 
-        They are computed in `precision`, and only then rounded to `dtype`: a large mean takes no
-        digits of what is left. What overflows is infinite.
+        They are computed in `precision`, and only then rounded to `dtype`, so that a large mean
+        costs no digits. Overflow gives infinity.
         """
         scaled: NDArray[Any] = np.array(X, self.precision(X.dtype, np.dtype(dtype)))
         with np.errstate(over="ignore", invalid="ignore"):
@@ -36,7 +36,7 @@ class Scaling:
             return scaled.astype(dtype, copy=False)
 
     def scale(self, X: NDArray[Any]) -> None:
-        """Scale the floats X (N, D) where they are."""
+        """Scale the floats X (N, D) in place."""
         if not self._only_multiplies:
             X -= self.shift.astype(X.dtype)
         X *= self._row_of_factors.astype(X.dtype)
@@ -44,17 +44,17 @@ class Scaling:
     def precision(self, stored: np.dtype[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return the type in which features of the type `stored` are scaled to become `dtype`.
 
-        It is float64, but `dtype` where nothing is subtracted, and for 8-bit features: float32
-        holds them with 16 bits to spare.
+        It is `dtype` if nothing is subtracted, and for 8-bit features, which float32 holds with 16
+        bits to spare; else float64.
         """
         narrow = stored == np.uint8 or (self._only_multiplies and self.fits(dtype))
         return dtype if narrow else np.dtype(np.float64)
 
     def fits(self, dtype: Any) -> bool:
-        """Return whether `dtype` holds the stored features to 10⁻⁵ of their deviations."""
+        """Return whether `dtype` holds stored features to 10⁻⁵ of their standard deviations."""
         numbers, used = np.finfo(dtype), self.factor != 0
         shift, factor = np.abs(self.shift[used]), np.abs(self.factor[used])
-        most = math.sqrt(1 / numbers.tiny)  # far from where it overflows
+        most = math.sqrt(1 / numbers.tiny)  # far from overflow
         rounding = numbers.eps / 2 * (shift * factor + 1)
         return bool(((rounding < 1e-5) & (factor > 1 / most) & (factor < most)).all())
 
@@ -64,23 +64,23 @@ class Scaling:
 
     @cached_property
     def _row_of_factors(self) -> NDArray[np.float64]:
-        """The factors (D,), or (1,) if all are alike: NumPy multiplies faster by one number."""
+        """The factors (D,), or (1,) if all are equal: NumPy multiplies faster by one number."""
         return self.factor if np.ptp(self.factor) else self.factor[:1]
 
 
 def fit_scaling(method: str, data: Dataset, weights: NDArray[Any] | None = None) -> Scaling:
-    """Return the scaling that `method` means for `data`, estimated on the training split alone.
+    """Return the scaling of `data` by `method`, estimated on the training split alone.
 
-    With `weights` (N,) a sample counts as often as it weighs.
+    `weights` (N,) are sample weights.
 
     "unit" divides by the full scale, "standardise" subtracts each feature's mean and divides by
-    its standard deviation, "none" changes nothing. A feature whose deviation is no more than the
-    rounding of its mean is constant: standardised it is 0, also where later samples differ.
+    its standard deviation, "none" changes nothing. A feature whose deviation is not above the
+    rounding of its mean is constant: it is standardised to 0, even if later samples differ.
 
     Raises
     ------
     InputError
-        If the method is none of these, or numbers are too large to be standardised.
+        If the method is unknown, or numbers are too large to be standardised.
     """
     ones = np.ones(len(data.train)) if weights is None else weights
     return fit_scalings(method, data, ones[None])[0]
@@ -121,9 +121,9 @@ def _moments(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation (divisor Σ w) of each column of X, (R, D) each.
 
-    Columns are taken relative to one of their numbers, blocks of them are centred on their own
-    means and then put together (Chan, Golub and LeVeque 1983), so that nothing is lost to a large
-    mean. Deviations are put together by their lengths, so that no square overflows.
+    A column is shifted by one of its values; its blocks are centred on their own means and then
+    merged (Chan, Golub and LeVeque 1983), so that a large mean costs no digits. Deviations are
+    merged by np.hypot, so that no square overflows.
     """
     shape = len(weights), split.X.shape[1]
     origins = split.X[weights.argmax(axis=1)].astype(np.float64)
@@ -151,7 +151,7 @@ def _moments_of(
     shares = weights / weights.sum()
     mean = np.einsum("n,nd->d", shares, X)
     X -= mean
-    rest = np.einsum("n,nd->d", shares, X)  # what rounding took from the mean
+    rest = np.einsum("n,nd->d", shares, X)  # the rounding error of the mean
     largest = np.maximum(X.max(axis=0), -X.min(axis=0))
     unit = np.where(largest > 0, largest, 1)
     X /= unit

@@ -1,4 +1,4 @@
-"""Several arrays that are read as if they lay under each other in one."""
+"""Several arrays that are read as one array, concatenated along the rows."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 
 class Shards:
-    """The rows of arrays (n, D), one array after another: (N, D) without a copy.
+    """Arrays (n, D) concatenated along the rows to (N, D), without a copy.
 
-    The arrays are alike in type, width and strides.
-
-    Reading gives an array: a view where a slice lies in one shard, else a copy of the rows asked
-    for. Of NumPy's ways to select it has the two that a mini-batch needs, slices and index arrays.
+    The arrays have the same type, width and strides. Indexing gives an array: a view if a slice
+    lies in one shard, else a copy of the rows. An index is a slice or an index array, which is all
+    that mini-batches need.
     """
 
     ndim = 2
@@ -45,7 +44,7 @@ class Shards:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def _read(self, start: int, stop: int) -> NDArray[np.generic]:
-        """Return the rows from `start` to before `stop`."""
+        """Return the rows start:stop."""
         first = min(bisect_right(self._ends, start), len(self._arrays) - 1)
         if stop <= self._ends[first]:
             return self._arrays[first][start - self._starts[first] : stop - self._starts[first]]
@@ -68,18 +67,18 @@ class Shards:
         for shard in np.unique(self._shards_of(ascending)):
             here = slice(cuts[shard - 1] if shard else 0, cuts[shard])
             local = ascending[here] - self._starts[shard]
-            # Without "clip" NumPy would take a second copy; the rows are known to be there.
+            # Without "clip" NumPy would make a second copy; the rows are known to be in range.
             np.take(self._arrays[shard], local, axis=0, out=gathered[here], mode="clip")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return gathered[back]
 
     def addresses(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-        """Return where in memory each row begins."""
+        """Return the memory address of each row."""
         return np.asarray(self._origins[self._shards_of(rows)] + rows * self.strides[0])
 
     def _shards_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the shard of each row; IndexError if one is not there."""
+        """Return the shard of each row; IndexError if a row is out of range."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows from {rows.min()} to {rows.max()} of {len(self)}")
         shards: NDArray[np.intp] = np.searchsorted(self._ends_array, rows, side="right")

@@ -25,12 +25,12 @@ Weights = NDArray[np.uint8]
 def split_off(
     split: Split, samples: float, seed: int, class_names: Sequence[str] | None = None
 ) -> tuple[Split, Split]:
-    """Return the rest of a split, and the validation split that was taken from it.
+    """Return the rest of a split, and the validation split that is taken from it.
 
     `samples` is a share of the rows if it is below 1, else their number. Each class gives the same
     share of its rows, to a whole row (largest remainder); `seed` decides which rows. If the split
-    has groups, whole ones are drawn, `samples` being a share of them. Both parts keep the order as
-    stored, and are copies in memory, but for Derived features. Errors name classes by
+    has groups, whole groups are drawn, and `samples` is a share of the groups. Both parts keep the
+    stored order, and are copies in memory, except Derived features. Errors name classes by
     `class_names`.
 
     Raises
@@ -70,15 +70,12 @@ def split_off(
 
 
 def strata_of(y: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the class of each row; 0 for all where rows have several labels, (N, L).
-
-    What is drawn in the proportions of the labels is then drawn from all rows alike.
-    """
+    """Return the class of each row as its stratum; one stratum for multi-label rows (N, L)."""
     return y if y.ndim == 1 else np.zeros(len(y), np.intp)
 
 
 def rows_of(split: Split, rows: NDArray[np.intp]) -> Split:
-    """Return some rows of a split: a copy, but for Derived features."""
+    """Return some rows of a split, copied unless the features are Derived."""
     X = take(split.X, rows)
     groups = None if split.groups is None else split.groups[rows]
     return Split(X, split.y[rows], split.files if isinstance(X, Derived) else (), groups)
@@ -102,12 +99,12 @@ def label_groups(
 
 
 def number_groups(where: str, values: ArrayLike, n_samples: int) -> NDArray[np.intp]:
-    """Return the number of the group of each row from numbers or names; InputError names `where`.
+    """Return the group number (N,) of each row, from the numbers or names of groups.
 
     Raises
     ------
     InputError
-        If there is not one for every row, or only one in all.
+        If not every row has a group, or all rows have the same one; names `where`.
     """
     given = np.asarray(values)
     if given.shape != (n_samples,):
@@ -124,16 +121,16 @@ def number_groups(where: str, values: ArrayLike, n_samples: int) -> NDArray[np.i
 def rows_of_splits(
     where: str, values: ArrayLike | Mapping[str, ArrayLike], n_samples: int
 ) -> dict[str, NDArray[np.intp]]:
-    """Return the rows of each split from its name for each row, or 0, 1, 2 in that order.
+    """Return the row numbers of each split.
 
-    Or from the numbers of the rows of each, or which are so (N,), as true and false: if none are
-    given that train, all others do.
+    `values` is the split of each row (N,), by name or as 0, 1, 2. Or it maps each split to its row
+    numbers, or to a mask (N,) of its rows; without "train" all other rows are training rows.
 
     Raises
     ------
     InputError
-        If there is not one for every row, or one is no such name; names `where` and the row. Of
-        numbers, if one is no row or comes twice.
+        If a row has no split or an unknown one, or a row number does not exist or comes twice;
+        names `where` and the row.
 
     Examples
     --------
@@ -168,9 +165,9 @@ def rows_of_splits(
 def _rows_listed(
     where: str, values: Mapping[str, ArrayLike], n_samples: int
 ) -> dict[str, NDArray[np.intp]]:
-    """Return the rows that are listed for each split: see rows_of_splits."""
+    """Return the row numbers of each split from lists or masks: see rows_of_splits."""
     found: dict[str, NDArray[np.intp]] = {}
-    owner = np.zeros(n_samples, np.intp)  # 1 + the place of the split that a row is of
+    owner = np.zeros(n_samples, np.intp)  # 1 + the index of a row's split, 0 for none
     for place, split in enumerate(SPLIT_NAMES):
         if split not in values:
             continue
@@ -221,9 +218,9 @@ def check_groups_apart(where: str, groups: Mapping[str, NDArray[np.intp]]) -> No
 def draw_stratified(
     y: NDArray[np.intp], count: int, generator: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Return which of the rows with labels y (N,) are drawn: `count`, of each class its share.
+    """Return a mask (N,) of `count` random rows, with the same share of each class in y (N,).
 
-    A share is a whole number of rows (largest remainder), which may be none of a small class.
+    A share is a whole number of rows (largest remainder), which may be 0 for a small class.
     """
     _, places, sizes = np.unique(y, return_inverse=True, return_counts=True)
     drawn: NDArray[np.bool_] = _rank(y, sizes, generator) < _share_out(count, sizes)[places]
@@ -239,14 +236,14 @@ def fold_weights(
     stratified: bool = True,
     groups: ArrayLike | None = None,
 ) -> Weights:
-    """Return the weights (repeats · folds, N) of every row in the model of every fold: 0 or 1.
+    """Return the sample weights (repeats · folds, N) of all folds: 0 for held-out rows, else 1.
 
     In each repeat each row is held out by one fold. The folds are of even size: they differ by at
     most one row and, stratified by the labels y (N,), by at most one row of each class.
 
     With `groups` (N,), numbers or names, all rows of a group are held out together. Groups are
-    dealt from the largest to the smallest, each to the fold that it leaves the evenest, so chance,
-    and with it a repeat, decides only between groups that are alike.
+    assigned from the largest to the smallest, each to the fold that keeps the folds most even, so
+    repeats differ only in groups that are alike.
 
     Raises
     ------
@@ -273,7 +270,7 @@ def fold_weights(
 
 
 def fold_weights_from(fold_of_row: ArrayLike, groups: ArrayLike | None = None) -> Weights:
-    """Return the weights (F, N) that hold out, fold by fold, the rows with each number in turn.
+    """Return the sample weights (F, N) of F given folds: 0 for held-out rows, else 1.
 
     Raises
     ------
@@ -304,10 +301,10 @@ def subset_weights(
     seed: int,
     class_names: Sequence[str] | None = None,
 ) -> Weights:
-    """Return the weights (draws, F, N), 0 or 1, of subsets that keep a fraction of each class.
+    """Return the sample weights (draws, F, N), 0 or 1, of subsets that keep F fractions.
 
     From n rows of a class a fraction f keeps f·n, rounded. Within a draw the subsets are nested: a
-    larger fraction adds rows to those of a smaller one. Errors tell classes by their names.
+    larger fraction adds rows to those of a smaller one. Errors name classes by `class_names`.
 
     Raises
     ------
@@ -340,7 +337,7 @@ def subset_weights(
 def _rank(
     y: NDArray[np.intp], sizes: NDArray[np.intp], generator: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Return the place (N,) of every row among those of its class, in random order."""
+    """Return the rank (N,) of every row within its class, in random order."""
     rank = np.empty(len(y), np.intp)
     rank[_by_class(y, generator)] = np.arange(len(y)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return rank
@@ -369,7 +366,7 @@ def check_no_leak(weights: NDArray[np.generic], groups: ArrayLike) -> None:
 
 
 def _share_out(count: int, sizes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return how many of `count` fall to each class: its share, by the largest remainder."""
+    """Return the share of each class in `count`, in whole rows (largest remainder)."""
     shares, remainders = np.divmod(sizes * count, sizes.sum())
     largest = np.argsort(-remainders, kind="stable")
     shares[largest[: count - shares.sum()]] += 1
@@ -383,7 +380,7 @@ def _by_class(y: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np
 
 
 def _numbered(groups: ArrayLike, n_samples: int) -> tuple[NDArray[np.generic], NDArray[np.intp]]:
-    """Return the names of the groups, and the number of each row's group."""
+    """Return the names of the groups, and the group number of each row (N,)."""
     given = np.asarray(groups)
     if given.shape != (n_samples,):
         raise InputError(f"groups of the shape {given.shape}, expected ({n_samples},)")
@@ -411,7 +408,7 @@ def _check_folds(
 def _deal_rows(
     strata: NDArray[np.intp], folds: int, generator: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Return each row's fold: dealt in turn, class after class, so that every count is even."""
+    """Return each row's fold: assigned in turn, class after class, so that folds are even."""
     fold = np.empty(len(strata), np.intp)
     fold[_by_class(strata, generator)] = np.arange(len(strata)) % folds
     return fold
@@ -425,9 +422,9 @@ def _deal_groups(
 ) -> NDArray[np.intp]:
     """Return each row's fold, the same for all rows of a group.
 
-    A group has a share of the rows of each class, and of all rows. It goes where it adds least to
-    the sum of squares of the folds' shares, which is smallest if all folds are alike. An empty fold
-    comes first, for there it adds least of all.
+    A group has a share of the rows of each class, and of all rows. It goes to the fold where it
+    adds least to the sum of squares of the folds' shares, which is smallest if all folds are alike.
+    Empty folds come first, since there it adds least.
     """
     counts = np.zeros((group_of_row.max() + 1, strata.max() + 1))
     np.add.at(counts, (group_of_row, strata), 1)

@@ -1,7 +1,7 @@
-"""Every random number is a function of the seed, the name of what is drawn, and its place.
+"""Every random number is a function of the seed, the name of a stream and a place in the stream.
 
-Nothing depends on what was drawn before: epoch 30 needs no replay of the first 29, and machines
-that work side by side draw the same numbers without talking to each other.
+No draw depends on earlier draws: epoch 30 needs no replay of the first 29, and machines that work
+side by side draw the same numbers without communication.
 """
 
 from enum import IntEnum
@@ -12,7 +12,7 @@ from onelayer.errors import InputError
 
 
 class Stream(IntEnum):
-    """What is drawn. Streams of different names share no numbers."""
+    """A named stream of random numbers. Streams of different names share no numbers."""
 
     INITIAL_PARAMETERS = 0  # place: init_seed
     ORDER = 1  # place: epoch

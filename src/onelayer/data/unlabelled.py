@@ -1,4 +1,4 @@
-"""Samples without labels, to be classified: a picture, or rows of a table or an array."""
+"""Unlabelled samples to classify: a picture, or rows of a table or an array."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -31,18 +31,18 @@ def read_unlabelled(
 ) -> Iterator[NDArray[Any]]:
     """Yield blocks of rows (n, D) of stored features, n at most 1000, from a file or folder.
 
-    It may be of any format that training reads, without labels or with labels, which are not used;
-    splits follow each other: train, validation, test. A single picture or .npy file will do, too. A
+    The source has any format that training reads; labels may be missing and are not used. Splits
+    follow each other: train, validation, test. A single picture or .npy file is read, too. A
     picture of any size becomes a row of `image_shape` in which white is `full_scale`. Arrays and
-    tables hold D = `n_features` numbers a row, as stored; "-" is CSV from standard input. Those of
-    a table are found by the names of `columns`, those that the model was trained on; where one of
-    both has none, by their order. `label` names a column of labels, which is not used. `tell` is
-    given each sentence on what was understood.
+    tables hold D = `n_features` stored values a row; "-" is CSV from standard input. The columns of
+    a table are found by the names in `columns`, those of the training data; if one of the two has
+    no names, by their order. `label` names a column of labels, which is not used. `tell` receives
+    each note on how the source was read.
 
     Raises
     ------
     InputError
-        If a file has no known format, is damaged, or holds something else; names it.
+        If a file has no known format, is damaged, or does not fit the model; names it.
     """
     if source == STANDARD_INPUT:
         if others := options.keys() - {"label"}:
@@ -69,12 +69,12 @@ def read_unlabelled(
 
 
 def expand_pictures(source: str) -> list[str]:
-    """Return the pictures of a folder of them, each a source of its own, or else the source.
+    """Return the pictures of a folder of pictures, each as a source; else the source itself.
 
     Raises
     ------
     InputError
-        If it is a folder with no data set in it.
+        If the source is a folder without a data set.
     """
     path = Path(source)
     listed = find_format(path).pictures if path.is_dir() else None
@@ -91,7 +91,7 @@ def stored_picture(
     Raises
     ------
     InputError
-        If the samples are no images, or the file is no picture.
+        If the samples are not images, or the file is not a picture.
     """
     return _look_at(path, image_shape, full_scale)[0]
 

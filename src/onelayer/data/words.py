@@ -1,8 +1,8 @@
-"""Columns of words or dates beside numbers: surely no features, or refused, in every table.
+"""Text and date columns of a table: left out if they cannot be features, else refused.
 
-An identifier, a file's name, a time or a free text differs in most rows, and a constant one says
-nothing: these are left out. Words that come again are a category, which only a person can encode,
-and numbers among words are damage or a code.
+An identifier, a file name, a time or a free text differs in most rows, and a constant column holds
+no information: such columns are left out. Repeated words are a category, which only a person can
+encode; numbers among words are damage or a code.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ from onelayer.data.cells import is_like_number, is_missing
 from onelayer.data.columns import ENCODE, is_row_name, listed
 from onelayer.errors import InputError
 
-_MOST = 1000  # different words of a column that are told apart
-_FEWEST = 4  # values that can show it
+_MOST = 1000  # different words of a column that are counted
+_FEWEST = 4  # values needed to judge a column
 _SHOWN = 40  # letters in a message
 
 
 class Words:
-    """A column of texts or dates, looked at value by value.
+    """A column of texts or dates, examined value by value.
 
     Raises
     ------
@@ -33,10 +33,10 @@ class Words:
         self._numeric = self._gaps = False
         self._type = ""
         self._seen: set[int] = set()  # hashes, as texts may be long
-        self._rows = 0  # with a value, until _MOST different ones were seen
+        self._rows = 0  # rows with a value, counted until _MOST different ones were seen
 
     def add(self, value: Any, row: int) -> None:
-        """Look at one value: a text, a time, or one that is missing."""
+        """Examine one value: a text, a time or a missing value."""
         text = value if isinstance(value, str) else str(value)[: 2 * _SHOWN]
         if is_missing(text):
             self._gaps = True
@@ -55,12 +55,12 @@ class Words:
             self._rows += 1
 
     def add_all(self, values: Iterable[Any], start: int = 0) -> None:
-        """Look at the values of rows that follow each other from `start` on."""
+        """Examine the values of consecutive rows, the first of which is row `start`."""
         for row, value in enumerate(values, start):
             self.add(value, row)
 
     def check(self) -> None:
-        """Raise InputError unless the column is surely no feature."""
+        """Raise InputError if the column may be a feature."""
         if self._first is None:
             return
         place, different = self._place(*self._first), len(self._seen)
@@ -79,7 +79,7 @@ class Words:
 
 
 def leave_out(source: str, columns: Sequence[Words]) -> tuple[str, ...]:
-    """Return the note that these columns are left out, if there are any.
+    """Return a note that these columns are left out; empty without columns.
 
     Raises
     ------

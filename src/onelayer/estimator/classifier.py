@@ -22,15 +22,15 @@ from onelayer.data.splitting import split_off
 from onelayer.errors import InputError
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.option import options_of
-from onelayer.training.epochs import Curves
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.log import Curves
 from onelayer.training.loop import train
 from onelayer.training.options import OF_EXACT
 from onelayer.training.run import Run
 
 # The parameters that the models of one pass may differ in; random_state stands for init_seed.
 OF_A_MODEL = tuple(name for name in options_of(Hyperparameters) if name != "init_seed")
-# Those of the training; class_weight goes by labels here, and the seed is random_state.
+# Options of the training; here class_weight uses labels, and the seed is random_state.
 OF_TRAINING = (
     "solver",
     "tolerance",
@@ -51,7 +51,7 @@ _SEEDS = 2**31
 
 
 def _has_probabilities(classifier: "OneLayerClassifier") -> bool:
-    """Tell by the loss that trained; before `fit`, which checks its name, by the one that will."""
+    """Return True if the loss, that of the last fit if any, has probabilities; else raise."""
     name = classifier.run_.settings[0].loss if hasattr(classifier, "run_") else classifier.loss
     if name in LOSSES and LOSSES[name].link is None:
         raise AttributeError(f'the loss "{name}" has no probabilities; use decision_function')
@@ -83,12 +83,12 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_
         The labels (K,), sorted.
     coef_, intercept_
-        (K, D) and (K,) in terms of the features that come in: scores are `X coef_ᵀ + intercept_`.
-        Of two classes, the difference of both rows: (1, D) and (1,).
+        (K, D) and (K,) for features before scaling: scores are `X coef_ᵀ + intercept_`. For two
+        classes they are the difference of both rows: (1, D) and (1,).
     history_, n_iter_
         The curves and the epochs of the last fit or partial_fit.
     run_
-        The Run that it left: weights of the scaled features, scaling, provenance, `save`.
+        The Run of the last fit: weights for scaled features, scaling, provenance, `save`.
 
     Examples
     --------
@@ -160,13 +160,13 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> "OneLayerClassifier":
         """Train on X (N, D) and labels y (N,), weighed by `sample_weight` (N,).
 
-        Curves, `patience` and keep="best" look at X_val, y_val or at what `validation_fraction`
+        Curves, `patience` and keep="best" use X_val, y_val or the rows that `validation_fraction`
         holds out.
 
         Raises
         ------
         InputError
-            If there is but one class, the model diverges, or for what onelayer.train refuses.
+            If there is only one class, the model diverges, or onelayer.train refuses its arguments.
         """
         seed, data = seed_of(self), read(self, X, y)
         rows: Any = slice(None)
@@ -196,15 +196,15 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> "OneLayerClassifier":
-        """Go on from the present parameters with one pass over X and y, without a schedule.
+        """Continue from the current parameters with one pass over X and y, without a schedule.
 
         The first call needs all `classes`, and its X gives the scaling; a feature that is constant
-        there is only centred. Velocities do not outlive a call.
+        there is only centred. Each call begins with velocities of 0.
 
         Raises
         ------
         InputError
-            For class_weight="balanced", as the classes to come are not known, or as fit does.
+            If class_weight is "balanced", since later samples are not known; else as fit.
         """
         if self.class_weight == "balanced":
             raise InputError(
@@ -231,7 +231,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "patience": None,
             },
         )
-        if first:  # what was constant may vary in the samples to come
+        if first:  # a feature that was constant may vary in later samples
             factor = np.where(run.scaling.factor == 0, 1, run.scaling.factor)
             run = replace(run, scaling=replace(run.scaling, factor=factor))
         return self._keep(run)
@@ -265,7 +265,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return probabilities
 
     def _class_weights(self, y: NDArray[np.intp]) -> list[float] | None:
-        """Return the weight of each class by the class indices y, None if all count alike."""
+        """Return the weight of each class by the class indices y, None if all weigh the same."""
         if self.class_weight is None:
             return None
         weights: list[float] = class_weights(y, self.classes_.tolist(), self.class_weight).tolist()
@@ -279,7 +279,7 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return S
 
     def _keep(self, run: Run) -> "OneLayerClassifier":
-        """Take over what training left."""
+        """Store the run and the attributes that follow from it."""
         if run.stopped[0]:
             raise InputError(
                 f"learning_rate {self.learning_rate}: training stopped at {run.stopped[0]}, scores "
@@ -295,15 +295,15 @@ class OneLayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def setting_of(classifier: OneLayerClassifier) -> Hyperparameters:
-    """Return the classifier's model, of which the exact solver knows λ and the loss alone."""
+    """Return the setting of the classifier; for the exact solver only λ and the loss."""
     names = ("l2", "loss") if classifier.solver == "exact" else OF_A_MODEL
     return Hyperparameters(**{name: getattr(classifier, name) for name in names})
 
 
 def options_for(classifier: OneLayerClassifier) -> dict[str, Any]:
-    """Return the options of the training that all models of a pass share, but for the seed.
+    """Return the training options that all models of a pass share, without the seed.
 
-    Those of mini-batches, which have values of their own here, are nothing to the exact solver.
+    The exact solver gets no options of mini-batches, whose defaults differ here.
     """
     names = FOR_EXACT if classifier.solver == "exact" else OF_TRAINING
     return {name: getattr(classifier, name) for name in names}
@@ -317,9 +317,9 @@ def seed_of(classifier: OneLayerClassifier) -> int:
 
 
 def read(classifier: OneLayerClassifier, X: ArrayLike, y: ArrayLike) -> Dataset:
-    """Return the samples as training split; notes features and classes in the classifier.
+    """Return the samples as a training split; stores features and classes in the classifier.
 
-    Warns of columns of a frame that number the rows: scikit-learn's estimators use what they get.
+    Warns of columns of a frame that number the rows: scikit-learn's estimators use all columns.
     """
     features, labels = _check(classifier, X, y, reset=True)
     _warn_of_row_numbers(features, getattr(classifier, "feature_names_in_", ()))
@@ -328,7 +328,7 @@ def read(classifier: OneLayerClassifier, X: ArrayLike, y: ArrayLike) -> Dataset:
 
 
 def _say_nothing(epoch: int, curves: Curves, models: range) -> None:
-    """Let a fit show nothing, not even in a notebook, as those of scikit-learn."""
+    """Show nothing during a fit, not even in a notebook, as scikit-learn does."""
 
 
 def _check(
@@ -341,7 +341,7 @@ def _check(
 
 
 def _unmasked(values: Any) -> Any:
-    """Return values in which masked ones are missing, which scikit-learn refuses."""
+    """Return values with masked ones as missing values, which scikit-learn refuses."""
     return without_mask(values) if np.ma.is_masked(values) else values
 
 
@@ -369,7 +369,7 @@ def _dataset(classifier: OneLayerClassifier, X: NDArray[Any], y: NDArray[Any]) -
 
 
 def _as_split(classifier: OneLayerClassifier, X: NDArray[Any], y: NDArray[Any]) -> Split:
-    """Return the samples with the place of every label among the classes."""
+    """Return the samples with the class index of every label."""
     unknown = y[~np.isin(y, classifier.classes_)]
     if len(unknown):
         raise InputError(f"the label {unknown[0]} is not one of the classes {classifier.classes_}")
@@ -377,7 +377,7 @@ def _as_split(classifier: OneLayerClassifier, X: NDArray[Any], y: NDArray[Any]) 
 
 
 def _hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, NDArray[np.intp]]:
-    """Return the data with a validation split, and the rows that are left to train on."""
+    """Return the data with a validation split, and the remaining training rows."""
     X, y = data.train.X, data.train.y
     parts = split_off(Split(np.arange(len(y))[:, None], y), fraction, seed)
     rest, held_out = (np.asarray(part.X, np.intp)[:, 0] for part in parts)

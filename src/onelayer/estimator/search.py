@@ -33,11 +33,10 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
     """GridSearchCV for a OneLayerClassifier, with the whole grid on all folds in one pass.
 
     One pass for each combination of the parameters that all models of a pass share, such as
-    batch_size and scaling. A batch holds the same rows for every fold, less those that the fold
-    leaves out: see cross_validate. Attributes are those of GridSearchCV; mean_fit_time is a
-    model's share of its pass, in which the held-out rows are scored too. `edges_` says in words
-    where the chosen λ or η is the last one tried to a side, so that a wider grid may have a better
-    one.
+    batch_size and scaling. A batch holds the same rows for every fold, without those that the fold
+    holds out: see cross_validate. Attributes are those of GridSearchCV; mean_fit_time is a model's
+    share of its pass, which also scores the held-out rows. `edges_` has a sentence for each of λ
+    and η whose chosen value is the smallest or largest tried: a wider grid may have a better one.
 
     Parameters
     ----------
@@ -100,7 +99,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         ------
         InputError
             If a parameter of the search is not one of those above, every setting was stopped on
-            some fold, or for what cross_validate refuses.
+            some fold, or cross_validate refuses its arguments.
         """
         self._check_parameters()
         reader = clone(self.estimator)
@@ -195,7 +194,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         scores: NDArray[np.float64],
         seconds: NDArray[np.float64],
     ) -> None:
-        """Write cv_results_ of scores (M, R) as GridSearchCV does."""
+        """Set cv_results_ from the scores (M, R) as GridSearchCV does."""
         self.multimetric_, self.n_splits_ = False, scores.shape[1]
         outcomes = [
             {"test_scores": score, "fit_time": spent, "score_time": 0.0}
@@ -206,7 +205,7 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
 
 
 def _passes(models: Sequence[OneLayerClassifier]) -> list[list[int]]:
-    """Return the places of the models that one pass can train: all else is the same."""
+    """Return the indices of the models of each pass; they share all other parameters."""
     places: dict[str, list[int]] = {}
     for place, model in enumerate(models):
         shared = {k: v for k, v in model.get_params().items() if k not in OF_A_MODEL}
@@ -215,7 +214,7 @@ def _passes(models: Sequence[OneLayerClassifier]) -> list[list[int]]:
 
 
 def _of_rows(sample_weight: ArrayLike | None, n_samples: int) -> NDArray[Any]:
-    """Return the weights (N,) that were given, or 1 for each row."""
+    """Return the given weights (N,), or 1 for each row."""
     weights = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight)
     check_sample_weights(weights, 1, n_samples)
     return weights
@@ -229,7 +228,7 @@ def _weights(
     in_fit: NDArray[Any],
     in_scores: NDArray[Any],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how much each row counts in the training and in the scores of every fold, (R, N)."""
+    """Return the weight of each row in the training and in the scores of each fold, (R, N) each."""
     counts = np.zeros((2, len(splits), len(y)))  # a splitter may name a row twice, or use masks
     for r, sides in enumerate(splits):
         for rows, side in zip(counts[:, r], sides, strict=True):

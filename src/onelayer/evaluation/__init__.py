@@ -1,1 +1,1 @@
-"""What a run is worth."""
+"""Evaluation: accuracies, metrics, intervals, tests and records of trained models."""

@@ -1,4 +1,4 @@
-"""What each change of an experiment is worth: its variants side by side."""
+"""Ablation: the effect of each change of an experiment, with its variants side by side."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -18,8 +18,8 @@ BASE = "base"
 class AblationRow:
     """One model of one variant: accuracies of the main run, and over its repeats on the test set.
 
-    `gain` is the mean over the repeats less that of the base's first setting; None where a figure
-    does not exist.
+    `gain` is the mean over the repeats minus that of the base's first setting. None stands for a
+    figure that does not exist.
     """
 
     variant: str
@@ -64,7 +64,7 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-# Of the rows of all variants, as ablation_rows returns them.
+# The rows of all variants, as ablation_rows returns them.
 ABLATION = Kind("ablation", tuple[AblationRow, ...], format=1)
 
 

@@ -17,15 +17,15 @@ from onelayer.model.losses import CROSS_ENTROPY
 
 BINNINGS = ("width", "count")
 BINS = 15
-_TOGETHER = 250_000  # scores that become probabilities at a time: they stay in cache
+_TOGETHER = 250_000  # scores that become probabilities at once: they fit in the cache
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows grouped by their confidence into bins (edges[i], edges[i + 1]], the first with its edge.
+    """Rows grouped by confidence in bins (edges[i], edges[i + 1]]; the first includes its edge.
 
-    `count` (bins,) rows fall into each; `confidence` and `accuracy` (bins,) are their mean largest
-    probability and the share that is right, NaN where a bin is empty.
+    `count` (bins,) is the number of rows in each bin; `confidence` and `accuracy` (bins,) are their
+    mean largest probability and their share of right rows, NaN for an empty bin.
     """
 
     edges: NDArray[np.float64]
@@ -85,7 +85,7 @@ def bin_confidences(
     bins: int = BINS,
     binning: str = "width",
 ) -> Reliability:
-    """Group rows by confidence (N,) as `reliability` does; `right` (N,) says which are right."""
+    """Group rows by confidence (N,) as `reliability` does; `right` (N,) marks the right rows."""
     edges = np.linspace(0, 1, bins + 1)
     if binning == "count":
         edges = np.quantile(confidence, edges)
@@ -99,7 +99,7 @@ def bin_confidences(
 
 
 def find_bins(confidence: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the bin (N,) that each confidence falls into, as `Reliability` has them."""
+    """Return the bin (N,) of each confidence, by the edges of a `Reliability`."""
     return np.searchsorted(edges[1:-1], confidence)
 
 
@@ -148,7 +148,7 @@ def fit_temperature(scores: ArrayLike, y: ArrayLike) -> TemperatureScaling:
     parts = [slice(first, first + rows) for first in range(0, N, rows)]
 
     def mean_of(quantity: Callable[[NDArray[Any], NDArray[np.intp]], NDArray[np.float64]]) -> float:
-        """Return the mean over the rows of a quantity of their leads over the true score, and y."""
+        """Return the mean over the rows of a function of S − s_y (N, K) and y (N,)."""
         values = []
         for part in parts:
             lead = S[part].astype(np.float64)
@@ -170,13 +170,13 @@ def fit_temperature(scores: ArrayLike, y: ArrayLike) -> TemperatureScaling:
             "the true classes score no higher than the others on average: no temperature helps"
         )
     high = (K - 1) / (math.e * shortfall)
-    # xtol is the smallest number there is: β may be of any size, so only a relative error counts.
+    # xtol is the smallest number: β may have any size, so only the relative error counts.
     beta = brentq(slope, 0, high, xtol=np.finfo(np.float64).tiny, rtol=1e-12)
     return TemperatureScaling(1 / beta, loss(1.0), loss(beta))
 
 
 def _softmax_mean(S: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean (N,) of each row of values (N, K) by the softmax of S (N, K)."""
+    """Return the mean (N,) of each row of values (N, K), weighted by the softmax of S (N, K)."""
     E = np.exp(shifted(S))
     return np.asarray((E * values).sum(axis=1) / E.sum(axis=1))
 
@@ -185,7 +185,7 @@ class Calibration:
     """The test probabilities of a model, before and (if possible) after temperature scaling.
 
     `measured` holds reliability, Brier score and loss for each of the `temperatures`.
-    `why_not` says in a sentence why there is no temperature, if there is none.
+    `why_not` is a sentence with the reason if there is no temperature, else empty.
     """
 
     def __init__(self, link: Link, test: Scored, validation: Scored | None) -> None:

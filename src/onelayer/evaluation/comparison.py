@@ -1,7 +1,7 @@
 """Significance tests: whether one setting is better than another, or was only lucky.
 
-Every test takes all M settings at once and answers with matrices (M, M): entry [i, j] compares
-setting i with setting j. Two settings are M = 2, entry [0, 1].
+Every test takes all M settings at once and returns matrices (M, M): entry [i, j] compares setting i
+with setting j. For two settings, M = 2, it is entry [0, 1].
 """
 
 import math
@@ -37,7 +37,7 @@ class TTest:
 
 @dataclass(frozen=True)
 class McNemarTest:
-    """Differences of accuracy i − j, how often only i was right, and two-sided p, each (M, M)."""
+    """Differences of accuracy i − j, numbers of rows only i got right, two-sided p, each (M, M)."""
 
     difference: NDArray[np.float64]
     only_first: NDArray[np.intp]
@@ -57,15 +57,16 @@ class BootstrapTest:
 def resampled_t_test(accuracies: ArrayLike, n_train: int, n_test: int) -> TTest:
     """Compare all pairs of M settings by their accuracies (R, M) on the same R folds or resamples.
 
-    The corrected resampled t-test, equations (S1) and (S2): `n_train` and `n_test` samples of each
-    resample make up for training sets that overlap (Nadeau and Bengio 2003,
-    doi:10.1023/A:1024068626366). Settings that never differ have t = 0 and p = 1, those that
-    always differ by the same have an infinite t; pairs with a NaN are NaN throughout.
+    The corrected resampled t-test, equations (S1) and (S2): the numbers of samples of each
+    resample, `n_train` and `n_test`, correct for training sets that overlap (Nadeau and Bengio
+    2003, doi:10.1023/A:1024068626366). Settings that never differ have t = 0 and p = 1, a constant
+    difference has an infinite t; pairs with a NaN are NaN throughout.
 
     Raises
     ------
     InputError
-        If there are fewer than two folds, n_train or n_test is below 1, or an accuracy is not one.
+        If there are fewer than two folds, n_train or n_test is below 1, or an accuracy is not from
+        0 to 1.
     """
     values = check_accuracies(accuracies)
     R = len(values)
@@ -83,10 +84,10 @@ def resampled_t_test(accuracies: ArrayLike, n_train: int, n_test: int) -> TTest:
 
 
 def mcnemar_test(right: ArrayLike) -> McNemarTest:
-    """Compare all pairs of M models by which of the same N samples each gets right, bool (N, M).
+    """Compare all pairs of M models by their right rows among the same N samples, bool (N, M).
 
-    McNemar's test in its exact form: of the samples that exactly one of two models gets right, each
-    is either one's with probability ½, so p is that of the two-sided binomial test (McNemar 1947,
+    McNemar's test in its exact form: a sample that exactly one of two models gets right belongs to
+    either model with probability ½, so p is that of the two-sided binomial test (McNemar 1947,
     doi:10.1007/BF02295996).
 
     Raises
@@ -117,9 +118,9 @@ def bootstrap_test(
 ) -> BootstrapTest:
     """Compare all pairs of M models by a metric of their values, each (N, K), on the same N rows.
 
-    The paired bootstrap, equation (S9): each resample draws rows, the same for all models, and
-    their differences give the percentile interval and p (Davison and Hinkley 1997, section 4.2).
-    Pairs in which a model has no value are NaN throughout.
+    The paired bootstrap, equation (S9): each resample draws the same rows for all models, and the
+    differences give the percentile interval and p (Davison and Hinkley 1997, section 4.2). A pair
+    with a model without a value is NaN throughout.
 
     Raises
     ------

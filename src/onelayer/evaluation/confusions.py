@@ -1,4 +1,4 @@
-"""What a run predicts on a split, counted."""
+"""Confusion matrices: counts of the predictions of a run on a split."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from onelayer.training.run import Run
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
 
-MOST_ROWS = 1 << 40  # of one kind: what is more is no count, and would overflow in sums
-_SCORES = 50_000_000  # of all models that are looked at together
+MOST_ROWS = 1 << 40  # in a cell: a larger number is damage, and would overflow in sums
+_SCORES = 50_000_000  # of all models, computed at once
 
 
 @dataclass(frozen=True)
 class Confusions:
     """M confusion matrices (K, K), of which only the counts above 0 are kept.
 
-    A matrix has no more of them than rows were counted, however many classes there are. The place
-    of a count in an array (M, K, K) is its `cell`; cells ascend.
+    A matrix has at most as many of them as rows, for any number of classes. The flat index of a
+    count in an array (M, K, K) is its `cell`; cells ascend.
 
     Raises
     ------
     InputError
-        If they are not places and counts of M matrices of K classes.
+        If they are not cells and counts of M matrices of K classes.
     """
 
     n_models: Annotated[int, Within(1, 1 << 20)]
@@ -50,7 +50,7 @@ class Confusions:
 
     @classmethod
     def of(cls, matrices: NDArray[np.integer[Any]]) -> "Confusions":
-        """Return those of matrices (M, K, K)."""
+        """Return the Confusions of matrices (M, K, K)."""
         M, K = matrices.shape[:2]
         cells = np.flatnonzero(matrices)
         return cls(M, K, cells.astype(np.int64), matrices.ravel()[cells].astype(np.int64))
@@ -59,13 +59,13 @@ class Confusions:
     def of_rows(
         cls, true: NDArray[np.intp], predicted: NDArray[np.intp], n_classes: int
     ) -> "Confusions":
-        """Return those of classes (N,) and what M models call them (M, N), or one model (N,)."""
+        """Return those of true classes (N,) and the predictions of M models (M, N), or one (N,)."""
         K, called = n_classes, np.atleast_2d(predicted).astype(np.int64)
         firsts = K * K * np.arange(len(called))[:, None]
         return cls(len(called), K, *np.unique(firsts + true * K + called, return_counts=True))
 
     def __getitem__(self, model: int) -> "coo_array":
-        """Return the matrix (K, K) of a model: entry [i, j] counts rows of class i called j."""
+        """Return the matrix (K, K) of a model: [i, j] counts rows of class i predicted as j."""
         from scipy.sparse import coo_array  # takes a moment to import
 
         K = self.n_classes
@@ -95,7 +95,7 @@ class Confusions:
 
 
 def block_rows(run: Run) -> int:
-    """Return how many rows all models are asked about together."""
+    """Return the number of rows for which all models compute scores at once."""
     return max(1, min(BLOCK, _SCORES // run.biases.size))
 
 
@@ -109,10 +109,9 @@ def predict(run: Run, X: Features) -> NDArray[np.intp]:
 def confusion_matrices(
     run: Run, split: Split | None, models: Sequence[int] | None = None
 ) -> Confusions:
-    """Return C (M, K, K): C[m][i, j] counts the rows of class i that model m calls class j.
+    """Return C (M, K, K): C[m][i, j] counts the rows of class i that model m predicts as j.
 
-    Those of models that are none of `models`, if they are given, are empty, as all are without a
-    split.
+    If `models` are given, the matrices of all others are empty; without a split all are.
     """
     M, K = run.biases.shape
     chosen = np.arange(M) if models is None else np.array(models, np.intp)
@@ -128,9 +127,9 @@ def confusion_matrices(
 
 
 def most_confused(confusion: "coo_array", count: int) -> list[tuple[int, int, int]]:
-    """Return the most frequent pairs of classes, (true, predicted, samples), that are not equal.
+    """Return the most frequent confusions, as (true class, predicted class, samples).
 
-    At most `count` of them; of equals those of the first classes.
+    At most `count` are returned; equal ones keep the order of the classes.
     """
     true, predicted = confusion.row, confusion.col
     wrong = np.flatnonzero(true != predicted)

@@ -12,8 +12,8 @@ from onelayer.storage import atomic_file
 
 Columns = Mapping[str, Sequence[Any]]
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-# Where a spreadsheet begins to read a formula: in front of a text, or behind what it may take for
-# the end of a cell. Apostrophes count, so that taking one away gives the text back.
+# The places where a spreadsheet may begin to read a formula: before a text, or after a comma or
+# semicolon, which may end a cell. Apostrophes count, so that removing one gives the text back.
 _FORMULA = re.compile(r"(^|[,;])(?=['\s]*[=+\-@＝＋－＠])")
 
 
@@ -36,16 +36,16 @@ def write_rows(rows: Iterable[Iterable[Any]], file: TextIO) -> None:
 
 
 def exact(value: Any) -> str:
-    """Write a value so that reading it gives the same back; nothing for NaN and None."""
+    """Return a value as a text that reads back as the same value; empty for NaN and None."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def neutral(text: str) -> str:
-    """Return the text with an apostrophe before what a spreadsheet would take for a formula.
+    """Return the text with an apostrophe before anything that a spreadsheet reads as a formula.
 
-    A text that is a number stays as it is. What cannot be seen becomes an escape.
+    A text that is a number stays as it is. Invisible characters become escapes.
 
     Examples
     --------

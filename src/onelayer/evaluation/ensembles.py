@@ -1,4 +1,4 @@
-"""Several models asked the same question."""
+"""Ensembles: one prediction from several models."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,15 +19,14 @@ def mean_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
 
 
 def majority_vote(predictions: ArrayLike, probabilities: ArrayLike) -> NDArray[np.intp]:
-    """Return the class (N,) that most of V models predict, predictions (V, N).
+    """Return the class (N,) with the most votes of V models, from their predictions (V, N).
 
-    Of classes with equally many votes, the one with the larger mean of the probabilities (V, N, K)
-    wins; of those still equal, the first.
+    In a tie the class with the larger mean of the probabilities (V, N, K) wins, then the first.
 
     Raises
     ------
     InputError
-        If the arrays are not class indices and probabilities, or disagree in shape.
+        If the arrays are not class indices and probabilities, or their shapes do not match.
     """
     P = check_probabilities(probabilities, axes=3)
     V, N, K = P.shape

@@ -1,4 +1,4 @@
-"""What another program predicted or trained: rows of a CSV file, or arrays W and b."""
+"""Predictions or weights of another program: rows of a CSV file, or arrays W and b."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class ForeignPredictions:
-    """The class (N,) that each row was called, its probabilities (N, K) if known, and a note."""
+    """The predicted class (N,) of each row, its probabilities (N, K) if known, and a note."""
 
     source: str
     called: NDArray[np.intp]
@@ -45,7 +45,7 @@ class ForeignPredictions:
 
 
 def holds_predictions(path: Path) -> bool:
-    """Whether a path is called like a table of predictions."""
+    """Whether the suffix of a path is that of a table of predictions."""
     return path.suffix.lower() in (".csv", ".tsv", ".txt")
 
 
@@ -60,13 +60,13 @@ def is_foreign(path: Path) -> bool:
 def read_predictions(path: Path, data: Dataset, split: str) -> ForeignPredictions:
     """Read predictions of all rows of a split, in its order.
 
-    There is a column for each class, called like it, of probabilities; or one of predicted labels,
-    called like one of PREDICTED or the only one. Other columns are left out.
+    There is a column of probabilities for each class, named like the class; or one column of
+    predicted labels, with a name of PREDICTED or alone. Other columns are left out.
 
     Raises
     ------
     InputError
-        If there are no such columns, another number of rows, a label is of no class, or
+        If there are no such columns, the number of rows is wrong, a label is not a class, or the
         probabilities of a row do not sum to 1; names the row.
     """
     find_split(data, split)
@@ -103,7 +103,7 @@ def _note(path: Path, found: str, called: NDArray[np.intp]) -> str:
 def _label_column(
     path: Path, first: Sequence[str], classes: dict[str, int], missing: Sequence[str]
 ) -> tuple[int, str]:
-    """Return the place of predicted labels, and how the first line calls it, "" if it does not."""
+    """Return the index of the column of predicted labels, and words with its name, or ""."""
     if len(first) == 1:
         return 0, "" if first[0] in classes else f" in the column {first[0][:40]!r}"
     plain = [name.lower().replace(" ", "_").replace("-", "_") for name in first]
@@ -133,7 +133,7 @@ def _even(path: Path, first: Sequence[str], lines: Iterable[Sequence[str]]) -> I
 def _classes_of(
     path: Path, labels: Sequence[str], classes: dict[str, int]
 ) -> tuple[NDArray[np.intp], str]:
-    """Return the class of each label: by its name, or by its place where all are such numbers."""
+    """Return the class of each label: by name, or by index if all labels are indices."""
     texts = {label: as_seen(label) for label in set(labels)}
     whole = {label: _whole(text) for label, text in texts.items()}
     named = {
@@ -185,15 +185,15 @@ def _check_rows(path: Path, rows: int, data: Dataset, split: str) -> None:
 
 
 def read_weights(path: Path, data: Dataset) -> tuple[Classifier, str]:
-    """Return the network of the arrays W (K, D) or (D, K), and b (K,), in words too.
+    """Return the network of the arrays W (K, D) or (D, K), and b (K,), and a note on it.
 
-    They are of features as they are stored, and of the classes in their order. Of two classes there
-    may be one row alone, of the second against the first, as scikit-learn has it.
+    The arrays belong to features as they are stored, and to the classes in their order. For two
+    classes W may be a single row, of the second against the first, as in scikit-learn.
 
     Raises
     ------
     InputError
-        If there is no W, or they are of other shapes.
+        If there is no W, or the shapes are wrong.
     """
 
     def choose(names: Sequence[str]) -> list[str]:
@@ -253,7 +253,7 @@ def read_weights(path: Path, data: Dataset) -> tuple[Classifier, str]:
 
 
 def _the_one(path: Path, names: Sequence[str], known: Sequence[str]) -> str | None:
-    """Return the one array that is called, after the last point, like one of the known."""
+    """Return the only array whose name, after the last point, is a known one, or None."""
     found = [name for name in names if name.rsplit(".", 1)[-1].lower() in known]
     if len(found) > 1:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Runs as columns, and these as data frames of pandas or polars."""
+"""Runs as columns of a table, and as data frames of pandas or polars."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -11,7 +11,7 @@ from onelayer.evaluation.csv_export import Columns
 from onelayer.training.hyperparameters import OPTIONS, Hyperparameters
 from onelayer.training.run import CURVES, Run
 
-# How each library makes a frame of columns; what is not known is missing in it.
+# How each library makes a frame of columns; unknown values become missing ones.
 LIBRARIES: Mapping[str, Callable[[Any, Columns], Any]] = {
     "pandas": lambda pandas, columns: pandas.DataFrame(columns),
     "polars": lambda polars, columns: polars.DataFrame(columns).fill_nan(None),
@@ -43,7 +43,7 @@ def setting_columns(run: Run) -> dict[str, list[Any]]:
 
 
 def final_columns(run: Run) -> dict[str, list[Any]]:
-    """Return how the training of each setting ended, with the curves in the kept epoch (M,)."""
+    """Return the end of each setting's training, and the curves in its kept epoch, each (M,)."""
     return {
         "kept_epoch": run.kept.tolist(),
         "stopped": list(run.stopped),
@@ -61,6 +61,6 @@ def history_columns(run: Run) -> dict[str, list[Any]]:
 
 
 def _value(setting: Hyperparameters, name: str) -> Any:
-    """Return a hyperparameter in the type of its default: 0 is a λ, too."""
+    """Return a hyperparameter in the type of its option: λ = 0 becomes 0.0."""
     value = getattr(setting, name)
     return float(value) if OPTIONS[name].kind is float else value

@@ -1,7 +1,7 @@
-"""What papers report of a model on N labelled rows: one described metric each, in METRICS.
+"""The metrics that papers report of a model on N labelled rows, each described once, in METRICS.
 
-A metric first keeps something of each row (`rows`), and is then a function of how often each row
-counts (`statistic`): once for its value, as often as it was drawn in a resample of the bootstrap.
+A metric first computes a value for each row (`rows`), and is then a function of the counts of the
+rows (`statistic`): all 1 for its value, the numbers of draws in a resample of the bootstrap.
 """
 
 import math
@@ -27,7 +27,7 @@ from onelayer.evaluation.statistics import (
 )
 from onelayer.model import network
 
-_TOGETHER = 250_000  # values that are looked at together: they stay in cache
+_TOGETHER = 250_000  # values that are computed at once: they fit in the cache
 _LEAST = np.finfo(np.float64).tiny
 
 Array = NDArray[Any]
@@ -46,19 +46,19 @@ class Metric:
     higher_is_better
         The direction.
     takes
-        What V may be, the preferred first.
+        The kinds of V that it takes, the preferred first.
     sentence, equation, source
-        What it says, as an equation, and who proposed it.
+        Its definition in a sentence and as an equation, and its reference.
     rows
-        What it keeps of each row: a function of V and y.
+        The values that it needs from each row, a function of V and y.
     statistic
-        What it makes of that and y: a function of how often each row counts.
+        A function of these values and y that returns the metric as a function of the counts (N,).
     is_share
         Whether it is a share of the rows, which has Wilson's interval.
     fewest_classes
-        Of fewer it says nothing.
+        The least number of classes for which it is defined.
     of_labels
-        Whether predicted labels alone say it.
+        Whether predicted labels alone are enough.
 
     Examples
     --------
@@ -98,7 +98,7 @@ class Metric:
         return -math.inf if math.isnan(value) else value if self.higher_is_better else -value
 
     def choose(self, scores: Array | None, probabilities: Array | None) -> Array | None:
-        """Return those of the two that it takes; None if it takes only what is missing."""
+        """Return the input that it prefers, or None if all inputs that it takes are missing."""
         given = {"scores": scores, "probabilities": probabilities}
         return next((given[kind] for kind in self.takes if given[kind] is not None), None)
 
@@ -108,7 +108,7 @@ class Metric:
         Raises
         ------
         InputError
-            If the values are not finite ones, or probabilities where it takes only these, or y
+            If the values are not finite, or no probabilities although it takes only these, or y
             does not hold a class for each row.
         """
         return value_of(self.statistic_of(values, y), len(np.asarray(y)))
@@ -116,12 +116,12 @@ class Metric:
     def interval(
         self, values: ArrayLike, y: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
     ) -> Interval:
-        """Return it with its 95 % interval over which rows were drawn; errors as for the value."""
+        """Return the metric with its 95 % interval over the draw of rows; errors as __call__."""
         statistic = self.statistic_of(values, y)
         return intervals({self.name: statistic}, len(np.asarray(y)), resamples, seed)[self.name]
 
     def statistic_of(self, values: ArrayLike, y: ArrayLike) -> Statistic:
-        """Return it as a function of how often each row counts (N,); errors as for the value."""
+        """Return the metric as a function of the counts of the rows (N,); errors as __call__."""
         V, labels = self._check(values, y)
         if self.keeps_all:
             return self.statistic(V, labels)
@@ -139,7 +139,7 @@ class Metric:
 
 
 def find_metric(name: str) -> Metric:
-    """Return the metric of that name.
+    """Return the metric of this name.
 
     Raises
     ------
@@ -152,18 +152,18 @@ def find_metric(name: str) -> Metric:
 
 
 def value_of(statistic: Statistic, rows: int) -> float:
-    """Return a statistic of rows that count once each."""
+    """Return the value of a statistic when all rows count once."""
     return statistic(np.ones(rows, np.intp))
 
 
 def intervals(
     statistics: Mapping[str, Statistic], rows: int, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Interval]:
-    """Return the 95 % intervals of metrics, by their names, over which N `rows` were drawn.
+    """Return the 95 % intervals of metrics, by name, over the draw of N `rows`.
 
-    Shares have Wilson's, all others the percentiles of one bootstrap. A resample takes about N
-    operations a metric, and N K for the AUROC and the average precision of few scores:
-    1,000 of them some 2 s for N = 100,000 and a metric.
+    Shares have Wilson's interval, all others the percentiles of one bootstrap. A resample takes
+    about N operations a metric, and N K for the AUROC and the average precision of few scores:
+    1,000 resamples take about 2 s for N = 100,000 and one metric.
     """
     values = {name: value_of(statistic, rows) for name, statistic in statistics.items()}
     shares = {name for name in statistics if METRICS[name].is_share}
@@ -194,7 +194,10 @@ def _predicted(V: Array, y: Labels) -> Labels:
 
 
 def _among(count: int) -> Callable[[Array, Labels], Array]:
-    """Return which rows have y among the `count` highest values; of equals the first classes."""
+    """Return a function that marks the rows with y among the `count` highest values.
+
+    Of equal values those of the first classes are the higher ones.
+    """
 
     def among(V: Array, y: Labels) -> Array:
         own, classes = V[np.arange(len(y)), y][:, None], np.arange(V.shape[1])

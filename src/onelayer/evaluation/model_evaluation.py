@@ -1,4 +1,4 @@
-"""What a single model is worth on a split of any data set with its classes."""
+"""Evaluation of a single model on a split of any data set with its classes."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,11 +26,11 @@ Keep = Callable[..., Array]  # of each row, as Metric.rows
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """What a model calls the rows of a split, counted; `right` (N,) says of which it is right.
+    """The counted predictions of a model on a split; `right` (N,) marks the right rows.
 
     `reliability` compares confidence with accuracy; None for a loss without probabilities.
-    `statistics` are the metrics that were asked for, by their names; `left_out` says why one of
-    them is none of these.
+    `statistics` are the metrics that were asked for, by name; `left_out` has the reason for each
+    one that is missing.
     """
 
     data: str
@@ -44,7 +44,7 @@ class ModelEvaluation:
 
     @property
     def confusion(self) -> NDArray[np.intp]:
-        """C (K, K): C[i, j] rows of class i that the model calls class j."""
+        """C (K, K): C[i, j] counts the rows of class i that the model predicts as class j."""
         return np.asarray(self.counts[0].toarray())
 
     @property
@@ -63,7 +63,7 @@ class ModelEvaluation:
         return wilson_interval(self.accuracy, self.samples)
 
     def value(self, metric: str) -> float:
-        """Return a metric of those that were asked for."""
+        """Return the value of one of the metrics that were asked for."""
         return value_of(self.statistics[metric], self.samples)
 
     def intervals(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Interval]:
@@ -79,15 +79,15 @@ class ModelEvaluation:
 def evaluate_model(
     model: Classifier, data: Dataset, split: str = "test", metrics: Iterable[Metric] = ()
 ) -> ModelEvaluation:
-    """Count what `model` predicts on a split of `data`; classes and columns go by their names.
+    """Count the predictions of `model` on a split of `data`; classes and columns match by name.
 
-    Of the `metrics`, those are left out that take probabilities where the loss has none, that say
-    nothing of so few classes, or that must keep more than MOST_SCORES scores.
+    A metric is left out if it needs probabilities and the loss has none, if it is not defined for
+    so few classes, or if it must keep more than MOST_SCORES scores.
 
     Raises
     ------
     InputError
-        If there is no such split, a class is none of the model's, or the features are others.
+        If there is no such split, a class is not one of the model's, or the features differ.
     """
     samples = find_split(data, split)
     places, columns = _find_classes(model, data), _find_columns(model, data)
@@ -109,7 +109,7 @@ def evaluate_predictions(
 ) -> ModelEvaluation:
     """Count predictions of another program on a split of `data`.
 
-    Of predicted labels alone only the metrics that they say are taken.
+    For predicted labels alone, only metrics of labels are computed.
     """
     K, samples = data.n_classes, find_split(data, split)
     P = predictions.probabilities
@@ -123,7 +123,7 @@ def evaluate_predictions(
 
 
 class _Asked:
-    """The metrics that were asked for: those that are measured, and why others are left out."""
+    """The metrics that were asked for: those to compute, and the reasons to leave out others."""
 
     def __init__(
         self, metrics: Iterable[Metric], K: int, rows: int, lacks: Callable[[Metric], str]
@@ -142,7 +142,7 @@ def _evaluate(
     answer: Callable[[slice], tuple[Array | None, Array | None]],
     asked: _Asked,
 ) -> ModelEvaluation:
-    """Count what `answer` says of rows, scores or probabilities or both, whose labels are y."""
+    """Count predictions from the scores, probabilities or both that `answer` returns for rows."""
     predicted, confidence, likeliest = [], [], []
     kept: dict[Keep, list[Array]] = {metric.rows: [] for metric in asked.metrics}
     chooses: dict[Keep, Callable[..., Any]] = {m.rows: m.choose for m in asked.metrics}
@@ -175,7 +175,7 @@ def _evaluate(
 
 
 def _why_not(metric: Metric, K: int, rows: int) -> str:
-    """Return why there is no such metric of so many classes and rows; nothing if there is."""
+    """Return the reason to leave out a metric for K classes and these rows, or ""."""
     if metric.fewest_classes > K:
         return f"takes {metric.fewest_classes} classes"
     if metric.keeps_all and rows * K > MOST_SCORES:

@@ -1,4 +1,4 @@
-"""What linear probes of several labels a row are worth: each label alone, and all together."""
+"""Results of linear probes on multi-label data: each label alone, and all together."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ Found = dict[str, Interval]
 
 
 def _log_loss(S: Array, y: Array) -> Float64:
-    """Return minus the log losses; those within a share of MATTERS of the least are equal to it."""
+    """Return minus the log losses; losses within the share MATTERS of the least equal the least."""
     losses: Float64 = np.logaddexp(0, np.where(y, -S, S).astype(np.float64)).mean(axis=1)
     least = losses.min()
     return -np.where(losses <= least * (1 + MATTERS), least, losses)
@@ -54,7 +54,7 @@ def _area(area: Area) -> Callable[[Array, Array], Float64]:
     return merits
 
 
-# Merits (M,) of scores (M, N) of M models of a label that rows have, y (N,), or have not.
+# Merits (M,) of M models with scores (M, N) for one label y (N,), 0 or 1; larger is better.
 CHOICES: Mapping[str, Callable[[Array, Array], Float64]] = {
     "average-precision": _area(AVERAGE_PRECISION),
     "auroc": _area(AUROC),
@@ -64,12 +64,14 @@ CHOICES: Mapping[str, Callable[[Array, Array], Float64]] = {
 
 
 def find_choice(metric: str) -> Callable[[Array, Array], Float64]:
-    """Return what chooses a label's λ by this metric: log loss where rows are all of one kind.
+    """Return the function of merits by which a label's λ is chosen, for this metric.
+
+    If all rows have the label, or none, it uses the log loss.
 
     Raises
     ------
     InputError
-        If the metric does not judge a label alone.
+        If the metric is not one of a single label.
     """
     if metric not in CHOICES:
         raise unknown_name("metric of several labels a row", metric, CHOICES)
@@ -85,11 +87,11 @@ def judge_labels(
 ) -> tuple[Found, list[Found]]:
     """Return the metrics of scores S (N, L) and labels Y (N, L): of all labels, and of each.
 
-    A label is predicted where its score is above 0: where its probability is above 0.5. Average
-    precision and AUROC are of labels that some rows have and others have not, F1 of those that some
-    row has or is said to have; the means are over these. The accuracy is the share of all answers,
-    N L, that are right. What has no value is missing. Intervals are of the bootstrap over rows, the
-    same resamples for all: see statistics.bootstrap.
+    A label is predicted where its score is above 0, that is where its probability is above 0.5.
+    Average precision and AUROC exist for labels that some rows have and others lack, F1 for labels
+    that some row has or is predicted to have; the means are over these labels. The accuracy is the
+    share of the N L predictions that are right. A metric without a value is missing. Intervals come
+    from a bootstrap over rows, with the same resamples for all: see statistics.bootstrap.
 
     Examples
     --------
@@ -117,7 +119,7 @@ def _known(found: Mapping[str, Interval | None]) -> Found:
 
 
 class _Figures:
-    """All metrics (5 + 3 L,) as a function of how often each row counts (N,)."""
+    """All metrics (5 + 3 L,) as a function of the counts of the rows (N,)."""
 
     def __init__(self, S: Array, Y: NDArray[np.bool_]) -> None:
         called = S > 0
@@ -144,7 +146,7 @@ def _areas(
 ) -> Callable[[Array], Float64]:
     """Return the area of each of the `known` labels as a function of counts (N,).
 
-    Of more than EXACT scores a resample has the one of the first order.
+    With more than EXACT scores a resample gets the area of first order.
     """
     if len(S) * len(known) <= EXACT:
         ranked = Ranked(S[:, known].T, Y[:, known].T)
@@ -156,10 +158,10 @@ def _areas(
 
 @dataclass(frozen=True)
 class LabelProbe:
-    """The probe of one label: the setting that validation rows chose, its metrics on test rows.
+    """The probe of one label: the setting chosen on validation rows, its metrics on test rows.
 
-    Without a setting the label could not be learned: all training rows have it, or none.
-    `shortfall` says why it is not surely at its least cost, or is empty.
+    A label without a setting could not be learned: all training rows have it, or none. `shortfall`
+    is the reason if the least cost was not surely reached, else empty.
     """
 
     setting: Hyperparameters | None
@@ -185,16 +187,16 @@ class LabelFeatures:
 
 @dataclass(frozen=True)
 class LabelProbing:
-    """Everything that tables and the page of probes with several labels a row are made from.
+    """The results of multi-label probes, from which tables and the page are made.
 
-    `labels` are the names of the L labels, `positives` how many rows of each split have each,
-    `samples` the rows of each split, `training` how the probes were trained, and `metric` the name
-    of the metric that chose each label's λ.
+    `labels` are the names of the L labels, `positives` the numbers of rows with each label in each
+    split, `samples` the numbers of rows of each split, `training` the options of the training, and
+    `metric` the name of the metric that chose each label's λ.
 
     Raises
     ------
     InputError
-        If a part is missing, or is not of as many labels.
+        If a part is missing, or has another number of labels.
     """
 
     feature_sets: tuple[LabelFeatures, ...]
@@ -220,7 +222,7 @@ class LabelProbing:
 
     @face("report.notebook:html")
     def _repr_html_(self) -> Any:
-        """Return what a notebook shows: the table of feature sets."""
+        """Return the HTML for a notebook: the table of feature sets."""
 
     @property
     def tested(self) -> list[float]:

@@ -1,8 +1,8 @@
-"""AUROC and average precision: how far the rows of a class stand above all others.
+"""AUROC and average precision: how well the rows of a class are ranked above all others.
 
-Each class is ranked against the rest, and the macro mean is taken over the classes that occur in
-y. Tied rows share their place: for the AUROC a tie counts one half, for the average precision all
-tied rows are found together.
+Each class is ranked against the rest, and the macro mean is taken over the classes that occur in y.
+Tied rows share their place: for the AUROC a tie counts one half, for the average precision all tied
+rows are found together.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from onelayer.evaluation.per_class import mean_of_known, ratio
 from onelayer.evaluation.statistics import Statistic
 
-EXACT = 100_000  # scores of the classes that occur, up to which each resample is ranked anew
+EXACT = 100_000  # scores; up to this number each resample is ranked again
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
 
 
 class Ranked:
-    """N rows by falling value (K, N), for each of K classes: arrays (K, N) of places in that order.
+    """N rows sorted by falling value (K, N) for each of K classes: arrays (K, N), by place.
 
-    `own` (K, N) says which rows are of each class, of which a row may be of several.
-    `order` is the row at each place, `first` and `end` the first place of its tie and the one
-    behind it. `classes`, `places` and so on (P,) are those of the rows that are of their class.
+    `own` (K, N) marks the rows of each class; a row may be of several classes. `order` is the row
+    at each place, `first` the first place of its tie, `end` the place after its tie. `of_class` and
+    `places` (P,) list the positives, the rows that are of their class.
     """
 
     def __init__(self, columns: Array, own: NDArray[np.bool_]) -> None:
@@ -43,7 +43,7 @@ class Ranked:
         self.of_class, self.places = np.nonzero(self.positive)
 
     def found(self, counts: Array) -> tuple[Array, Array]:
-        """Return how many rows of the class, and of all others, precede each place (K, N + 1)."""
+        """Return the numbers of rows of the class, and of others, before each place (K, N + 1)."""
         weights = counts[self.order]
         found = np.zeros((2, len(weights), weights.shape[1] + 1), counts.dtype)
         np.cumsum(weights * self.positive, axis=1, out=found[0, :, 1:])
@@ -52,13 +52,13 @@ class Ranked:
         return found[0], found[1]
 
     def mean_of_positives(self, values: Array, weights: Array) -> Float64:
-        """Return the weighted mean (K,) of values (P,) of the rows that are of their class."""
+        """Return the weighted mean (K,) of values (P,) of the positives."""
         K = len(self.order)
         sums = np.bincount(self.of_class, weights * values, K)
         return ratio(sums, np.bincount(self.of_class, weights, K))
 
     def ends(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """Return where the tie of each row of its class begins and ends, as indices."""
+        """Return the begin and the end of the tie of each positive, as indices."""
         k, n = self.of_class, self.places
         return (k, self.first[k, n]), (k, self.end[k, n])
 
@@ -67,7 +67,7 @@ class Ranked:
 class Area:
     """An area of each class against the rest.
 
-    `values(ranked, counts)` is the area (K,) of rows that count so often. `slopes(ranked)` (N,) is
+    `values(ranked, counts)` is the area (K,) for these counts of the rows. `slopes(ranked)` (N,) is
     N times its derivative by the count of each row, for one class, in the order of the places.
     """
 
@@ -76,7 +76,7 @@ class Area:
 
 
 def _auroc(ranked: Ranked, counts: Array) -> Float64:
-    """Return the share of the others that a row of the class stands above: (S10)."""
+    """Return the mean share of the other rows that are below a row of the class: (S10)."""
     _, others = ranked.found(counts)
     begin, end = ranked.ends()
     total = others[ranked.of_class, -1]
@@ -85,7 +85,7 @@ def _auroc(ranked: Ranked, counts: Array) -> Float64:
 
 
 def _auroc_slopes(ranked: Ranked) -> Float64:
-    """Return how much each row adds: DeLong, DeLong and Clarke-Pearson's placements."""
+    """Return the contribution of each row: placements of DeLong, DeLong and Clarke-Pearson."""
     own, others = (each[0] for each in ranked.found(np.ones(ranked.order.size, np.intp)))
     first, end, positive = ranked.first[0], ranked.end[0], ranked.positive[0]
     above = (own[first] + own[end]) / 2 / own[-1]
@@ -105,7 +105,7 @@ def _average_precision(ranked: Ranked, counts: Array) -> Float64:
 
 
 def _average_precision_slopes(ranked: Ranked) -> Float64:
-    """Return how much each row adds: by its own precision, and to that of the rows below it."""
+    """Return the contribution of each row: to its own precision and to that of rows below it."""
     own, others = (each[0] for each in ranked.found(np.ones(ranked.order.size, np.intp)))
     first, end, positive = ranked.first[0], ranked.end[0], ranked.positive[0]
     found, all_ = own[end], own[end] + others[end]
@@ -126,9 +126,9 @@ AVERAGE_PRECISION = Area(_average_precision, _average_precision_slopes)
 
 
 def macro_area(area: Area, V: Array, y: NDArray[np.intp]) -> Statistic:
-    """Return the mean area of the classes in y, of values V (N, K), as a function of counts (N,).
+    """Return the mean area of the classes in y for values V (N, K), as a function of counts (N,).
 
-    Above EXACT values it takes N operations instead of N K: see first_order.
+    With more than EXACT values it takes N operations instead of N K: see first_order.
     """
     classes = np.unique(y)
     if len(y) * len(classes) <= EXACT or len(classes) == 1:
@@ -147,8 +147,8 @@ def macro_area(area: Area, V: Array, y: NDArray[np.intp]) -> Statistic:
 def first_order(area: Area, values: Array, own: NDArray[np.bool_]) -> tuple[float, Float64]:
     """Return the area of one class, and N times its derivative by the count of each row (N,).
 
-    A resample has about the area plus the mean of what each row adds to it (the infinitesimal
-    jackknife): sorting 10⁷ values once takes seconds.
+    The area of a resample is about the area plus the mean contribution of its rows (the
+    infinitesimal jackknife), without another sort, which takes seconds for 10⁷ values.
     """
     ranked, slopes = Ranked(values[None], own[None]), np.empty(len(own))
     slopes[ranked.order[0]] = area.slopes(ranked)

@@ -1,9 +1,10 @@
-"""How optimistic it would be to report the best of M models on the rows that chose it.
+"""The optimism of a report of the best of M models on the rows that chose it.
 
-Chosen by a test split, the best of M looks better there than it is. The test split is not needed to
-say by how much: of two parts of the validation split, drawn at random, one chooses and both judge.
-The mean over many draws, with each part in either role, is 0 for a single model and never below 0;
-over data sets its mean is the very optimism of a test split of as many rows.
+A model that a test split chose as the best of M looks better there than it is. The validation split
+is enough to measure by how much: two parts of it are drawn at random, one chooses the model and
+both evaluate it. The mean difference over many draws, with each part in both roles, is 0 for a
+single model and never below 0; on average over data sets it equals the optimism of a test split
+with the same number of rows.
 """
 
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ DIVISIONS = 100  # of the validation split
 
 @dataclass(frozen=True)
 class Optimism:
-    """The mean accuracy of the best of M models on the rows that chose it, and on as many others.
+    """The mean accuracy of the best of M models, on the rows that chose it and on other rows.
 
-    `rows` is the number of either.
+    `rows` is the number of rows in each of the two parts.
     """
 
     models: Annotated[int, Within(1)]
@@ -33,20 +34,21 @@ class Optimism:
 
     @property
     def size(self) -> float:
-        """How much better the best looks than it is."""
+        """The difference: how much better the best model looks than it is."""
         return self.same - self.other
 
 
 def rows_to_choose(validation: int, test: int) -> int:
-    """Return how many rows choose: those of a test split, but of the validation rows a half."""
+    """Return the number of rows that choose: as many as test rows, at most half of validation."""
     return min(test, validation // 2)
 
 
 def best_of_halves(right: NDArray[np.bool_], rows: int, seed: int) -> NDArray[np.float64]:
     """Return the accuracy of the best model on the rows that chose it, and on others, (S, 2).
 
-    `right` (N, M) says which of the N validation rows each of M models gets right. So many `rows`
-    choose, the same of all feature sets; of equal models the first is the best. 0 rows give zeros.
+    `right` (N, M) marks the N validation rows that each of M models gets right. In each draw `rows`
+    rows choose, the same for all feature sets; of equal models the first is the best. 0 rows give
+    zeros.
     """
     found = np.zeros((2 * DIVISIONS, 2))
     for division in range(DIVISIONS if rows else 0):
@@ -59,9 +61,9 @@ def best_of_halves(right: NDArray[np.bool_], rows: int, seed: int) -> NDArray[np
 
 
 def optimism_of(halves: Sequence[NDArray[np.float64]], models: int, rows: int) -> Optimism | None:
-    """Return the optimism of the best of all `models`, of what best_of_halves says of each part.
+    """Return the optimism of the best of all `models`, from best_of_halves for each feature set.
 
-    None if no rows chose.
+    It is None if `rows` is 0.
     """
     if not rows:
         return None

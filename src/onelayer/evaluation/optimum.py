@@ -1,4 +1,4 @@
-"""The smallest cost that there is: what the cost of a trained model is measured against."""
+"""The minimum of the cost, with which the cost of a trained model is compared."""
 
 import hashlib
 import math
@@ -30,9 +30,9 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where equation (5) is smallest: W (K, D), b (K,) and the cost J there.
+    """The minimum of equation (5): W (K, D), b (K,) and the cost J there.
 
-    `excess` bounds how far `cost` may still be above the minimum, see find_optimum.
+    `excess` is a bound on the difference between `cost` and the minimum, see find_optimum.
     """
 
     W: Matrix
@@ -53,20 +53,20 @@ def find_optimum(
 ) -> Optimum:
     """Minimise the cost (5) of cross-entropy by the exact solver: one λ, on scaled features X.
 
-    With `sample_weights` w (N,) the mean over the samples is Σ w l / Σ w. The search ends where the
-    cost is at most the share `tolerance` of it above the minimum. A class without rows gets b = −∞,
-    where the cost is smallest.
+    With `sample_weights` w (N,) the mean over the samples is Σ w l / Σ w. The search ends when the
+    cost is above the minimum by at most the share `tolerance`. A class without rows gets b = −∞,
+    which minimises the cost.
 
     Raises
     ------
     InputError
-        If `l2` is not above 0, the weights cannot be (see check_sample_weights), or the tolerance
-        is not reached.
+        If `l2` is not above 0, the weights are not valid (see check_sample_weights), or the
+        tolerance is not reached.
     """
     if not 0 < l2 < math.inf:
         raise InputError(
-            f"l2 is {l2}: expected a number above 0; without weight decay the cost of classes "
-            "that can be separated falls for ever"
+            f"l2 is {l2}: expected a number above 0; without weight decay the cost of separable "
+            "classes has no minimum"
         )
     D = X.shape[1]
     weights = np.ones(len(X)) if sample_weights is None else np.asarray(sample_weights)
@@ -89,7 +89,7 @@ def _solve(
     l2: Sequence[float],
     tolerance: float,
 ) -> Solution:
-    """Return the optimum for each λ, or raise InputError where the tolerance is not reached."""
+    """Return the optimum for each λ; InputError if the tolerance is not reached."""
     problem = Problem(split, weights, scaling, loss, n_classes)
     solution, _ = problem.solve(l2, tolerance=tolerance)
     excess = solution.convergence.excess
@@ -105,9 +105,9 @@ def _solve(
 def optima_of(run: Run, split: Split, cache: Path | None = None) -> NDArray[np.float64]:
     """Return the smallest cost (5) on `split` for the λ and the loss of every setting, (M,).
 
-    NaN for λ = 0 and for a loss that is not smooth. All λ of a loss are searched together. `cache`
-    is a JSON file of costs that were found before, for these samples and this scaling or for
-    others; new ones are added to it.
+    It is NaN for λ = 0 and for a loss that is not smooth. All λ of a loss are solved together.
+    `cache` is a JSON file of costs that were found before, for these or other samples and scalings;
+    new ones are added to it.
 
     Raises
     ------
@@ -137,13 +137,13 @@ def optima_of(run: Run, split: Split, cache: Path | None = None) -> NDArray[np.f
 
 
 def _key(setting: Hyperparameters) -> str:
-    """Return what the costs of a setting are stored by, its loss and λ; "" if it has no optimum."""
+    """Return the key of a setting in the cache, its loss and λ; "" if it has no optimum."""
     known = setting.l2 > 0 and find_loss(setting.loss).smooth
     return f"{setting.loss} {float(setting.l2)}" if known else ""
 
 
 def _digest(run: Run, split: Split) -> str:
-    """Return the sha256 of all that the smallest costs depend on, but λ."""
+    """Return the SHA-256 of everything that the smallest costs depend on, except λ."""
     digest = hashlib.sha256(f"{split.X.dtype.str} {split.X.shape} {len(run.class_names)}".encode())
     for rows in split.blocks(BLOCK):
         digest.update(split.X[rows].tobytes())

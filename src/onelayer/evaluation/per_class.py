@@ -1,4 +1,4 @@
-"""Where a model is wrong: by class, and row by row."""
+"""The mistakes of a model: by class, and row by row."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How many samples of each class are right, are called by it, and are of it, each (…, K).
+    """The numbers of right, predicted and true samples of each class, each (…, K).
 
-    From them follow precision, recall and F1, each (…, K). 0/0 is NaN: the precision of a class
-    that is never predicted, the recall of one without samples, and the F1 of one that is neither
-    predicted nor there.
+    They give precision, recall and F1, each (…, K). 0/0 is NaN: the precision of a class that is
+    never predicted, the recall of a class without samples, and the F1 of a class that is neither
+    predicted nor has samples.
     """
 
     right: NDArray[Any]
@@ -30,24 +30,24 @@ class ClassScores:
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """The share of samples called by a class that are of it."""
+        """The share of the samples predicted as a class that are of it."""
         return ratio(self.right, self.predicted)
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """The share of samples of a class that are called by it."""
+        """The share of the samples of a class that are predicted as it."""
         return ratio(self.right, self.support)
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """The harmonic mean of both."""
+        """The harmonic mean of precision and recall."""
         return ratio(2 * self.right, self.predicted + self.support)
 
     def intervals(self) -> dict[str, NDArray[np.float64]]:
         """Return the 95 % intervals (…, K, 2) of precision, recall and f1, by name: Wilson's.
 
-        F1 is no share of samples, but F1 = 2 J / (1 + J), which rises with J, the share of the
-        right ones among all that are of the class or called by it; its ends are those of J.
+        F1 is not a share of samples, but F1 = 2 J / (1 + J) rises with J, the share of the right
+        samples among all that are of the class or predicted as it; its interval comes from J's.
         """
         either = self.predicted + self.support - self.right
         J = _wilson(self.right, either)
@@ -101,9 +101,9 @@ def class_scores(confusion: "ArrayLike | coo_array") -> ClassScores:
 
 
 def most_confident_mistakes(values: ArrayLike, y: ArrayLike, count: int) -> NDArray[np.intp]:
-    """Return the wrong rows of probabilities or scores (N, K), those of the largest value first.
+    """Return the wrong rows of probabilities or scores (N, K), by falling largest value.
 
-    At most `count` of them; of equals the first.
+    At most `count` rows are returned; equal values keep the order of the rows.
 
     Raises
     ------
@@ -154,6 +154,6 @@ def ratio(part: ArrayLike, whole: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the last axis of what is not NaN; NaN where nothing is left."""
+    """Return the mean over the last axis without NaN; NaN if all values are NaN."""
     known = ~np.isnan(values)
     return ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))

@@ -1,4 +1,4 @@
-"""What is kept of single rows, so that a report can be drawn without the data."""
+"""Predictions for single rows, which are kept so that a report can be drawn without the data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from onelayer.records import SHARE
 from onelayer.training.run import Run
 
 MISTAKES = 24
-MOST_SCORES = 50_000_000  # of a split: those of more are not kept
-_TOGETHER = 250_000  # scores that become probabilities at a time: they stay in cache
-_LARGEST = 1e30  # a score beyond it is as good as infinite, and overflows when shifted
-_NUMBERS = 4_000_000  # probabilities of an ensemble that are looked at together
+MOST_SCORES = 50_000_000  # of a split; more are not kept
+_TOGETHER = 250_000  # scores that become probabilities at once: they fit in the cache
+_LARGEST = 1e30  # a larger score is as good as infinite, and overflows when shifted
+_NUMBERS = 4_000_000  # probabilities of an ensemble that are computed at once
 
 Array = NDArray[Any]
 
@@ -67,7 +67,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The test rows (n,) that are wrong with the most confidence, and their X (n, D) as stored.
+    """The wrong test rows (n,) with the highest confidence, and their X (n, D) as stored.
 
     Raises
     ------
@@ -90,15 +90,15 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The selected setting's scores on test and validation, and who was right where.
+    """The scores of the selected setting on test and validation, and the right rows of all.
 
-    `right` (T, N) says which of the N test rows each of the T evaluated settings got right, in the
-    order of the settings. Whatever there is no split for is None or empty.
+    `right` (T, N) marks the N test rows that each of the T evaluated settings got right, in the
+    order of the settings. Fields of a missing split are None or empty.
 
     Raises
     ------
     InputError
-        If the parts do not belong together.
+        If the parts do not match.
     """
 
     right: NDArray[np.bool_]
@@ -124,9 +124,9 @@ NO_PREDICTIONS = Predictions(np.zeros((0, 0), dtype=bool))
 def keep_predictions(
     data: Dataset, run: Run, evaluated: Sequence[int], selected: int
 ) -> Predictions:
-    """Return what the settings `evaluated` and `selected` say of the test and validation splits.
+    """Return the predictions of the settings `evaluated` and `selected` on test and validation.
 
-    Scores of a split are left out where they are more than MOST_SCORES.
+    The scores of a split are left out if there are more than MOST_SCORES.
     """
     validation = test = mistakes = None
     right = NO_PREDICTIONS.right
@@ -162,7 +162,7 @@ def _find_mistakes(test: Scored, link: Link | None) -> NDArray[np.intp]:
 
 
 def score(run: Run, split: Split, model: int) -> Scored:
-    """Return what one model says of a split; scores that are not finite are cut to ±1e30."""
+    """Return the scores of one model on a split; scores that are not finite become ±1e30."""
     blocks = [
         _bounded(run.scores(split.X[rows])[:, model]) for rows in split.blocks(block_rows(run))
     ]
@@ -170,7 +170,7 @@ def score(run: Run, split: Split, model: int) -> Scored:
 
 
 def find_right(run: Run, split: Split, models: Sequence[int]) -> NDArray[np.bool_]:
-    """Return which rows of a split each of `models` gets right, (T, N)."""
+    """Return a mask (T, N) of the rows of a split that each of T `models` gets right."""
     blocks = [predict(run, split.X[rows])[models] == split.y[rows] for rows in split.blocks(BLOCK)]
     return np.concatenate(blocks, axis=1)
 
@@ -182,10 +182,10 @@ def _bounded(S: Array) -> Array:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Test accuracies of several models asked together: see evaluation.ensembles.
+    """The test accuracies of an ensemble of models: see evaluation.ensembles.
 
-    `members` says who they are, "settings" or "repeats", and `size` how many. There is a mean
-    probability only if every member has probabilities.
+    `members` is "settings" or "repeats", and `size` their number. There is a mean probability only
+    if every member has probabilities.
     """
 
     members: str
@@ -201,10 +201,10 @@ class Ensemble:
 def ask_together(
     members: str, voters: Sequence[tuple[Run, Sequence[int]]], split: Split
 ) -> Ensemble:
-    """Return how often a split's rows are right by mean probability and by majority vote.
+    """Return the accuracies of an ensemble on a split, by mean probability and majority vote.
 
-    `voters` are runs with those of their models that take part. In a tie of the vote, a model
-    without probabilities counts as if it gave each class the same.
+    `voters` are runs, each with its models that take part. In a tie, a model without probabilities
+    counts as if all its probabilities were equal.
     """
     links = [find_loss(run.settings[model].loss).link for run, models in voters for model in models]
     size = sum(len(models) for _, models in voters)

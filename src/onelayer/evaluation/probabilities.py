@@ -1,4 +1,4 @@
-"""Probabilities and labels that come from outside, checked."""
+"""Checks of probabilities and labels that come from outside."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ SUM_TOLERANCE = 1e-4  # of float32 rows with many classes
 
 
 def check_probabilities(probabilities: ArrayLike, axes: int = 2) -> NDArray[np.float64]:
-    """Return probabilities (…, K) with so many axes as float64.
+    """Return probabilities (…, K) with this number of axes as float64.
 
     Raises
     ------
     InputError
-        If the shape is another or empty, a value is not in [0, 1], or a row does not sum to 1.
+        If the shape is wrong or empty, a value is not in [0, 1], or a row does not sum to 1.
     """
     P = np.asarray(probabilities, dtype=np.float64)
     if P.ndim != axes or P.size == 0:
@@ -32,12 +32,12 @@ def check_probabilities(probabilities: ArrayLike, axes: int = 2) -> NDArray[np.f
 
 
 def check_labels(name: str, labels: ArrayLike, shape: tuple[int, ...], K: int) -> NDArray[np.intp]:
-    """Return class indices of that shape as intp.
+    """Return class indices of this shape as intp.
 
     Raises
     ------
     InputError
-        If the shape is another, or one is not an integer from 0 to K − 1; names them `name`.
+        If the shape is wrong, or a label is not an integer from 0 to K − 1; calls them `name`.
     """
     y: NDArray[Any] = np.asarray(labels)
     if y.shape != shape or not np.issubdtype(y.dtype, np.integer):
@@ -55,7 +55,7 @@ def check_labelled(
     Raises
     ------
     InputError
-        If either is not what it should be, or they do not belong together.
+        If either is not valid, or their shapes do not match.
     """
     P = check_probabilities(probabilities)
     return P, check_labels("y", y, P.shape[:1], P.shape[1])

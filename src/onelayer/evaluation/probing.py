@@ -1,4 +1,4 @@
-"""What linear probes of several feature sets over the same rows are worth."""
+"""Results of linear probes of several feature sets over the same rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from onelayer.training.options import TrainingOptions
 
 @dataclass(frozen=True)
 class Probe:
-    """One probe: its setting, and its accuracies on the rows it learnt from and on two splits."""
+    """One probe: its setting, and its accuracies on its training rows and on two splits."""
 
     setting: Hyperparameters
     train: Annotated[float, SHARE]
@@ -32,7 +32,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Tried:
-    """A setting, and the metric that chooses on the validation split."""
+    """A setting, and its value of the metric that chooses, on the validation split."""
 
     setting: Hyperparameters
     value: Annotated[float, FINITE]
@@ -42,7 +42,7 @@ class Tried:
 class Labelled:
     """The probes on `labels` training rows, a `fraction` of all: one for each draw.
 
-    What is drawn is which rows these are, or which row gets which label.
+    A draw chooses these rows or, for a control, shuffles the labels.
     """
 
     fraction: Annotated[float, SHARE]
@@ -67,12 +67,12 @@ class Labelled:
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How many rows of each class are right, are called by it, and are of it, each (K,).
+    """The numbers of right, predicted and true rows of each class, each (K,).
 
     Raises
     ------
     InputError
-        If they do not go together.
+        If the counts do not match.
     """
 
     right: tuple[int, ...]
@@ -89,7 +89,7 @@ class ClassCounts:
 
     @classmethod
     def of(cls, scores: ClassScores) -> "ClassCounts":
-        """Return the counts that scores (K,) are made of."""
+        """Return the counts behind the scores (K,)."""
         counts = (scores.right, scores.predicted, scores.support)
         return cls(*(tuple(each.tolist()) for each in counts))
 
@@ -103,14 +103,14 @@ class ClassCounts:
 class FeatureSet:
     """A feature set of D `n_features`: probes by the fraction of labels, the last with all of them.
 
-    Each probe has the setting that did best on the validation split. `control` is, if it was asked
-    for, the last one's setting trained on shuffled labels: its `train` accuracies are of those
-    labels, its `validation` and `test` accuracies of the true ones. `p` is that of McNemar's test
-    against the feature set with the best probe on the same test rows, corrected for all feature
-    sets (Holm); None for that one. `metrics` are those of the probe on the test split, by name;
-    what its loss or its classes do not allow is missing. `classes` counts the rows of each class in
-    it, `optimism` is that of its best setting, and `tried` are all that did not diverge, with all
-    labels; None or none in a file of an earlier format.
+    Each probe has the setting that did best on the validation split. `control`, if it was asked
+    for, is the setting of the last probe trained on shuffled labels: its `train` accuracies are for
+    those labels, its `validation` and `test` accuracies for the true ones. `p` is the p-value of
+    McNemar's test against the feature set with the best probe, on the same test rows and corrected
+    for all feature sets (Holm); None for the best one. `metrics` are those of the probe on the test
+    split, by name, without those that its loss or its classes do not allow. `classes` counts the
+    test rows of each class, `optimism` is that of the best setting, and `tried` are all settings
+    that did not diverge, with all labels; these are None or empty in a file of an earlier format.
     """
 
     name: str
@@ -130,7 +130,7 @@ class FeatureSet:
 
     @property
     def selectivity(self) -> float | None:
-        """Test accuracy less the mean of the control's."""
+        """The test accuracy minus the mean test accuracy of the control."""
         if self.control is None:
             return None
         return float(self.probe.test - self.control.test.mean[0])
@@ -138,19 +138,19 @@ class FeatureSet:
 
 @dataclass(frozen=True)
 class Probing:
-    """Everything that tables, figures and the page of `onelayer probe` are made from.
+    """The results of `onelayer probe`, from which its tables, figures and page are made.
 
-    `samples` are the rows of each split, `majority` the share of test rows that are of the most
-    frequent training class, `grid` the settings that were tried, `training` how they were trained,
-    and `metric` the name of the metric that chose among them. With `refit` the setting chosen with
-    all labels was trained again on training and validation rows before it was tested; its `train`
-    and `validation` accuracies are those by which it was chosen. `optimism` is that of the best of
-    all settings of all feature sets.
+    `samples` are the numbers of rows of each split, `majority` the share of test rows that are of
+    the most frequent training class, `grid` the settings that were tried, `training` the options of
+    their training, and `metric` the name of the metric that chose among them. With `refit` the
+    setting chosen with all labels was trained again on training and validation rows before it was
+    tested; its `train` and `validation` accuracies are those of the choice. `optimism` is that of
+    the best of all settings of all feature sets.
 
     Raises
     ------
     InputError
-        If a feature set has no probe, there is none, or the size of a split is missing.
+        If there is no feature set, one has no probe, or the size of a split is missing.
     """
 
     feature_sets: tuple[FeatureSet, ...]
@@ -187,7 +187,7 @@ class Probing:
 
     @face("report.notebook:html")
     def _repr_html_(self) -> Any:
-        """Return what a notebook shows: the table of feature sets."""
+        """Return the HTML for a notebook: the table of feature sets."""
 
     @property
     def preferred(self) -> int:
@@ -214,9 +214,9 @@ class Probing:
 def compare_with_best(
     feature_sets: Sequence[FeatureSet], right: NDArray[np.bool_]
 ) -> tuple[FeatureSet, ...]:
-    """Return the feature sets with their p against the best, from the test rows (N, S) it is right.
+    """Return the feature sets with their p against the best, from their right test rows (N, S).
 
-    The best is the one with the most test rows right, the first of equals.
+    The best one has the most right test rows; of equal ones it is the first.
     """
     best = int(right.sum(axis=0).argmax())
     p = mcnemar_test(right).p[best].copy()

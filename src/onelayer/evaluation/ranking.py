@@ -1,4 +1,4 @@
-"""The classes that a model finds most likely, for rows that have no labels."""
+"""The most likely classes of unlabelled rows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -32,9 +32,8 @@ def rank_files(
 ) -> Iterator[Ranking]:
     """Yield the `top` classes (at most K) of every row of `files`, read block by block.
 
-    A folder of pictures counts as those pictures, by their own names. `tell` and
-    `options` are those of read_unlabelled; tokens are pooled as the model remembers, if they do not
-    say how.
+    A folder of pictures stands for its pictures, each under its own name. `tell` and `options` are
+    those of read_unlabelled; without an option, tokens are pooled as they were for training.
 
     Raises
     ------

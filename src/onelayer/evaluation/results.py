@@ -1,4 +1,4 @@
-"""What an experiment leaves behind: everything that its report is drawn from."""
+"""The results of an experiment: everything that its report is made from."""
 
 import json
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ ENGINE_CHECKS_FILE = "engine_check.json"
 class BatchCheck:
     """A gradient check of a loss on the first `images` training samples, with weight decay `l2`.
 
-    `place` says at which W and b, "random" or "initial" ones.
+    `place` is the kind of W and b at which it was made, "random" or "initial".
     """
 
     name: str
@@ -63,18 +63,18 @@ def count_failed(checks: Sequence[BatchCheck], engine_checks: Sequence[EngineChe
 
 @dataclass(frozen=True)
 class Results:
-    """An experiment after it ran: `run` (M models), R `repeats` in shuffled order, checks, test.
+    """The results of an experiment: `run` (M models), R `repeats` in shuffled order, checks, test.
 
-    `published` has one accuracy a setting, NaN where there is none. `confusion` counts the
-    test samples of `run` for each model, none for one that was not evaluated;
-    `repeat_accuracies` (R, M) are the test accuracies of the repeats. `selection` says which model
-    was chosen, by `cross_validation` if there is one, else on the validation split. `optimal_costs`
-    (M,) are the least training costs that the λ and the loss of a model allow, NaN where unknown.
+    `published` has one accuracy a setting, NaN where there is none. `confusion` counts the test
+    samples of `run` for each model, none for a model that was not evaluated; `repeat_accuracies`
+    (R, M) are the test accuracies of the repeats. `selection` is the choice of a model, by
+    `cross_validation` if there is one, else on the validation split. `optimal_costs` (M,) are the
+    least training costs for the λ and the loss of a model, NaN where unknown.
 
     Raises
     ------
     InputError
-        If the shapes do not belong together.
+        If the shapes do not match.
     """
 
     title: str
@@ -107,7 +107,7 @@ class Results:
         self._check_predictions()
 
     def _check_predictions(self) -> None:
-        """Raise InputError unless they are of the models and rows that `confusion` counts."""
+        """Raise InputError unless the predictions match the models and rows in `confusion`."""
         right, K = self.predictions.right, len(self.run.class_names)
         counts = self.confusion.samples[self.evaluated]
         if right.size and (len(right) != len(counts) or (counts != right.shape[1]).any()):
@@ -141,7 +141,7 @@ class Results:
 
     @property
     def selected(self) -> int:
-        """The chosen model: without the test split, so its test accuracy is an honest estimate."""
+        """The model chosen without the test split, so that its test accuracy is unbiased."""
         return self.selection.chosen
 
     @property
@@ -156,7 +156,7 @@ class Results:
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """What the test probabilities of the chosen model are worth, None where there are none."""
+        """The calibration of the chosen model's test probabilities, None if it has none."""
         link, test = self.selected_loss.link, self.predictions.test
         if link is None or test is None:
             return None
@@ -194,8 +194,8 @@ def write_checks(
 ) -> None:
     """Write gradient_check.json and engine_check.json.
 
-    Every error matrix is a CSV of its own, W as (K, D), b as (K, 1). All of it is for other
-    programs; nothing reads it back.
+    Every error matrix is a CSV file, W as (K, D), b as (K, 1). All files are for other programs:
+    onelayer does not read them.
     """
     records = []
     for batch in checks:
@@ -228,7 +228,7 @@ def write_checks(
 
 
 def _matrix_file(name: str, loss: str, l2: float, letter: str) -> str:
-    """Return where the errors of W or b lie, in the output folder."""
+    """Return the path of the errors of W or b in the output folder."""
     return f"gradient_check/{Path(name).name}_{Path(loss).name}_l2_{l2:g}_{letter}.csv"
 
 

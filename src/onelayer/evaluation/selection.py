@@ -1,4 +1,4 @@
-"""Which of M settings to keep, judged without the test split."""
+"""Selection of one of M settings, without the test split."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ RULES: tuple[str, ...] = get_args(Rule)
 
 @dataclass(frozen=True)
 class Selection:
-    """The setting that `rule` chose, the best one, and what is known of all M.
+    """The setting that `rule` chose, the best one, and the statistics of all M.
 
     `means` and `standard_errors` are (M,), `intervals` (M, 2) at 95 %; all three are NaN for a
     setting that diverged. `within` (M,) marks those within one standard error of the best.
@@ -29,7 +29,7 @@ class Selection:
     Raises
     ------
     InputError
-        If the rule is unknown or the shapes do not belong together.
+        If the rule is unknown or the shapes do not match.
     """
 
     rule: str
@@ -62,9 +62,9 @@ def choose(
 ) -> Selection:
     """Choose one of the `models` of a run by cross-validation, or else by its validation split.
 
-    A model that diverged in the run is never chosen. Where nothing says how good any of them is
-    (no validation split, or all diverged), the first that is sound is taken: see `informed`.
-    Places in the selection are those in `models`, by default all.
+    A model that diverged in the run is never chosen. Without any accuracy (no validation split, or
+    all diverged), the first model that did not diverge is chosen: see `informed`. The indices in
+    the selection are those in `models`, by default all.
     """
     models = list(range(len(run.settings)) if models is None else models)
     settings = [run.settings[model] for model in models]
@@ -94,17 +94,17 @@ def check_choice(run: Run, models: Sequence[int] | None = None) -> None:
 
 
 def simplicity(setting: Hyperparameters) -> tuple[float, float]:
-    """Return a key that is least for the simplest setting: larger l2, then smaller learning rate.
+    """Return a sort key, least for the simplest setting: larger l2, then smaller learning rate.
 
-    Either keeps the weights smaller.
+    Both keep the weights smaller.
     """
     return -setting.l2, setting.learning_rate
 
 
 def edges_of(settings: Sequence[Hyperparameters], chosen: Hyperparameters) -> list[str]:
-    """Return, for λ and η, that the chosen value is the last one tried to a side: more may help.
+    """Return a note for each of λ and η whose chosen value is the smallest or largest tried.
 
-    The smallest λ is no edge if it is 0.
+    The smallest λ is not noted if it is 0.
 
     Examples
     --------
@@ -135,18 +135,18 @@ def select(
     """Choose one of M settings by their validation accuracies (R, M) on R folds.
 
     "best" is the largest mean, the first of equals. "1se" is the simplest setting (see
-    `simplicity`) of all within one standard error of the best: what looks better by less than
-    chance is not worth a more complex model (Breiman et al. 1984). With one fold the standard error
-    is the binomial one of `samples` samples and the interval Wilson's; with more they come from the
-    spread of the folds, equation (S4). A setting with a NaN on any fold is never chosen. Scores
-    that are no `accuracies`, such as log-likelihoods, have neither: only "best" can rank them.
+    `simplicity`) of all within one standard error of the best: a difference that may be chance is
+    not worth a more complex model (Breiman et al. 1984). With one fold the standard error is the
+    binomial one of `samples` samples and the interval Wilson's; with more they come from the spread
+    of the folds, equation (S4). A setting with a NaN on any fold is never chosen. Scores that are
+    not `accuracies`, such as log-likelihoods, have neither: only "best" can rank them.
 
     Raises
     ------
     InputError
-        If the rule is unknown or needs accuracies, an accuracy is not one, there is not one setting
-        for each column, or one fold comes without `samples`; DivergedError, which is one, too, if
-        every setting diverged.
+        If the rule is unknown or needs accuracies, an accuracy is not from 0 to 1, there is not one
+        setting for each column, or one fold comes without `samples`; DivergedError, a kind of
+        InputError, if every setting diverged.
     """
     if rule not in RULES:
         raise unknown_name("selection rule", rule, RULES)

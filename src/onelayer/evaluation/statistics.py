@@ -1,4 +1,4 @@
-"""Uncertainty of what was measured: spread over repeats, intervals, the bootstrap, Student's t."""
+"""Uncertainty of measurements: spread over repeats, intervals, the bootstrap, Student's t."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from onelayer.errors import InputError
 CONFIDENCE = 0.95  # of every interval
 RESAMPLES = 1000  # of a bootstrap
 
-Statistic = Callable[[NDArray[np.intp]], float]  # of how often each of N rows counts, (N,)
+Statistic = Callable[[NDArray[np.intp]], float]  # a function of the counts (N,) of N rows
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def wilson_interval(
 ) -> tuple[float, float]:
     """Return Wilson's confidence interval of a share seen in `samples` trials (z: 95 %).
 
-    The interval covers the chance of which samples were drawn, not of another training (Wilson
-    1927, doi:10.1080/01621459.1927.10502953).
+    The interval covers the random draw of the samples, not that of another training (Wilson 1927,
+    doi:10.1080/01621459.1927.10502953).
     """
     centre = share + z**2 / (2 * samples)
     width = z * math.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2))
@@ -64,7 +64,7 @@ def wilson_interval(
 def bootstrap(
     statistics: Sequence[Statistic], rows: int, resamples: int = RESAMPLES, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Return what T statistics say of resamples of N `rows`, (resamples, T).
+    """Return the values of T statistics on resamples of N `rows`, (resamples, T).
 
     A resample draws N rows with replacement. All statistics see the same resamples, and so do all
     models with the same number of rows: differences are paired (Efron 1979).
@@ -83,7 +83,7 @@ def bootstrap(
 
 
 def resampled(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:
-    """Yield how often each of N `rows` is drawn in each resample: see bootstrap."""
+    """Yield the counts (N,) of the N `rows` in each resample: see bootstrap."""
     for place in range(resamples):
         drawn = random_stream(seed, Stream.BOOTSTRAP, place).integers(rows, size=rows)
         yield np.bincount(drawn, minlength=rows)
@@ -92,7 +92,7 @@ def resampled(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.intp]
 def percentiles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the ends (…) of the 95 % percentile interval of resamples (R, …).
 
-    NaN stands for a resample in which there is no value: it is left out.
+    NaN stands for a resample without a value: it is left out.
     """
     none = np.isnan(values).all(axis=0)
     shares = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]

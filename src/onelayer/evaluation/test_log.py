@@ -1,4 +1,4 @@
-"""How often a test split was looked at: what was chosen after looking is no longer tested by it."""
+"""A log of evaluations on a test split: a choice made after one is no longer tested by it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from onelayer.records import SHARE, Kind, Within, only_more_fields
 
 @dataclass(frozen=True)
 class TestEvaluation:
-    """One look at a test split: when (UTC), at how many models, the best accuracy among them.
+    """One evaluation on a test split: the time (UTC), the number of models, the best accuracy.
 
-    `split` tells its rows from others': see `name_of_test`; "" where it is not known.
+    `split` identifies the rows of the split: see `name_of_test`; "" if unknown.
     """
 
-    __test__ = False  # not a test, whatever pytest thinks of its name
+    __test__ = False  # by its name pytest would take it for a test
 
     when: str
     models: Annotated[int, Within(1)]
@@ -28,14 +28,14 @@ class TestEvaluation:
 
     @classmethod
     def now(cls, models: int, best_accuracy: float, split: str = "") -> "TestEvaluation":
-        """Return the look that was just taken."""
+        """Return an evaluation with the current time."""
         return cls(datetime.now(UTC).isoformat(timespec="seconds"), models, best_accuracy, split)
 
 
 def name_of_test(data: Dataset) -> str:
-    """Return a digest of the classes and labels of the test split; "" where there is none.
+    """Return a digest of the classes and labels of the test split; "" without a test split.
 
-    Other features of the same rows have the same one.
+    Other features of the same rows give the same digest.
     """
     if data.test is None:
         return ""
@@ -44,7 +44,7 @@ def name_of_test(data: Dataset) -> str:
     return digest.hexdigest()
 
 
-# The looks of a folder, the first one first; formerly a list and nothing else.
+# The evaluations in a folder, the oldest first; format 0 was a plain list.
 TEST_LOG = Kind(
     "test evaluations",
     tuple[TestEvaluation, ...],
@@ -54,11 +54,11 @@ TEST_LOG = Kind(
 
 
 def warn_of_second_look(log: Sequence[TestEvaluation]) -> str:
-    """Return a sentence about the last look if it was not the first, else nothing."""
+    """Return a warning about the last evaluation if it was not the first, else an empty text."""
     if len(log) < 2:
         return ""
     return (
         f"This is evaluation number {len(log)} of the test set, after {log[-2].when} "
-        f"(accuracy {log[-2].best_accuracy:.4f}): whatever was changed since then with that figure"
-        " in mind makes this one optimistic."
+        f"(accuracy {log[-2].best_accuracy:.4f}): a change made since then with that figure in mind"
+        " makes this one optimistic."
     )

@@ -1,47 +1,47 @@
-"""Probes that are finished while others are not: kept beside the output, whatever ends the work.
+"""What is finished of work that is not: kept beside its output, whatever ends the work.
 
-Each feature set is a record of its own, so a kill loses the one that was being probed at most.
+Each feature set that is probed is a record of its own, and so is each stack that is trained; see
+onelayer.training.checkpoint for what a kill inside one loses.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from shlex import quote
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Dataset
-from onelayer.errors import InputError, shown
+from onelayer.errors import InputError
 from onelayer.evaluation.optimism import DIVISIONS
 from onelayer.evaluation.probing import FeatureSet
 from onelayer.evaluation.run_folder import file_of_set
-from onelayer.plain_values import to_json
 from onelayer.records import SHARE, Kind, check_arrays
 from onelayer.storage import check_output_folder, unfinished_folder, unfinished_place
+from onelayer.training.checkpoint import CHECKPOINTS, Asked, Checkpoints, checkpoints_of
 from onelayer.training.classifier import Classifier
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.provenance import elsewhere
 
-_ASKED = "asked.json"
+TASK_FILE = "asked.json"
 _ANEW = "or --force without --resume to begin again"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What probes were asked for: the settings, None where λ is found, and all options by name."""
+class Task:
+    """What an output folder is to hold: what is asked for, and the call that asks for it.
 
-    settings: tuple[Hyperparameters, ...] | None
-    options: Mapping[str, Any]
+    `call` holds the arguments of the `command` "reproduce" or "probe" as plain values; neither is
+    there where data in memory are probed, which no other process has.
+    """
 
-    def differences(self, now: "Asked") -> Iterator[str]:
-        """Yield in words what is another now."""
-        if self.settings != now.settings:
-            yield f"the settings were {_words(self.settings)}, not {_words(now.settings)}"
-        for name in {**self.options, **now.options}:
-            before, after = self.options.get(name), now.options.get(name)
-            if to_json(before) != to_json(after):  # a tuple comes back as a list
-                yield f"{name} was {shown(before)}, not {shown(after)}"
+    asked: Asked
+    command: Literal["", "reproduce", "probe"] = ""
+    call: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,26 +63,35 @@ class Probed:
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
-ASKED = Kind("options of unfinished probes", Asked, format=1)
+TASK = Kind("unfinished work", Task, format=1, sealed=True)
 PROBED = Kind("probes of a feature set", Probed, format=1)
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """The feature sets, by name, that are finished of a run that is not, kept in `path`."""
+    """What is finished of work that is not, kept in `path`: feature sets by name, checkpoints."""
 
     path: Path
-    asked: Asked
+    task: Task
+    checkpoints: Checkpoints
     probed: dict[str, Probed] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
     def hold(
-        cls, out: Path, asked: Asked, *, force: bool = False, resume: bool = False
+        cls,
+        out: Path,
+        task: Task,
+        *,
+        every: str = "none",
+        force: bool = False,
+        resume: bool = False,
+        announce: Callable[[str], None] = print,
     ) -> Iterator["Unfinished"]:
         """Yield what is kept for the output folder `out`, held by this process alone.
 
-        With `resume` it is what was kept before, else nothing. When the block succeeds it goes.
+        With `resume` it is what was kept before, else nothing. When the block succeeds it goes,
+        else `announce` is told how to go on. `every` says how often checkpoints are written.
 
         Raises
         ------
@@ -93,14 +102,23 @@ class Unfinished:
         check_resumable(out, force=force, resume=resume)
         with unfinished_folder(out) as place:
             check_resumable(out, force=force, resume=resume)  # another may have been quicker
-            if not (resume and _records(place)):
+            if not (resume and _is_kept(out)):
                 _clear(place)
-            elif found := "; ".join(ASKED.load(place / _ASKED).differences(asked)):
+            elif found := "; ".join(TASK.load(place / TASK_FILE).asked.differences(task.asked)):
                 raise InputError(
                     f"{out}: {found}, in what is to be resumed; expected the same, {_ANEW}"
                 )
-            kept = [PROBED.load(path) for path in _records(place)]
-            yield cls(place, asked, {each.features.name: each for each in kept})
+            kept = [PROBED.load(path) for path in records_of(place)]
+            probed = {each.features.name: each for each in kept}
+            describe = partial(_describe, task, place)
+            checkpoints = Checkpoints.beside(place, every, announce, describe)
+            try:
+                yield cls(place, task, checkpoints, probed)
+            except BaseException:
+                if _is_kept(out):
+                    how = _command(out) if task.command else "the same call with resume=True"
+                    announce(f"note: what is finished is kept in {place}; {how} goes on")
+                raise
             _clear(place)
 
     def check(self, feature_sets: Mapping[str, Dataset]) -> None:
@@ -124,28 +142,42 @@ class Unfinished:
         if self.probed:
             yield f"{', '.join(self.probed)}: finished before"
         for name, kept in self.probed.items():
-            for what in sorted(here.keys() & kept.provenance.keys()):
-                if kept.provenance[what] != here[what]:
-                    was = f"{shown(kept.provenance[what])}, not {shown(here[what])}"
-                    yield f"{name}: trained where {what} is {was}; the last digits may be others"
+            for words in elsewhere(kept.provenance, here):
+                yield f"{name}: {words}"
 
     def keep(self, probed: Probed, data: Dataset) -> None:
         """Store the probes of a feature set, whole or not at all."""
-        if not (self.path / _ASKED).is_file():
-            ASKED.save(self.asked, self.path / _ASKED)
+        _describe(self.task, self.path)
         name = probed.features.name
         self.probed[name] = replace(probed, digests=digests_of_splits(data))
         PROBED.save(self.probed[name], self.path / file_of_set(len(self.probed), name))
+        self.checkpoints.clear()
 
 
 def check_resumable(out: Path, *, force: bool, resume: bool) -> None:
     """Raise InputError unless the folder `out` can be filled; nothing is lost without `force`."""
     check_output_folder(out, force=force)
-    if (found := len(_records(unfinished_place(out)))) and not (force or resume):
+    if force or resume or not _is_kept(out):
+        return
+    if found := len(records_of(unfinished_place(out))):
         raise InputError(
             f"{out}: {found} of the feature sets of an earlier probe are finished; add --resume to "
             "go on with it, or --force to begin again"
         )
+    raise InputError(
+        f"{out}: an earlier training is unfinished; {_command(out)} goes on with it, --force "
+        "begins again"
+    )
+
+
+def _command(out: Path) -> str:
+    return f"onelayer resume {quote(str(out))}"
+
+
+def _describe(task: Task, place: Path) -> None:
+    """Say what is kept in the folder `place`, before the first of it is."""
+    if not (place / TASK_FILE).is_file():
+        TASK.save(task, place / TASK_FILE)
 
 
 def digests_of_splits(data: Dataset) -> dict[str, str]:
@@ -153,14 +185,17 @@ def digests_of_splits(data: Dataset) -> dict[str, str]:
     return {name: split.digest() for name, split in data.splits.items()}
 
 
-def _words(settings: Sequence[Hyperparameters] | None) -> str:
-    return "a path of λ" if settings is None else shown("; ".join(map(str, settings)))
+def _is_kept(out: Path) -> bool:
+    """Return whether anything is finished of what the folder `out` is to hold."""
+    return bool(records_of(unfinished_place(out)) or checkpoints_of(out).files())
 
 
-def _records(place: Path) -> list[Path]:
+def records_of(place: Path) -> list[Path]:
+    """Return the files of the feature sets that are finished."""
     return sorted(place.glob("*.safetensors"))
 
 
 def _clear(place: Path) -> None:
-    for path in (*_records(place), place / _ASKED):
+    Checkpoints(place / CHECKPOINTS).clear()
+    for path in (*records_of(place), place / TASK_FILE):
         path.unlink(missing_ok=True)

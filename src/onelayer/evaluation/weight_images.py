@@ -13,9 +13,8 @@ from onelayer.training.run import Run
 def weight_images(trained: Run | Classifier, chosen: Any = ...) -> NDArray[np.float64]:
     """Return each row of each W as an image (…, K, height, width, channels) in [0, 1].
 
-    `chosen` is an index of the weights: those that it picks are returned, by default all.
-    Every image is scaled by its own minimum and maximum; a constant one becomes 0, and so
-    does one of a stopped model that is not finite.
+    `chosen` is an index into the weights, by default all. Every image is scaled by its own minimum
+    and maximum; a constant image becomes 0, and so does one that is not finite, of a stopped model.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Published experiments as TOML specs, and how they are run."""
+"""Published experiments as TOML specs, and the code that runs them."""

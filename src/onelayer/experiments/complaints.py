@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a spec, as one line: the key, what was found, what is expected."""
+"""Errors of pydantic about a spec, as one line: the key, what was found, what is expected."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from onelayer.errors import InputError, unknown_name
 
 @contextmanager
 def plain_words(model: type[BaseModel], place: str = "") -> Iterator[None]:
-    """Turn what pydantic finds wrong with a `model` into an InputError that begins with `place`."""
+    """Turn a pydantic error about a `model` into an InputError that begins with `place`."""
     try:
         yield
     except ValidationError as error:
@@ -19,9 +19,9 @@ def plain_words(model: type[BaseModel], place: str = "") -> Iterator[None]:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return one line about the first thing that is wrong.
+    """Return one line about the first error.
 
-    A value that may be of several types has failed each of them, and each is named.
+    A value that may be of several types has failed all of them, and the line names them all.
     """
     complaints = error.errors(include_url=False)
     first = complaints[0]
@@ -43,9 +43,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 def _find(
     location: Sequence[int | str], model: type[BaseModel]
 ) -> tuple[list[str], type[BaseModel]]:
-    """Return the keys of a location in `model`, and the section that holds the last of them.
+    """Return the keys of a location in `model`, and the section that holds the last key.
 
-    The name of a type, which pydantic puts after the key of a field of several types, is no key.
+    The name of a type, which pydantic puts after the key of a field of several types, is not a key.
     """
     keys: list[str] = []
     section: type[BaseModel] | None = model

@@ -17,7 +17,7 @@ def shipped_files(folder: Path) -> dict[str, Path]:
 
 
 def find_file(kind: str, name: str, folder: Path) -> Path:
-    """Return the file that comes with the package under `name`, in this folder, or the file `name`.
+    """Return the file of the package with this `name`, in `folder`, or the file `name`.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def read_table(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it holds none or is far too large; names the file and, where it can, the line.
+        If it holds no table or is far too large; names the file and, if possible, the line.
     """
     is_json = path.suffix == ".json"
     try:
@@ -56,11 +56,10 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def load_config(path: Path, options: Mapping[str, str]) -> dict[str, str]:
-    """Return the value of every option that the file `path` sets, as the command line has it.
+    """Return the value of every option that the file `path` sets, as a text of the command line.
 
-    Its keys are those of `options`, with - or _, which has the name of each: an option may have
-    several. A list is a text with commas then, true and
-    false are yes and no.
+    Its keys are those of `options`, with - or _, which maps each key to its option: an option may
+    have several keys. A list becomes a text with commas, true and false become yes and no.
 
     Raises
     ------

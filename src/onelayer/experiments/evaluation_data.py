@@ -1,4 +1,4 @@
-"""The samples to evaluate a model on: those of its output folder, in its splits, or any others."""
+"""The data to evaluate a model on: that of its output folder, with its splits, or any other."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,15 +25,15 @@ def load_evaluation_data(
 ) -> Dataset:
     """Return the data set to evaluate the `model` in `path` on.
 
-    Without `dataset`, or if that is the one it was trained on, it is read and split as the spec in
-    the model's output folder says, so that `split` has the rows that it had in training. Else it is
-    load_dataset(dataset, **options), pooled as the model remembers; if that may give other rows
-    than training had, it has a notice.
+    Without `dataset`, or if it is the training data, it is read and split by the spec in the
+    model's output folder, so that `split` has the same rows as in training. Else it is
+    load_dataset(dataset, **options), with the pooling of the model; a notice says so if its rows
+    may not be those of training.
 
     Raises
     ------
     InputError
-        If there is no spec and no `dataset`, or the files of the spec have changed since.
+        If there is no spec and no `dataset`, or the files of the spec have changed.
     """
     spec = _find_spec(path)
     if dataset is None:
@@ -59,12 +59,12 @@ def load_evaluation_data(
 
 
 def _find_spec(path: Path) -> Spec | None:
-    """Return the spec in the output folder that `path` is, or is in, if there is one."""
+    """Return the spec of the output folder at or around `path`, if there is one."""
     folder = find_folder(path)
     return load_spec(str(folder.spec_file)) if folder and folder.spec_file.is_file() else None
 
 
 def _same(one: str, other: str) -> bool:
-    """Return whether two names mean the same data set."""
+    """Return whether two names or paths mean the same data set."""
     paths = is_path(one) and is_path(other)
     return one == other or (paths and Path(one).resolve() == Path(other).resolve())

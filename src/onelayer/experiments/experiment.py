@@ -22,12 +22,14 @@ from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
 from onelayer.model.gradient_check import check_layer, draw_place
 from onelayer.progress import progress_bar
 from onelayer.report.live import watched_training
+from onelayer.training.checkpoint import NOWHERE, Checkpoints
 from onelayer.training.cross_validation import CrossValidation, cross_validate, resampled
 from onelayer.training.engine_check import EngineCheck, check_engine
-from onelayer.training.epochs import Curves, OnEpoch
+from onelayer.training.epochs import OnEpoch
 from onelayer.training.forecast import Forecast, forecast
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import Job, OnStack, initial_parameters
+from onelayer.training.log import Curves
 from onelayer.training.loop import train, weigh_samples
 from onelayer.training.machine import HERE, Machine
 from onelayer.training.options import TrainingOptions
@@ -88,25 +90,36 @@ def run_experiment(
     optima: Path | None = None,
     follow: OnEpoch | None = None,
     on_stack: OnStack | None = None,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> Results:
     """Check the gradients, train, choose, repeat in shuffled orders, evaluate on the test split.
 
     `optima` is the file in which the least costs are kept that are found on the way (see
     optima_of). Where only the chosen setting may see the test split, only that one is repeated.
     `follow` is called after every epoch of the training, but not of the folds and repeats, and
-    `on_stack` before it (see train).
+    `on_stack` before it (see train). Stacks that the `checkpoints` have are not trained again.
     """
     checks = tuple(run_checks(spec, data))
     engine_checks = tuple(run_engine_checks(spec, data, machine))
     settings = [setting.hyperparameters for setting in spec.settings]
-    folds = _cross_validate(spec, data, settings, machine)
-    run = _train(
-        data, settings, spec.training.options, machine, "training: epoch", follow, on_stack
+    folds = cross_validate_spec(spec, data, settings, machine, checkpoints)
+    run = train_spec(
+        spec,
+        data,
+        settings,
+        machine,
+        checkpoints=checkpoints,
+        follow=follow,
+        on_stack=on_stack,
     )
     selection = choose(run, folds, spec.training.select)
     all_tested = spec.training.test == "all"
     tested = list(range(len(settings))) if all_tested else [selection.chosen]
-    repeats = tuple(_repeat(spec, data, [settings[model] for model in tested], machine))
+    again = [settings[model] for model in tested]
+    repeats = tuple(
+        train_spec(spec, data, again, machine, repeat, checkpoints=checkpoints)
+        for repeat in range(1, spec.training.repeats + 1)
+    )
     repeat_accuracies = np.full((len(repeats), len(settings)), np.nan)
     for row, repeat in zip(repeat_accuracies, repeats, strict=True):
         row[tested] = accuracies(_evaluate_on_test(data, repeat, list(range(len(tested)))))
@@ -242,16 +255,23 @@ def _check_images(check: GradientCheckSpec, data: Dataset) -> None:
         )
 
 
-def _train(
+def train_spec(
+    spec: Spec,
     data: Dataset,
     settings: list[Hyperparameters],
-    options: TrainingOptions,
     machine: Machine,
-    title: str,
+    repeat: int = 0,
+    *,
+    checkpoints: Checkpoints = NOWHERE,
     follow: OnEpoch | None = None,
     on_stack: OnStack | None = None,
 ) -> Run:
-    """Train where one can watch it, and tell `follow` of every epoch, too."""
+    """Train settings as the spec says, or a repeat from 1, where one can watch it.
+
+    `follow` is told of every epoch, too.
+    """
+    repeats, options = spec.training.repeats, _options_of(spec.training.options, repeat)
+    title = f"repeat {repeat} of {repeats}: epoch" if repeat else "training: epoch"
     with watched_training(settings, options, title) as show:
 
         def on_epoch(epoch: int, curves: Curves, models: range) -> None:
@@ -260,19 +280,22 @@ def _train(
                 follow(epoch, curves, models)
 
         return train(
-            data, settings, options=options, machine=machine, on_epoch=on_epoch, on_stack=on_stack
+            data,
+            settings,
+            options=options,
+            machine=machine,
+            on_epoch=on_epoch,
+            on_stack=on_stack,
+            folder=checkpoints.of(f"repeat-{repeat}" if repeat else "training"),
         )
 
 
-def _repeat(
-    spec: Spec, data: Dataset, settings: list[Hyperparameters], machine: Machine
-) -> Iterator[Run]:
-    """Yield the repeats: each has a seed of its own, for the order as for the initial weights."""
-    options, repeats = spec.training.options, spec.training.repeats
+def _options_of(options: TrainingOptions, repeat: int) -> TrainingOptions:
+    """Return how a repeat, from 1, is trained: it has its own seed, for order and first weights."""
+    if not repeat:
+        return options
     order = "windowed" if options.order == "windowed" else "shuffled"
-    for n in range(1, repeats + 1):
-        own = replace(options, order=order, seed=options.seed + n, snapshots=0)
-        yield _train(data, settings, own, machine, f"repeat {n} of {repeats}: epoch")
+    return replace(options, order=order, seed=options.seed + repeat, snapshots=0)
 
 
 def _draw_folds(spec: Spec, data: Dataset) -> NDArray[np.uint8]:
@@ -287,9 +310,14 @@ def _draw_folds(spec: Spec, data: Dataset) -> NDArray[np.uint8]:
     )
 
 
-def _cross_validate(
-    spec: Spec, data: Dataset, settings: list[Hyperparameters], machine: Machine
+def cross_validate_spec(
+    spec: Spec,
+    data: Dataset,
+    settings: list[Hyperparameters],
+    machine: Machine,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> CrossValidation | None:
+    """Cross-validate settings on the folds of the spec; None if it has none."""
     if not spec.training.folds:
         return None
     weights = _draw_folds(spec, data)
@@ -301,6 +329,7 @@ def _cross_validate(
             options=spec.training.options,
             machine=machine,
             on_epoch=lambda epoch, *_: update(epoch, ""),
+            folder=checkpoints.of("folds"),
         )
 
 

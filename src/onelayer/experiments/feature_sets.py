@@ -1,4 +1,4 @@
-"""Feature sets to probe: found, named and loaded, and held to the same rows."""
+"""Feature sets to probe: they are found, named and loaded, and must have the same rows."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ _NAME = 40  # letters of the name of a feature set
 
 
 def load_feature_sets(sources: Sequence[str], **options: Any) -> dict[str, Dataset]:
-    """Return the data set of each path or name, by a short name of its own.
+    """Return the data set of each path or name, by a short name.
 
-    A folder or file of several sets of features stands for all of them, and files of labels beside
-    features are passed over: see list_sets. `options` are fields of DataSpec: validation,
-    split_seed, and those of Reading.
+    A folder or file with several feature sets stands for all of them, and files of labels beside
+    features are skipped: see list_sets. `options` are fields of DataSpec: validation, split_seed,
+    and those of Reading.
 
     Raises
     ------
     InputError
-        If one cannot be read, or two are the same.
+        If a source cannot be read, or two are the same.
     """
     several = options.get("feature_set") is None
     sets = list_sets(sources) if several else [(source, None) for source in sources]
@@ -44,14 +44,14 @@ def load_feature_sets(sources: Sequence[str], **options: Any) -> dict[str, Datas
 
 
 def list_sets(sources: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Return the sets of features of all sources, each with its name if the source has several.
+    """Return the feature sets of all sources, each with its name if the source has several.
 
-    Sources that are sorted letter by letter, as a shell lists them, are sorted by their numbers.
+    Sources in alphabetical order, as a shell lists them, are sorted by their numbers.
 
     Raises
     ------
     InputError
-        If one has no known format.
+        If a source has no known format.
     """
     if list(sources) == sorted(sources):
         sources = sorted(sources, key=by_number)
@@ -70,14 +70,14 @@ def list_sets(sources: Sequence[str]) -> list[tuple[str, str | None]]:
 
 
 def name_sources(sources: Sequence[str]) -> list[str]:
-    """Return the stem of each path, or as many of its folders as tell all of them apart.
+    """Return the stem of each path, with as many of its folders as make all names differ.
 
-    Of a long name the middle is left out, as far as names still differ.
+    The middle of a long name is left out, as far as names still differ.
 
     Raises
     ------
     InputError
-        If two are the same.
+        If two sources are the same.
     """
     paths = [Path(source).resolve() if is_path(source) else Path(source) for source in sources]
     seen: set[Path] = set()
@@ -97,23 +97,23 @@ def name_sources(sources: Sequence[str]) -> list[str]:
 
 
 def _stem(path: Path) -> str:
-    """Return the name of a folder, of a file without suffix, of an array without its split."""
+    """Return the name of a folder, or of a file without its suffix, for arrays without a split."""
     if not path.is_file():
         return path.name
     return (path.suffix.lower() in ARRAYS and set_of(path.stem)) or path.stem
 
 
 def _without_middle(name: str, letters: int) -> str:
-    """Return a name of so many letters at most, its beginning and its end."""
+    """Return a name of at most `letters` letters, its beginning and its end."""
     if len(name) <= letters:
         return name
     return f"{name[: (letters - 1) // 2]}…{name[len(name) - letters // 2 :]}"
 
 
 def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
-    """Raise InputError unless all have the same labels in every split, one to choose and to test.
+    """Raise InputError unless all have the same labels in all splits, and the splits they need.
 
-    Labels are compared by the names of their classes.
+    They need validation and test. Labels are compared by the names of their classes.
     """
     if not feature_sets:
         raise InputError("no feature sets to probe; give at least one")
@@ -141,7 +141,7 @@ def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
 
 
 def _labels(data: Dataset, split: str) -> NDArray[Any]:
-    """Return the name of the class of every row of a split (N, 1), or its labels (N, L)."""
+    """Return the class name of every row of a split (N, 1), or its labels (N, L)."""
     y = data.splits[split].y if split in data.splits else np.empty(0, np.intp)
     return y if y.ndim == 2 else np.array(data.class_names)[y][:, None]
 

@@ -1,4 +1,4 @@
-"""Linear probes where a row may have several labels: a probe of two classes for each label."""
+"""Linear probes of multi-label data: a probe of two classes for each label."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -24,7 +24,7 @@ from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import provenance
 
 OnModel = Callable[[str, Classifier], None]
-# A ranking alone is often best with a λ so large that no probability is above 0.5.
+# A metric of the ranking alone is often best with a λ so large that no probability exceeds 0.5.
 DEFAULT = "log-loss"
 
 
@@ -37,15 +37,15 @@ def probe_labels(
     metric: str | None = None,
     on_model: OnModel | None = None,
 ) -> LabelProbing:
-    """Return the probes of every label on every feature set, and what they say of test rows.
+    """Return the probes of every label on every feature set, and their results on test rows.
 
-    Each label's setting is the first of those with the best `metric` on the validation split; its
-    model alone sees the test split.
+    The setting of each label is the first with the best `metric` on the validation split; only its
+    model sees the test split.
 
     Raises
     ------
     InputError
-        As train_labels does, or if the metric does not judge a label alone.
+        As train_labels does, or if the metric is not one of a single label.
     """
     metric = metric or DEFAULT
     find_choice(metric)

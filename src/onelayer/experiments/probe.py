@@ -1,5 +1,6 @@
 """Linear probes: what one layer can read from several feature sets over the same rows."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -20,7 +21,7 @@ from onelayer.evaluation.probing import (
 )
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.test_log import name_of_test
-from onelayer.evaluation.unfinished import Asked, Probed, Unfinished, check_resumable
+from onelayer.evaluation.unfinished import Probed, Task, Unfinished, check_resumable
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
 from onelayer.experiments.multilabel import probe_labels
 from onelayer.experiments.probe_options import (
@@ -38,6 +39,7 @@ from onelayer.progress import progress_bar
 from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form
 from onelayer.thread_pools import limited
+from onelayer.training.checkpoint import NOWHERE, Asked, Checkpoints
 from onelayer.training.classifier import Classifier
 from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
 from onelayer.training.machine import Machine
@@ -63,6 +65,7 @@ def probe(
     announce: Callable[[str], None] = print,
     show: Callable[[Any], None] | None = None,
     on_model: Callable[[str, Classifier], None] | None = None,
+    call: Mapping[str, Any] | None = None,
 ) -> Probing | LabelProbing:
     """Train the probes of every feature set and judge them on its test split.
 
@@ -83,7 +86,8 @@ def probe(
     `announce` is told of that, and of a further look at the test split in the same folder or its
     neighbours; `show` is called with the outcome before the page is drawn.
 
-    `on_model(name, model)` is called with the probe of all labels of each feature set.
+    `on_model(name, model)` is called with the probe of all labels of each feature set. `call` is
+    what onelayer.resume needs to make the same call again, where the data come from files.
 
     By default each probe is the exact optimum. Without settings its λ is found: see follow_paths,
     which also says what `C` and `halvings` try instead. load_protocol returns keywords with which
@@ -138,11 +142,12 @@ def probe(
     work, options = _work(feature_sets, settings, fractions, options, asked)
     settings = work.settings
 
-    def find(sets: Mapping[str, Dataset]) -> Iterator[Probed]:
+    def find(sets: Mapping[str, Dataset], kept: Checkpoints = NOWHERE) -> Iterator[Probed]:
         with progress_bar("probes", sum(map(work.of_set, sets.values())), share=True) as tell:
             progress = Progress(tell, work)
             for name, data in sets.items():
-                yield probe_features(name, data, asked, options, machine, progress)
+                own = kept.of(f"probe-{hashlib.sha256(name.encode()).hexdigest()[:12]}")
+                yield probe_features(name, data, asked, options, machine, progress, own)
 
     def compare(probed: Sequence[Probed]) -> Probing:
         if on_model is not None:
@@ -152,12 +157,20 @@ def probe(
 
     if out is None:
         return compare([*find(feature_sets)])
-    task = Asked(
+    wanted = Asked(
         None if settings is None else tuple(settings),
         {"fractions": [*work.subsets], **asdict(asked), **asdict(options)},
     )
+    task = Task(wanted, "probe", call) if call else Task(wanted)
     with (
-        Unfinished.hold(Path(out), task, force=force, resume=resume) as unfinished,
+        Unfinished.hold(
+            Path(out),
+            task,
+            every=machine.checkpoint,
+            force=force,
+            resume=resume,
+            announce=announce,
+        ) as unfinished,
         RunFolder.create(Path(out), force=force) as folder,
     ):
         unfinished.check(feature_sets)
@@ -166,15 +179,9 @@ def probe(
             here = origin_of(engine)
             for note in unfinished.tell(here):
                 announce(f"note: {note}")
-        try:
-            missing = {n: d for n, d in feature_sets.items() if n not in unfinished.probed}
-            for found in find(missing):
-                unfinished.keep(found, missing[found.features.name])
-        except BaseException:
-            if count := len(unfinished.probed):
-                of_all = f"{count} of {len(feature_sets)} feature sets"
-                announce(f"note: {of_all} are finished; --resume goes on with the others")
-            raise
+        missing = {n: d for n, d in feature_sets.items() if n not in unfinished.probed}
+        for found in find(missing, unfinished.checkpoints):
+            unfinished.keep(found, missing[found.features.name])
         probed = [unfinished.probed[name] for name in feature_sets]
         probing = compare(probed)
         for each in probed:
@@ -257,6 +264,13 @@ def probe_sources(
     InputError
         As load_feature_sets and probe do.
     """
+    call = {
+        "sources": list(sources),
+        "settings": None if settings is None else [vars(setting) for setting in settings],
+        "data": dict(data or {}),
+        "force": force,
+        **{name: _plain(value) for name, value in options.items() if not callable(value)},
+    }
     check_form(options.get("report", "all"))
     check_resumable(out, force=force, resume=resume)  # before the data are read
     feature_sets = load_feature_sets(sources, **data or {})
@@ -269,8 +283,16 @@ def probe_sources(
         force=force,
         resume=resume,
         announce=announce,
+        call=call,
         **options,
     )
+
+
+def _plain(value: Any) -> Any:
+    """Return an argument of probe as it is stored: of options their values by name."""
+    if isinstance(value, Machine):
+        return value.plain
+    return vars(value) if isinstance(value, ProbeOptions | TrainingOptions) else value
 
 
 def plan_sources(

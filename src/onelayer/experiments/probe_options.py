@@ -1,4 +1,4 @@
-"""What a probe is asked for: its defaults, its options, and which of them go together."""
+"""The options of a probe: their defaults, and checks of which go together."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from onelayer.option import COUNT, Checked, option
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.options import TrainingOptions
 
-# The defaults of probes that differ from those of training: the exact answer, with a λ that is
-# found. Of descent, standardised features need no wider grid; falling rates with momentum end near
-# the least cost; only the end of a probe is looked at.
+# Defaults of probes that differ from those of training: the exact solver, with a λ that is found.
+# For descent: standardised features need no wider grid; falling rates with momentum end near the
+# least cost; only the end of a probe is evaluated.
 GRID: Mapping[str, Sequence[Any]] = {
     "l2": (0.0, 0.001, 0.01, 0.1, 1.0),
     "learning_rate": (0.1, 0.01, 0.001),
@@ -31,14 +31,14 @@ DEFAULTS: Mapping[str, Any] = {
 def probe_grid(solver: str = "descent", **values: Sequence[Any]) -> list[Hyperparameters] | None:
     """Return the settings of a probe: GRID, with these `values` in place of its own.
 
-    Of the exact solver, the values and the λ of GRID; None, so that λ is found, without values.
+    For the exact solver, the `values` with the λ of GRID; without values None, so that λ is found.
     """
     if solver == "exact":
         return grid(**{"l2": GRID["l2"], **values}) if values else None
     return grid(**{**GRID, **values})
 
 
-SMALLEST_C, LARGEST_C = 1e-20, 1e20  # beyond, λ has no place in float32
+SMALLEST_C, LARGEST_C = 1e-20, 1e20  # beyond these, λ does not fit in float32
 
 
 def _read_C(given: Any) -> tuple[float, ...]:
@@ -57,9 +57,9 @@ def _read_C(given: Any) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class ProbeOptions(Checked):
-    """What is probed beside all training labels, and how a setting is chosen.
+    """Options of a probe: its parts beside the probe of all labels, and the choice of a setting.
 
-    Each C stands for λ = 1 / (2 N C), or 1 / (N C) of two classes, N being the labelled rows.
+    Each C stands for λ = 1 / (2 N C), for two classes 1 / (N C), with N labelled rows.
     """
 
     draws: int = option(
@@ -106,14 +106,14 @@ class ProbeOptions(Checked):
 
     @property
     def chooses_by(self) -> str:
-        """The name of the metric that chooses where a row has one class."""
+        """The name of the metric that chooses if a row has one class."""
         return self.metric or "accuracy"
 
 
 def check_search(
     asked: ProbeOptions, settings: Sequence[Hyperparameters] | None, options: TrainingOptions
 ) -> None:
-    """Raise InputError if options are asked for that mean nothing beside each other."""
+    """Raise InputError if options exclude each other."""
     exact = options.solver == "exact"
     if asked.C and (settings is not None or not exact):
         other = "settings of its own (--l2, --loss)" if exact else "solver descent"
@@ -135,7 +135,7 @@ def check_search(
 
 
 def with_iterations(options: TrainingOptions, iterations: int | None, rows: int) -> TrainingOptions:
-    """Return the options with as many epochs as so many mini-batches of these rows take."""
+    """Return the options with the number of epochs that gives `iterations` mini-batches."""
     if iterations is None:
         return options
     epochs = math.ceil(iterations / math.ceil(rows / options.batch_size))
@@ -145,7 +145,7 @@ def with_iterations(options: TrainingOptions, iterations: int | None, rows: int)
 def check_several_labels(
     data: Dataset, fractions: Sequence[float], asked: ProbeOptions, resume: bool
 ) -> None:
-    """Raise InputError for what is asked of rows that may have several labels, and is of one."""
+    """Raise InputError for options that need one class a row, if the data is multi-label."""
     wanted = {
         "fractions": len({*fractions, 1.0}) > 1,
         "control": asked.control,

@@ -21,9 +21,10 @@ from onelayer.evaluation.unfinished import Probed
 from onelayer.experiments.probe_options import ProbeOptions
 from onelayer.experiments.workload import Progress
 from onelayer.model.losses import CROSS_ENTROPY
+from onelayer.training.checkpoint import NOWHERE, Checkpoints
 from onelayer.training.classifier import Classifier, model_of
-from onelayer.training.epochs import Curves
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.log import Curves
 from onelayer.training.loop import train
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
@@ -38,6 +39,7 @@ def probe_features(
     options: TrainingOptions,
     machine: Machine,
     progress: Progress,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> Probed:
     """Return the probes of a feature set: the chosen ones alone look at the test split, once."""
     work, scale = progress.work, fit_scaling(options.scaling, data)
@@ -61,13 +63,15 @@ def probe_features(
         else:
             M, R = len(settings), len(weights)
             every = np.repeat(weights, M, axis=0) if R > 1 else None
-            run = _train(data, list(settings) * R, scale, options, machine, tell, every)
+            kept = checkpoints.of("training")
+            run = _train(data, list(settings) * R, scale, options, machine, tell, kept, every)
             models = [list(range(M * r, M * (r + 1))) for r in range(R)]
     metric = METRICS[asked.chooses_by]
     chosen, values = zip(*(_choose(name, run, some, data, metric) for some in models), strict=True)
     best = model_of(run, chosen[-1])
     if asked.refit:
-        best = _refit(name, data, run.settings[chosen[-1]], options, machine, progress)
+        found, kept = run.settings[chosen[-1]], checkpoints.of("refit")
+        best = _refit(name, data, found, options, machine, progress, kept)
     judged = evaluate_model(best, data, metrics=METRICS.values())
     others = (evaluate_model(model_of(run, model), data) for model in chosen[:-1])
     probes = [
@@ -85,7 +89,9 @@ def probe_features(
     )
     control = None
     if work.shuffles:
-        control = _train_controls(name, data, probes[-1].setting, scale, options, machine, progress)
+        control = _train_controls(
+            name, data, probes[-1].setting, scale, options, machine, progress, checkpoints
+        )
     metrics = judged.intervals(seed=options.seed)
     sound = [*values[-1]]
     seen = (evaluate_model(model_of(run, model), data, "validation") for model in sound)
@@ -110,6 +116,7 @@ def _train(
     options: TrainingOptions,
     machine: Machine,
     tell: Callable[[float], None],
+    checkpoints: Checkpoints,
     weights: NDArray[np.uint8] | None = None,
 ) -> Run:
     def follow(epoch: int, _: Curves, models: range) -> None:
@@ -124,6 +131,7 @@ def _train(
         fitted_scaling=scale,
         sample_weights=weights,
         on_epoch=follow,
+        folder=checkpoints,
     )
 
 
@@ -134,13 +142,14 @@ def _refit(
     options: TrainingOptions,
     machine: Machine,
     progress: Progress,
+    checkpoints: Checkpoints,
 ) -> Classifier:
     """Return the model of the setting on training and validation rows: λ N stays what it was."""
     both = without_validation(data)
     same = replace(setting, l2=setting.l2 * len(data.train) / len(both.train))
     scale = fit_scaling(options.scaling, both)
     with progress.part(data, 1, f"{name}, also validation rows") as tell:
-        return model_of(_train(both, [same], scale, options, machine, tell))
+        return model_of(_train(both, [same], scale, options, machine, tell, checkpoints))
 
 
 def _choose(
@@ -183,6 +192,7 @@ def _train_controls(
     options: TrainingOptions,
     machine: Machine,
     progress: Progress,
+    checkpoints: Checkpoints,
 ) -> Labelled:
     """Return the probe of the setting on training labels in several random orders."""
     draws = progress.work.shuffles
@@ -191,7 +201,8 @@ def _train_controls(
         labels = generator.permutation(data.train.y)
         shuffled = replace(data, train=replace(data.train, y=labels))
         with progress.part(data, 1, f"{name}, shuffled labels {number} of {draws}") as tell:
-            model = model_of(_train(shuffled, [setting], scale, options, machine, tell))
+            kept = checkpoints.of(f"control-{number}")
+            model = model_of(_train(shuffled, [setting], scale, options, machine, tell, kept))
         accuracies = (evaluate_model(model, shuffled, split).accuracy for split in SPLIT_NAMES)
         on_train, on_validation, on_test = accuracies
         probes.append(Probe(setting, on_train, on_validation, on_test))

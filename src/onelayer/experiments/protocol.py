@@ -21,7 +21,7 @@ def find_protocol(name: str) -> Path:
     Raises
     ------
     InputError
-        If there is none; suggests the nearest.
+        If there is no such protocol; suggests the nearest name.
     """
     return find_file("protocol", name, FOLDER)
 
@@ -30,13 +30,13 @@ def find_protocol(name: str) -> Path:
 def load_protocol(name: str) -> dict[str, Any]:
     """Return the keywords with which `probe` follows a protocol: "clip", or a TOML file.
 
-    Those that come with the package are clip, dinov2-linear and dinov2-logreg: docs/sklearn.md.
+    The package has the protocols clip, dinov2-linear and dinov2-logreg: docs/sklearn.md.
 
     Raises
     ------
     InputError
-        If there is no such protocol, or a key is no option of probe; what its values may be is said
-        by probe.
+        If there is no such protocol, or a key is not an option of probe; probe itself checks the
+        values.
 
     Examples
     --------

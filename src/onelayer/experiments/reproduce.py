@@ -12,6 +12,7 @@ from onelayer.evaluation.ablation import AblationRow, ablation_rows
 from onelayer.evaluation.results import BatchCheck, Results, write_checks
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.test_log import name_of_test
+from onelayer.evaluation.unfinished import Task, Unfinished
 from onelayer.experiments.experiment import (
     load_data,
     load_splits,
@@ -31,8 +32,10 @@ from onelayer.report.page import check_form, write_report
 from onelayer.storage import atomic_file, check_output_file, output_folder
 from onelayer.tracking.live import Live, check_live, open_live
 from onelayer.tracking.trackers import open_tracker
+from onelayer.training.checkpoint import Asked, Checkpoints
 from onelayer.training.engine_check import EngineCheck
-from onelayer.training.epochs import Curves, OnEpoch
+from onelayer.training.epochs import OnEpoch
+from onelayer.training.log import Curves
 from onelayer.training.machine import HERE, Machine
 
 Show = Callable[[Results, Sequence[AblationRow]], None]
@@ -50,6 +53,7 @@ def reproduce(
     live: Callable[[str], None] | None = None,
     report: str = "all",
     machine: Machine = HERE,
+    resume: bool = False,
 ) -> Results:
     """Run `spec` and fill the folder `out`: runs, checks, tables, figures, report.
 
@@ -59,22 +63,34 @@ def reproduce(
     "none"; redraw draws it later. If the data set cannot be had at all, scikit-learn's digits stand
     in; the notice of that goes to `announce` before anything else happens, and into every table.
     `show` is called with the results and the table of variants before the report is drawn.
-    `out` gets all of it or, on any error, nothing.
+    `out` gets all of it or, on any error, nothing. Until then checkpoints are kept beside it, as
+    often as the machine says; with `resume` the training goes on from those of the same spec.
 
     Raises
     ------
     InputError
         If `out` exists and `force` is not given, the spec does not fit the data, or there is no
-        such tracker or report, or the packages of the live page are missing.
+        such tracker or report, or the packages of the live page are missing; if something is
+        unfinished and neither `resume` nor `force` is given, or it is something else.
     """
     check_form(report)
     if live is not None:
         check_live()
-    with RunFolder.create(out, force=force) as folder, _tracker(track, spec) as follow:
+    call = {"track": track, "report": report, "machine": machine.plain, "force": force}
+    call["source"] = None if source is None else str(source)
+    task = Task(Asked(None, spec.model_dump()), "reproduce", call)
+    with (
+        Unfinished.hold(
+            out, task, every=machine.checkpoint, force=force, resume=resume, announce=announce
+        ) as unfinished,
+        RunFolder.create(out, force=force) as folder,
+        _tracker(track, spec) as follow,
+    ):
+        kept = unfinished.checkpoints
         data = _load(spec, source, announce, machine)
         with _live(live, spec, data) as page:
-            results = _run(spec, data, folder, machine, follow, page)
-            rows = _run_variants(spec, results, folder, source, announce, machine)
+            results = _run(spec, data, folder, machine, kept, follow, page)
+            rows = _run_variants(spec, results, folder, source, announce, machine, kept)
         if results.evaluated.size:
             best = float(np.nanmax(results.test_accuracies))
             if warning := folder.add_look(len(results.evaluated), best, name_of_test(data)):
@@ -127,6 +143,7 @@ def _run(
     data: Dataset,
     folder: RunFolder,
     machine: Machine,
+    checkpoints: Checkpoints,
     follow: OnEpoch | None = None,
     page: Live | None = None,
 ) -> Results:
@@ -145,6 +162,7 @@ def _run(
         optima=folder.optima_file,
         follow=on_epoch,
         on_stack=None if page is None else page.on_stack,
+        checkpoints=checkpoints,
     )
     folder.save_results(results)
     folder.save_model(results.run, results.selected)
@@ -160,13 +178,15 @@ def _run_variants(
     source: Path | None,
     announce: Callable[[str], None],
     machine: Machine,
+    checkpoints: Checkpoints,
 ) -> list[AblationRow]:
     """Run every variant into a folder of its own; return their table, which is written, too."""
     variants = []
     for variant, own in zip(spec.variants, spec.of_variants(), strict=True):
         announce(f"variant {variant.name}: {visible(variant.title)}")
         data = _load(own, source, lambda _: None, machine)
-        results = _run(own, data, folder.variant(variant.name), machine)
+        kept = checkpoints.of(variant.name)
+        results = _run(own, data, folder.variant(variant.name), machine, kept)
         variants.append((variant.name, variant.title, results))
     rows = ablation_rows(base, variants) if variants else []
     if rows:

@@ -50,7 +50,7 @@ def _read_parts(value: Any) -> Parts:
 
 
 def _read_validation(value: Any) -> Parts | float:
-    """Return the parts that validate, or what is to be split off the training samples."""
+    """Return the parts that validate, or the size to split off the training samples."""
     try:
         size = float(value) if not isinstance(value, bool | list | tuple) else math.nan
     except (TypeError, ValueError):
@@ -64,9 +64,9 @@ def _read_validation(value: Any) -> Parts | float:
 
 @dataclass(frozen=True)
 class DataSpec(Reading):
-    """Which parts of which data set, or which folder, are the splits, and how files are read.
+    """The data set or folder of an experiment, the parts of its splits, and reading options.
 
-    A number as `validation` is split off the training samples, stratified; which ones is drawn from
+    A number as `validation` is split off the training samples, stratified and drawn from
     `split_seed`.
     """
 
@@ -89,12 +89,12 @@ class DataSpec(Reading):
 
 @dataclass(frozen=True)
 class ExperimentOptions(TrainingOptions):
-    """The options of an experiment: those of training, and how settings are selected and tested.
+    """The options of an experiment: those of training, of the selection and of the test.
 
     A repeat trains with another seed, in shuffled order (windowed if `order` is). `folds` above 1
-    cross-validate all settings on the training split, `fold_repeats` times over. `test` says which
-    models see the test split: all, as a published table of several settings needs, or the selected
-    one alone, which is then the only one that is repeated.
+    cross-validate all settings on the training split, `fold_repeats` times. `test` chooses the
+    models that see the test split: all, as a published table of several settings needs, or only the
+    selected one, which is then the only one that is repeated.
     """
 
     repeats: int = option(
@@ -121,8 +121,8 @@ class ExperimentOptions(TrainingOptions):
         super().__post_init__()
         if self.repeats and self.solver == "exact":
             raise InputError(
-                f"repeats is {self.repeats}; the exact solver ends at the same least cost whatever "
-                "the seed: leave it out, or ask for solver descent"
+                f"repeats is {self.repeats}; the exact solver ends at the same least cost with "
+                "every seed: leave it out, or ask for solver descent"
             )
         if self.seed + self.repeats > SEED:
             raise InputError(
@@ -132,7 +132,7 @@ class ExperimentOptions(TrainingOptions):
 
     @property
     def options(self) -> TrainingOptions:
-        """The options of training alone."""
+        """Only the options of training."""
         return TrainingOptions(
             **{name: getattr(self, name) for name in options_of(TrainingOptions)}
         )
@@ -155,7 +155,7 @@ class SettingSpec(Hyperparameters):
 
 
 def _read(cls: type) -> BeforeValidator:
-    """Return what builds a `cls` of options from a table; its own checks say what is wrong."""
+    """Return a validator that builds a `cls` of options from a table, with the checks of `cls`."""
 
     def read(given: Any) -> Any:
         if isinstance(given, cls):
@@ -173,7 +173,7 @@ Setting = Annotated[InstanceOf[SettingSpec], _read(SettingSpec)]
 
 
 def _expand_grid(given: Any) -> Any:
-    """Put all combinations of the lists of the table `grid` after the settings."""
+    """Append all combinations of the lists of the table `grid` to the settings."""
     if not isinstance(given, dict) or "grid" not in given:
         return given
     rest = {name: value for name, value in given.items() if name != "grid"}
@@ -199,7 +199,7 @@ class Variant(_Section):
     _grid = model_validator(mode="before")(_expand_grid)
 
     def change(self, section: str, options: T) -> T:
-        """Return the options of a section of the spec, changed as this variant says."""
+        """Return the options of a section of the spec, with the changes of this variant."""
         try:
             return build(type(options), vars(options) | getattr(self, section), "key")
         except InputError as error:
@@ -209,8 +209,8 @@ class Variant(_Section):
 class GradientCheckSpec(_Section):
     """A gradient check on the first `images` training samples, for each `l2` and loss of the spec.
 
-    `place` says at which W and b: "random" ones with scores of order 1, or the "initial" ones of
-    a training with the default settings.
+    `place` chooses W and b: "random" ones with scores of order 1, or the "initial" ones of a
+    training with the default settings.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
@@ -225,7 +225,7 @@ class GradientCheckSpec(_Section):
 
 
 class Spec(_Section):
-    """A whole experiment; its name is that of its output folder, too.
+    """A whole experiment; its name is also that of its output folder.
 
     A table `grid`, with a list of values for each hyperparameter, stands for all combinations.
     """
@@ -244,7 +244,7 @@ class Spec(_Section):
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:
-        """All folds of all settings are models that are trained and kept together."""
+        """Check the number of models: all folds of all settings are kept together."""
         check_settings(len(self.settings), self.training.folds, self.training.fold_repeats)
         return self
 
@@ -275,7 +275,7 @@ class Spec(_Section):
 
     @model_validator(mode="after")
     def _name_checks_apart(self) -> Self:
-        """Two checks of one name would overwrite each other's files."""
+        """Check that names differ: checks of one name would overwrite each other's files."""
         names = [f"{check.name} at l2 {l2:g}" for check in self.gradient_checks for l2 in check.l2]
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
@@ -284,9 +284,9 @@ class Spec(_Section):
 
 
 def adjust(spec: Spec, **asked: Any) -> Spec:
-    """Return the spec with the parts of its training options that are not None replaced.
+    """Return the spec with those training options replaced that are not None.
 
-    With another number of epochs its published accuracies no longer belong to it and are dropped.
+    With another number of epochs the published accuracies no longer belong to it and are dropped.
 
     Raises
     ------
@@ -301,7 +301,7 @@ def adjust(spec: Spec, **asked: Any) -> Spec:
 
 
 def sign(spec: Spec, title: str | None, author: str | None) -> Spec:
-    """Return the spec with the title and the author of its report that are given.
+    """Return the spec with the given title and author of its report.
 
     Raises
     ------
@@ -330,7 +330,7 @@ def spec_of_grid(
     InputError
         If a value of `data` is out of range: names it.
     """
-    title = printable(Path(dataset).resolve().name)  # the last part alone: runs/ comes before it
+    title = printable(Path(dataset).resolve().name)  # only the last part of the path
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", title).lstrip("._-") or "data"
     with plain_words(Spec):
         return Spec(
@@ -343,9 +343,9 @@ def spec_of_grid(
 
 
 def load_spec(name: str) -> Spec:
-    """Read the spec that comes with the package under `name`, or the one in the file `name`.
+    """Read the spec of the package with this `name`, or the one in the file `name`.
 
-    A file is TOML, or the JSON that an experiment leaves in its output folder.
+    A file is TOML, or the JSON that an experiment writes to its output folder.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How much work probes are: for the time that is left, and for a plan without training."""
+"""The amount of work of probes: for the time left, and for a plan without training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,18 +16,18 @@ from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MOST, TOGETHER
 
-# A path takes about as long as so many models alone: each of its own begins where one has ended.
+# A path takes about as long as this number of models: each of its models starts at the last one.
 PATH = 4.0
-_OWN_WORK = 50  # of a row, in features
+_OWN_WORK = 50  # the fixed work of a row, in features
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is trained on each feature set.
+    """The models to train on each feature set.
 
-    These `settings`, or a path of λ where they are None, on every one of the `subsets` (R, N) of
-    the labels by their fractions, then one model on each of the `shuffles` of the labels and for
-    each of the `refits`. All are judged on so many rows of the validation split.
+    All `settings`, or a path of λ if they are None, are trained on each of the `subsets` (R, N) of
+    the labels, by fraction; then one model for each of the `shuffles` of the labels and each of the
+    `refits`. All are evaluated on `judged` rows of the validation split.
     """
 
     settings: Sequence[Hyperparameters] | None
@@ -49,9 +49,9 @@ class Workload:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """The time of each subset (R,), in that of all rows.
+        """The time of each subset (R,), as a share of the time of all rows.
 
-        The exact solver passes over rows without a label; all models see the validation rows.
+        The exact solver skips rows without a label; all models see the validation rows.
         """
         if self.solver != "exact":
             return np.ones(self.draws)
@@ -61,7 +61,7 @@ class Workload:
 
     @property
     def passes(self) -> float:
-        """The time of all subsets, in that of one model on all rows."""
+        """The time of all subsets, in units of one model on all rows."""
         models = PATH if self.settings is None else len(self.settings)
         return models * float(self.shares.sum())
 
@@ -70,7 +70,7 @@ class Workload:
         return (self.passes + self.alone) * one_pass(data)
 
     def forecast(self, data: Dataset, options: TrainingOptions, machine: Machine) -> Forecast:
-        """Predict the memory and the time of a feature set; trains nothing to the end."""
+        """Predict the memory and the time of a feature set, without a whole training."""
         scaling = fit_scaling(options.scaling, data)
 
         def cost(settings: Sequence[Hyperparameters]) -> Forecast:
@@ -93,7 +93,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a feature set would take: its D features, bytes in memory, and the forecast."""
+    """The plan of a feature set: its D features, its bytes in memory, and the forecast."""
 
     name: str
     n_features: int
@@ -107,7 +107,7 @@ def plan(
     options: TrainingOptions,
     machine: Machine,
 ) -> Iterator[Planned]:
-    """Yield the plan of every feature set; of as many features the time is measured once."""
+    """Yield the plan of every feature set; the time is measured once for each D."""
     known: dict[int, Forecast] = {}
     for name, data in feature_sets.items():
         D = data.n_features
@@ -132,7 +132,7 @@ def one_pass(data: Dataset) -> float:
 
 @dataclass
 class Progress:
-    """How far the probes of all feature sets are: `show` takes the work that is done, and words."""
+    """The progress of the probes of all feature sets: `show` takes the work done, and words."""
 
     show: Callable[[float, str], None]
     work: Workload
@@ -140,7 +140,7 @@ class Progress:
 
     @contextmanager
     def part(self, data: Dataset, passes: float, words: str) -> Iterator[Callable[[float], None]]:
-        """Yield what takes the share of a part that is done; when the block ends it is all."""
+        """Yield a function that takes the done share of a part; after the block all is done."""
         whole = passes * one_pass(data)
         self.show(self.done, words)
         yield lambda share: self.show(self.done + share * whole, words)

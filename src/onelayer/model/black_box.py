@@ -1,4 +1,4 @@
-"""Any cost function of W and b: called once per entry, and watched for what a check cannot see."""
+"""Any cost function of W and b: called once per entry, and tested for what a check would miss."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from onelayer.progress import progress_bar
 
 Array = NDArray[Any]
 Cost = Callable[[Array, Array], Any]
-_STEP = 1e-4  # of the differences that replace others, in units of the parameters
-_PATIENCE = 1.0  # seconds: of quicker checks no bar is shown
-_NOISE = 1e-10  # relative: what float64 leaves is below, what float32 does above
+_STEP = 1e-4  # of the differences that replace other methods, in units of the parameters
+_PATIENCE = 1.0  # seconds; a quicker check shows no bar
+_NOISE = 1e-10  # relative; the noise of float64 is below, that of float32 above
 HIDES = (
     "the complex step does not see all of this cost (abs, norm, vdot, max, comparisons and casts "
     "to real numbers hide parts of it; np.sum(W * W) does not), so centred differences were taken"
@@ -28,13 +28,13 @@ class BlackBox:
     """Any `cost(W, b)`, called once for every chosen entry of W (K, D) and b (K,).
 
     `chosen` are masks of the shapes of W and b, or True for all entries. The cost gets read-only
-    arrays, so one that forgets to restore what it moved is found out.
+    arrays, so that a cost which writes into them is found.
 
     Raises
     ------
     InputError
-        If the cost writes into its arguments, or returns anything but one number, finite where W
-        and b are real.
+        If the cost writes into its arguments, or does not return one number, which for real W and b
+        must be real and finite.
     """
 
     cost: Cost
@@ -48,7 +48,7 @@ class BlackBox:
         return cost, cost
 
     def moved(self, delta: complex) -> tuple[Array, Array]:
-        """Return cost with W[k, d] + delta for every chosen k, d, and so with b; elsewhere NaN."""
+        """Return the cost with W[k, d] + delta for every chosen k, d, and likewise b; else NaN."""
         W, b = _locked(self.W), _locked(self.b)
         places = [
             [tuple(index) for index in np.argwhere(np.broadcast_to(mask, array.shape))]
@@ -78,7 +78,7 @@ class BlackBox:
         return cost
 
     def _call(self, W: Array, b: Array) -> Any:
-        """Return the cost as a number; where W and b are real it is, and it is finite."""
+        """Return the cost as a number; for real W and b it must be real and finite."""
         J = _number(self._ask(W, b))
         if np.iscomplexobj(W) or np.iscomplexobj(b):
             return J
@@ -104,7 +104,7 @@ def _each_entry(
     cost: Callable[[Array], Any],
     done: Iterator[None],
 ) -> Array:
-    """Return the cost with each entry moved that is in `places`; NaN at the others."""
+    """Return the cost with each entry in `places` moved by delta; NaN at other entries."""
     moving = array.astype(np.result_type(array, delta))
     shown = moving.view()
     shown.flags.writeable = False
@@ -120,7 +120,7 @@ def _each_entry(
 def cover(shape: tuple[int, ...], count: int, generator: np.random.Generator) -> Array:
     """Return a mask of at least `count` entries, drawn so that each row and column has one.
 
-    The longest side of the array alone takes as many entries as it is long.
+    The mask has at least as many entries as the longest side of the array.
     """
     sides = [np.resize(generator.permutation(side), max(shape)) for side in shape]
     mask = np.zeros(shape, bool)
@@ -132,7 +132,7 @@ def cover(shape: tuple[int, ...], count: int, generator: np.random.Generator) ->
 
 
 def _number(value: Any) -> Any:
-    """Return what a cost function returned as a NumPy number, real or complex."""
+    """Return the cost as a NumPy number, real or complex."""
     number = as_array(value)
     if number.shape != () or number.dtype.kind not in "iufc":
         raise InputError(f"the cost function returned {describe(value)}, expected one number")
@@ -140,15 +140,15 @@ def _number(value: Any) -> Any:
 
 
 def as_array(value: Any) -> Array:
-    """Return what a function returned as an array; one of an object where it is none."""
+    """Return a value as an array; an array of None if it cannot be one."""
     try:
         return np.asarray(value)
-    except Exception:  # of sequences of different lengths, or whatever another library raises
+    except Exception:  # for sequences of different lengths, or from another library
         return np.array(None)
 
 
 def describe(value: Any) -> str:
-    """Return what a function returned, in a few words."""
+    """Return a short description of a value for a message."""
     if value is None:
         return "None"
     if isinstance(value, np.ndarray):
@@ -165,7 +165,7 @@ def _locked(array: Array) -> Array:
 
 
 class Place:
-    """A cost at W and b, and how it behaves near there; `step` suits differences there."""
+    """A cost at one point, W and b, and its behaviour near it; `step` suits differences there."""
 
     def __init__(self, box: BlackBox) -> None:
         self.box = box
@@ -174,7 +174,7 @@ class Place:
         self.step = _STEP * self.scale
         generator = random_stream(0, Stream.CHECKED_PARAMETERS)
         drawn = [generator.standard_normal(array.shape) for array in (box.W, box.b)]
-        # One direction moves all entries; on the other those near 0 stay on their side of it.
+        # One direction moves all entries; along the other, entries near 0 keep their sign.
         self.directions = (
             (self.scale * drawn[0], self.scale * drawn[1]),
             (box.W * drawn[0], box.b * drawn[1]),
@@ -186,7 +186,7 @@ class Place:
         if abs(cost - again) > 1e-12 * abs(cost):
             raise InputError(
                 f"the cost function returns {cost:.9g} and then {again:.9g} at the same W and b; "
-                "expected the same number each time: fix its seed, leave out what it remembers"
+                "expected the same number each time: fix its seed, keep no state between calls"
             )
         noise = noise_of(self.box.along(*self.directions[0]))
         if noise > _NOISE:
@@ -196,7 +196,7 @@ class Place:
             )
 
     def hidden_from_the_complex_step(self) -> str:
-        """Return why the complex step does not see all of the cost, or nothing if it does."""
+        """Return the reason why the complex step misses a part of the cost; "" if it does not."""
         h = DEFAULT_STEPS["complex"]
         for direction in self.directions:
             cost = self.box.along(*direction)
@@ -204,7 +204,7 @@ class Place:
                 seen = float(cost(1j * h).imag) / h
             except InputError:
                 raise
-            except Exception as error:  # of whatever the cost calls
+            except Exception as error:  # from any library that the cost calls
                 return (
                     f"the cost does not take complex numbers ({type(error).__name__}), so centred "
                     "differences were taken"

@@ -1,9 +1,9 @@
 """Numerical derivatives of a cost with respect to W and b.
 
-A derivative needs only to know the cost after one entry was moved by a small amount. A `BlackBox`
-(black_box.py) finds that out by calling any cost function once per entry; `LinearLayer` knows that
-moving W[k, d] by δ moves one column of scores, s_k ← s_k + δ x_d, and so gets all K·D costs in K
-passes over the batch. Both feed the same quotients.
+A derivative needs only the cost after one entry was moved by a small amount. A `BlackBox`
+(black_box.py) calls any cost function once per entry; `LinearLayer` uses that moving W[k, d] by δ
+moves one column of scores, s_k ← s_k + δ x_d, and so computes all K·D costs in K passes over the
+batch. Both are used in the same quotients.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,12 @@ Array = NDArray[Any]
 Method = Literal["forward", "centred", "complex"]
 METHODS: tuple[str, ...] = get_args(Method)
 DEFAULT_STEPS = {"forward": 1e-6, "centred": 1e-5, "complex": 1e-30}
-_LADDER = 0.1 * 4.0 ** -np.arange(12)  # from where a cost bends to where rounding is all
+_LADDER = 0.1 * 4.0 ** -np.arange(12)  # steps: for the first curvature dominates, then rounding
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a cost, relative: it is a sum of many terms
 
 
 class PerturbedCosts(Protocol):
-    """What a numerical derivative asks for."""
+    """The costs that a numerical derivative needs."""
 
     @property
     def chosen(self) -> tuple[Any, Any]:
@@ -34,9 +34,9 @@ class PerturbedCosts(Protocol):
         ...
 
     def at(self) -> tuple[Array, Array]:
-        """Return the costs where nothing is moved, added up as those of `moved` are.
+        """Return the costs without a move, summed in the same order as those of `moved`.
 
-        They may have the shapes (K, D) and (K,) or any that is broadcast to them.
+        They may have the shapes (K, D) and (K,), or shapes that broadcast to them.
         """
         ...
 
@@ -69,8 +69,8 @@ def numerical_gradient(costs: PerturbedCosts, method: str, step: float) -> tuple
 class Slope(NamedTuple):
     """The derivative of a function of one number at 0.
 
-    `value` is right to `error`. At a kink the slopes on both sides differ by `jump`, and `value` is
-    in the middle; else it is some 0.
+    `value` is accurate to `error`. At a kink the slopes on both sides differ by `jump`, and `value`
+    is their mean; without a kink `jump` is about 0.
     """
 
     value: float
@@ -81,8 +81,9 @@ class Slope(NamedTuple):
 def slope_at_0(function: Callable[[float], Any]) -> Slope:
     """Return the slope of a function by centred differences, extrapolated to the step 0.
 
-    Of steps each 4 times smaller, that estimate is taken which differs least from its neighbours
-    (Ridders 1982, doi:10.1016/S0141-1195(82)80057-0): no step suits every cost.
+    Each step is 4 times smaller than the one before. The estimate that differs least from its
+    neighbours is returned (Ridders 1982, doi:10.1016/S0141-1195(82)80057-0), since no single step
+    suits every cost.
     """
     with np.errstate(all="ignore"):
         at, ahead, behind = (
@@ -100,17 +101,17 @@ def slope_at_0(function: Callable[[float], Any]) -> Slope:
             found.append((float(errors[best]), float(finer[best]), best + order))
             estimates = finer
         error, value, step = min(found)
-        step = min(step + 3, len(_LADDER) - 1)  # finer: what bends does not look like a kink
+        step = min(step + 3, len(_LADDER) - 1)  # finer: curvature must not look like a kink
         bends = (ahead - at + (behind - at)) / _LADDER
-        jump = (4 * bends[step] - bends[step - 1]) / 3  # where there is no kink they shrink with h
+        jump = (4 * bends[step] - bends[step - 1]) / 3  # without a kink they shrink with h
     return Slope(value, error, float(abs(jump)))
 
 
 def noise_of(function: Callable[[float], Any]) -> float:
-    """Return by how much a function of one number jumps near 0, relative to its size and slope.
+    """Return the noise of a function of one number near 0, relative to its size and slope.
 
-    Fourth differences of a smooth function vanish with the step; of its rounding they do not (Moré
-    and Wild 2011, doi:10.1137/100786125). The median passes over single kinks.
+    The fourth differences of a smooth function vanish with the step; those of its rounding do not
+    (Moré and Wild 2011, doi:10.1137/100786125). The median ignores single kinks.
     """
     for spacing in (1e-6, 1e-5, 1e-4):
         values = np.array([function(spacing * n) for n in range(30)])
@@ -121,9 +122,9 @@ def noise_of(function: Callable[[float], Any]) -> float:
 
 
 def known_to(costs: PerturbedCosts, step: float) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Return ∂J/∂W and ∂J/∂b by centred differences at two steps, and how far each may be off.
+    """Return ∂J/∂W and ∂J/∂b by centred differences at two steps, and bounds on their errors.
 
-    At a kink every slope between the left and the right one is within.
+    At a kink the bounds include every slope between the left and the right one.
     """
     at, ahead, behind, far_ahead, far_behind = (
         costs.at(), *(costs.moved(delta) for delta in (step, -step, 2 * step, -2 * step))
@@ -154,10 +155,10 @@ class LinearLayer:
     chosen: ClassVar[tuple[Any, Any]] = (True, True)
 
     def at(self) -> tuple[Array, Array]:
-        """Return J(W, b) for every entry, by the very sums of `moved`.
+        """Return J(W, b) for every entry, summed in the same order as in `moved`.
 
-        In another order they would differ by a few units in the last place: divided by a step of
-        1e-6, more than a check allows where the derivative is nearly zero.
+        Another order would change the last digits: divided by a step of 1e-6, that is more than a
+        check allows where the derivative is nearly zero.
         """
         return self.moved(0.0)
 

@@ -1,4 +1,4 @@
-"""Is a gradient right? The analytic one against a numerical one, entry by entry."""
+"""Gradient check: the analytic gradient against a numerical one, entry by entry."""
 
 import warnings
 from collections.abc import Callable
@@ -25,20 +25,20 @@ Gradient = Callable[[Array, Array], tuple[Array, Array]]
 Precision = Literal["double", "extended"]
 EXTENDED = bool(np.finfo(np.longdouble).eps < np.finfo(np.float64).eps)
 _DTYPES = {"double": np.float64, "extended": np.longdouble}
-# What a right gradient reaches in float64: rounding divided by the step, or truncation.
+# The relative errors of a right gradient in float64: rounding divided by the step, or truncation.
 DEFAULT_TOLERANCES = {"forward": 1e-2, "centred": 1e-4, "complex": 1e-12}
-_TOLERANCE = 1e-6  # of the differences that replace others: see docs/maths.md
+_TOLERANCE = 1e-6  # of the differences that replace other methods: see docs/maths.md
 _TO_BLAME = "differences of the cost in other steps agree: the gradient is wrong, not the cost"
 _UNSEEN = (
-    "differences of the cost agree with both as far as they can see, so it cannot be seen which "
-    "is right: the gradient, or the {} step, which may miss a small part of the cost"
+    "differences of the cost agree with both within their errors, so one of the two may be wrong: "
+    "the gradient, or the {} step, which may miss a small part of the cost"
 )
 _ROUNDING = 16  # units in the last place of the largest derivative: it is a sum of many terms
 
 
 @dataclass(frozen=True)
 class WorstEntry:
-    """Where the largest relative error stands, and the two derivatives it compares."""
+    """The entry with the largest relative error, and its two derivatives."""
 
     parameter: str
     index: tuple[int, ...]
@@ -56,12 +56,12 @@ class WorstEntry:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """The outcome of a check: relative errors of every entry, the worst of them, the verdict.
+    """The result of a check: the relative error of every entry, the worst one, the verdict.
 
     errors_W is (K, D), errors_b (K,), NaN where an entry was not checked; `passed` means that no
     error exceeds `tolerance`. `analytic` and `numerical` are the two gradients, (∂J/∂W, ∂J/∂b)
-    each; a check read from a file has none. `note` says why another method than the one asked for
-    was taken, or who is to blame; a check that did not pass is `undecided` where nobody can tell.
+    each; a check read from a file has none. `note` explains why the method was replaced, or whether
+    the gradient or the cost is wrong; a failed check is `undecided` if that cannot be known.
     """
 
     method: str
@@ -78,7 +78,7 @@ class GradientCheck:
 
     @property
     def parameters(self) -> int:
-        """The number of partial derivatives that there are."""
+        """The number of all partial derivatives."""
         return self.errors_W.size + self.errors_b.size
 
     @property
@@ -98,12 +98,12 @@ class GradientCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether every error is within the tolerance; an infinite one, of a NaN, is not."""
+        """Whether every error is within the tolerance; the error of a NaN is infinite."""
         return self.worst.error <= self.tolerance
 
     @face("report.notebook:html")
     def _repr_html_(self) -> Any:
-        """Return what a notebook shows: the verdict, the largest errors and the worst entry."""
+        """Return the HTML for a notebook: the verdict, the largest errors and the worst entry."""
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "UNDECIDED" if self.undecided else "FAILED"
@@ -116,7 +116,7 @@ class GradientCheck:
 
 
 def relative_errors(analytic: Array, numerical: Array, eps: float) -> NDArray[np.float64]:
-    """Return |ga − gn| / max(eps, |ga| + |gn|), entry by entry; infinity where one is no number."""
+    """Return |ga − gn| / max(eps, |ga| + |gn|), entry by entry; infinity where one is NaN."""
     size = np.maximum(eps, np.abs(analytic) + np.abs(numerical))
     with np.errstate(invalid="ignore"):
         errors = np.asarray(np.abs(analytic - numerical) / size, dtype=np.float64)
@@ -128,8 +128,8 @@ def draw_place(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return normal W (K, D) and b (K,) for a check: the scores of X (N, D) are of order 1.
 
-    At the first W and b of a training the scores are near 0 and so are most faults: a forgotten
-    bias, a wrong softmax or a violated margin would not show.
+    At the initial W and b of a training the scores are near 0, where most mistakes have no effect:
+    a forgotten bias, a wrong softmax or a violated margin would not be found.
     """
     generator = random_stream(seed, Stream.CHECKED_PARAMETERS)
     length = float(np.sqrt(np.mean(np.sum(np.square(X, dtype=np.float64), axis=1)))) or 1.0
@@ -152,20 +152,20 @@ def check_gradient(
 ) -> GradientCheck:
     """Check `gradient(W, b) -> (dW, db)` against numerical derivatives of `cost(W, b) -> J`.
 
-    Both are black boxes; W (K, D) and b (K,) are the place of the check, in float64. The cost is
-    called once or twice per entry, or for a large W of only some `entries`: all of b and some of W,
-    always the same, with one at least in every row and every column, so no wrong class and no wrong
-    feature escapes. `step` and `tolerance` default to what suits `method`.
-    The complex step needs a cost made of operations that carry complex numbers through: it is
-    compared with centred differences first, and replaced by them where it does not see all of the
-    cost. At a kink any slope between those on both sides is right.
+    Both are black boxes, which are checked at W (K, D) and b (K,) in float64. The cost is called
+    once or twice per entry. For a large W, `entries` is the number of entries to check: all of b
+    and some of W, always the same, at least one in every row and column, so that no wrong class and
+    no wrong feature is missed. The defaults of `step` and `tolerance` depend on `method`.
+    The complex step needs a cost whose operations keep complex numbers: it is compared with centred
+    differences first, and replaced by them if it misses a part of the cost. At a kink any slope
+    between the left and the right one counts as right.
 
     Raises
     ------
     InputError
-        If dW or db has the wrong shape, or the cost cannot be differentiated: it returns anything
-        but a number, or another one each time, or one of float32, or changes W or b. If `entries`
-        are too few.
+        If dW or db has the wrong shape, `entries` is too small, or the cost cannot be
+        differentiated: it does not return a number, is random, computes in float32, or changes W or
+        b.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def check_gradient(
         if method == "complex" and (reason := place.hidden_from_the_complex_step()):
             return _check_by_differences(place.box, place.step, analytic, eps, tolerance, reason)
         check = _check(place.box, analytic, method, step, eps, tolerance)
-        return check if check.passed else _look_again(place, check, analytic, tolerance)
+        return check if check.passed else _diagnose(place, check, analytic, tolerance)
 
 
 def _choose(W: Array, b: Array, entries: int | None) -> tuple[Any, Any]:
@@ -225,10 +225,10 @@ def check_layer(
 ) -> GradientCheck:
     """Check network.gradients on the batch X (N, D), y (N,): all K·D + K partials in seconds.
 
-    The same check as check_gradient's, by LinearLayer instead of the black box. With "extended"
-    precision both sides are computed in the platform's long double: where a derivative is a mean of
-    100 terms that nearly cancel, float64's own rounding is worth several 1e-12 of eps = 1e-5. Where
-    a long double is no longer than a double, the tolerance is therefore ten times as wide.
+    This is the check of check_gradient, with a LinearLayer instead of a black box. With "extended"
+    precision both sides are computed in the platform's long double: for a derivative that is a mean
+    of 100 terms that nearly cancel, the rounding of float64 alone is several 1e-12 of eps = 1e-5.
+    If a long double is no longer than a double, the tolerance is therefore ten times as large.
     """
     X, W, b = (np.asarray(array, dtype=_DTYPES[precision]) for array in (X, W, b))
     kind = find_loss(loss)
@@ -243,9 +243,9 @@ def check_layer(
 
 
 def gradient_known_to(layer: LinearLayer) -> tuple[tuple[Array, Array], tuple[Any, Any]]:
-    """Return ∂J/∂W and ∂J/∂b by the complex step, or by differences where it does not see all.
+    """Return ∂J/∂W and ∂J/∂b by the complex step, and bounds on their errors without rounding.
 
-    And how far they may be off, but for rounding.
+    If the complex step misses a part of the cost, they come from differences.
     """
     place = _place_of(layer)
     if place.hidden_from_the_complex_step():
@@ -306,19 +306,19 @@ def _compare(
 
 
 def _floor(numerical: tuple[Array, Array], tolerance: float) -> float:
-    """Return the size below which rounding alone makes errors above the tolerance.
+    """Return the size of a derivative below which rounding alone exceeds the tolerance.
 
-    A small derivative is the rest of terms that cancel, each as large as the largest derivative.
+    A small derivative is a sum of terms that cancel, each as large as the largest derivative.
     """
     largest = max(float(np.max(np.abs(n), where=np.isfinite(n), initial=0)) for n in numerical)
     ulp = float(np.finfo(numerical[0].dtype).eps)
     return _ROUNDING * ulp * largest / tolerance if tolerance > 0 else 0.0
 
 
-def _look_again(
+def _diagnose(
     place: Place, check: GradientCheck, analytic: tuple[Array, Array], tolerance: float | None
 ) -> GradientCheck:
-    """Return the failed check with who is to blame: if not the gradient, another check."""
+    """Return the failed check with a note on its cause, or a better check if it was misled."""
     worst = check.worst
     slope = place.slope_of(worst.parameter, worst.index)
     room = 10 * slope.error + 0.51 * slope.jump
@@ -348,7 +348,7 @@ def _check_by_differences(
     tolerance: float | None,
     reason: str,
 ) -> GradientCheck:
-    """Check by centred differences at two steps; a derivative may be as far off as they differ."""
+    """Check by centred differences at two steps, whose difference bounds the error."""
     values, errors = derivatives.known_to(costs, step)
     numerical = tuple(
         np.where(np.isnan(a), n, np.clip(a, n - error, n + error))
@@ -364,7 +364,7 @@ def _check_by_differences(
 
 
 def _as_gradients(found: Any, W: Array, b: Array) -> tuple[Array, Array]:
-    """Return what the gradient function returned as two arrays of the shapes of W and b."""
+    """Return the two gradients as arrays of the shapes of W and b."""
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise InputError(
             f"the gradient function must return two arrays, dW and db; it returned "
@@ -387,7 +387,7 @@ def _as_gradients(found: Any, W: Array, b: Array) -> tuple[Array, Array]:
 def _worst(
     errors: tuple[Array, Array], analytic: tuple[Array, Array], numerical: tuple[Array, Array]
 ) -> WorstEntry:
-    """Find the largest error among the entries that were checked."""
+    """Return the checked entry with the largest error."""
     ranked = [np.where(np.isnan(error), -np.inf, error) for error in errors]
     at = int(np.max(ranked[1]) > np.max(ranked[0]))
     index = tuple(int(i) for i in np.unravel_index(np.argmax(ranked[at]), ranked[at].shape))

@@ -1,7 +1,7 @@
 """Links: how scores become probabilities. A loss has one link, or none.
 
-Every part that shows a probability asks the link of the model's loss, so a model has one
-probability for a row, whoever asks.
+Every part that shows a probability uses the link of the model's loss, so a model has only one
+probability for a row.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ class Link(ABC):
     """A function from scores to probabilities.
 
     The probabilities of a row are from 0 to 1 and sum to 1, and a larger score has the larger
-    probability: so they predict what equation (4) predicts.
+    probability: so the most likely class is that of equation (4).
     """
 
     name: str
@@ -51,7 +51,7 @@ class Sigmoids(Link):
     name = "normalised sigmoids"
 
     def log_probabilities(self, S: Array) -> Float64:
-        """Return the logarithm of the softmax of log σ(s), which is the same."""
+        """Return the logarithm of the softmax of log σ(s), which equals log p."""
         S = S.astype(np.float64)
         return SOFTMAX.log_probabilities(np.minimum(S, 0) - np.log1p(np.exp(-np.abs(S))))
 
@@ -60,6 +60,6 @@ SOFTMAX, SIGMOIDS = Softmax(), Sigmoids()
 
 
 def shifted(S: Array) -> Array:
-    """Subtract each row's largest (real) score: no exponential of it can overflow."""
+    """Return S minus each row's largest (real) score, so that no exponential overflows."""
     Z: Array = S - S.real.max(axis=1, keepdims=True)
     return Z

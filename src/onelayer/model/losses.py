@@ -1,8 +1,8 @@
-"""The losses: each one object, with all that training, prediction, checks and reports ask of it.
+"""The losses: one object each, with all that training, prediction, checks and reports need.
 
-S is (N, K) scores, y (N,) class indices. Real numbers of any precision come in, and complex ones
-for the complex step: where a loss has branches, the real part chooses. To add a loss, subclass
-`Loss` and call `register`: see docs/extending.md.
+S is (N, K) scores, y (N,) class indices. Scores are real numbers of any precision, or complex for
+the complex step: if a loss has branches, the real part chooses. To add a loss, subclass `Loss` and
+call `register`: see docs/extending.md.
 """
 
 import re
@@ -37,12 +37,12 @@ class Loss(ABC):
     log_loss
         Whether l = −log p_y, with p of the link.
     relative
-        Whether the same number added to all scores of a row changes nothing.
+        Whether adding the same number to all scores of a row does not change l.
     averaged
-        Whether l is a mean over the K classes; else it is no other for a class more whose p is 0.
+        Whether l is a mean over the K classes; if not, one more class with p = 0 does not change l.
     smooth
-        Whether the exact solver can minimise it: it is convex, with a second derivative of ½ at
-        most that changes as slowly as those of softmax and sigmoid do (docs/exact.md).
+        Whether the exact solver can minimise it: it is convex, and its second derivative is at most
+        ½ and changes as slowly as those of softmax and sigmoid (docs/exact.md).
     """
 
     name: str
@@ -64,29 +64,29 @@ class Loss(ABC):
         """Return ∂l/∂s of every row, (N, K)."""
 
     def values_and_slopes(self, S: Array, y: Labels) -> tuple[Array, Array]:
-        """Return both at once; a loss in which they share work can be faster."""
+        """Return both; a loss in which they share work can override this to be faster."""
         return self.values(S, y), self.slopes(S, y)
 
     def curvature(self, S: Array, shares: Array) -> Array:
-        """Return Σ w ∂²l/∂s∂sᵀ (K, K) over rows with the shares w (N,); of a smooth loss alone."""
+        """Return Σ w ∂²l/∂s∂sᵀ (K, K) over rows with the shares w (N,); smooth losses only."""
         raise NotImplementedError(f"the loss {self.name} has no second derivative")
 
     def bends(self, slopes: Array) -> Array:
-        """Return ∂²l/∂s_k² (N, K) where the slopes are these; of a smooth loss alone."""
+        """Return ∂²l/∂s_k² (N, K) from the slopes (N, K); smooth losses only."""
         raise NotImplementedError(f"the loss {self.name} has no second derivative")
 
     def biases(self, frequencies: Array) -> Array:
-        """Return the scores (K,) that cost least if all rows get the same; of a smooth loss alone.
+        """Return the scores (K,), the same for all rows, with the least cost; smooth losses only.
 
-        The frequencies (K,) are those of the classes, each above 0.
+        `frequencies` (K,) are the class frequencies, each above 0.
         """
         raise NotImplementedError(f"the loss {self.name} has no such scores in closed form")
 
     def values_with(self, S: Array, y: Labels, k: int, s_k: Array) -> Array:
         """Return l (N, C) with the scores of class k replaced by each column of s_k (N, C).
 
-        The gradient check of a layer asks this K times. Here each column costs a call of `values`;
-        a loss that knows how one score enters it can be much faster.
+        The gradient check of a layer calls this K times. Here each column needs a call of `values`;
+        a loss can override this to be much faster.
         """
         moved = S.astype(np.result_type(S, s_k))
         columns = []
@@ -109,7 +109,7 @@ class CrossEntropy(Loss):
     smooth = True
 
     def values(self, S: Array, y: Labels) -> Array:
-        """Return log Σ exp(s) − s_y, never the logarithm of what may have underflowed."""
+        """Return log Σ exp(s) − s_y, without the logarithm of a number that may underflow."""
         Z = shifted(S)
         values: Array = np.log(np.exp(Z).sum(axis=1)) - _of_label(Z, y)
         return values
@@ -138,13 +138,13 @@ class CrossEntropy(Loss):
         return H
 
     def bends(self, slopes: Array) -> Array:
-        """Return p (1 − p), of which a slope is p or p − 1."""
+        """Return p (1 − p); a slope is p or p − 1."""
         sizes: Array = np.abs(slopes)
         sizes -= sizes * sizes
         return sizes
 
     def biases(self, frequencies: Array) -> Array:
-        """Return log f, of which f is the softmax."""
+        """Return log f, whose softmax is f."""
         scores: Array = np.log(frequencies)
         return scores
 
@@ -175,7 +175,7 @@ class Hinge(Loss):
     relative = True
 
     def values(self, S: Array, y: Labels) -> Array:
-        """Return the sum of the margins that are violated."""
+        """Return the sum of the violated margins."""
         values: Array = _positive_part(self._margins(S, y)).sum(axis=1)
         return values
 
@@ -222,7 +222,7 @@ class BinaryCrossEntropy(Loss):
     smooth = True
 
     def values(self, S: Array, y: Labels) -> Array:
-        """Return (Σ log(1 + exp(s)) − s_y) / K, which is the same and cannot overflow."""
+        """Return (Σ log(1 + exp(s)) − s_y) / K, which equals l and cannot overflow."""
         values: Array = (_softplus(S).sum(axis=1) - _of_label(S, y)) / S.shape[1]
         return values
 
@@ -240,13 +240,13 @@ class BinaryCrossEntropy(Loss):
         return H
 
     def bends(self, slopes: Array) -> Array:
-        """Return p (1 − p) / K, of which a slope is p / K or (p − 1) / K."""
+        """Return p (1 − p) / K; a slope is p / K or (p − 1) / K."""
         sizes: Array = np.abs(slopes)
         sizes -= slopes.shape[1] * sizes * sizes
         return sizes
 
     def biases(self, frequencies: Array) -> Array:
-        """Return log f / (1 − f), of which f is the sigmoid; for f = 1 a large number."""
+        """Return log (f / (1 − f)), whose sigmoid is f; a large number for f = 1."""
         scores: Array = np.log(frequencies) - np.log(np.maximum(1 - frequencies, 1e-12))
         return scores
 
@@ -263,12 +263,12 @@ LOSSES: dict[str, Loss] = {}
 
 
 def find_loss(name: str) -> Loss:
-    """Return the loss of that name.
+    """Return the loss of this name.
 
     Raises
     ------
     InputError
-        If there is none; names the nearest.
+        If there is none; suggests the nearest name.
     """
     if name not in LOSSES:
         raise unknown_name("loss", name, LOSSES)
@@ -276,12 +276,12 @@ def find_loss(name: str) -> Loss:
 
 
 def register(loss: Loss) -> None:
-    """Make a loss known by its name, to every part of onelayer in this process.
+    """Register a loss by its name, for every part of onelayer in this process.
 
     Raises
     ------
     InputError
-        If the name cannot be one, or another loss has it.
+        If the name is not valid, or another loss has it.
     """
     if not _NAME.fullmatch(loss.name):
         raise InputError(
@@ -302,7 +302,7 @@ def _positive_part(values: Array) -> Array:
 
 
 def _softplus(S: Array) -> Array:
-    """Return log(1 + exp(s)); the exponent that is taken is never positive."""
+    """Return log(1 + exp(s)); the exponent is never positive, so it cannot overflow."""
     positive = S.real > 0
     values: Array = np.where(positive, S, 0) + np.log1p(np.exp(np.where(positive, -S, S)))
     return values

@@ -1,7 +1,7 @@
 """One network, equation by equation: pure functions that read beside docs/maths.md.
 
-X is (N, D), y (N,) class indices, W (K, D), b (K,). The precision that comes in is the one that is
-computed in: float64 as a rule, complex numbers and extended precision for the gradient check.
+X is (N, D), y (N,) class indices, W (K, D), b (K,). The functions compute in the precision of their
+arguments: usually float64, complex numbers and extended precision for the gradient check.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def scores(X: Array, W: Array, b: Array) -> Array:
 def probabilities(S: Array) -> NDArray[np.float64]:
     """Return the softmax of each row of S (N, K): equations (2) and (3).
 
-    Each row is shifted by its maximum first, which changes nothing and cannot overflow.
+    Each row is shifted by its maximum first: the result is the same, and nothing overflows.
     """
     return SOFTMAX.probabilities(S)
 
@@ -36,7 +36,7 @@ def predictions(S: Array) -> NDArray[np.intp]:
 
 
 def loss(S: Array, y: Labels, kind: Loss = CROSS_ENTROPY, weights: Array | None = None) -> Any:
-    """Return the mean of l over the rows; with weights w (N,) of the samples Σ w l / Σ w."""
+    """Return the mean of l over the rows; with sample weights w (N,) it is Σ w l / Σ w."""
     return np.average(kind.values(S, y), weights=weights)
 
 
@@ -75,7 +75,7 @@ def cost_and_gradients(
     kind: Loss = CROSS_ENTROPY,
     weights: Array | None = None,
 ) -> tuple[Any, Array, Array]:
-    """Return J, ∂J/∂W and ∂J/∂b: what `cost` and `gradients` return, from one product X Wᵀ."""
+    """Return J, ∂J/∂W and ∂J/∂b as `cost` and `gradients` do, from one product X Wᵀ."""
     S = scores(X, W, b)
     G = kind.slopes(S, y)
     if weights is None:

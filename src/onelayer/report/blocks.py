@@ -1,4 +1,4 @@
-"""What a report is made of: one content, drawn by the page and by the PDF."""
+"""The blocks of a report: one content, drawn by the page and by the PDF."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Equations:
-    """Numbered equations in Unicode: (number, equation, what it says)."""
+    """Numbered equations in Unicode: (number, equation, remark)."""
 
     rows: tuple[tuple[str, str, str], ...]
     kind: str = "equations"
@@ -52,8 +52,8 @@ class Equations:
 class Column:
     """Values under a heading, one a row: numbers of a kind of labels.KINDS, not yet written.
 
-    None and NaN are missing. `digits` are given where the kind has others; `key` is the name in a
-    file and that by which a table picks it, by default the heading.
+    None and NaN are missing. `digits` are given if they differ from those of the kind; `key` is the
+    name in a file and in `Table.pick`, by default the heading.
     """
 
     name: str
@@ -71,14 +71,14 @@ class Column:
 
     @cached_property
     def cells(self) -> tuple[str, ...]:
-        """The values as they are shown."""
+        """The values as texts to show."""
         kind = KINDS[self.kind]
         digits = kind.digits if self.digits is None else self.digits
         return tuple(MISSING if is_missing(v) else kind.write(v, digits) for v in self.values)
 
     @property
     def exact(self) -> dict[str, list[Any]]:
-        """The values as a file holds them, a column for each of their parts."""
+        """The values for a file, a column for each of their parts."""
         parts = KINDS[self.kind].parts
         if len(parts) == 1:
             return {self.key: [_plain(value) for value in self.values]}
@@ -94,10 +94,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Table:
-    """Typed columns, of which the first name the rows; `stem` names its file.
+    """Typed columns, the first of which name the rows; `stem` is the name of its file.
 
-    `strong` is the row to set off, if any; `mark` says what it is. `file` is where the exact
-    numbers lie beside the report, if they do.
+    `strong` is the row to set off, if any, and `mark` its description. `file` is the path of the
+    exact numbers beside the report, if there is one.
     """
 
     stem: str
@@ -115,23 +115,23 @@ class Table:
 
     @cached_property
     def rows(self) -> tuple[tuple[str, ...], ...]:
-        """The cells as they are shown, row by row."""
+        """The cells as texts to show, row by row."""
         return tuple(zip(*(column.cells for column in self.columns), strict=True))
 
     @property
     def text_columns(self) -> int:
-        """How many of the first columns are words."""
+        """The number of first columns that hold words."""
         kinds = [column.kind for column in self.columns]
         return next((n for n, kind in enumerate(kinds) if kind != "words"), len(kinds))
 
     @property
     def exact(self) -> dict[str, list[Any]]:
-        """The columns as a file holds them."""
+        """The columns for a file."""
         return {name: v for column in self.columns for name, v in column.exact.items()}
 
     @property
     def full_caption(self) -> str:
-        """The caption with what the row in bold is."""
+        """The caption with a description of the row in bold."""
         return f"{self.caption} Bold: {self.mark}." if self.mark else self.caption
 
     @property
@@ -141,19 +141,19 @@ class Table:
         return replace(self, columns=tuple(known))
 
     def take(self, rows: Iterable[int]) -> "Table":
-        """Return the table of these rows alone, in that order."""
+        """Return the table of only these rows, in this order."""
         rows = list(rows)
         columns = (replace(c, values=[c.values[row] for row in rows]) for c in self.columns)
         return replace(self, columns=tuple(columns))
 
     def without(self, keys: Collection[str]) -> "Table":
-        """Return the table without the columns of these keys, of which it may lack some."""
+        """Return the table without the columns of these keys; it may lack some of them."""
         return replace(self, columns=tuple(c for c in self.columns if c.key not in keys))
 
     def pick(
         self, keys: Iterable[str], headings: Mapping[str, str] | None = None
     ) -> tuple[Column, ...]:
-        """Return the columns of these keys, in that order, under other headings where given."""
+        """Return the columns of these keys, in this order, with other headings if given."""
         columns, names = {column.key: column for column in self.columns}, headings or {}
         return tuple(replace(columns[key], name=names.get(key, columns[key].name)) for key in keys)
 
@@ -169,7 +169,7 @@ def make_table(
 class Picture:
     """A figure on disk, as `png` and `svg`; `width` is its width in the report in millimetres.
 
-    `file` is where it lies beside the report, if it does.
+    `file` is its path beside the report, if there is one.
     """
 
     png: Path
@@ -183,7 +183,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Code:
-    """Commands as they are typed."""
+    """Commands to type."""
 
     text: str
     kind: str = "code"
@@ -197,9 +197,9 @@ F = TypeVar("F")
 
 @dataclass(frozen=True)
 class Section(Generic[F]):
-    """A titled part of every report of some facts: `blocks` makes it of them.
+    """A titled part of every report on facts of one kind: `blocks` makes its blocks from them.
 
-    It applies where it has a block. `folded` is what few readers need: it is closed on the page.
+    It applies if it has a block. A `folded` section, for few readers, is closed on the page.
     """
 
     title: str
@@ -222,7 +222,7 @@ class Part:
 
     @property
     def anchor(self) -> str:
-        """What an address of this part ends in, such as "training-curves"."""
+        """The end of the address of this part, such as "training-curves"."""
         return re.sub(r"\W+", "-", self.title.lower()).strip("-")
 
 
@@ -241,9 +241,9 @@ class Report:
 
 
 def compose(sections: Iterable[Section[F]], facts: F) -> tuple[Part, ...]:
-    """Return the sections that apply to these facts, their tables and figures numbered.
+    """Return the sections that apply to these facts, with numbered tables and figures.
 
-    Each knows the name of its file, which begins with its number.
+    The name of the file of each table or figure begins with its number.
     """
     counts = {"Table": 0, "Figure": 0}
 

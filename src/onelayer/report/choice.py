@@ -1,4 +1,4 @@
-"""How a setting was selected, and which settings are shown where not all have room."""
+"""The selection of a setting, and the choice of settings to show if there are too many."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from onelayer.report.blocks import Column, Table, make_table
 from onelayer.report.labels import PER_CENT, count_of
 from onelayer.report.settings import settings_table
 
-MANY, BEST = 20, 10  # settings, beyond which tables show the best alone
+MANY, BEST = 20, 10  # above this number of settings, tables show only the best ones
 _CHOICE = (
     "setting",
     "selection_accuracy",
@@ -53,7 +53,7 @@ def list_settings(results: Results) -> tuple[list[int], str]:
 
 
 def best_settings(results: Results, limit: int) -> tuple[list[int], str]:
-    """Return the best models, best first and the selected one among them, and who they are."""
+    """Return the best models, best first, with the selected one; and a sentence on them."""
     means, M = results.selection.means, len(results.run.settings)
     models = sorted(rank_settings(results)[:limit], key=lambda m: -np.nan_to_num(means[m], nan=-1))
     if not results.selection.informed:
@@ -65,14 +65,14 @@ def best_settings(results: Results, limit: int) -> tuple[list[int], str]:
 
 
 def set_off(results: Results, models: list[int]) -> dict[str, Any]:
-    """Return what sets the selected one of the shown `models` off; nothing if it diverged."""
+    """Return the arguments of a table that set the selected model off; none if it diverged."""
     if results.diverged:
         return {}
     return {"strong": models.index(results.selected), "mark": chosen_words(results)}
 
 
 def chosen_words(results: Results) -> str:
-    """Say what selected the setting, such as "selected on the validation split"."""
+    """Return words on the selection, such as "selected on the validation split"."""
     folds = results.cross_validation
     if not results.selection.informed:
         return "the first that did not diverge, as no accuracy can select"
@@ -82,12 +82,12 @@ def chosen_words(results: Results) -> str:
 
 
 def quantity_of_choice(results: Results) -> str:
-    """Name the accuracy that selects."""
+    """Return the name of the accuracy that selects."""
     return "validation accuracy" if results.cross_validation is None else "accuracy on the folds"
 
 
 def choice_table(results: Results) -> Table | None:
-    """Return the accuracies that a setting was selected by, if there are any."""
+    """Return the accuracies that selected a setting, if there are any."""
     selection, names = results.selection, results.run.labels
     if not selection.informed:
         return None
@@ -113,7 +113,7 @@ def _intervals(results: Results) -> str:
 
 
 def _against_best(results: Results, models: list[int]) -> tuple[list[Column], str]:
-    """Return the columns that compare each model with the best one, and what they are."""
+    """Return the columns that compare each model with the best one, and words on them."""
     folds, best = results.cross_validation, results.selection.best
     if folds is None or len(folds.accuracy) < 2:
         return [], ""

@@ -55,7 +55,7 @@ def draw_true_class(results: Results, test: Scored) -> Drawing:
 
 
 def _middles(edges: NDArray[np.float64], right: NDArray[np.intp], wrong: NDArray[np.intp]) -> str:
-    """Say between which probabilities the middle sample of each kind lies."""
+    """Return a sentence with the bins of the median right and the median wrong sample."""
     told = []
     for name, counts in (("right", right), ("wrong", wrong)):
         if counts.any():
@@ -75,8 +75,8 @@ def confidence_blocks(results: Results) -> tuple[Paragraph | Table, ...]:
         return (
             Paragraph(
                 f"The scores of {samples:,} test samples for {len(results.run.class_names):,} "
-                f"classes are more than the {MOST_SCORES:,} that are kept, so their probabilities "
-                "are not looked at here."
+                f"classes are more than the {MOST_SCORES:,} that are kept, so this section has no "
+                "probabilities."
             ),
         )
     if loss.link is None:

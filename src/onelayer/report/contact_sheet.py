@@ -1,4 +1,4 @@
-"""A sheet of training images, class by class, to look at before anything is trained."""
+"""A sheet of training images, class by class, to look at before a training."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +17,12 @@ from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.augmentation import Augmentation, augment, check_augmentation
 
 COLUMNS = 10  # images in a row
-CLASSES = 20  # that fit a sheet
+CLASSES = 20  # that fit on a sheet
 _DPI = 180
 _SIDE = 96  # dots: the longer side of an image, about
-_MARGIN, _HEAD, _LETTER = 30, 114, 14  # dots: around, above the images, a letter's width
+_MARGIN, _HEAD, _LETTER = 30, 114, 14  # dots: the margin, above the images, a letter's width
 _LETTERS = 20  # of a class name
-_WIDE = 5.0  # inches: the title has room then
+_WIDE = 5.0  # inches: the least width, for the title
 
 
 def write_contact_sheet(
@@ -81,7 +81,7 @@ def draw_contact_sheet(data: Dataset, augmentation: Augmentation, rows: int, see
 
 
 def _light(data: Dataset) -> str:
-    """Say which numbers the light of a picture stands for."""
+    """Return a text with the stored values of black and white."""
     scale = f"0 is black, {data.full_scale:g} white"
     grey = data.image_shape is None or data.image_shape[0] != 3
     return scale if grey else f"red, green, blue: {scale}"

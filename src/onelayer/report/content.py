@@ -1,4 +1,4 @@
-"""The sections of an experiment's report, in order: which blocks each holds, not how they look."""
+"""The sections of an experiment's report, in order: their blocks, not their looks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ onelayer report ."""
 
 @dataclass(frozen=True)
 class Facts:
-    """What the sections are made of: results, the figures that were drawn, by stem, and more.
+    """The facts for the sections: results, the figures that were drawn, by stem, and more.
 
-    `ablation` are the rows of the variants, `looks` all that were taken at the test split, `legend`
-    says which class a name in the figures stands for.
+    `ablation` are the rows of the variants, `looks` all evaluations on the test split, `legend`
+    explains the class names in the figures.
     """
 
     results: Results

@@ -1,4 +1,4 @@
-"""The curves of training: loss, cost and accuracy against the epoch, a panel a setting."""
+"""The curves of training: loss, cost and accuracy against the epoch, a panel for each setting."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ _NARROWEST = 2.2  # inches of a panel
 
 
 def draw_panel(ax: Axes, run: Run, model: int, quantity: str) -> None:
-    """Draw loss and cost, or the accuracy, of one model into axes that need no others."""
+    """Draw loss and cost, or the accuracy, of one model into single axes."""
     accuracy = quantity == "accuracy"
     _dress(ax, run, model, "" if accuracy else _same_cost(run, model), _TITLE // 2)
     (_plot_accuracies if accuracy else _plot_losses)(ax, run, model)
@@ -46,7 +46,7 @@ def draw_losses(
     make: Callable[..., Figure] = Figure,
     width: float = WIDTH,
 ) -> Drawing:
-    """Draw loss and cost of `models`; `note` says which they are if not all.
+    """Draw loss and cost of `models`; `note` names them if they are not all.
 
     `make` builds the figure, `width` inches wide.
     """
@@ -78,7 +78,7 @@ def _plot_losses(ax: Axes, run: Run, model: int) -> None:
 
 
 def _losses(run: Run, models: Sequence[int]) -> list[str]:
-    """Name what the panels of losses show."""
+    """Return the names of the curves in the panels of losses."""
     regularised = any(run.settings[model].l2 > 0 for model in models)
     return ["loss", "cost (loss + λ Σ W²)"] if regularised else ["loss"]
 
@@ -90,7 +90,7 @@ def draw_accuracies(
     make: Callable[..., Figure] = Figure,
     width: float = WIDTH,
 ) -> Drawing:
-    """Draw the accuracies of `models` on one common scale; `make` and `width` as above."""
+    """Draw the accuracies of `models` on one scale; `make` and `width` as in draw_losses."""
     figure, panels = _panels(run, models, [""] * len(models), make, width, sharey=True)
     for ax, model in zip(panels, models, strict=True):
         _plot_accuracies(ax, run, model)
@@ -118,7 +118,7 @@ def _same_cost(run: Run, model: int) -> str:
 
 
 def draw_excess(run: Run, optimal_costs: Values, models: Sequence[int], note: str) -> Drawing:
-    """Draw how far the training cost of each of `models` is above the least one, optimal (M,)."""
+    """Draw the training cost of each of `models` minus its least cost, `optimal_costs` (M,)."""
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     ax = figure.subplots()
     names, ends = run.labels, []
@@ -146,7 +146,7 @@ def draw_excess(run: Run, optimal_costs: Values, models: Sequence[int], note: st
 
 
 def _when(run: Run) -> str:
-    """Say when was measured, and what the dotted lines are if there are any."""
+    """Return words on the measured epochs, and on the dotted lines if there are any."""
     epochs = run.history.measured
     if epochs[0] > 0:
         return "after the last epoch only"
@@ -184,7 +184,7 @@ def _panels(
 
 
 def _dress(ax: Axes, run: Run, model: int, note: str, letters: int) -> None:
-    """Give a panel its title, and say what happened to the model."""
+    """Draw the title of a panel, its kept epoch, and a note if the model diverged."""
     ax.set_title(wrapped(run.labels[model] + note, letters), parse_math=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
     if run.stopped[model]:
@@ -214,7 +214,7 @@ def _plot(
 
 
 def _set_limits(ax: Axes, curves: list[NDArray[np.float64]]) -> None:
-    """Give the axis to what training did: a start far off all that follows stands in words."""
+    """Fit the axis to the curves after the start; a start far above them is written as a text."""
     later = np.concatenate([curve[1:] for curve in curves])
     later = later[np.isfinite(later)]
     if not later.size:
@@ -255,7 +255,7 @@ def _handles(run: Run, quantities: list[str]) -> list[Line2D]:
 
 
 def _describe(what: str, run: Run, models: Sequence[int], quantity: str) -> str:
-    """Return the alternative text: what is shown and where each last curve ends."""
+    """Return the alternative text: the quantity, and its value in the kept epoch of each model."""
     split, words, _ = _splits(run)[-1]
     finals, names = run.final(f"{split}_{quantity}"), run.labels
     ends = "; ".join(f"{names[model]}: {decimals(finals[model], 3)}" for model in models)

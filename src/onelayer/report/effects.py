@@ -1,4 +1,4 @@
-"""What happened in training, and what λ and η changed: tables over the settings of one run."""
+"""Effects of λ and η, and events of the training: tables over the settings of one run."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,14 @@ from onelayer.report.labels import count_of, listing
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import Run
 
-_VARIED = ("learning_rate", "l2")  # what is larger in a pair of settings
+_VARIED = ("learning_rate", "l2")  # the option that is larger in a pair of settings
 ROWS = 40  # models that ended early, in their table
 PAIRS = 24  # rows of the table of effects
 LISTED = 12  # settings whose numbers are listed in a sentence
 
 
 def tell_rises(results: Results) -> Table | Paragraph | None:
-    """Return how often the training loss rose, and its largest rise, for each setting."""
+    """Return the number of rises of the training loss, and the largest rise, of each setting."""
     history = results.run.history
     if len(history.measured) < 3:
         return None
@@ -59,7 +59,7 @@ def _rises(loss: NDArray[np.float64], epochs: NDArray[np.intp]) -> dict[str, Any
 
 
 def endings_table(results: Results) -> Table | None:
-    """Return where models diverged, in the main run and the repeats, or ended early."""
+    """Return the models that diverged, in the main run or in repeats, or ended early."""
     run, R, rows = results.run, len(results.repeats), []
     stopped = Counter(
         setting
@@ -89,7 +89,7 @@ def endings_table(results: Results) -> Table | None:
 
 
 def effect_blocks(results: Results) -> Iterator[Block]:
-    """Yield what a larger η and a larger λ changed, in settings that differ in nothing else."""
+    """Yield the effects of a larger η and a larger λ, in settings that differ in nothing else."""
     pairs = {name: list(_neighbours(results, name)) for name in _VARIED}
     if not any(pairs.values()):
         return
@@ -120,7 +120,7 @@ def effect_blocks(results: Results) -> Iterator[Block]:
 def _pairs(
     values: NDArray[Any], low: NDArray[np.intp], high: NDArray[np.intp]
 ) -> list[tuple[Any, Any] | None]:
-    """Return what each step changed from and to, None where an end of it is not known."""
+    """Return the values before and after each step, None if one of them is unknown."""
     pairs = zip(values[low].tolist(), values[high].tolist(), strict=True)
     return [None if np.isnan(pair).any() else pair for pair in pairs]
 
@@ -128,7 +128,7 @@ def _pairs(
 def _paired(
     accuracies: NDArray[np.float64], low: NDArray[np.intp], high: NDArray[np.intp]
 ) -> list[tuple[float, float] | None]:
-    """Return mean and standard deviation over the repeats of what each step changed."""
+    """Return mean and standard deviation over the repeats of the change in each step."""
     if not len(accuracies):
         return [None] * len(low)
     difference = accuracies[:, high] - accuracies[:, low]  # (R, steps)
@@ -158,7 +158,7 @@ def _variation(run: Run) -> NDArray[np.float64] | None:
 
 
 def tell_smoothness(run: Run) -> str:
-    """Say how smooth the weight images are, if there are any."""
+    """Return a paragraph on the smoothness of the weight images, if there are any."""
     variation = _variation(run)
     sound = [model for model, place in enumerate(run.stopped) if not place]
     if variation is None or not sound:
@@ -175,7 +175,7 @@ def tell_smoothness(run: Run) -> str:
 
 
 def _neighbours(results: Results, name: str) -> Iterator[tuple[int, int]]:
-    """Yield pairs of models that differ in `name` alone, next to each other by its value.
+    """Yield pairs of models that differ only in `name`, with neighbouring values of it.
 
     Models that diverged or were not evaluated are left out.
     """
@@ -194,7 +194,7 @@ def _neighbours(results: Results, name: str) -> Iterator[tuple[int, int]]:
 
 
 def _step(run: Run, name: str, low: int, high: int) -> str:
-    """Return "λ 0 to 0.1 at η=0.01", with all else that names the setting."""
+    """Return "λ 0 to 0.1 at η=0.01", with all other words that name the setting."""
     words, symbol = run.words[low], OPTIONS[name].symbol
     fixed = ", ".join(word for word in words if not word.startswith(f"{symbol}="))
     before, after = (vars(run.settings[model])[name] for model in (low, high))

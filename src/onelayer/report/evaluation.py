@@ -22,13 +22,13 @@ from onelayer.report.page import render_html
 from onelayer.report.per_class import CLASSES, class_table, confused_table
 from onelayer.storage import atomic_file
 
-_MATRIX = 12  # classes up to which a confusion matrix fits a line
-_CONFUSIONS = 10  # shown of more classes
+_MATRIX = 12  # with at most this number of classes, a confusion matrix fits a line
+_CONFUSIONS = 10  # shown for more classes
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the sections are made of; `notice` is that of the data."""
+    """The facts for the sections; `notice` is that of the data."""
 
     evaluation: ModelEvaluation
     measured: Mapping[str, Interval]
@@ -104,7 +104,7 @@ def confusion_table(evaluation: ModelEvaluation) -> Table:
 
 
 def metrics_table(evaluation: ModelEvaluation, found: Mapping[str, Interval | None]) -> Table:
-    """Return all that is known of each metric, or why there is nothing."""
+    """Return all facts of each metric, or the reason why it has none."""
     metrics = [METRICS[name] for name in found]
     directions = ["higher" if metric.higher_is_better else "lower" for metric in metrics]
     methods = [one.method if one else evaluation.left_out[name] for name, one in found.items()]

@@ -1,4 +1,4 @@
-"""Why a model prefers a class: the score of an image, pixel by pixel."""
+"""Evidence: why a model prefers a class, as the score of an image, pixel by pixel."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from onelayer.training.classifier import Classifier
 
 MOST = 5  # classes that fit a figure
 COLOURS = "RdBu_r"
-_SLOT, _BELOW = 1.77, 0.6  # inches: a picture and a gap, below it the text of its score
-_MARGINS = (0.15, 0.95, 0.6, -0.4)  # left, right (the bar of colours), above, below the last text
+_SLOT, _BELOW = 1.77, 0.6  # inches: a picture with a gap, and the text of its score below
+_MARGINS = (0.15, 0.95, 0.6, -0.4)  # left, right (the colour bar), above, below the last text
 _LETTERS = 18  # of a class name
 _WORDS = """\
 Above: W∘x, the evidence of
@@ -47,14 +47,14 @@ def write_explanation(
 ) -> None:
     """Draw why `model` prefers its `top` classes for a picture into the PNG file `path`.
 
-    For class k that is W_k ∘ x, summed over the channels, which is its score but for b_k: equation
-    (1); and row W_k as an image.
+    For class k it shows W_k ∘ x, summed over the channels, whose sum plus b_k is the score of
+    equation (1); and row W_k as an image.
 
     Raises
     ------
     InputError
-        If the model's samples are no images, `picture` is none, or `path` does not end in .png or
-        exists while `force` is not given.
+        If the model's samples are not images, `picture` is not a picture, or `path` does not end in
+        .png or exists while `force` is not given.
     """
     check_output_file(path, (".png",), force=force)
     X = stored_picture(picture, model.image_shape, model.full_scale)
@@ -119,7 +119,7 @@ def _outline(grid: ImageGrid, block: int, columns: range) -> None:
 
 
 def _show_colours(grid: ImageGrid, colours: ScalarMappable) -> None:
-    """Draw the bar of colours to the right of the first block."""
+    """Draw the colour bar to the right of the first block."""
     place, inch = grid.blocks[0].get_position(), 1 / grid.figure.get_figwidth()
     ax = grid.figure.add_axes((place.x1 + 0.1 * inch, place.y0, 0.09 * inch, place.height))
     bar = grid.figure.colorbar(colours, cax=ax, extend="both")

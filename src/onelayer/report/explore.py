@@ -1,7 +1,7 @@
-"""The explorable page: one file without a network, in which a reader tries the trained settings.
+"""The explorable page: one file, without a network, in which a reader tries the trained settings.
 
-What it shows are the facts of stored results: the grid, the curves, the weights, and test pictures
-where the data is at hand. It computes scores from the stored weights, in the browser.
+It shows the facts of stored results: the grid, the curves, the weights, and test pictures if the
+data is available. In the browser it computes scores from the stored weights.
 """
 
 import base64
@@ -38,7 +38,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 class _Shown(NamedTuple):
     """The settings on the page, those with weights, the type of these, those with snapshots.
 
-    `epochs` are the columns of the curves that are there; `notes` say what is left out.
+    `epochs` are the columns of the curves on the page; `notes` are sentences on missing parts.
     """
 
     settings: NDArray[np.intp]
@@ -78,10 +78,10 @@ def render_page(
     summary: str = "",
     live: bool = False,
 ) -> str:
-    """Return the page of these facts, which a `live` one renews from the server that it came from.
+    """Return the page of these facts; a `live` page updates itself from its own server.
 
-    Its policy lets a browser run the scripts in it, by their digests, and reach nothing else, but
-    for that server.
+    Its policy lets a browser run only the scripts in it, by their digests, and reach nothing else,
+    except that server.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
@@ -106,7 +106,7 @@ def render_page(
 
 
 def explore_facts(results: Results, data: Dataset | None = None) -> dict[str, Any]:
-    """Return what the page knows of `results`, as plain values for JSON.
+    """Return the facts of `results` for the page, as plain values for JSON.
 
     Arrays are {"type", "shape", "data"}: their bytes in base64, little-endian.
     """
@@ -124,7 +124,7 @@ def run_facts(
 ) -> dict[str, Any]:
     """Return the facts of a run, without pictures.
 
-    Weights are of the `weighted` models (M,), by default all, in `room` bytes at most.
+    They hold the weights of the `weighted` models (M,), by default all, up to `room` bytes.
     """
     shown = _choose(run, selection, weighted, room)
     models, curves = shown.settings, np.ix_(shown.settings, shown.epochs)
@@ -180,7 +180,7 @@ def _setting(run: Run, model: int) -> dict[str, Any]:
 def _choose(
     run: Run, selection: Selection, weighted: NDArray[np.bool_] | None, room: int
 ) -> _Shown:
-    """Return what fits: of many settings the chosen one, then the best, keep their order."""
+    """Return the settings that fit: of many, the chosen one and the best, in their order."""
     notes = []
     M, K, D = run.weights.shape
     known = np.ones(M, bool) if weighted is None else weighted
@@ -209,7 +209,7 @@ def _choose(
 
 
 def _note(name: str, here: NDArray[np.intp], alive: NDArray[np.intp]) -> list[str]:
-    """Return a sentence if not all settings with weights are here."""
+    """Return a sentence if not all settings with weights are on the page."""
     if len(here) == len(alive):
         return []
     if not len(here):
@@ -243,7 +243,7 @@ def _plain_path(W: NDArray[Any], b: NDArray[Any]) -> dict[str, Any]:
 def descent_path(parameters: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return S parameters (S, P) in the plane of their two main components, (S, 2).
 
-    Also the shares (2,) of their variance along these, 0 where nothing moved.
+    Also return the shares (2,) of their variance along these, 0 if nothing moved.
 
     Examples
     --------
@@ -254,7 +254,7 @@ def descent_path(parameters: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray
     centred = parameters.astype(np.float64) - parameters.mean(axis=0, dtype=np.float64)
     values, vectors = np.linalg.eigh(centred @ centred.T)  # (S, S): S is far below P
     values, vectors = np.maximum(values[:-3:-1], 0), vectors[:, :-3:-1]
-    vectors = vectors * np.where(vectors[0] > 0, -1, 1)  # the first lies left, and below
+    vectors = vectors * np.where(vectors[0] > 0, -1, 1)  # the first is at the left, and below
     points, whole = np.zeros((len(centred), 2)), (centred**2).sum()
     points[:, : len(values)] = vectors * np.sqrt(values)
     shares = np.zeros(2)
@@ -283,7 +283,7 @@ def _packed(array: NDArray[Any], dtype: Any = np.float32) -> dict[str, Any]:
 
 
 def as_json(facts: dict[str, Any]) -> str:
-    """Return JSON that no name can end: it stands inside a script element."""
+    """Return JSON for a script element, which no name in it can end."""
     text = json.dumps(facts, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -1,4 +1,4 @@
-"""Which figures an experiment has, drawn and saved."""
+"""The figures of an experiment, drawn and saved."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ WEIGHT_ROWS = 8  # settings whose weight images fit a page
 
 
 def write_figures(results: Results, folder: Path, *, dots: bool = True) -> dict[str, Picture]:
-    """Write every figure that `results` has numbers for into `folder`; return them by stem.
+    """Write every figure for which `results` has numbers into `folder`; return them by stem.
 
-    They are SVG, and with `dots` PNG too.
+    They are SVG files, with `dots` also PNG files.
     """
     return style.save_all(_draw(results), folder, dots=dots)
 

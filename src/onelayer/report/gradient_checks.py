@@ -32,7 +32,7 @@ def check_label(batch: BatchCheck) -> str:
 
 @dataclass(frozen=True)
 class Checks:
-    """The gradient checks of an experiment, those of the engine, and the figure, if it is drawn."""
+    """The gradient checks of an experiment, those of the engine, and the figure, if drawn."""
 
     checks: Sequence[BatchCheck]
     engine_checks: Sequence[EngineCheck]
@@ -40,7 +40,7 @@ class Checks:
 
 
 def check_blocks(facts: Checks) -> Iterator[Block | None]:
-    """Yield what was compared in each check, and how it ended."""
+    """Yield the comparison and the outcome of each check."""
     checks = facts.checks
     if not checks:
         yield Paragraph("The gradients were not checked in this experiment.")

@@ -1,4 +1,4 @@
-"""The accuracy that selects, over the two options that a grid varies."""
+"""A heat map of the accuracy that selects, over the two options that a grid varies."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,11 +11,11 @@ from onelayer.report.style import MARK, WIDTH, Drawing
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.naming import varied
 
-_ANNOTATED = 160  # cells up to which each has room for its number
+_ANNOTATED = 160  # with at most this number of cells, each has room for its number
 
 
 def has_heat_map(results: Results) -> bool:
-    """Whether there are many settings, and they differ in two options."""
+    """Return whether there are many settings that differ in two options."""
     informed = np.isfinite(results.selection.means).any()
     return (
         len(results.run.settings) > MANY
@@ -25,7 +25,7 @@ def has_heat_map(results: Results) -> bool:
 
 
 def draw_heat_map(results: Results) -> Drawing:
-    """Draw the accuracy that selects as a matrix, a cell a setting; has_heat_map must hold."""
+    """Draw the accuracy that selects as a matrix, a cell for each setting, if has_heat_map."""
     settings, means = results.run.settings, results.selection.means
     across, down = varied(results.run.settings)
     columns, rows = (sorted({getattr(s, name) for s in settings}) for name in (across, down))

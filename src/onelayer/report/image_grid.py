@@ -1,4 +1,4 @@
-"""Images in rows on a figure: weights, mistakes, evidence and training images are drawn by it."""
+"""Images in rows on a figure, for weights, mistakes, evidence and training images."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ Array = NDArray[Any]
 _DPI = 180
 _WHITE = 255
 _SPACE = 0.1  # between images, as a share of their width
-_TALLEST = 1.5  # height over width, from which on an image is made smaller
-_FINE = 2  # pixels a dot, beyond which nobody sees more
-_SLIMMEST = 8  # times as long as wide, from which on an image is stretched
+_TALLEST = 1.5  # height over width; a taller image is made smaller
+_FINE = 2  # pixels a dot; more would not be visible
+_SLIMMEST = 8  # length over width; a slimmer image is stretched
 
 
 @dataclass(frozen=True)
 class ImageGrid:
-    """A figure with an axes for each block of images, whose units are pixels."""
+    """A figure with axes for each block of images, in units of pixels."""
 
     figure: Figure
     blocks: tuple[Axes, ...]
@@ -59,10 +59,10 @@ def image_grid(
 ) -> ImageGrid:
     """Draw blocks of images (n, H, W, C) in [0, 1], each `rows` by `columns`, under each other.
 
-    Lengths are inches: `slot` from one image to the next, `above` and `below` a block for its
-    text, `margins` (left, right, top, bottom) around. A `pixel` is as large as the slot allows
-    unless given: larger images are fitted into it. `apart` sets the first column off. What is
-    missing stays white. `make` builds the figure.
+    Lengths are inches: `slot` from one image to the next, `above` and `below` a block for its text,
+    `margins` (left, right, top, bottom) around all. Without `pixel`, the size of a pixel, images
+    are fitted into the slot. `apart` sets the first column off. Missing images stay white. `make`
+    builds the figure.
     """
     if pixel is None:
         blocks = [fit(images, math.ceil(_FINE * _TALLEST * slot * _DPI)) for images in blocks]
@@ -95,9 +95,9 @@ def image_grid(
 
 
 def fit(images: Array, side: int) -> Array:
-    """Return images (n, H, W, C) with sides of at most `side` pixels: the means of several.
+    """Return images (n, H, W, C) with sides of at most `side` pixels, by means over pixels.
 
-    Where one side is more than 8 times the other, the pixels of the other are repeated.
+    If one side is more than 8 times the other, the pixels of the shorter side are repeated.
     """
     for axis in (1, 2):
         if (length := images.shape[axis]) > side:
@@ -111,7 +111,7 @@ def fit(images: Array, side: int) -> Array:
 
 
 def stretched(shape: tuple[int, int, int]) -> str:
-    """Say that images (C, H, W) are drawn stretched, if they are."""
+    """Return a sentence if images (C, H, W) are drawn stretched, else an empty text."""
     _, H, W = shape
     if max(H, W) <= _SLIMMEST * min(H, W):
         return ""
@@ -125,7 +125,7 @@ def as_images(X: Array, shape: tuple[int, int, int], full_scale: float) -> NDArr
 
 
 def in_colour(images: Array) -> Array:
-    """Return images (…, C) as (…, 3): in grey unless they have three channels."""
+    """Return images (…, C) as (…, 3), in grey unless they have three channels."""
     if images.shape[-1] == 3:
         return images
     grey: Array = images.mean(axis=-1, keepdims=True)

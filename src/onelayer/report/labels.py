@@ -1,4 +1,4 @@
-"""How numbers and names are written, the same in every figure, table and sentence."""
+"""The format of numbers and names, the same in every figure, table and sentence."""
 
 import math
 import textwrap
@@ -12,14 +12,14 @@ from onelayer.training.run import Run
 
 MISSING = "–"
 LISTED = 12  # items in a sentence
-MOST_ROWS = 1000  # of a table of classes, up to which all are shown
+MOST_ROWS = 1000  # the largest table of classes that is shown as a whole
 PER_CENT = "\N{NO-BREAK SPACE}%"
 
 
 def decimals(value: float, digits: int = 4) -> str:
-    """Write a number with a fixed count of decimals, a dash where it is missing.
+    """Return a number with a fixed count of decimals, or a dash if it is missing.
 
-    A number too large for that to be legible is written with an exponent.
+    A very large number is written with an exponent.
     """
     if math.isnan(value):
         return MISSING
@@ -27,24 +27,24 @@ def decimals(value: float, digits: int = 4) -> str:
 
 
 def scientific(value: float, digits: int = 4) -> str:
-    """Write a small or large number with an exponent, or that it is not a number."""
+    """Return a small or large number with an exponent, or "not a number"."""
     return "not a number" if math.isnan(value) else f"{value:.{digits}e}"
 
 
 def p_value(p: float, digits: int = 4) -> str:
-    """Write a p-value with so many decimals, or that it is smaller; a dash where it is missing."""
+    """Return a p-value with `digits` decimals, "< 0.0001" if smaller, a dash if it is missing."""
     least = 10.0**-digits
     return f"< {least:.{digits}f}" if p < least else decimals(p, digits)
 
 
 def signed(value: float, digits: int = 4) -> str:
-    """Write a difference with its sign and four decimals."""
+    """Return a difference with its sign and four decimals."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How values are written, to how many digits, and how a file names the parts of one."""
+    """A kind of values: their format, their digits, and the names of their parts in a file."""
 
     write: Callable[[Any, int], str]
     digits: int = 4
@@ -89,18 +89,18 @@ KINDS = {
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value of a table is not known: None, not a number, or without its first part."""
+    """Return whether a value of a table is missing: None, NaN, or without its first part."""
     first = value[0] if isinstance(value, tuple) else value
     return first is None or (isinstance(first, float) and math.isnan(first))
 
 
 def count_of(number: int, noun: str) -> str:
-    """Write a count with its noun, which takes an s unless the number is one."""
+    """Return a count with its noun, which takes an s unless the number is one."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def listing(items: Sequence[str], last: str = "and") -> str:
-    """Join items to be read, at most LISTED; semicolons, as the name of a setting holds a comma."""
+    """Return a list of at most LISTED items; with semicolons, as names of settings have commas."""
     if len(items) > LISTED:
         items = [*items[: LISTED - 1], f"{len(items) - LISTED + 1:,} more"]
     if len(items) < 2:
@@ -114,21 +114,21 @@ def one_line(text: str) -> str:
 
 
 def wrapped(text: str, letters: int) -> str:
-    """Break a title into lines of about so many letters."""
+    """Return a title in lines of about this number of letters."""
     return "\n".join(textwrap.wrap(text, letters, break_long_words=False)) or text
 
 
 def shortened(name: str, letters: int) -> str:
-    """Return a class name on one line, cut to so many letters."""
+    """Return a class name on one line, cut to this number of letters."""
     name = one_line(name)
     return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def validated(run: Run) -> bool:
-    """Whether there was a validation split (or a model that lived to see it)."""
+    """Return whether a model was measured on a validation split."""
     return not np.isnan(run.history.validation_loss).all()
 
 
 def split_words(run: Run) -> str:
-    """Name the splits that the curves are of."""
+    """Return the names of the splits of the curves."""
     return "training and validation split" if validated(run) else "training split"

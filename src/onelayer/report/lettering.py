@@ -1,4 +1,4 @@
-"""Names in letters that figures and PDF can set: all else is transliterated, names stay apart."""
+"""Names in letters that figures and PDF can draw: others are transliterated, and names differ."""
 
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ NAMES = 100  # rows of a legend
 def font_file(style: str) -> Path:
     """Return the file of DejaVu Sans in this style.
 
-    It comes with matplotlib, which is slow to import: a report looks the same on every machine.
+    It comes with matplotlib, so a report looks the same on every machine.
     """
     import matplotlib
 
@@ -26,10 +26,11 @@ def font_file(style: str) -> Path:
 
 
 def legible(text: str, can_set: Callable[[str], bool] | None = None) -> str:
-    """Return the text with each character that `can_set` refuses in ASCII letters.
+    """Return the text with ASCII letters in place of each character that `can_set` refuses.
 
-    That is its transliteration, or else its escape. By default it is what DejaVu Sans can set
-    alone: neither figures nor PDF shape letters, place marks or turn to the left.
+    They are its transliteration, or else its escape. The default is a test for characters that
+    DejaVu Sans can draw alone: figures and PDF cannot join letters, place marks or write to the
+    left.
 
     Examples
     --------
@@ -45,10 +46,10 @@ def legible(text: str, can_set: Callable[[str], bool] | None = None) -> str:
 
 
 def told_apart(names: Sequence[str], letters: int = LONGEST_NAME) -> tuple[str, ...]:
-    """Return names that are legible, on one line and cut to so many letters, no two of them equal.
+    """Return legible names, on one line and cut to `letters` letters, no two of them equal.
 
-    They are cut at the end or, if two would then be equal, in the middle. If that does not help
-    either, each begins with its number from 0, which is that of the class.
+    They are cut at the end or, if two would then be equal, in the middle. If two are still equal,
+    each begins with its number from 0, which is that of the class.
 
     Examples
     --------
@@ -68,7 +69,7 @@ def told_apart(names: Sequence[str], letters: int = LONGEST_NAME) -> tuple[str, 
 
 
 def legend(names: Sequence[str], *, codes: bool = False) -> Table | None:
-    """Return which name each of `told_apart` stands for, if any is not the name itself.
+    """Return the full name of each name of `told_apart`, if any of them differs.
 
     With `codes` names are written with their code points, for readers whose fonts lack them.
     """
@@ -113,7 +114,7 @@ def _dejavu_sets(character: str) -> bool:
 
 @cache
 def _alone() -> frozenset[str]:
-    """Return what both weights of DejaVu Sans have and what needs no other character beside it."""
+    """Return the characters in both weights of DejaVu Sans that can be drawn alone."""
     from matplotlib.ft2font import FT2Font
 
     regular, bold = (FT2Font(str(font_file(style))).get_charmap() for style in (REGULAR, BOLD))

@@ -14,8 +14,9 @@ from rich.table import Table
 from onelayer.progress import in_notebook, progress_bar
 from onelayer.report.labels import decimals
 from onelayer.report.small_charts import QUANTITIES, SPLITS, sparklines
-from onelayer.training.epochs import Curves, OnEpoch
+from onelayer.training.epochs import OnEpoch
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.log import Curves
 from onelayer.training.naming import setting_labels
 from onelayer.training.options import TrainingOptions
 

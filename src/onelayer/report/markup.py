@@ -1,4 +1,4 @@
-"""Tables as files for other programs and for papers, and texts in them as they are."""
+"""Tables as files for other programs and for papers, with texts that mean no markup."""
 
 import re
 import unicodedata
@@ -39,7 +39,7 @@ def write_data(table: Table, stem: Path, notice: str = "") -> None:
 
 
 def write_markup(table: Table, stem: Path, notice: str = "", figure: str = "") -> None:
-    """Write the table as `stem`.md and `stem`.tex, which says how to make the `figure` for it."""
+    """Write the table as `stem`.md and `stem`.tex, with a comment on how to make the `figure`."""
     latex = latex_table(table, notice, figure)
     for end, text in ((".md", markdown_table(table, notice)), (".tex", latex)):
         stem.with_suffix(end).write_text(text, "utf-8", newline="\n")
@@ -61,7 +61,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return the text so that Markdown shows it as it is: no markup, link, mathematics or HTML."""
+    """Return the text escaped for Markdown: no markup, link, mathematics or HTML in it."""
     return re.sub(r"([\\`*_{}\[\]<>#|!&$~^@]|:(?=//)|(?<=[Ww]{3})\.)", r"\\\1", visible(text))
 
 
@@ -103,13 +103,13 @@ def _sides(table: Table) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Return the text so that LaTeX sets it as it is; what its fonts lack is transliterated."""
+    """Return the text escaped for LaTeX; characters that its fonts lack are transliterated."""
     written = legible(one_line(text), lambda character: character in _TEX or _tex_sets(character))
     return "".join(_TEX.get(character, character) for character in written).replace("--", "-{}-")
 
 
 def _tex_sets(character: str) -> bool:
-    """Whether LaTeX sets the character without a package: ASCII, and letters with its accents."""
+    """Return whether LaTeX has a character without a package: ASCII, and letters with accents."""
     parts = unicodedata.normalize("NFD", character)
     letter = parts[0].isascii() and parts[0].isprintable() and set(parts[1:]) <= _TEX_ACCENTS
     return character in _TEX_KNOWS or (letter and character < "\u0180")

@@ -30,8 +30,8 @@ from onelayer.training.run import Run
 CHECKS = 6
 IMAGES = 10  # weight images in a row
 _SLOT = (WIDTH - 0.1) / IMAGES  # inches
-_ANNOTATED = 15  # classes up to which a cell has room for its number
-_NAMED = 40  # classes up to which the axes have room for their names
+_ANNOTATED = 15  # with at most this number of classes, a cell has room for its number
+_NAMED = 40  # with at most this number of classes, the axes have room for their names
 _LETTERS, _LETTERS_ABOVE = 14, 11  # of a class name at an axis, above a weight image
 
 Values = NDArray[np.float64]
@@ -62,7 +62,7 @@ def _draw_errors(whole: Axes, excerpt: Axes, batch: BatchCheck) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(check.errors_W)
     known = logs[np.isfinite(logs)]
-    # The few entries far off the others would take up the scale.
+    # A few entries far from the others would dominate the scale.
     low, high = np.percentile(known, (1, 99.5)) if known.size else (-1.0, 0.0)
     norm = Normalize(float(low), float(max(high, low + 0.1)))
     logs = np.where(np.isfinite(logs), logs, np.nan)
@@ -146,7 +146,7 @@ def _circle(ax: Axes, check: GradientCheck) -> None:
 def draw_weights(
     run: Run, models: Sequence[int], note: str, make: Callable[..., Figure] = Figure
 ) -> Drawing:
-    """Draw the first rows of W of each of `models` as images, a row a setting.
+    """Draw the first rows of W of each of `models` as images, a row for each setting.
 
     `make` builds the figure.
     """
@@ -173,7 +173,7 @@ def draw_weights(
 
 
 def _tell_weights(run: Run, model: int) -> str:
-    """Say how large the weights of the images are, and whose are the largest on the whole."""
+    """Return a sentence on the sizes of the weights in the images, and on the largest of all."""
     W, shown = run.weights[model, :IMAGES], run.class_names[:IMAGES]
     if not np.isfinite(W).all():
         return f"{run.labels[model]}: diverged"
@@ -229,6 +229,6 @@ def _name_classes(ax: Axes, class_names: Sequence[str]) -> None:
 
 
 def _ink(colour: Values) -> str:
-    """Return black or white, whichever is legible on that colour (by its relative luminance)."""
+    """Return black or white, the one that is legible on a colour (by its relative luminance)."""
     luminance = (0.2126, 0.7152, 0.0722) @ np.power(colour[:3], 2.2)
     return "white" if luminance < 0.3 else "black"

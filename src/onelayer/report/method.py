@@ -1,4 +1,4 @@
-"""The method in sentences and equations: those that the settings of a run use, no others."""
+"""The method in sentences and equations: only those that the settings of a run use."""
 
 from collections.abc import Iterator, Sequence
 
@@ -31,7 +31,7 @@ _SCHEDULES = {
 
 
 def describe_method(run: Run) -> Iterator[Block]:
-    """Yield how the models of `run` were trained."""
+    """Yield paragraphs and equations on the training of `run`."""
     losses = [find_loss(name) for name in dict.fromkeys(setting.loss for setting in run.settings)]
     link = losses[0].link if len(losses) == 1 else None
     exact = run.training["solver"] == "exact"
@@ -59,7 +59,7 @@ def describe_method(run: Run) -> Iterator[Block]:
 
 
 def _steps(settings: Sequence[Hyperparameters]) -> Iterator[tuple[str, str, str]]:
-    """Yield what takes the place of a plain step of constant size."""
+    """Yield the equations of momentum, schedules and warm-up, if settings use them."""
     if any(setting.momentum for setting in settings):
         yield "", "V ← μ V + ∂J/∂W,  W ← W − η V", "with momentum; b likewise"
     if any(setting.nesterov for setting in settings):
@@ -74,7 +74,7 @@ def _steps(settings: Sequence[Hyperparameters]) -> Iterator[tuple[str, str, str]
 
 
 def _further(run: Run) -> Iterator[str]:
-    """Yield sentences on what the equations do not show."""
+    """Yield sentences on options that the equations do not show."""
     common = common_words(run.settings)
     if common:
         yield f"All settings share: {'; '.join(common)}."

@@ -1,4 +1,4 @@
-"""The test images that a model is most confidently wrong about."""
+"""The most confident mistakes of a model on test images."""
 
 from onelayer.evaluation.predictions import Mistakes, Scored
 from onelayer.evaluation.results import Results
@@ -12,7 +12,7 @@ _LETTERS = 11  # of a class name below an image
 
 
 def draw_mistakes(results: Results, mistakes: Mistakes) -> Drawing:
-    """Draw the test images that the selected setting is most confidently wrong about."""
+    """Draw the test images with the most confident mistakes of the selected setting."""
     test, names = results.predictions.test, results.run.class_names
     assert test is not None  # Predictions has no mistakes without
     assert results.run.image_shape is not None

@@ -1,4 +1,4 @@
-"""Linear probes of several labels a row as tables for other programs and as a page."""
+"""Linear probes of multi-label data, as tables for other programs and as a page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,8 +34,8 @@ SHOWN = 60  # feature sets, and labels of one, in tables
 def write_label_probes(probing: LabelProbing, folder: Path, form: str = "all") -> None:
     """Write the tables probe.csv, .md, .tex and labels.csv, and probe.html, into a folder.
 
-    probe.csv has a line for each feature set, labels.csv for each label on each feature set. Of the
-    form "none" there is no page. The same results give the same bytes.
+    probe.csv has a line for each feature set, labels.csv for each label on each feature set. The
+    form "none" has no page. The same results give the same bytes.
     """
     write_data(sets_table(probing), folder / CSV)
     write_data(labels_table(probing), folder / LABELS_CSV)
@@ -45,7 +45,7 @@ def write_label_probes(probing: LabelProbing, folder: Path, form: str = "all") -
 
 
 def write_any_probes(probing: Probing | LabelProbing, folder: Path, form: str = "all") -> None:
-    """Write probes, of classes or of several labels a row: see the functions for each."""
+    """Write probes of classes or of multi-label data: see write_probes, write_label_probes."""
     if isinstance(probing, LabelProbing):
         write_label_probes(probing, folder, form)
     else:
@@ -67,7 +67,7 @@ def sets_table(probing: LabelProbing) -> Table:
 
 
 def labels_table(probing: LabelProbing) -> Table:
-    """Return all that is known of each label, a row for each on each feature set."""
+    """Return all facts of each label, a row for each label on each feature set."""
     sets, names = probing.feature_sets, probing.labels
     probes = [probe for features in sets for probe in features.probes]
     return Table(
@@ -107,7 +107,7 @@ def overall_table(probing: LabelProbing) -> Table:
 
 
 def label_table(probing: LabelProbing, number: int) -> Table:
-    """Return the metrics of each label on a feature set, those most often met first."""
+    """Return the metrics of each label on a feature set, the most frequent labels first."""
     positives, name = probing.positives["test"], probing.feature_sets[number].name
     order = sorted(range(len(positives)), key=lambda label: -positives[label])[:SHOWN]
     more = len(positives) - len(order)
@@ -121,7 +121,7 @@ def label_table(probing: LabelProbing, number: int) -> Table:
 
 
 def tell_of_labels(probing: LabelProbing) -> Iterator[str]:
-    """Yield sentences on labels that were not learned or cannot be judged, and on edges of λ."""
+    """Yield sentences on labels that were not learned or have no metric, and on edges of λ."""
     first = probing.feature_sets[0]
     unlearned = [n for n, probe in _named(probing, first) if probe.setting is None]
     if unlearned:
@@ -184,7 +184,7 @@ SECTIONS: tuple[Section[LabelProbing], ...] = (
 
 
 def report_of(probing: LabelProbing) -> Report:
-    """Return the report of probes of several labels a row."""
+    """Return the report of probes of multi-label data."""
     title = f"Linear probes of {count_of(len(probing.labels), 'label')}"
     byline = tell_byline(probing.provenance)
     return Report(title, "", "", compose(SECTIONS, probing), byline)

@@ -1,4 +1,4 @@
-"""What a notebook shows of an object: a small piece of HTML that needs nothing else."""
+"""The view of an object in a notebook: a small piece of HTML that needs nothing else."""
 
 import base64
 import io
@@ -38,14 +38,14 @@ from onelayer.report.style import LINES
 from onelayer.training.classifier import Classifier
 from onelayer.training.run import CURVES, Run
 
-SHOWN = len(LINES)  # settings: each has a colour of its own
+SHOWN = len(LINES)  # settings, each with its own colour
 _PICTURES, _SIDE = 10, 64  # images that are shown, and the pixels of their longer side
 _SENTENCES = 5
 
 
 @dataclass(frozen=True)
 class Face:
-    """What is shown: a title, sentences, curves, tables, and images as (words, data URI)."""
+    """The parts of the view: a title, sentences, curves, tables, images as (words, data URI)."""
 
     title: str
     sentences: Sequence[str] = ()
@@ -68,7 +68,7 @@ _COLOURS = [colour if colour != "#000000" else "currentColor" for colour in LINE
 
 @singledispatch
 def html(shown: Any) -> str:
-    """Return what a notebook shows of a run, a model, a check, a data set or probes."""
+    """Return the HTML of a run, a model, a check, a data set or probes for a notebook."""
     raise TypeError(f"a notebook shows nothing of {type(shown)}")
 
 
@@ -119,7 +119,7 @@ def _tell_ends(run: Run) -> list[str]:
 
 
 def _best(finals: Mapping[str, NDArray[np.float64]], models: Sequence[int]) -> dict[str, Any]:
-    """Return what sets the most accurate of `models` on the validation split off, if there is."""
+    """Return the arguments of a table that set off the best of `models` on validation."""
     accuracies = finals["validation_accuracy"][models]
     if len(models) < 2 or not np.isfinite(accuracies).any():
         return {}
@@ -237,7 +237,7 @@ def _(probing: LabelProbing) -> str:
 
 
 def _first(sentences: Sequence[str]) -> list[str]:
-    """Return the first sentences, and how many more there are."""
+    """Return the first sentences, and one with the number of others."""
     more = len(sentences) - _SENTENCES
     return [*sentences[:_SENTENCES], *([f"And {more:,} more."] if more > 0 else [])]
 
@@ -257,7 +257,7 @@ def _data_uri(image: NDArray[np.uint8]) -> str:
 def curves_html(
     title: str, curves: Mapping[str, NDArray[np.float64]], labels: Sequence[str], last: int
 ) -> str:
-    """Return the curves (M, E + 1) of a training that goes on, up to epoch `last` in width."""
+    """Return the curves (M, E + 1) of a running training, with room up to epoch `last`."""
     names = [*map(one_line, labels)]
     latest = {
         split: _latest(curves[f"{split}_accuracy"])
@@ -275,7 +275,7 @@ def curves_html(
 
 
 def _latest(curves: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the last known value (M,) of each curve (M, C), NaN where there is none."""
+    """Return the last known value (M,) of each curve (M, C), NaN if there is none."""
     known = np.isfinite(curves)
     last = curves.shape[1] - 1 - known[:, ::-1].argmax(axis=1)
     return np.where(known.any(axis=1), curves[np.arange(len(curves)), last], np.nan)

@@ -1,4 +1,4 @@
-"""How a run was trained and where, as tables of names and values."""
+"""The options and the provenance of a run, as tables of names and values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from onelayer.training.options import OF_DESCENT, OF_EXACT
 
 
 def options_table(results: Results) -> Table:
-    """Return the data and the options of the main run, those of the other solver left out."""
+    """Return the data and the options of the main run, without those of the other solver."""
     run = results.run
     M, K, D = run.weights.shape
     shape = "" if run.image_shape is None else f" ({' × '.join(map(str, run.image_shape))})"
@@ -33,13 +33,13 @@ def options_table(results: Results) -> Table:
 
 
 def tell_byline(provenance: Mapping[str, Any], author: str = "") -> str:
-    """Say who trained, when and with what, as far as that is known."""
+    """Return the author, the date and the version of a training, as far as they are known."""
     version = f"onelayer {provenance['onelayer']}" if "onelayer" in provenance else ""
     return ", ".join(filter(None, (one_line(author), str(provenance.get("date", "")), version)))
 
 
 def provenance_table(provenance: Mapping[str, Any]) -> Table:
-    """Return what trained, where and when."""
+    """Return the versions, the machine, the time and the data of a training."""
     return _record(
         "provenance",
         "Provenance: versions, machine, seconds of training, and the digests (SHA-256) of data "
@@ -55,7 +55,7 @@ def _record(stem: str, caption: str, rows: Mapping[str, str]) -> Table:
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return a nested record as names and words; numbers of seconds are rounded."""
+    """Return a nested record as names and texts; seconds are rounded."""
     flat: dict[str, str] = {}
     for name, value in record.items():
         if isinstance(value, Mapping) and len(value) > LISTED:
@@ -70,7 +70,7 @@ def _flat(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _number(value: float) -> str:
-    """Write seconds with one decimal, and in full what would vanish with it."""
+    """Return seconds with one decimal, and small numbers in full."""
     return f"{value:.1f}" if abs(value) >= 0.1 else f"{value:g}"
 
 
@@ -80,7 +80,7 @@ def _shortened(names: Sequence[str]) -> str:
 
 
 def tell_repeats(results: Results) -> str:
-    """Say how the repeats differ from the main run, if there are any."""
+    """Return a sentence on the difference of the repeats to the main run, if there are any."""
     if not results.repeats:
         return ""
     seeds = _shortened([str(repeat.training.get("seed", "?")) for repeat in results.repeats])

@@ -1,4 +1,4 @@
-"""The outcome of an experiment in a few sentences, each beside the table that it sums up."""
+"""The outcome of an experiment in a few sentences, each beside the table that it summarises."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ WHY_ORDERS = (
 
 
 def summarise(results: Results) -> str:
-    """Say in a paragraph what was trained, and whether to trust it."""
+    """Return a paragraph on the training and its checks."""
     run, training = results.run, results.run.training
     trained = (
         f"{count_of(len(run.settings), 'setting')} of a one-layer network "
@@ -63,7 +63,7 @@ def _trust(results: Results) -> str:
 
 
 def tell_answer(results: Results) -> str:
-    """Give the test accuracy of the selected setting."""
+    """Return a sentence with the test accuracy of the selected setting."""
     selected, selection = results.selected, results.selection
     if results.diverged:
         return "Every model diverged."
@@ -84,7 +84,7 @@ def tell_answer(results: Results) -> str:
 
 
 def tell_outcome(results: Results) -> Iterator[str]:
-    """Yield what Table 1 shows: the best setting, the repeats, the published accuracies."""
+    """Yield sentences on Table 1: the best setting, the repeats, the published accuracies."""
     yield tell_winner(results)
     yield tell_repeats(results)
     published = tell_published(results)
@@ -93,7 +93,7 @@ def tell_outcome(results: Results) -> Iterator[str]:
 
 
 def tell_winner(results: Results) -> str:
-    """Say which setting has the best test accuracy, and whether its lead is more than chance."""
+    """Return a sentence on the setting with the best test accuracy, and whether it is chance."""
     names, accuracy = results.run.labels, results.test_accuracies
     ranked = _ranked(accuracy)
     if not ranked:
@@ -116,7 +116,7 @@ def tell_winner(results: Results) -> str:
 
 
 def _significance(results: Results, first: int, second: int) -> str:
-    """Say whether the difference is more than another test set would change."""
+    """Return a sentence on the significance of the difference between two settings."""
     names, compared = results.run.labels, compare_models(results)
     if compared is None or not {first, second} <= set(compared.models):
         return "No significance test compares the two."
@@ -136,7 +136,7 @@ def _significance(results: Results, first: int, second: int) -> str:
 
 
 def _agrees(results: Results) -> str:
-    """Say which setting was selected without the test set."""
+    """Return a sentence on the setting that was selected without the test set."""
     if not results.selection.informed:
         return ""
     selected, accuracy = results.selected, results.test_accuracies
@@ -150,7 +150,7 @@ def _agrees(results: Results) -> str:
 
 
 def tell_repeats(results: Results) -> str:
-    """Say which setting leads over the repeats and whether its lead exceeds their spread."""
+    """Return a sentence on the leading setting of the repeats, and its lead over their spread."""
     spread, names, R = results.repeat_spread, results.run.labels, results.repeat_spread.repeats
     if R == 0:
         return "Without repeats in other orders of the batches the spread of training is not known."
@@ -168,7 +168,7 @@ def tell_repeats(results: Results) -> str:
 
 
 def _lead(results: Results, first: int, second: int) -> str:
-    """Compare two settings repeat by repeat: those of one repeat share its order."""
+    """Return a comparison of two settings, paired by repeats, which share the order of samples."""
     spread, names, R = results.repeat_spread, results.run.labels, results.repeat_spread.repeats
     difference = results.repeat_accuracies[:, first] - results.repeat_accuracies[:, second]
     mean, won = float(difference.mean()), int((difference > 0).sum())
@@ -189,7 +189,7 @@ def _lead(results: Results, first: int, second: int) -> str:
 
 
 def tell_published(results: Results) -> str:
-    """Say how far the main run is from the published accuracies and whether repeats reach them."""
+    """Return a sentence on the difference of main run and repeats to published accuracies."""
     published, spread, names = results.published, results.repeat_spread, results.run.labels
     gaps = np.abs(results.test_accuracies - published)
     known = np.flatnonzero(~np.isnan(gaps))
@@ -210,7 +210,7 @@ def tell_published(results: Results) -> str:
 
 
 def _ranked(values: NDArray[np.float64]) -> list[int]:
-    """Return the models whose value is known, best first, the earlier one of equals first."""
+    """Return the models with a known value, best first; equal ones keep their order."""
     order = np.argsort(-values, kind="stable")
     return [int(model) for model in order if not np.isnan(values[model])]
 

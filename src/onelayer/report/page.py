@@ -1,4 +1,4 @@
-"""The report stage: stored results to tables, figures, a page and a PDF."""
+"""The report: tables, figures, a page and a PDF from stored results."""
 
 import base64
 import hashlib
@@ -40,14 +40,14 @@ def write_report(
 ) -> None:
     """Write table1.*, grid.*, figures/, report.html and report.pdf into an existing folder.
 
-    See Facts. The same results give the same bytes. Of the form "html" it is the tables and
-    report.html, which needs no other file; of the form "none" the tables alone.
+    See Facts. The same results give the same bytes. The form "html" has only the tables and
+    report.html, which needs no other file; the form "none" has only the tables.
     """
     write_table1(results, folder)
     write_grid(results, folder)
     if form == "none":
         return
-    # What draws is slow to import.
+    # The drawing modules are slow to import.
     from onelayer.report.content import Facts, report_of
     from onelayer.report.figures import write_figures
     from onelayer.report.pdf import write_pdf
@@ -67,7 +67,7 @@ def write_report(
 def write_page(report: Report, path: Path, *, figures: bool) -> None:
     """Write the report as a page, and the exact numbers of its tables into tables/ beside it.
 
-    Without `figures` those are on the page alone, and it has no links to them.
+    Without `figures` there are no files of figures, and the page has no links to them.
     """
     for block in (block for section in report.sections for block in section.blocks):
         if isinstance(block, Table):
@@ -94,7 +94,7 @@ def check_form(form: str) -> None:
 
 @contextmanager
 def figure_folder(folder: Path, form: str) -> Iterator[Path]:
-    """Yield a folder for the figures: figures/ in `folder`, or for "html" one that goes again."""
+    """Yield a folder for the figures: figures/ in `folder`, or for "html" a temporary one."""
     if form == "all":
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         yield folder / "figures"
@@ -106,9 +106,8 @@ def figure_folder(folder: Path, form: str) -> Iterator[Path]:
 def render_html(report: Report) -> str:
     """Return the report as one file that needs no other: figures and style are inside.
 
-    It has links to the files beside it, which may be missing.
-
-    Its policy lets a browser use that style and pictures in the page, and nothing else.
+    It has links to the files beside it, which may be missing. Its policy lets a browser use only
+    this style and the pictures in the page.
     """
     environment = templates()
     style = environment.get_template("report.css").render()
@@ -119,7 +118,7 @@ def render_html(report: Report) -> str:
 
 @cache
 def templates() -> Environment:
-    """Return what renders templates/: all texts are escaped, what is hidden in them is shown."""
+    """Return the environment of templates/: texts are escaped, hidden characters become visible."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -138,7 +137,7 @@ def _finalize(value: Any) -> Any:
 
 
 def _isolated(text: str) -> Markup:
-    """Return text in which a name that is read from right to left turns nothing around it."""
+    """Return text in which a name written from right to left does not turn its neighbours."""
     return Markup(_RIGHT_TO_LEFT.sub(r"<bdi>\g<0></bdi>", str(escape(visible(text)))))
 
 

@@ -40,7 +40,7 @@ def write_pdf(report: Report, path: Path) -> None:
 
 
 class _Document(FPDF):
-    """An A4 document that knows how to draw each block and where a page must end."""
+    """An A4 document that draws each block and chooses where a page ends."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(format="A4")
@@ -48,7 +48,7 @@ class _Document(FPDF):
         self.add_font(_FAMILY, "", font_file(REGULAR))
         self.add_font(_FAMILY, "B", font_file(BOLD))
         self.add_font("Mono", "", font_file(MONO))
-        # The time of drawing is not part of the results.
+        # A fixed date: the time of drawing is not part of the results.
         self.set_creation_date(datetime(2000, 1, 1, tzinfo=UTC))
         self.set_title(visible(report.title))
         self.set_lang("en")
@@ -64,15 +64,15 @@ class _Document(FPDF):
                 self._draw(block, following)
 
     def normalize_text(self, text: str) -> str:
-        """Return the text as it is set."""
+        """Return the text with the characters that the fonts have."""
         return legible(text)
 
     def header(self) -> None:
-        """Let a name that holds {nb} stay as it is."""
+        """Switch the alias {nb} off, so that a name with {nb} stays as it is."""
         self.alias_nb_pages("")
 
     def footer(self) -> None:
-        """Draw the number of the page, and {nb} as that of all pages."""
+        """Draw the number of the page, and {nb} as the number of pages."""
         self.alias_nb_pages()
         self.set_y(-14)
         self._font(8, colour=_GREY)
@@ -93,13 +93,13 @@ class _Document(FPDF):
         return self.multi_cell(options.pop("w", 0), line, text, **options)
 
     def _lines(self, text: str, width: float) -> int:
-        """Return how many lines the text takes in the current font."""
+        """Return the number of lines that the text takes in the current font."""
         height = self.multi_cell(width, 1, text, align="L", dry_run=True, output="HEIGHT")
         assert isinstance(height, float | int)
         return round(height)
 
     def _keep(self, height: float) -> None:
-        """Begin a new page unless `height` millimetres are left on this one, or none are used."""
+        """Begin a new page unless this one is empty or has `height` millimetres left."""
         if self.will_page_break(min(height, self.eph)) and self.get_y() > self.t_margin:
             self.add_page()
 
@@ -128,7 +128,7 @@ class _Document(FPDF):
             self.ln(0.5)
 
     def _height_of_start(self, block: Block) -> float:
-        """Return the height that must follow a heading for it not to stand alone."""
+        """Return the height that a heading needs below it, so that it does not stand alone."""
         if isinstance(block, Picture):
             return self._picture_size(block)[1] + 15
         if isinstance(block, Table):
@@ -231,7 +231,7 @@ class _Document(FPDF):
         self.ln(1)
         self._font(size)
         self.set_draw_color(*_RULE)
-        self.set_fill_color(255, 255, 255)  # cells without a style take the colour left behind
+        self.set_fill_color(255, 255, 255)  # cells without a style take the last colour
         alignments = ["LEFT" if i < block.text_columns else "RIGHT" for i in range(len(widths))]
         with self.table(
             align="LEFT",
@@ -250,9 +250,9 @@ class _Document(FPDF):
         self.ln(4)
 
     def _height_together(self, block: Table) -> float:
-        """Return how much of a table stands on one page.
+        """Return the height of a table that must stand on one page.
 
-        One that fits a page is not torn; a longer one keeps three rows below its heading.
+        A table that fits a page is not split; a longer one keeps three rows below its heading.
         """
         line = self._table_size(block) * 0.53
         self._font(8.5, colour=_GREY)
@@ -278,7 +278,7 @@ class _Document(FPDF):
         return 7.5 if block.text_columns == len(block.header) else 6.5
 
     def _column_widths(self, block: Table, size: float) -> list[float]:
-        """Return widths that fill at most the page; the widest columns give way."""
+        """Return widths that fill at most the page; the widest columns become narrower."""
         widths = self._natural_widths(block, size)
         if sum(widths) > self.epw:
             widths = self._natural_widths(block, size, broken=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SCORES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 CLASSES = 40  # rows of the table
 PAIRS = 50  # of classes that are confused
-DRAWN = 300  # classes up to which a confusion matrix is drawn
+DRAWN = 300  # with more classes no confusion matrix is drawn
 
 
 def error_table(results: Results) -> Table | None:
@@ -41,7 +41,7 @@ def class_table(
 ) -> Table:
     """Return precision, recall, F1 and support of each class, at most `limit`, and their means.
 
-    Each score of a class comes with its 95 % interval if that is asked for.
+    With `intervals` each score of a class has its 95 % interval.
     """
     K = len(class_names)
     shown = list(range(K))
@@ -66,7 +66,7 @@ def class_table(
 def scores_table(
     scores: ClassScores, class_names: Sequence[str], *, intervals: bool = True
 ) -> Table:
-    """Return all that is known of each class, with 95 % intervals if they are asked for."""
+    """Return all scores of each class, with their 95 % intervals if `intervals`."""
     ends = scores.intervals() if intervals else {}
     columns = [Column("class", "words", class_names)]
     columns += [
@@ -98,7 +98,7 @@ def confused_table(
 
 
 def frequent_confusions(results: Results) -> Table | None:
-    """Return the most confused pairs in place of a confusion matrix that would not be legible."""
+    """Return the most confused pairs, if a confusion matrix would not be legible."""
     confusion, K = results.confusion[results.selected], len(results.run.class_names)
     if K <= DRAWN:
         return None

@@ -1,4 +1,4 @@
-"""Figures of a run to look at, or to put into axes of one's own: run.plot."""
+"""Figures of a run, in new or given axes: run.plot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ from onelayer.training.run import Run
 
 _QUANTITIES = {"loss": draw_losses, "accuracy": draw_accuracies}
 _STACKED = 4  # models, under each other in a column
-_SIDE = 600  # pixels of an image, beyond which nobody sees more
+_SIDE = 600  # pixels of an image; more would not be visible
 
 
 @dataclass(frozen=True)
 class Plots:
     """The figures of a run, as in its report: lines are vectors, colours those of Okabe and Ito.
 
-    A figure is pyplot's, so that it shows where plots do, unless `axes` are given: those are drawn
-    into, in the style of their figure. `models` are numbers, by default those with the highest
-    validation accuracy that have room. All return the axes, and write the figure into a `file` that
-    ends in .pdf, .svg or .png if it is given, over one that is there.
+    A figure is one of pyplot, so that it appears where plots appear, unless `axes` are given: then
+    it is drawn into them, in the style of their figure. `models` are numbers, by default those with
+    the highest validation accuracy that have room. All methods return the axes. They write the
+    figure into a `file` that ends in .pdf, .svg or .png if it is given, and replace an old one.
 
     Examples
     --------
@@ -52,15 +52,15 @@ class Plots:
         width: str = "page",
         file: str | Path | None = None,
     ) -> list[Axes]:
-        """Draw the loss with the cost, or the accuracy, against the epoch: an axes a model.
+        """Draw the loss with the cost, or the accuracy, against the epoch: axes for each model.
 
-        A figure of its own is as wide as a "page" or "column" of a paper, with letters as large as
-        the text; a paper includes its .pdf unscaled.
+        A new figure is as wide as a "page" or "column" of a paper, with letters as large as the
+        text; a paper includes its .pdf unscaled.
 
         Raises
         ------
         InputError
-            If there is no such quantity, width, model or form of a file, or not an axes for each
+            If there is no such quantity, width, model or type of file, or not one axes for each
             model.
         """
         if quantity not in _QUANTITIES:
@@ -85,19 +85,19 @@ class Plots:
         axes: Any = None,
         file: str | Path | None = None,
     ) -> list[Axes]:
-        """Draw the first rows of W as images: a row of them for each model.
+        """Draw the first rows of W as images, in a row for each model.
 
-        Into `axes` go those of one model, an image each: the first classes.
+        Given `axes` take the first classes of one model, an image each.
 
         Raises
         ------
         InputError
-            If the samples were no images, there is no such model, or there are more axes than
+            If the samples were not images, there is no such model, or there are more axes than
             classes.
         """
         if axes is None:
             numbers = self._numbers(models, WEIGHT_ROWS)
-            weight_images(self.run, numbers[:1])  # refuses what is no image
+            weight_images(self.run, numbers[:1])  # refuses samples that are not images
             with look():
                 drawing = draw_weights(self.run, numbers, "", pyplot.figure)
             return _saved(list(drawing.figure.axes), file)
@@ -126,7 +126,7 @@ class Plots:
 
 
 def _saved(axes: list[Axes], file: str | Path | None) -> list[Axes]:
-    """Return the axes, their figure written to the file if there is one."""
+    """Return the axes, after writing their figure to the file if one is given."""
     figure = axes[0].get_figure(root=True)
     if figure is not None and file is not None:
         check_output_file(Path(file), (".pdf", ".svg", ".png"), force=True)

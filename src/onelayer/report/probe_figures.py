@@ -1,4 +1,4 @@
-"""Linear probes as figures."""
+"""Figures of linear probes."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -123,7 +123,7 @@ def draw_by_labels(probing: Probing) -> style.Drawing:
 
 
 def _lines(probing: Probing) -> tuple[Figure, Axes, list[tuple[str, str, str]]]:
-    """Return a figure with room for a line a feature set, and colour, style and name of each."""
+    """Return a figure for a line for each feature set, and the colour, style and name of each."""
     names = told_apart([features.name for features in probing.feature_sets], _LETTERS)
     height = max(3.4, 0.8 + 0.19 * len(names))
     figure = Figure(figsize=(style.WIDTH, height), layout="constrained")
@@ -134,7 +134,7 @@ def _lines(probing: Probing) -> tuple[Figure, Axes, list[tuple[str, str, str]]]:
 def curves_by_l2(probing: Probing) -> dict[str, dict[float, float]]:
     """Return, by feature set, the validation metric of the best setting of each λ, with all labels.
 
-    λ rises; 0 is left out, as an axis of its logarithm has no place for it.
+    λ rises; λ = 0 is left out, since it has no logarithm.
     """
     metric, curves = METRICS[probing.metric], {}
     for features in probing.feature_sets:

@@ -1,4 +1,4 @@
-"""Linear probes as tables: all that is known of each probe, and what is cut from it."""
+"""Tables of linear probes: one with all facts of each probe, and others cut from it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ _METRICS = {
     for name, metric in METRICS.items()
     if name != "accuracy"
 }
-# The columns of all that is known of a probe: heading and kind.
+# The columns with all facts of a probe: heading and kind.
 _COLUMNS = {
     "features": ("features", "words"),
     "n_features": ("D", "count"),
@@ -52,7 +52,7 @@ _TESTED = (
 
 
 def probes_table(probing: Probing) -> Table:
-    """Return all that is known, a row for each feature set and number of labels."""
+    """Return all facts, a row for each feature set and number of labels."""
     names = setting_labels(probing.grid, probing.training["solver"])
     settings = dict(zip(probing.grid, names, strict=True))
     rows = [
@@ -73,7 +73,7 @@ def _of_labels(
     features: FeatureSet,
     probe: Labelled,
 ) -> dict[str, Any]:
-    """Return what is known of a probe with any number of labels, by column."""
+    """Return the facts of a probe with any number of labels, by column."""
     draws, spread = probe.draws, probe.test
     found: dict[str, Any] = {
         "features": features.name,
@@ -97,7 +97,7 @@ def _of_labels(
 
 
 def _of_features(features: FeatureSet) -> dict[str, Any]:
-    """Return what is known of the probe with all labels alone, by column."""
+    """Return the facts of only the probe with all labels, by column."""
     found: dict[str, Any] = {
         key: ends_of(features.metrics.get(name)) for key, (_, name) in _METRICS.items()
     }
@@ -113,12 +113,12 @@ def _of_features(features: FeatureSet) -> dict[str, Any]:
 
 
 def ends_of(found: Interval | None) -> tuple[float, float, float] | None:
-    """Return an estimate with the ends of its interval, as a table has it."""
+    """Return an estimate with the ends of its interval, for a table."""
     return None if found is None else (found.value, found.low, found.high)
 
 
 def shown(probing: Probing) -> Probing:
-    """Return the probing with at most SHOWN of its feature sets: those of the best probes."""
+    """Return the probing with at most SHOWN feature sets, those with the best probes."""
     sets = probing.feature_sets
     ranked = sorted(range(len(sets)), key=lambda number: -sets[number].probe.test)[:SHOWN]
     return replace(probing, feature_sets=tuple(sets[number] for number in sorted(ranked)))
@@ -203,7 +203,7 @@ def classes_table(probing: Probing) -> Table | None:
 
 
 def optimism_table(probing: Probing) -> Table | None:
-    """Return how much better the best setting looks on the rows that chose it than on others."""
+    """Return the optimism: the best setting on the rows that chose it, and on other rows."""
     whole, sets = probing.optimism, shown(probing).feature_sets
     found = {f.name: f.optimism for f in sets if f.optimism is not None}
     if whole is None or not found:

@@ -42,11 +42,9 @@ from onelayer.training.naming import common_words
 def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
     """Write the tables, figures/ and probe.html into an existing folder.
 
-    The tables are probe.csv, .md and .tex and probe_classes.csv, and each .csv as .parquet, too,
-    where pyarrow is installed.
-
-    The same results give the same bytes. Of the form "html" there are no separate figures, of the
-    form "none" there are the tables alone.
+    The tables are probe.csv, .md and .tex and probe_classes.csv, and each .csv as .parquet, too, if
+    pyarrow is installed. The same results give the same bytes. The form "html" has no separate
+    figures, the form "none" has only the tables.
     """
     for name, table in ((CSV, probes_table(probing)), (CLASS_CSV, classes_table(probing))):
         if table is not None:

@@ -1,4 +1,4 @@
-"""All that is known of each setting as one table, from which others are cut."""
+"""A table with all facts of each setting, from which others are cut."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ REPEATS = {f"accuracy_{name}": name for name in ("mean", "sd", "min", "max")}
 
 
 def settings_table(results: Results) -> Table:
-    """Return all that is known of each setting, a row each: its options, training and test.
+    """Return all facts of each setting, a row each: its options, training and test.
 
     Loss, cost and accuracy are those of the kept epoch.
     """
@@ -27,7 +27,7 @@ def settings_table(results: Results) -> Table:
 
 
 def trained_columns(run: Run) -> Iterator[Column]:
-    """Yield what the settings are, and how the training of each ended."""
+    """Yield the columns of the hyperparameters, and of the end of the training."""
     ends = {"kept_epoch": "count", "stopped": "words", "ended": "words"}
     ends |= dict.fromkeys(CURVES, "decimals")
     for name, values in setting_columns(run).items():
@@ -43,7 +43,7 @@ def _heading(name: str) -> str:
 
 
 def _tested(results: Results) -> Iterator[Column]:
-    """Yield what selected a setting, what was published, and the test."""
+    """Yield the columns of the selection, of published accuracies, and of the test."""
     run, selection, spread = results.run, results.selection, results.repeat_spread
     M = len(run.settings)
     yield Column("least cost", "decimals", results.optimal_costs, key="optimal_cost")
@@ -83,5 +83,5 @@ def _best_epoch(run: Run, model: int) -> tuple[float, int] | None:
 
 
 def write_grid(results: Results, folder: Path) -> None:
-    """Write grid.csv into `folder` and, where pyarrow can be imported, grid.parquet."""
+    """Write grid.csv into `folder` and, if pyarrow is installed, grid.parquet."""
     write_data(settings_table(results), folder / "grid")

@@ -1,4 +1,4 @@
-"""Significance tests between settings on the test set, and ensembles of them."""
+"""Significance tests between settings on the test set, and ensembles of settings."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Comparison:
 
 
 def compare_models(results: Results) -> Comparison | None:
-    """Compare the evaluated models on the test set, at most 12: the best without looking at it."""
+    """Compare at most 12 evaluated models on the test set, chosen without the test set."""
     right = results.predictions.right
     if len(right) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Curves in little room: a line of text for a terminal, an SVG for a notebook."""
+"""Small curves: a line of text for a terminal, an SVG for a notebook."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ WIDE_RANGE = 20  # a curve that spans a larger factor is drawn on a logarithmic 
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPLITS = {"train": "training", "validation": "validation"}
 QUANTITIES = ("loss", "accuracy")
-# Of a panel, in pixels: room for the curves, and the most points of one that can be told apart.
+# Of a panel: width and height of the curves in pixels, and the most points of a curve.
 WIDTH, HEIGHT, _POINTS = 240, 110, 120
 
 
 def best_models(accuracies: Mapping[str, Values], room: int) -> list[int]:
     """Return the numbers of the models (at most `room`) with the highest accuracies (M,), in order.
 
-    The split is validation or, where nothing is known of it, train.
+    The split is validation or, if its accuracies are unknown, train.
     """
     known = (accuracies[split] for split in reversed(SPLITS) if split in accuracies)
     values = next((v for v in known if np.isfinite(v).any()), None)
@@ -31,7 +31,7 @@ def best_models(accuracies: Mapping[str, Values], room: int) -> list[int]:
 
 
 def scale_of(curves: Sequence[Values]) -> tuple[Callable[[Values], Values], float, float]:
-    """Return what places values in [0, 1], NaN where they are not finite, and both ends."""
+    """Return a function that scales values to [0, 1] (NaN if not finite), and both ends."""
     values = np.concatenate([curve[np.isfinite(curve)] for curve in curves] or [np.empty(0)])
     low, high = (float(values.min()), float(values.max())) if values.size else (np.nan, np.nan)
     measure = np.log if low > 0 and high / low > WIDE_RANGE else np.asarray
@@ -62,14 +62,14 @@ def sparklines(curves: Sequence[Values], room: int) -> list[str]:
 
 
 def _thinned(values: NDArray[np.generic], room: int) -> Values:
-    """Return at most `room` of the values, evenly apart, the first and the last among them."""
+    """Return at most `room` of the values, evenly spaced, with the first and the last."""
     chosen = np.linspace(0, len(values) - 1, min(room, len(values))).round().astype(np.intp)
     return np.asarray(values[chosen], np.float64)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve of a panel: `points` as SVG writes them, `dashed` on the training split."""
+    """A curve of a panel: `points` in the form of SVG, `dashed` for the training split."""
 
     model: int
     words: str
@@ -79,7 +79,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one quantity against the epoch, up to epoch `last`; `low` to `high`."""
+    """The curves of one quantity against the epoch, up to `last`; values from `low` to `high`."""
 
     quantity: str
     low: str
@@ -97,7 +97,7 @@ def draw_panels(
 ) -> tuple[Panel, ...]:
     """Return a panel of each quantity with `models`, from curves (M, C) by their names in a run.
 
-    None of them for figures of a single epoch, which are no curves.
+    There is no panel for a single measured epoch, which gives no curve.
     """
     if len(measured) < 2:
         return ()

@@ -1,4 +1,4 @@
-"""How figures look and how they are saved: the same results give the same bytes."""
+"""The style of figures and their files: the same results give the same bytes."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from onelayer.report.blocks import Picture
 
-# Okabe and Ito's colours, told apart by the colour-blind: blue and vermilion.
+# Okabe and Ito's colours, which colour-blind people can distinguish: blue and vermilion.
 TRAIN, VALIDATION, MARK, MUTED = "#0072B2", "#D55E00", "#D55E00", "#595959"
-# Of many lines, without their yellow, which is too light for one.
+# For many lines, without their yellow, which is too light for a line.
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 WIDTH = 7.2  # inches, of a figure as wide as the page
-WIDTHS = {"page": WIDTH, "column": 3.5}  # of a paper that has two columns
+WIDTHS = {"page": WIDTH, "column": 3.5}  # of a paper with two columns
 _MILLIMETRES = 170 / WIDTH  # a figure of that width fills the column of an A4 page
 LOOK = {
     "figure.dpi": 100,
@@ -24,7 +24,7 @@ LOOK = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 9,
-    "axes.titley": 1.0,  # nothing stands above axes, so nobody need look
+    "axes.titley": 1.0,  # nothing stands above axes: no search for room
     "axes.labelsize": 8.5,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
@@ -45,7 +45,7 @@ LOOK = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that is drawn but not saved, and the words that go with it."""
+    """A figure that is drawn but not saved, with its caption and alternative text."""
 
     stem: str
     figure: Figure
@@ -54,14 +54,14 @@ class Drawing:
 
 
 def line_look(number: int) -> tuple[str, str]:
-    """Return colour and style of the line `number`; 28 can be told apart."""
+    """Return colour and style of the line `number`; the first 28 differ."""
     styles = ("-", "--", ":", "-.")
     return LINES[number % len(LINES)], styles[number // len(LINES) % len(styles)]
 
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Draw and save with the report's settings, whatever the reader's matplotlibrc says."""
+    """Draw and save with the settings of the report, not with the reader's matplotlibrc."""
     looks: dict[Any, Any] = {**matplotlib.rcParamsDefault, **LOOK}
     del looks["backend"]
     with matplotlib.rc_context(looks):
@@ -69,7 +69,7 @@ def look() -> Iterator[None]:
 
 
 def save_all(drawings: Iterable[Drawing], folder: Path, *, dots: bool = True) -> dict[str, Picture]:
-    """Write drawings, made one by one in the report's look, into `folder`; return them by stem."""
+    """Write drawings, made one by one in the report's style, into `folder`; return them by stem."""
     folder.mkdir(parents=True, exist_ok=True)
     with look():
         return {drawing.stem: save(drawing, folder, dots=dots) for drawing in drawings}
@@ -78,7 +78,7 @@ def save_all(drawings: Iterable[Drawing], folder: Path, *, dots: bool = True) ->
 def save(drawing: Drawing, folder: Path, *, dots: bool = True) -> Picture:
     """Write the drawing into `folder` as SVG and return it as a block of the report.
 
-    With `dots` also as PNG, which the page alone does not need.
+    With `dots` also as PNG, which the page does not need.
     """
     figure = drawing.figure
     png, svg = (folder / f"{drawing.stem}.{extension}" for extension in ("png", "svg"))

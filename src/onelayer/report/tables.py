@@ -15,14 +15,14 @@ from onelayer.report.settings import REPEATS, settings_table
 from onelayer.training.hyperparameters import OPTIONS
 from onelayer.training.run import CURVES
 
-# A vector figure as wide as a column of a paper, its letters as large as the text's.
+# A vector figure as wide as a column of a paper, with letters as large as those of the text.
 _FIGURE = 'onelayer.load_run(".").plot.curves(width="column", file="curves.pdf")'
 
 
 def table1(results: Results) -> Table:
-    """Return Table 1 for other programs, a row a setting: NaN where there is no figure.
+    """Return Table 1 for other programs, a row for each setting; NaN stands for a missing figure.
 
-    λ, η and all else that is not at its default in some setting come first.
+    λ, η and all other options that differ from their defaults in some setting come first.
     """
     varied = [
         name
@@ -47,7 +47,7 @@ def write_table1(results: Results, folder: Path) -> None:
 
 
 def accuracy_table(results: Results) -> Table:
-    """Return Table 1 as the report and the terminal show it; the selected setting is set off."""
+    """Return Table 1 for the report and the terminal; the selected setting is set off."""
     spread, folds, run = results.repeat_spread, results.cross_validation, results.run
     headings = {"test_accuracy": "test", "validation_accuracy": "validation"}
     keys = ["setting", "published_accuracy", *headings, *REPEATS]
@@ -89,7 +89,7 @@ def final_table(results: Results) -> Table:
 def _shown(
     results: Results, stem: str, caption: str, keys: Sequence[str], headings: Mapping[str, str]
 ) -> Table:
-    """Return these columns of the settings that have room; the selected one is set off."""
+    """Return these columns for the settings that have room; the selected one is set off."""
     models, note = list_settings(results)
     columns = settings_table(results).take(models).pick(keys, headings)
     return make_table(stem, caption + note, *columns, **set_off(results, models))

@@ -1,1 +1,1 @@
-"""Training followed elsewhere: every model of a grid is a run of a tracker."""
+"""Trackers of a training: every model of a grid is a run of a tracker."""

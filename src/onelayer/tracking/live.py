@@ -1,4 +1,4 @@
-"""A training in a browser while it runs: the explorable page, renewed from a server in a thread."""
+"""A training in a browser while it runs: the explorable page, updated by a server in a thread."""
 
 import math
 import signal
@@ -16,9 +16,10 @@ from onelayer.errors import InputError
 from onelayer.evaluation.selection import choose
 from onelayer.report.explore import as_json, render_page, run_facts
 from onelayer.training.engine import Engine
-from onelayer.training.epochs import Curves, Parameters
+from onelayer.training.epochs import Parameters
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import Job
+from onelayer.training.log import Curves
 from onelayer.training.options import TrainingOptions
 from onelayer.training.run import CURVES, History, Run
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 OFTEN = 0.25  # seconds between two copies of the curves, at least
 WEIGHTS = 1_500_000  # bytes of the weights that are sent
-_LARGEST = 100_000_000  # bytes of the weights of a stack that are copied at all
-_RARELY, _SHARE = 1.0, 20  # seconds between two copies of weights; and times as long as one took
+_LARGEST = 100_000_000  # bytes; the weights of a larger stack are not copied
+_RARELY, _SHARE = 1.0, 20  # least seconds between two copies of weights, and multiple of a copy
 
 
 def check_live() -> None:
@@ -49,7 +50,7 @@ def open_live(
 ) -> Iterator["Live"]:
     """Yield the callbacks of a training, which a page on 127.0.0.1 shows; `tell` gets its address.
 
-    When the block ends, the page says how. Its button ends this process as Ctrl-C does.
+    After the block the page says how it ended. Its button ends this process as Ctrl-C does.
     """
     from onelayer.tracking.live_server import LiveServer
 
@@ -75,7 +76,7 @@ def _interrupt() -> None:
 
 
 class _State(NamedTuple):
-    """What the page shows. It is replaced, never changed: a reader has all of one moment."""
+    """The state that the page shows. It is replaced, never changed, so a reader sees one moment."""
 
     number: int
     status: str
@@ -85,9 +86,9 @@ class _State(NamedTuple):
 
 
 class Live:
-    """A training as its page shows it: its thread writes, and the server's thread reads the latest.
+    """The state of a training for its page: the training writes it, the server's thread reads it.
 
-    `on_stack` and `on_epoch` are callbacks of train. They copy, seldom, and wait for nobody.
+    `on_stack` and `on_epoch` are callbacks of train. They copy rarely and never wait.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Live:
         self._settings = tuple(settings)
         M, K, D = len(settings), data.n_classes, data.n_features
         self._scaling = Scaling(options.scaling, np.zeros(D), np.ones(D))
-        # Nothing is known yet, and takes no memory.
+        # No weights are known yet; a broadcast zero takes no memory.
         zero = np.float32(0)
         self._parameters: Parameters = (
             np.broadcast_to(zero, (M, K, D)),
@@ -115,14 +116,14 @@ class Live:
         self._told: tuple[int, str] = (-1, "")
 
     def on_stack(self, job: Job, models: range, stack: Engine) -> None:
-        """Take the stack, of which the weights are shown, unless they are too many to copy."""
+        """Keep the stack whose weights are shown, unless they are too many to copy."""
         if job.scaling is not None:
             self._scaling = job.scaling
         small = self._parameters[0].size * self._parameters[0].itemsize <= _LARGEST
         self._stack = stack if small else None
 
     def on_epoch(self, epoch: int, curves: Curves, models: range) -> None:
-        """Take the curves, and now and then the weights, after an epoch of a stack."""
+        """Copy the curves, and sometimes the weights, after an epoch of a stack."""
         now = time.monotonic()
         if not self._parts:
             self._began = now
@@ -174,7 +175,7 @@ class Live:
         self._weights_due = now + max(_RARELY, _SHARE * (now - began))
 
     def _describe(self, epoch: int, models: range, seconds: float) -> str:
-        """Return where the training is, and the time that it still takes at the mean speed."""
+        """Return the progress of the training, and the time left at the mean speed."""
         M, E = len(self._settings), self._options.epochs
         done = (models.start + len(models) * epoch / max(E, 1)) / M
         if self._options.solver == "exact":
@@ -186,7 +187,7 @@ class Live:
         return f"Epoch {epoch} of {E}{part}{left}"
 
     def _copy(self, number: int, status: str, *, over: bool = False) -> _State:
-        """Return the state as a run that has come this far."""
+        """Return the current state, with a Run of the curves so far."""
         M = len(self._settings)
         every = [curves for _, curves in self._parts.values() if curves]
         C = next((len(curve[0]) for curve in every[0].values()), 1) if every else 1
@@ -197,7 +198,7 @@ class Live:
         known = np.isfinite(np.concatenate(list(joined.values()))).any(axis=0)
         if not known.any():
             known[0] = True
-        # Each setting is as good as when it was measured last.
+        # Each setting counts with its last measurement.
         kept = np.flatnonzero(known)[-1] * np.ones(M, np.intp)
         for model, finite in enumerate(np.isfinite(joined["train_loss"])):
             if finite.any():
@@ -234,7 +235,7 @@ def _facts_of(state: _State) -> dict[str, Any]:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time in the largest unit of which there are two.
+    """Return a time in the largest unit of which it has at least two.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Who may ask this machine for a page, what for, and how many at once.
+"""A server of one page on 127.0.0.1, and the rules of access: who, for what, how many at once.
 
-A server of one page on 127.0.0.1, in a thread of its own. Readers wait for the work that the page
-shows; the work never waits for them.
+The server runs in its own thread. Readers wait for the work that the page shows; the work never
+waits for readers.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 READERS = 16
-PERIOD = 0.5  # seconds between two looks for news
+PERIOD = 0.5  # seconds between two checks for news
 PATIENCE = 1  # seconds that a reader has to take the last news
-_HOST = r"(127\.0\.0\.1|localhost)(:\d{1,5})?"  # any port: that of an ssh tunnel may be another
+_HOST = r"(127\.0\.0\.1|localhost)(:\d{1,5})?"  # any port: an ssh tunnel may have another
 _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "frame-ancestors 'none'",
@@ -36,7 +36,7 @@ _HEADERS = {
 
 
 class News(NamedTuple):
-    """What there is to tell: a number that grows with every piece, and if it is the last one."""
+    """A piece of news: a number that grows with each, its text, and whether it is the last one."""
 
     number: int
     text: str
@@ -106,13 +106,13 @@ class LiveServer:
         return f"http://127.0.0.1:{self.port}/?token={self.token}"
 
     def close(self) -> None:
-        """Tell the readers the last news, and end."""
+        """Send the last news to the readers, and end."""
         self._server.should_exit = True
         self._thread.join(PATIENCE + 2)
 
 
 async def _events(news: Callable[[], News]) -> AsyncIterator[str]:
-    """Yield the latest news, again whenever there are some: what a slow reader missed is gone."""
+    """Yield the latest news whenever they change; a slow reader skips older ones."""
     yield "retry: 1000\n\n"
     number, over = -1, False
     while not over:
@@ -134,7 +134,7 @@ class _Connection(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Leaves nobody behind who does not read to the end."""
+    """A server that, at its end, also closes connections whose readers are slow."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -144,7 +144,7 @@ class _Server(uvicorn.Server):
 
 
 class _Guard:
-    """Lets through who knows the token, asks this machine by name, and comes from its own page."""
+    """A filter: a request needs the token, the name of this machine and the page's own origin."""
 
     def __init__(self, application: ASGIApp, token: str) -> None:
         self._application, self._token = application, token

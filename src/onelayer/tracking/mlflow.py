@@ -17,7 +17,7 @@ def follow(folder: Path, experiment: str, models: Mapping[str, Parameters]) -> I
 
     The runs end as FINISHED, or as FAILED if an exception ends the block.
     """
-    # Its file store has to be asked for, and nothing is to leave this machine.
+    # MLflow's file store must be allowed explicitly, and no telemetry may leave this machine.
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:

@@ -1,4 +1,4 @@
-"""What a tracker is, and which there are."""
+"""Trackers: their interface and their names."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.errors import InputError, unknown_name
-from onelayer.training.epochs import Curves, OnEpoch
+from onelayer.training.epochs import OnEpoch
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.log import Curves
 
 Parameters = Mapping[str, bool | int | float | str]
-Log = Callable[[int, int, Mapping[str, float]], None]  # model, epoch, what is known of it by name
-# Given a folder, an experiment's name and the parameters of each model by the model's name. Nothing
-# is written before the first call of Log.
+Log = Callable[[int, int, Mapping[str, float]], None]  # model, epoch, known values by name
+# Takes a folder, the name of an experiment and the parameters of each model by the model's name.
+# Nothing is written before the first call of Log.
 Tracker = Callable[[Path, str, Mapping[str, Parameters]], AbstractContextManager[Log]]
 TRACKERS = ("mlflow", "tensorboard")
 
@@ -26,11 +27,11 @@ def open_tracker(
     settings: Sequence[Hyperparameters],
     shared: Mapping[str, Any],
 ) -> Iterator[OnEpoch]:
-    """Yield the callback that tells the tracker `target` of every epoch of every model.
+    """Yield the callback that logs every epoch of every model to the tracker `target`.
 
     `target` is "tensorboard:FOLDER" or "mlflow:FOLDER". Each model becomes a run of `experiment`
-    with its settings and the `shared` ones (but those that are None) as parameters, and with its
-    curves, as they are called in History, as metrics.
+    with its settings and the `shared` ones (without those that are None) as parameters, and with
+    its curves, under their names in History, as metrics.
 
     Raises
     ------

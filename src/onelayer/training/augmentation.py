@@ -1,4 +1,4 @@
-"""Images moved and relit on the fly: one mini-batch at a time, the same for all models."""
+"""Augmentation of images: one mini-batch at a time, the same for all models."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,22 +12,22 @@ from onelayer.errors import InputError, unknown_name
 
 Array = NDArray[Any]
 _OFF = "none"
-_FLIP = 0.5  # what "flip" alone means
+_FLIP = 0.5  # the probability of "flip" without a number
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image each time that it is trained on; as it stands, nothing.
+    """The random changes of an image each time that it is trained on; by default none.
 
-    `flip` is the probability of mirroring left and right. `shift` is the most pixels that an image
-    is moved by in x and in y, each uniformly; the border is repeated into what is uncovered.
+    `flip` is the probability of mirroring left and right. `shift` is the largest number of pixels
+    by which an image moves in x and in y, each uniformly; the border is repeated to fill the gap.
     `brightness` multiplies all values by a factor uniform in 1 ± brightness, `contrast` their
-    distance from the image's own mean by one uniform in 1 ± contrast.
+    distance from the image's own mean by a factor uniform in 1 ± contrast.
 
     Raises
     ------
     InputError
-        If the shift is no whole number from 0, or another value is not from 0 to 1.
+        If the shift is not a whole number from 0, or another value is not from 0 to 1.
     """
 
     flip: float = 0.0
@@ -66,7 +66,7 @@ class Augmentation:
         return cls(**values)
 
     def __str__(self) -> str:
-        """Write the parts that are on, as `parse` reads them."""
+        """Return the parts that are on, as a text for `parse`."""
         on = {name: value for name, value in vars(self).items() if value}
         texts = (
             name if (name, value) == ("flip", _FLIP) else f"{name}:{value}"
@@ -90,7 +90,7 @@ def _number(name: str, text: str) -> float:
 
 
 def check_augmentation(augmentation: Augmentation, image_shape: ImageShape | None) -> None:
-    """Raise InputError if rows of X are not images, or so small that a shift moves all away."""
+    """Raise InputError if rows of X are not images, or images not larger than the shift."""
     if augmentation == Augmentation():
         return
     if image_shape is None:
@@ -111,12 +111,12 @@ def augment(
 ) -> Array:
     """Return stored rows X (B, D) augmented, in a new array of the same dtype.
 
-    `image_shape` is (channels, height, width). Each image is shifted, then flipped, then relit;
-    relit values are clipped to 0 … full_scale, and rounded unless the dtype is a float. Expects
-    what `check_augmentation` accepts.
+    `image_shape` is (channels, height, width). Each image is shifted, then flipped, then brightness
+    and contrast change; these values are clipped to 0 … full_scale, and rounded unless the dtype is
+    a float. The arguments must pass `check_augmentation`.
 
-    Every image takes five numbers from the generator, whichever parts are on: so turning one on
-    leaves what the others do as it was, and images are treated alike however batches are cut.
+    Every image takes five numbers from the generator, also for parts that are off: so one part does
+    not change the effect of the others, and the batch size does not change an image.
     """
     flip, right, down, brightness, contrast = generator.random((len(X), 5)).T
     images = X.reshape(len(X), *image_shape)
@@ -148,12 +148,12 @@ def _factors(uniform: Array, most: float) -> Array:
 def _shift(images: Array, right: Array, down: Array, most: int) -> Array:
     """Move each image (C, H, W) by its pixels right and down, repeating its border.
 
-    With rows repeated above and below, a moved channel is one run of memory, H·W long; only the
-    columns that wrapped around to the other side are wrong then.
+    With rows repeated above and below, a moved channel is contiguous in memory, H·W long. Only the
+    columns that wrapped around to the other side are then wrong, and are replaced.
     """
     B, C, H, W = images.shape
     above, below = images[:, :, :1], images[:, :, -1:]
-    margin = most + 1  # a row more than moves, for those `right` elements further
+    margin = most + 1  # one row more than the shift, for the move by `right` elements
     tall = np.concatenate([above] * margin + [images] + [below] * margin, axis=2)
     runs = sliding_window_view(tall.reshape(B, C, (H + 2 * margin) * W), H * W, axis=2)
     moved: Array = runs[np.arange(B), :, (margin - down) * W - right].reshape(B, C * H, W)

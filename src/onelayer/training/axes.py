@@ -11,8 +11,8 @@ from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
 from onelayer.thread_pools import limited
 
-LARGEST = 1536  # axes; finding more takes longer than they save
-ROWS = 1024  # read in one go
+LARGEST = 1536  # axes; the search for more takes longer than they save
+ROWS = 1024  # read at once
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 class Axes:
     """The mean (D,) of scaled features, R orthonormal axes (D, R), the spread (R,) along each.
 
-    z = Qᵀ (x − mean). Without axes Q they are those of the features, of which there are too many.
+    z = Qᵀ (x − mean). If there are too many features, Q is None, and z = x − mean.
     """
 
     mean: Floats
@@ -37,43 +37,43 @@ class Axes:
 
     @property
     def centred(self) -> "Axes":
-        """The features themselves less their mean, in which rows need no product to be turned."""
+        """The axes of the centred features, z = x − mean, which need no product."""
         return Axes(self.mean, np.zeros(len(self.mean)), None)
 
     def to_centred(self, U: Floats) -> Floats:
-        """Return [W, b] (…, D + 1) on centred features of parameters U (…, R + 1) on [z, 1]."""
+        """Return [W, b] (…, D + 1) for centred features from parameters U (…, R + 1) for [z, 1]."""
         W = U[..., :-1] if self.Q is None else U[..., :-1] @ self.Q.T
         return np.concatenate([W, U[..., -1:]], axis=-1)
 
     def to_features(self, U: Floats) -> Floats:
-        """Return [W, b] (…, D + 1) on scaled features of parameters U (…, R + 1) on [z, 1]."""
+        """Return [W, b] (…, D + 1) for scaled features from parameters U (…, R + 1) for [z, 1]."""
         V = self.to_centred(U)
         V[..., -1] -= V[..., :-1] @ self.mean
         return V
 
     def from_features(self, V: Floats) -> Floats:
-        """Return the U of [W, b]: the inverse of to_features."""
+        """Return U from [W, b]: the inverse of to_features."""
         W = V[..., :-1] if self.Q is None else V[..., :-1] @ self.Q
         b = V[..., -1:] + (V[..., :-1] @ self.mean)[..., None]
         return np.concatenate([W, b], axis=-1)
 
     def gradient(self, G: Floats) -> Floats:
-        """Return the derivative by U of what has the derivative G by [W, b]."""
+        """Return the derivative of a function by U from its derivative G by [W, b]."""
         along = G[..., :-1] - G[..., -1:] * self.mean
         return self.gradient_of_centred(np.concatenate([along, G[..., -1:]], axis=-1))
 
     def gradient_of_centred(self, G: Floats) -> Floats:
-        """Return the derivative by U of what has the derivative G by [W, b] on centred features."""
+        """Return the derivative by U from the derivative G by [W, b] for centred features."""
         along = G[..., :-1] if self.Q is None else G[..., :-1] @ self.Q
         return np.concatenate([along, G[..., -1:]], axis=-1)
 
 
 def principal_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling: Scaling) -> Axes:
-    """Return the axes of these rows of a split, each of which counts by its share.
+    """Return the principal axes of these rows of a split, weighted by their shares.
 
-    Rows that are fewer than the features span as many axes, and W of least cost lies in their span.
+    N rows, fewer than features, span only N axes, and the W of least cost lies in their span.
     """
-    with limited(1):  # where cores are busy, threads of BLAS wait for each other
+    with limited(1):  # on busy cores, threads of BLAS wait for each other
         return _find_axes(split, rows, shares, scaling)
 
 

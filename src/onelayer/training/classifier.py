@@ -1,4 +1,4 @@
-"""One trained model and the file that it travels in: safetensors and JSON, no pickle."""
+"""One trained model and its file: safetensors and JSON, no pickle."""
 
 import math
 from collections.abc import Mapping
@@ -29,18 +29,18 @@ MODEL_FILE = "model.safetensors"
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained network, W (K, D) and b (K,), and what its inputs and outputs mean.
+    """A trained network, W (K, D) and b (K,), and the meaning of its inputs and outputs.
 
-    `scaling` makes x of equation (1) of stored features, of which `full_scale` stands for 1 (255
-    for 8-bit pixels); a row of them is an image (channels, height, width) of `image_shape`, or
-    none. `columns` are the names of a table's columns, or None; `pool` says what was taken of
-    tokens (N, T, D). `dataset` and `digests` (file: sha256) say what it was trained on,
-    `hyperparameters` how, and `version` by which onelayer.
+    `scaling` turns stored features into x of equation (1); `full_scale` is the stored value that
+    stands for 1 (255 for 8-bit pixels). `image_shape` is (channels, height, width) if a row is an
+    image, else None. `columns` are the names of a table's columns, or None; `pool` is the pooling
+    of tokens (N, T, D). `dataset` and `digests` (file: SHA-256) identify the training data,
+    `hyperparameters` are its settings, `version` is that of onelayer.
 
     Raises
     ------
     InputError
-        If the shapes or types do not belong together, or a number is not finite.
+        If the shapes or types do not match, or a number is not finite.
     """
 
     weights: Annotated[NDArray[Any], "(K, D)"]
@@ -81,7 +81,7 @@ class Classifier:
 
     @face("report.notebook:html")
     def _repr_html_(self) -> Any:
-        """Return what a notebook shows: how the model was made, and its weight images."""
+        """Return the HTML for a notebook: how the model was made, and its weight images."""
 
     @property
     def n_features(self) -> int:
@@ -90,23 +90,23 @@ class Classifier:
 
     @property
     def input_type(self) -> np.dtype[Any]:
-        """The type in which other programs take features, that of the weights, if it holds them.
+        """The type of features for other programs, that of the weights if it is precise enough.
 
-        It is float64 where float32 would move a feature by more than 10⁻⁵ of its deviation.
+        It is float64 if float32 would move a feature by more than 10⁻⁵ of its standard deviation.
         """
         dtype = self.weights.dtype
         return dtype if self.scaling.fits(dtype) else np.dtype(np.float64)
 
     @property
     def link(self) -> Link | None:
-        """How scores become probabilities; None for a loss without probabilities, as the hinge."""
+        """How scores become probabilities; None for a loss without them, such as the hinge."""
         return find_loss(self.hyperparameters.loss).link
 
     def scores(self, X: Any, first_row: int = 0) -> NDArray[Any]:
         """Return the scores (N, K) of stored (unscaled) features X (N, D): equation (1).
 
-        Of a frame of pandas or polars, the columns that trained are found by their names.
-        `first_row` is what an error calls the first row of a block.
+        In a frame of pandas or polars, the columns of the training data are found by name.
+        `first_row` is the number of the first row in an error message.
 
         Raises
         ------
@@ -145,14 +145,14 @@ class Classifier:
     def to_torch(self) -> Any:
         """Return a torch.nn.Linear of stored features, with the scaling folded in.
 
-        Its weights are W·factor, its bias b − W·(factor·shift), computed in float64. It is of the
-        type of the weights; of float64 where a feature's mean is so many deviations that float32
-        would not tell samples apart.
+        Its weights are W·factor, its bias b − W·(factor·shift), computed in float64. It has the
+        type of the weights, or float64 if the mean of a feature is so many standard deviations from
+        0 that float32 would not distinguish samples.
 
         Raises
         ------
         InputError
-            If PyTorch is not installed, or float64 would not tell them apart either.
+            If PyTorch is not installed, or float64 would not distinguish them either.
         """
         try:
             torch: Any = import_module("torch")
@@ -180,7 +180,7 @@ class Classifier:
 
 
 def _from_format_1(header: Any, arrays: Arrays) -> tuple[Any, Arrays]:
-    """Return what format 2 stores: the same, with what belongs to the scaling in one place."""
+    """Return the content of format 2: the same, with the parts of the scaling in one place."""
     fields = header | {"scaling": {"method": header.get("scaling")}}
     del fields["format"]
     return fields, {name.replace("scaling_", "scaling."): a for name, a in arrays.items()}
@@ -237,12 +237,12 @@ def model_of(run: Run, number: int = 0) -> Classifier:
 def load_model(path: str | Path) -> Classifier:
     """Read the model that Classifier.save wrote, of this version or any earlier one.
 
-    Of an output folder it is the model that was chosen.
+    In an output folder it reads the model that was chosen.
 
     Raises
     ------
     InputError
-        If there is no such file, it is damaged, or it is no model or a later version's.
+        If there is no such file, it is damaged, it is not a model, or a later version wrote it.
 
     Examples
     --------

@@ -205,6 +205,9 @@ class CompiledEngine:
             weights, biases = np.empty((M, K, D), np.float32), np.empty((M, K), np.float32)
             if self._get(kind, weights, biases):
                 state |= {f"{name}weights": weights, f"{name}biases": biases}
+        if self._held_out is not None:
+            sums, rows = self._held_out
+            state["held_out"] = np.vstack([sums.T, rows])
         return state
 
     def load(self, state: Mapping[str, Array]) -> None:
@@ -217,6 +220,9 @@ class CompiledEngine:
         self._lib.stack_set_steps(
             self._stack, int(state["steps"]), self._buffer("int64_t[]", stopped)
         )
+        if "held_out" in state:
+            *sums, rows = state["held_out"]
+            self._held_out = np.column_stack(sums), rows.copy()
 
     @staticmethod
     def model_bytes(n_classes: int, n_features: int, batch_size: int) -> int:

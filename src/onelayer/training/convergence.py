@@ -1,4 +1,4 @@
-"""How near trained models are to the least cost that there is."""
+"""Convergence: the distance of trained models to the least cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from onelayer.records import check_arrays
 
 @dataclass(frozen=True)
 class Convergence:
-    """How near M models are to their least cost.
+    """The distance of M models to their least cost.
 
     `gradient_norm` (M,) is ‖(∂J/∂W, ∂J/∂b)‖. The cost is at most `excess` (M,) above its minimum;
-    NaN for λ = 0, where nothing bounds it.
+    NaN for λ = 0, where there is no such bound.
     """
 
     gradient_norm: Annotated[NDArray[np.float64], "(M,)"]
@@ -25,12 +25,12 @@ class Convergence:
         check_arrays(self)
 
     def take(self, models: NDArray[np.intp]) -> "Convergence":
-        """Return what is known of these models, in this order."""
+        """Return the convergence of these models, in this order."""
         return Convergence(self.gradient_norm[models], self.excess[models])
 
 
 def join_convergence(parts: Sequence[Convergence]) -> Convergence:
-    """Return what is known of all models as one."""
+    """Return the convergence of all models as one."""
     return Convergence(
         np.concatenate([part.gradient_norm for part in parts]),
         np.concatenate([part.excess for part in parts]),

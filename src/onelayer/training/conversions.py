@@ -1,7 +1,7 @@
 """λ of equation (5) and the strengths of the same penalty in scikit-learn: docs/sklearn.md.
 
-Of two classes scikit-learn holds one row of coefficients, w = w₁ − w₀. Where the cost is smallest
-w₁ = −w₀ = w / 2, so λ Σ W² is λ/2 w² there; with more classes W is the same on both sides.
+For two classes scikit-learn has one row of coefficients, w = w₁ − w₀. At the minimum of the cost
+w₁ = −w₀ = w / 2, so λ Σ W² is λ/2 w² there; with more classes W is the same in both libraries.
 """
 
 import math
@@ -31,7 +31,7 @@ def l2_from_C(C: float, n_samples: int, n_classes: int) -> float:
 
 @checked
 def C_from_l2(l2: float, n_samples: int, n_classes: int) -> float:
-    """Return the C of LogisticRegression for λ; infinity where λ is 0.
+    """Return the C of LogisticRegression for λ; infinity if λ is 0.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def C_from_l2(l2: float, n_samples: int, n_classes: int) -> float:
 def l2_from_alpha(alpha: float, n_classes: int, batch_size: int = 1) -> float:
     """Return λ for the α of ½ α Σ W² / batch_size beside the mean loss.
 
-    MLPClassifier has its batch size there, SGDClassifier 1.
+    For MLPClassifier `batch_size` is its batch size, for SGDClassifier it is 1.
 
     Raises
     ------

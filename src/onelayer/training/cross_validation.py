@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from onelayer.data.scaling import fit_scaling
 from onelayer.errors import InputError
 from onelayer.option import takes
 from onelayer.records import SHARE, Within, check_arrays
+from onelayer.training.checkpoint import Checkpoints
 from onelayer.training.engine import Engine, PerModel
-from onelayer.training.epochs import OnEpoch, Trained
+from onelayer.training.epochs import OnEpoch
 from onelayer.training.hyperparameters import Hyperparameters, check_settings
 from onelayer.training.job import Job
+from onelayer.training.log import Trained
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 
@@ -52,6 +55,7 @@ def cross_validate(
     machine: Machine,
     held_out: NDArray[Any] | None = None,
     on_epoch: OnEpoch | None = None,
+    folder: str | Path | Checkpoints | None = None,
 ) -> CrossValidation:
     """Train every setting on every fold or resample of the training split in one pass.
 
@@ -81,10 +85,13 @@ def cross_validate(
     weights = np.atleast_2d(weights)
     held_out = weights == 0 if held_out is None else _checked_held_out(held_out, weights)
     R, M = len(weights), len(settings)
-    judged = [
-        _judge(stack, job, models, trained, held_out)
-        for models, stack, trained in job.run(_measure_held_out, on_epoch)
-    ]
+    with Checkpoints.hold(folder, machine.checkpoint) as checkpoints:
+        judged = [
+            _judge(stack, job, models, trained, held_out)
+            for models, stack, trained in job.run(
+                _measure_held_out, on_epoch, keeper=job.keeper(checkpoints)
+            )
+        ]
     accuracy, loss, accuracy_curves, loss_curves = map(np.concatenate, zip(*judged, strict=True))
     return CrossValidation(
         accuracy.reshape(R, M),

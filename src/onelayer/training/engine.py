@@ -95,7 +95,8 @@ class Engine(Protocol):
         """Return copies of all that the next step depends on, as arrays by name.
 
         Weights (M, K, D), biases (M, K), velocities where there are any, steps and stopped models,
-        and the remembered parameters if there are any: the same for every engine.
+        and, if there are any, the remembered parameters and the sums over held-out rows (3, M):
+        the same for every engine.
         """
         ...
 

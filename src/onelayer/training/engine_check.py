@@ -1,8 +1,8 @@
-"""Does the engine that trains follow the gradient? One step of it against a numerical derivative.
+"""Engine check: one step of the engine that trains, against a numerical derivative.
 
-The tests hold every engine to the textbook. This check asks the engine, the loss and the precision
-of the run at hand, on its own data: after one step at the rate η, (W − W') / η is the gradient of
-equation (5), so it must equal the numerical one but for rounding.
+The tests compare every engine with the functions of model/. This check tests the engine, the loss
+and the precision of the current run, on its own data: after one step at the rate η, (W − W') / η is
+the gradient of equation (5), so it must equal the numerical one up to rounding.
 """
 
 import math
@@ -23,7 +23,7 @@ from onelayer.training.engine import MakeEngine, OnDevice
 from onelayer.training.hyperparameters import LARGEST, Hyperparameters
 
 Array = NDArray[Any]
-_DEVIATIONS = 6  # how far a sum of rounding errors may stray: beyond it in 1 case of 10⁹
+_DEVIATIONS = 6  # bound on a sum of rounding errors: larger in 1 case of 10⁹
 _TELLING = 0.05
 
 
@@ -32,8 +32,7 @@ class EngineCheck:
     """A step of an engine against the numerical gradient of the cost with weight decay `l2`.
 
     `error_W` and `error_b` are the largest differences of an entry, as shares of the largest entry
-    of the numerical gradient. The tolerances are what rounding in `dtype` may come to: see
-    docs/maths.md.
+    of the numerical gradient. The tolerances are bounds on rounding in `dtype`: see docs/maths.md.
     """
 
     engine: str
@@ -48,7 +47,7 @@ class EngineCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether no entry differs by more than rounding explains; NaN does."""
+        """Whether rounding explains the difference of every entry; it never explains NaN."""
         return self.error_W <= self.tolerance_W and self.error_b <= self.tolerance_b
 
     @property
@@ -85,7 +84,7 @@ def check_engine(
     """
     kind, batch = find_loss(loss), split.head(images)
     X, y = scaling.apply(batch.X), batch.y
-    # Numbers of the engine's precision, so that it starts from these very W and b.
+    # Numbers of the engine's precision, so that it starts from exactly these W and b.
     W, b = (p.astype(dtype).astype(np.float64) for p in draw_place(X, n_classes, seed))
     slope = np.linalg.norm(network.gradients(X, y, W, b, 0, kind)[0])
     l2 = min(float(slope / np.linalg.norm(W) / 2), LARGEST)
@@ -126,14 +125,14 @@ def _bounds(
     rates: list[float],
     coarse: float,
 ) -> tuple[Array, Array]:
-    """Return how far rounding may move each entry of (W − W') / η and of (b − b') / η.
+    """Return bounds on the rounding of each entry of (W − W') / η and of (b − b') / η.
 
-    `coarse` is the unit of rounding of the factors of the products, if that is not the type's own.
+    `coarse` is the unit of rounding of the factors of the products, if it is not that of the type.
     """
     u = float(np.finfo(dtype).eps) / 2
     X, y, W, b = layer.X, layer.y, layer.W, layer.b
     B, D = X.shape
-    # What x is the difference of, if its shift was rounded.
+    # The size of the numbers whose difference is x, if the shift was rounded.
     rounded = scaling.shift != scaling.shift.astype(exact)
     size = np.abs(X) + np.abs(scaling.shift * scaling.factor) * rounded
     # Scores: D + 1 additions, each wrong by u times a partial sum of independent terms.
@@ -155,9 +154,9 @@ def _bounds(
 
 
 def _moved_slopes(loss: Loss, S: Array, y: NDArray[np.intp], reach: Array) -> Array:
-    """Return how far the slopes (N, K) move when the scores do by `reach` (N, K), class by class.
+    """Return the change of the slopes (N, K) if the scores change by `reach` (N, K), by class.
 
-    Where a margin of the hinge is nearer to 0 than that, its slope may be either one.
+    If a margin of the hinge is nearer to 0 than that, its slope may be either one.
     """
     G, moved = loss.slopes(S, y), np.zeros(S.shape)
     for k in range(S.shape[1]):

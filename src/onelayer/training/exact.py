@@ -1,9 +1,9 @@
 """The exact solver: parameters of least cost, for many models at once, with a proof.
 
-For λ > 0 and a smooth loss the cost (5) has one minimum. It is searched by L-BFGS in the principal
-axes of the features, where the second derivatives are nearly diagonal, with products in float32;
-what is found is judged, and where needed improved, in float64 on the features themselves. The
-derivation is in docs/exact.md.
+For λ > 0 and a smooth loss the cost (5) has one minimum. L-BFGS searches it in the principal axes
+of the features, where the second derivatives are nearly diagonal, with products in float32. The
+result is checked, and if needed improved, in float64 on the features themselves. The derivation is
+in docs/exact.md.
 """
 
 import itertools
@@ -31,7 +31,7 @@ MOST_STEPS = 20  # of Newton's method, for the biases alone
 COLUMNS = 100  # of a product, the classes of all models; more are hardly faster than two products
 UNPACKED = 1_000_000  # multiplications up to which OpenBLAS need not copy the factors first
 FEWEST = 16  # rows for which such a product is worth its call
-UNUSED = 50.0  # how far the bias of a class without rows lies below all others: p < 1e-21
+UNUSED = 50.0  # the bias of a class without rows is this far below all others: p < 1e-21
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Solution:
         )
 
     def shortfalls(self, tolerance: float) -> list[str]:
-        """Return, for each model that is not surely at its least cost to `tolerance`, why."""
+        """Return the reason why `tolerance` is not proven for each model, "" if it is proven."""
         shares = self.convergence.excess / np.maximum(self.cost, np.finfo(np.float64).tiny)
         return [
             ""
@@ -80,14 +80,14 @@ def join_solutions(parts: Iterable[Solution]) -> Solution:
 
 
 class Pool(NamedTuple):
-    """Threads, each of which multiplies alone."""
+    """Threads, each of which multiplies matrices without further threads."""
 
     threads: int
     executor: Executor
 
 
 class Rows(Protocol):
-    """Rows of numbers [x, 1] in one type, read some at a time."""
+    """Rows [x, 1] of one type, read block by block."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -138,18 +138,18 @@ class Stored:
 
 
 def bytes_to_hold(n_samples: int, width: int) -> int:
-    """Return the memory of so many rows of numbers [z, 1] in float32."""
+    """Return the memory in bytes of `n_samples` rows [z, 1] in float32."""
     return 4 * n_samples * width
 
 
 class Problem:
     """The cost of one loss on weighted rows of a split, for any λ.
 
-    Classes without rows stay out of it. Of rows with several labels, y (N, L), each label is a
-    target of its own, with the classes 0 and 1; else there is one target. `axes` of more rows serve
-    as well, unless these are so few that they span far fewer. The rows are held in memory, in
-    float32, if that takes no more than `memory` bytes; else they are read at each evaluation, and
-    the parameters are turned, not they.
+    Classes without rows are left out. For multi-label rows, y (N, L), each label is a target with
+    the classes 0 and 1; else there is one target. `axes` may come from more rows, and are used
+    unless the weighted rows are so few that they span far fewer axes. The rows are held in memory,
+    in float32, if they take at most `memory` bytes; else they are read at each evaluation, and the
+    parameters are turned instead of the rows.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Problem:
         self.shares = shares * (len(self.present) / n_classes if loss.averaged else 1)
 
     def _spread(self, shares: Floats) -> Floats:
-        """Return Σ w z² along axes (R,) that were found for other rows or shares."""
+        """Return Σ w z² (R,) along axes that come from other rows or shares."""
         spread = np.zeros(len(self.axes.spread))
         for first in range(0, len(shares), ROWS):
             some = slice(first, first + ROWS)
@@ -196,9 +196,9 @@ class Problem:
         return spread
 
     def largest_l2(self, share: float) -> Floats:
-        """Return the λ of each target for which W = 0 costs at most this share above the least.
+        """Return the λ of each target for which the cost of W = 0 is this share above the least.
 
-        With the gradient g by W at W = 0, that is ‖g‖² / (4 · share · cost): see _Search.prove.
+        With g = ∂J/∂W at W = 0, it is ‖g‖² / (4 · share · cost): see _Search.prove.
         """
         with _pool() as pool:
             at_zero, targets = self.start(), np.arange(len(self.labels))
@@ -207,7 +207,7 @@ class Problem:
         return largest
 
     def start(self) -> Floats:
-        """Return parameters (T, K, P) of no weights and the biases that then cost least."""
+        """Return parameters (T, K, P) with W = 0 and the biases of the least cost for it."""
         start = np.zeros((*self.frequencies.shape, len(self.axes.spread) + 1))
         start[..., -1] = [self.loss.biases(own) for own in self.frequencies]
         return start
@@ -221,13 +221,13 @@ class Problem:
         start: Floats | None = None,
         fast: bool = True,
     ) -> tuple[Solution, Floats]:
-        """Find the least cost for each λ (M,) to the share `tolerance` of it, if λ > 0.
+        """Find the least cost for each λ (M,), for λ > 0 to the share `tolerance` of the cost.
 
-        `targets` (M,) are those of the models, by default the first of all. The largest λ come
-        first, as many at once as fill a product; of one target the others start from the smallest
-        of these. For λ = 0 the search ends where the gradient is `tolerance` of what it was at
-        W = 0, or never comes so near: nothing bounds the weights of classes that can be separated.
-        Returns the parameters in axes too, from which a search for other λ may start. Without
+        `targets` (M,) are the targets of the models, by default the first one. The largest λ come
+        first, as many at once as fill a product; with a single target, later ones start from the
+        smallest of these λ. For λ = 0 the search ends when the gradient is the share `tolerance` of
+        that at W = 0, which it may never reach: the weights of separable classes have no bound.
+        The parameters in axes are returned, too: a search for other λ may start from them. Without
         `fast` all products are in float64.
         """
         decays = np.asarray(l2, np.float64)
@@ -262,7 +262,7 @@ class Problem:
         """See solve; all λ in one search."""
         far, counts = np.arange(len(decays)), np.zeros(len(decays), np.intp)
         cost, norm, excess = np.empty((3, len(decays)))
-        # What a search goes by is a little less than the proof: more than one try.
+        # The estimate at which a search ends is a little below the proven excess: try again.
         tries = [(self.fast_rows, 2)] * fast + [(self.exact_rows, share) for share in (2, 20, 200)]
         with _pool() as pool:
             flat = self._flat_slopes(pool)[own] if (decays == 0).any() else np.ones(len(own))
@@ -286,14 +286,14 @@ class Problem:
     def time_evaluation(
         self, models: int, time_of: Callable[[Callable[[int], object]], float]
     ) -> float:
-        """Return the seconds that `time_of` measures of one evaluation of so many models."""
+        """Return the seconds, measured by `time_of`, of one evaluation of `models` models."""
         targets = np.zeros(models, np.intp)
         start = self.start()[targets]
         with _pool() as pool:
             return time_of(lambda _: self.add_up(targets, self.fast_rows, start, pool))
 
     def _flat_slopes(self, pool: "Pool") -> Floats:
-        """Return the norm of the gradient at `start`, which a search with λ = 0 begins with."""
+        """Return the norm of the gradient at `start`, where a search with λ = 0 begins."""
         sums = self.add_up(np.arange(len(self.labels)), self.fast_rows, self.start(), pool)
         norms: Floats = np.sqrt(_squares(sums.gradient))
         return norms
@@ -348,9 +348,9 @@ class _Search:
         return self._centred(flat.reshape(U.shape)), counts
 
     def _centred(self, U: Floats) -> Floats:
-        """Return parameters whose mean over the classes is 0 where the loss knows no such mean.
+        """Return parameters with mean 0 over the classes, if the loss does not depend on the mean.
 
-        Weight decay alone bends the cost along it, so little that a search would take long there.
+        Only weight decay curves the cost along the mean, so little that a search would be slow.
         """
         return U - U.mean(axis=1, keepdims=True) if self.problem.loss.relative else U
 
@@ -358,9 +358,9 @@ class _Search:
         """Return U with its biases improved, the cost, the gradient's norm and the excess, (M,).
 
         With g = ∂J/∂W at the biases of least cost, J is at most ‖g‖² / 4λ above its minimum, since
-        it is strongly convex in W there: this is also the duality gap. Where the biases alone are
-        not good enough for the tolerance, damped steps of Newton's method improve them; what is
-        left is added. No cost is below 0, so none is further above the least than it is high.
+        it is strongly convex in W there: this is also the duality gap. If only the biases miss the
+        tolerance, damped steps of Newton's method improve them; a bound on their remaining error is
+        added. The least cost is at least 0, so the excess is at most the cost.
         """
         l2 = self.l2[:, None, None]
         for attempt in range(MOST_STEPS + 1):
@@ -396,7 +396,7 @@ class _Search:
         return Point(cost, G, 1 / bend)
 
     def _progress(self, point: Point, models: Models) -> Floats:
-        """Return the excess over what is tolerated, or for λ = 0 the gradient's norm."""
+        """Return the excess, or for λ = 0 the gradient's norm, in units of the tolerance."""
         l2, G = self.l2[models], point.gradient.reshape(len(models), *self.shape)
         inverse = point.inverse.reshape(G.shape)[..., -1]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -409,15 +409,15 @@ class _Search:
 def _biases_left(
     gradient: Floats, curvature: Floats, relative: bool
 ) -> tuple[Floats, Floats, Floats]:
-    """Return what is known of the biases of least cost from the derivatives by b, for M models.
+    """Return a step to the best biases of M models, and two bounds, from derivatives by b.
 
-    A damped step of Newton's method towards them (M, K), how much of the cost is above theirs (M,),
-    and how far ∂J/∂W is from theirs (M,), over √Σ w ‖z‖²; infinite where that is not known.
+    The step (M, K) is a damped one of Newton's method. The bounds (M,) are on the cost above that
+    of the best biases, and on the change of ∂J/∂W to theirs, over √Σ w ‖z‖²; infinite if unknown.
     """
     units = np.sqrt(np.einsum("mkk->mk", curvature))  # small for a class of few rows
     units = np.where(units > 0, units, 1)
     scaled = curvature / units[:, :, None] / units[:, None, :]
-    if relative:  # the same number for all biases changes nothing: any bend will do there
+    if relative:  # the same number for all biases changes nothing: any curvature will do there
         same = units / np.linalg.norm(units, axis=1, keepdims=True)
         scaled += same[:, :, None] * same[:, None, :]
     inverse, slope = _inverses(scaled), gradient / units
@@ -427,7 +427,7 @@ def _biases_left(
     newton /= units
     length = 2 * np.abs(newton).max(axis=1, keepdims=True)
     damping = np.log1p(length) / np.where(length > 0, length, 1)
-    # The cost is self-concordant in b: near enough, its second derivative hardly changes.
+    # The cost is self-concordant in b: near the minimum its second derivative hardly changes.
     reach = (np.einsum("mkk->mk", inverse) / units**2).max(axis=1)
     near = (72 * rise * reach <= 1) & (rest < 1e-14)  # above rounding, nothing bends the cost there
     moved = 2.5 * np.sqrt(rise)
@@ -435,7 +435,7 @@ def _biases_left(
 
 
 def _inverses(scaled: Floats) -> Floats:
-    """Return the inverses (M, K, K) of symmetric matrices, of singular ones the pseudoinverses."""
+    """Return the inverses (M, K, K) of symmetric matrices, pseudoinverses of singular ones."""
     with suppress(np.linalg.LinAlgError):
         inverses = np.linalg.inv(scaled).astype(np.float64, copy=False)
         if np.abs(inverses).max() < 1e10:
@@ -448,7 +448,7 @@ class _Sums:
     """Sums over weighted rows, for each model.
 
     The loss (M,), its derivative by the parameters (M, K, P), and its second derivative by the
-    biases, the diagonal (M, K) and, if asked for, all of it (M, K, K).
+    biases, the diagonal (M, K) and, if asked for, the whole matrix (M, K, K).
     """
 
     loss: Floats
@@ -534,7 +534,7 @@ def _add_up_blocks(
 
 @contextmanager
 def _pool() -> Iterator[Pool]:
-    """Yield as many threads as BLAS would take."""
+    """Yield a pool of as many threads as BLAS would use."""
     libraries = [library for library in pools() if library["user_api"] == "blas"]
     threads = max((library["num_threads"] for library in libraries), default=1)
     with limited(1), ThreadPoolExecutor(threads) as executor:

@@ -10,7 +10,7 @@ from onelayer.model.links import SIGMOIDS, SOFTMAX, Link
 from onelayer.storage import atomic_file, check_output_file
 from onelayer.training.classifier import Classifier
 
-_OPSET, _IR_VERSION = 17, 8  # of 2022: old enough for whatever runs ONNX today
+_OPSET, _IR_VERSION = 17, 8  # of 2022: old enough for all programs that run ONNX today
 # The operators of each link: (operator, inputs, output), from "scores" to "probabilities". The
 # sigmoids over their sum are the softmax of log σ(s) = log σ(|s|) − max(0, −s), which is finite.
 _LINKS: dict[Link, tuple[tuple[str, tuple[str, ...], str], ...]] = {
@@ -33,7 +33,7 @@ def export_model(model: Classifier, path: Path, *, force: bool = False) -> None:
     Raises
     ------
     InputError
-        If the name ends in neither, or the file exists and `force` is not given.
+        If the name ends in neither suffix, or the file exists and `force` is not given.
     """
     check_output_file(path, (".safetensors", ".onnx"), force=force)
     if path.suffix.lower() == ".safetensors":
@@ -47,9 +47,9 @@ def export_model(model: Classifier, path: Path, *, force: bool = False) -> None:
 def to_onnx(model: Classifier) -> Any:
     """Return an onnx.ModelProto: stored features (N, D) in, scores and probabilities (N, K) out.
 
-    Features are of Classifier.input_type and are scaled in it, all else is of the type of the
-    weights. A loss without probabilities gives scores alone. The metadata hold class_names and
-    image_shape as JSON, and of a table feature_names and label_name.
+    Features are of Classifier.input_type and are scaled in it, all other numbers are of the type of
+    the weights. A loss without probabilities gives scores alone. The metadata hold class_names and
+    image_shape as JSON, and for a table feature_names and label_name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What each model of a stack has of its own."""
+"""Hyperparameters: the settings in which the models of a stack differ."""
 
 import itertools
 import math
@@ -11,13 +11,13 @@ from onelayer.model.losses import CROSS_ENTROPY, LOSSES
 from onelayer.option import COUNT, SEED, Checked, option, options_of, unknown_option
 from onelayer.training.schedules import Schedule
 
-MOST_SETTINGS = 100_000  # the names of more have no room in a record
-LARGEST = 1e30  # whatever is larger overflows in float32 before it diverges
+MOST_SETTINGS = 100_000  # a record has no room for the names of more
+LARGEST = 1e30  # a larger number overflows in float32 before it diverges
 
 
 @dataclass(frozen=True)
 class Hyperparameters(Checked):
-    """One model's settings.
+    """The settings of one model.
 
     W starts from `init`: "normal" draws W and b with the standard deviation `init_sd`, "xavier"
     draws W with √(2 / (D + K)) (Glorot and Bengio 2010) and "zeros" draws nothing; b is then 0.
@@ -89,7 +89,7 @@ class Hyperparameters(Checked):
             raise InputError("nesterov without momentum; give a momentum above 0")
 
     def __str__(self) -> str:
-        """Name λ and η, and whatever is not at its default."""
+        """Return λ, η and all values that differ from their defaults."""
         named = {
             name: each.label.format(getattr(self, name))
             for name, each in OPTIONS.items()
@@ -110,9 +110,9 @@ OPTIONS = options_of(Hyperparameters)
 
 
 def check_settings(count: int, parts: int = 1, times: int = 1) -> None:
-    """Raise InputError for more models than are trained and kept together.
+    """Raise InputError for more than MOST_SETTINGS models.
 
-    Those are `count` settings on so many folds or subsets, drawn so many times.
+    The models are `count` settings on `parts` folds or subsets, drawn `times` times.
     """
     if count > MOST_SETTINGS:
         raise InputError(f"a grid of {count:,} settings; expected at most {MOST_SETTINGS:,}")
@@ -126,7 +126,7 @@ def check_settings(count: int, parts: int = 1, times: int = 1) -> None:
 def grid(**values: Sequence[Any]) -> list[Hyperparameters]:
     """Return every combination of the values of Hyperparameters, the last name varying fastest.
 
-    The names vary in the order of Hyperparameters' fields, whatever the order of the arguments.
+    The names vary in the order of Hyperparameters' fields, not in the order of the arguments.
 
     Raises
     ------

@@ -7,8 +7,8 @@ of the samples, in what is measured after an epoch, and in what they make of the
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,14 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.thread_pools import limited
 from onelayer.training.augmentation import Augmentation, check_augmentation
+from onelayer.training.checkpoint import NOWHERE, Asked, Checkpoints
 from onelayer.training.engine import Engine, MakeEngine, OnDevice
-from onelayer.training.epochs import Measure, OnEpoch, Parameters, Trained, run_epochs
+from onelayer.training.epochs import Measure, OnEpoch, Parameters, run_epochs
 from onelayer.training.exact import Solution, join_solutions
 from onelayer.training.hyperparameters import Hyperparameters, check_settings
+from onelayer.training.keeper import Keeper
 from onelayer.training.lockstep import Lockstep
+from onelayer.training.log import Trained
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.run import CURVES
@@ -170,37 +173,75 @@ class Job:
             )
         return stacks[0] if len(stacks) == 1 else Lockstep(stacks, [len(part) for part, _ in parts])
 
+    def keeper(self, checkpoints: Checkpoints) -> Keeper:
+        """Return what keeps this job in the checkpoints of a piece of work."""
+        given: dict[str, Any] = {f"data, {name}": split for name, split in self.data.splits.items()}
+        if self.weights is not None:
+            given["sample weights"] = (self.weights.values, self.weights.groups)
+        if self.scaling is not None:
+            given["scaling"] = (self.scaling.shift, self.scaling.factor)
+        if self.start is not None:
+            given["start"] = self.start
+        asked = Asked(tuple(self.settings), asdict(self.options))
+        return Keeper(checkpoints, asked, given, self.make_engine)
+
     def run(
         self,
         measure: Measure,
         on_epoch: OnEpoch | None = None,
         on_stack: OnStack | None = None,
+        keeper: Keeper | None = None,
     ) -> Iterator[tuple[range, Engine, Trained]]:
-        """Train stack after stack; yield its models, its engine and what is left of it."""
-        begin = time.perf_counter()
+        """Train stack after stack; yield its models, its engine and what is left of it.
+
+        What the `keeper` has of them is not trained again.
+        """
+        begin, keeper = time.perf_counter(), keeper or self.keeper(NOWHERE)
         with limited(self.machine.threads):
             for models in self.stacks:
-                if self.options.solver == "exact":
-                    yield models, *self._solve(models, measure, on_epoch)
+                if trained := keeper.trained(models):
+                    parameters = trained.weights, trained.biases
+                    yield models, self._build(self.parts_of(models), *parameters), trained
                     continue
-                stack = self.build(models)
-                if on_stack is not None:
-                    on_stack(self, models, stack)
-                yield (
-                    models,
-                    stack,
-                    run_epochs(
-                        stack,
-                        self.data,
-                        self.settings[models.start : models.stop],
-                        self.options,
-                        measure,
-                        models=models,
-                        weights=self.weights_of(models),
-                        on_epoch=on_epoch,
-                        deadline=self.options.deadline(begin, models.stop / len(self.settings)),
-                    ),
-                )
+                if self.options.solver == "exact":
+                    stack, trained = self._solve(models, measure, on_epoch)
+                else:
+                    stack, trained = self._descend(
+                        models, measure, on_epoch, on_stack, begin, keeper
+                    )
+                keeper.finish(models, trained)
+                yield models, stack, trained
+
+    def _descend(
+        self,
+        models: range,
+        measure: Measure,
+        on_epoch: OnEpoch | None,
+        on_stack: OnStack | None,
+        begin: float,
+        keeper: Keeper,
+    ) -> tuple[Engine, Trained]:
+        """Train a stack by mini-batches, from its last checkpoint if there is one."""
+        stack = self.build(models)
+        log = keeper.resume(models, stack)
+        if on_stack is not None:
+            on_stack(self, models, stack)
+        share = models.stop / len(self.settings)
+        with keeper.watch():
+            trained = run_epochs(
+                stack,
+                self.data,
+                self.settings[models.start : models.stop],
+                self.options,
+                measure,
+                models=models,
+                weights=self.weights_of(models),
+                on_epoch=on_epoch,
+                deadline=self.options.deadline(begin - keeper.seconds, share),
+                log=log,
+                pause=partial(keeper.pause, models),
+            )
+        return stack, trained
 
     def _solve(
         self, models: range, measure: Measure, on_epoch: OnEpoch | None
@@ -244,8 +285,8 @@ def judge_solution(
         curves={name: values[:, None] for name, values in measured.items()},
         measured=np.array([end]),
         kept=np.full(len(solved.cost), end),
-        stopped=[""] * len(solved.cost),
-        ended=solved.shortfalls(options.tolerance),
+        stopped=("",) * len(solved.cost),
+        ended=tuple(solved.shortfalls(options.tolerance)),
         convergence=solved.convergence,
     )
 

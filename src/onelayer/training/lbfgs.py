@@ -1,8 +1,8 @@
-"""L-BFGS for many models at once: their products with the data are shared, nothing else is.
+"""L-BFGS for many models at once, which share their products with the data and nothing else.
 
-Liu and Nocedal 1989 (doi:10.1007/BF01589116). In place of the usual multiple of the identity each
-model brings the diagonal of a matrix near the inverse of its second derivatives, which is scaled by
-what the last step has shown of them.
+Liu and Nocedal 1989 (doi:10.1007/BF01589116). In place of the usual multiple of the identity, the
+preconditioner of each model is the diagonal of a matrix near the inverse of its second derivatives,
+scaled by the last step.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MEMORY = 10  # steps that are remembered; 5 and 20 took longer
-PATIENCE = 25  # evaluations without progress after which rounding is what is left
+PATIENCE = 25  # evaluations without progress, after which only rounding is left
 ENOUGH = 1e-4  # share of the promised decrease that a step must bring (Armijo 1966)
 
 Floats = NDArray[np.float64]
@@ -41,7 +41,7 @@ def minimise(
     rounding: float,
     most: int,
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """Return the parameters (M, n) of least cost, and how often each model was evaluated, (M,).
+    """Return the parameters (M, n) of least cost, and the evaluations of each model, (M,).
 
     A model ends when its `progress` is 1 or less, when neither that has fallen by a tenth nor the
     cost by more than rounding in PATIENCE evaluations, or after `most` of them. Costs that differ
@@ -85,8 +85,8 @@ def minimise(
 class _Pairs:
     """The last steps of M models and the changes of their gradients, in float32.
 
-    They are kept in the `units` (M, n) in which the preconditioner of the start is 1, so that the
-    units of the features neither overflow nor matter.
+    They are stored in `units` (M, n) in which the first preconditioner is 1, so that the units of
+    the features do not matter and cannot overflow.
     """
 
     def __init__(self, units: Floats) -> None:
@@ -97,7 +97,7 @@ class _Pairs:
         self._next = 0
 
     def add(self, models: Models, steps: Floats, changes: Floats) -> None:
-        """Remember a step for these models; one along which the gradient fell is of no use."""
+        """Remember a step for these models, unless the gradient fell along it."""
         slot = self._next
         self._next = (slot + 1) % MEMORY
         steps, changes = steps / self._units[models], changes * self._units[models]
@@ -130,13 +130,13 @@ class _Pairs:
             q += change[:, None].astype(np.float32) * self._steps[slot, own]
         steps = -q * units * length
         upwards = np.einsum("mn,mn->m", steps, point.gradient) >= 0
-        if upwards.any():  # rounding alone is left of the pairs
+        if upwards.any():  # only rounding is left of the pairs
             self._factors[:, models[upwards]] = 0
             steps[upwards] = -(point.inverse * point.gradient)[upwards]
         return steps
 
     def _scale(self, slots: Sequence[int], own: Any, inverse: NDArray[np.float32]) -> Floats:
-        """Return what the newest pair of each model says of the scale of its preconditioner."""
+        """Return the scale of each model's preconditioner, from its newest pair."""
         scale, open_ = np.ones(len(inverse)), np.ones(len(inverse), bool)
         for slot in slots:
             factors, changes = self._factors[slot, own], self._changes[slot, own]
@@ -155,6 +155,6 @@ def _norms(rows: Floats) -> Floats:
 
 
 def _dots(a: NDArray[Any], b: NDArray[Any]) -> Floats:
-    """Return the products (m,) of the rows of two matrices (m, n)."""
+    """Return the dot products (m,) of the rows of two matrices (m, n)."""
     products: Floats = np.matmul(a[:, None, :], b[:, :, None])[:, 0, 0].astype(np.float64)
     return products

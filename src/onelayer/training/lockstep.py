@@ -23,8 +23,8 @@ from onelayer.training.engine import (
 class Lockstep:
     """Stacks of models as one engine: each may scale the features in its own way.
 
-    A batch is read once and handed to one after another while it is in the cache. `sizes` are the
-    models of each stack.
+    A batch is read once and passed to one stack after another while it is in the cache. `sizes` are
+    the numbers of models of the stacks.
     """
 
     def __init__(self, stacks: Sequence[Engine], sizes: Sequence[int]) -> None:
@@ -99,5 +99,5 @@ class Lockstep:
             )
 
     def _each(self, data: Opened) -> Sequence[Opened]:
-        """Return what each stack takes: its own handle, or a batch that nobody opened."""
+        """Return the data for each stack: its own handle, or the same split without a handle."""
         return [data] * len(self._parts) if isinstance(data, Split) else data

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ from onelayer.errors import InputError
 from onelayer.faces import face
 from onelayer.option import takes
 from onelayer.progress import in_notebook
+from onelayer.training.checkpoint import Checkpoints
 from onelayer.training.convergence import Convergence, join_convergence
 from onelayer.training.engine import Engine, Opened, PerModel
-from onelayer.training.epochs import OnEpoch, Trained
+from onelayer.training.epochs import OnEpoch
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import Job, OnStack
+from onelayer.training.log import Trained
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import origin_of
@@ -44,6 +47,7 @@ def train(
     start: Run | None = None,
     on_epoch: OnEpoch | None = None,
     on_stack: OnStack | None = None,
+    folder: str | Path | Checkpoints | None = None,
 ) -> Run:
     """Train one model for every setting, all in one pass over the mini-batches.
 
@@ -64,6 +68,10 @@ def train(
     `on_stack(job, models, stack)` is called before that with each stack that descends, whose
     `parameters()` may then be read from `on_epoch`.
 
+    With a `folder`, checkpoints are written into `<folder>.unfinished` as often as `checkpoint`
+    says, and go when the run is returned. After a kill the same call goes on from the last one,
+    to the same bits: see docs/resume.md. (Work with several trainings hands its own checkpoints.)
+
     A model whose scores or cost are no longer finite has diverged: it is stopped, Run.stopped says
     where, and the others go on.
 
@@ -71,8 +79,8 @@ def train(
     ------
     InputError
         If an option is unknown, out of range or does not fit the data, weights are negative, not
-        finite or all zero, the memory does not suffice, the start is of other shapes, or a mapped
-        file has changed since it was opened.
+        finite or all zero, the memory does not suffice, the start is of other shapes, a mapped
+        file has changed since it was opened, or the folder holds checkpoints of something else.
 
     Examples
     --------
@@ -92,11 +100,12 @@ def train(
     trained = []
     quiet = on_epoch is not None or not in_notebook()
     watched = nullcontext(on_epoch) if quiet else _watched(settings, options, "training: epoch")
-    with watched as follow:
-        for _, _, part in job.run(measure_splits, follow, on_stack):
+    with Checkpoints.hold(folder, machine.checkpoint) as checkpoints, watched as follow:
+        keeper = job.keeper(checkpoints)
+        for _, _, part in job.run(measure_splits, follow, on_stack, keeper):
             trained.append(part)
             origin = origin_of(job.make_engine)
-    origin["seconds"] = time.perf_counter() - begin
+    origin["seconds"] = keeper.seconds + time.perf_counter() - begin
     return gather(data, settings, options, scaling, trained, origin)
 
 

@@ -3,9 +3,11 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from onelayer.errors import InputError, shown, unknown_name
 from onelayer.option import Checked, option
+from onelayer.training.checkpoint import Spacing
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_trains
 from onelayer.training.engine import MakeEngine
 from onelayer.training.hyperparameters import Hyperparameters
@@ -28,7 +30,8 @@ class Machine(Checked):
     """What a job runs on, the same for training, cross-validation, probes and the forecast.
 
     `engine` is a name, or the class of an engine. A GPU, and a `precision` but float32, are for
-    the engine torch, which auto then means.
+    the engine torch, which auto then means. `checkpoint` says how often what is trained is kept,
+    where there is a folder for it.
 
     Raises
     ------
@@ -61,6 +64,12 @@ class Machine(Checked):
         "Precision of the products of the engine torch: float32, tf32 or bfloat16.",
         choices=PRECISIONS,
     )
+    checkpoint: str = option(
+        "auto",
+        "Write a checkpoint every n epochs (5) or minutes (2min); auto: every minute, from the "
+        "first on; none.",
+        parse=Spacing.parse,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,6 +98,12 @@ class Machine(Checked):
     @property
     def _takes_torch(self) -> bool:
         return self.engine == "torch" or (self.engine == "auto" and self._asks_for_torch)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The options by name as plain values; an engine of one's own by the name of its class."""
+        engine = getattr(self.engine, "__name__", self.engine)
+        return {**vars(self), "engine": engine}
 
     def find_engine(self, dtype: str, settings: Sequence[Hyperparameters]) -> MakeEngine:
         """Return the class of the engine for models in `dtype` with these settings.

@@ -1,4 +1,4 @@
-"""Several labels a row: a model of two classes for each label, with a λ of its own.
+"""Multi-label data: a model of two classes for each label, with a λ of its own.
 
 All labels are targets of one problem of the exact solver, so they share its axes and its products.
 """
@@ -31,7 +31,7 @@ ANSWERS = ("0", "1")  # the classes of the model of a label
 
 @dataclass(frozen=True)
 class LabelModels:
-    """The models of one label, each of least cost for its λ, and what validation rows say.
+    """The models of one label, each of least cost for its λ, and their validation scores.
 
     Attributes
     ----------
@@ -40,9 +40,9 @@ class LabelModels:
     weights, biases
         W (M, 2, D) and b (M, 2) on scaled features.
     scores
-        How far the score of 1 is above that of 0 in each validation row, (M, N).
+        The score of 1 minus the score of 0 for each validation row, (M, N).
     shortfalls
-        Why one is not surely at its least cost, or empty.
+        The reason why the least cost of a model is not proven, or empty.
     """
 
     settings: tuple[Hyperparameters, ...]
@@ -63,15 +63,15 @@ def train_labels(
 ) -> dict[int, LabelModels]:
     """Return the models of each label that can be learned, with all settings or on a path of λ.
 
-    A path is that of follow_paths, each label's with an end of its own. Its models are those that
-    train gives where y is the label's column alone, of the classes 0 and 1: λ means the same.
-    `on_label` is told how many labels are done.
+    A path is that of follow_paths; each label's path has its own end. The models are those that
+    `train` gives for the column of the label alone, with the classes 0 and 1: λ means the same.
+    `on_label` receives the number of labels that are done.
 
     Raises
     ------
     InputError
-        If a setting means nothing to the exact solver or is of another loss than the
-        cross-entropy, classes are weighed, or no label can be learned.
+        If a setting has no use in the exact solver, its loss is not the cross-entropy, classes are
+        weighed, or no label can be learned.
     """
     _check(data, settings, options)
     labels = has_both(data.train.y)
@@ -119,7 +119,7 @@ def label_model(data: Dataset, models: LabelModels, number: int, scaling: Scalin
 def scores_of(
     split: Split, weights: NDArray[np.floating], biases: NDArray[np.floating], scaling: Scaling
 ) -> NDArray[np.float32]:
-    """Return how far the score of 1 is above that of 0, (M, N), by W (M, 2, D) and b (M, 2)."""
+    """Return the score of 1 minus the score of 0, (M, N), from W (M, 2, D) and b (M, 2)."""
     W, b = weights[:, 1] - weights[:, 0], biases[:, 1] - biases[:, 0]
     scores = np.empty((len(W), len(split)), np.float32)
     for rows in split.blocks(BLOCK):
@@ -128,7 +128,7 @@ def scores_of(
 
 
 class _Group:
-    """Labels that are solved together, each on a path of its own."""
+    """Labels that are solved together, each on its own path."""
 
     def __init__(
         self,
@@ -213,7 +213,7 @@ def _join(parts: Sequence[LabelModels]) -> LabelModels:
 def _check(
     data: Dataset, settings: Sequence[Hyperparameters] | None, options: TrainingOptions
 ) -> None:
-    """Raise InputError for what is not done with several labels a row."""
+    """Raise InputError for options that do not work with multi-label data."""
     if data.allow_missing:
         data.check_finite()
     several = f"{data.name}: rows of several labels"

@@ -17,7 +17,7 @@ def setting_labels(settings: Sequence[Hyperparameters], solver: str = "descent")
 
 
 def setting_words(settings: Sequence[Hyperparameters], solver: str = "descent") -> list[list[str]]:
-    """Return the words that name each setting: λ, η, and all else that some settings differ in.
+    """Return the words that name each setting: λ, η, and all other values in which some differ.
 
     The exact solver has no η.
     """
@@ -27,11 +27,11 @@ def setting_words(settings: Sequence[Hyperparameters], solver: str = "descent") 
 
 
 def common_words(settings: Sequence[Hyperparameters]) -> list[str]:
-    """Return what all settings have that is neither λ, nor η, nor the default."""
+    """Return the words that all settings share, without λ, η and default values."""
     first, *others = (str(setting).split(", ")[2:] for setting in settings)
     return [word for word in first if all(word in words for words in others)]
 
 
 def varied(settings: Sequence[Hyperparameters]) -> list[str]:
-    """Name the hyperparameters in which settings differ."""
+    """Return the names of the hyperparameters in which settings differ."""
     return [name for name in OPTIONS if len({getattr(each, name) for each in settings}) > 1]

@@ -137,6 +137,8 @@ class NumpyEngine:
             name: array.T.reshape(M, K, *array.shape[:-1]).copy()
             for name, array in self._parts().items()
         }
+        if self._held_out is not None:
+            kept["held_out"] = np.stack(self._held_out)
         return kept | {"steps": np.array(self._steps), "stopped": self._stopped.copy()}
 
     def load(self, state: Mapping[str, Array]) -> None:
@@ -146,6 +148,7 @@ class NumpyEngine:
         for name, array in self._parts().items():
             array[...] = state[name].reshape(len(self._biases), *array.shape[:-1]).T
         self._steps, self._stopped = int(state["steps"]), state["stopped"].copy()
+        self._held_out = HeldOut(*state["held_out"]) if "held_out" in state else None
 
     @staticmethod
     def model_bytes(n_classes: int, n_features: int, batch_size: int) -> int:

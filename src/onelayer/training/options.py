@@ -1,4 +1,4 @@
-"""How all models of a run are trained: the options that they share."""
+"""The options of training, which all models of a run share."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ OF_DESCENT = (
     "patience",
     "time_limit",
     "snapshots",
-)  # options that mean nothing to the exact solver
+)  # options that the exact solver does not use
 OF_EXACT = ("solver", "tolerance")
 ClassWeight = str | Mapping[str, float] | Sequence[float] | None
 
@@ -33,8 +33,8 @@ class TrainingOptions(Checked):
     shuffles within windows, for data larger than memory (docs/data.md). With `keep` "best" or a
     `patience` each model ends with the parameters of the epoch of its highest validation accuracy
     (the first of equals). Where class weights are given, the loss of a batch is Σ w l / Σ w.
-    The solver "exact" takes no mini-batches: of the options below it knows `scaling`,
-    `class_weight`, `dtype` and the seed, and of a setting its λ and its loss.
+    The solver "exact" takes no mini-batches: of the options below it uses `scaling`,
+    `class_weight`, `dtype` and the seed, and of a setting λ and the loss.
 
     Raises
     ------
@@ -127,7 +127,7 @@ class TrainingOptions(Checked):
 
     @property
     def known_epochs(self) -> int | None:
-        """The number of epochs, for a progress bar; None for the exact solver: nobody knows."""
+        """The number of epochs, for a progress bar; None, for unknown, with the exact solver."""
         return None if self.solver == "exact" else self.epochs
 
     @property

@@ -15,10 +15,10 @@ from onelayer.model.losses import find_loss
 from onelayer.thread_pools import limited
 from onelayer.training.axes import Floats, principal_axes
 from onelayer.training.conversions import l2_from_C
-from onelayer.training.epochs import Trained
 from onelayer.training.exact import Problem
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import judge_solution
+from onelayer.training.log import Trained
 from onelayer.training.loop import gather, measure_splits, weigh_samples
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from onelayer.errors import shown
 from onelayer.thread_pools import pools
 from onelayer.training.engine import MakeEngine, OnDevice
 
@@ -33,6 +35,21 @@ def origin_of(make_engine: MakeEngine) -> dict[str, Any]:
     """Return the provenance of what this class of an engine trains: with its name and device."""
     own = make_engine.origin() if isinstance(make_engine, OnDevice) else {}
     return provenance() | {"engine": getattr(make_engine, "__name__", "")} | own
+
+
+def elsewhere(before: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    """Yield in words what was otherwise where something was trained than it is `here`."""
+    for what in sorted(here.keys() & before.keys()):
+        if _differ(before[what], here[what]):
+            was = f"{shown(before[what])}, not {shown(here[what])}"
+            yield f"trained where {what} is {was}; the last digits may be others"
+
+
+def _differ(before: Any, here: Any) -> bool:
+    """Whether two values are others; of libraries more may be loaded by now."""
+    if isinstance(before, list) and isinstance(here, list):
+        return not (set(before) <= set(here) or set(here) <= set(before))
+    return bool(before != here)
 
 
 @cache

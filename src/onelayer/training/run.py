@@ -1,4 +1,4 @@
-"""What training leaves behind, and the record that keeps it."""
+"""The result of a training, and its record."""
 
 import math
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from onelayer.training.naming import setting_labels, setting_words
 from onelayer.training.options import TrainingOptions
 from onelayer.training.snapshots import Snapshots
 
-RUN_FILE, RUN_FOLDER = "run.safetensors", "run"  # and where an output folder has it
+RUN_FILE, RUN_FOLDER = "run.safetensors", "run"  # the file, and its place in an output folder
 CURVES = (
     "train_loss",
     "train_cost",
@@ -41,7 +41,7 @@ class History:
     """The curves of every model, each (M, C), in the C epochs `measured`; 0 is before training.
 
     Loss is the mean of l, cost is equation (5). After the epoch in which a model was stopped or
-    ended its curves are NaN, and those of a split that does not exist are throughout.
+    ended its curves are NaN. The curves of a split that does not exist are all NaN.
     """
 
     measured: Annotated[NDArray[np.intp], "(C,)", COUNT]
@@ -64,7 +64,7 @@ class History:
 
 @dataclass(frozen=True)
 class TrainingRecord(TrainingOptions):
-    """How models were trained, and on what."""
+    """The options and the data of a training."""
 
     dataset: str = option("", "Name of the data set.")
     full_scale: float = option(1.0, "Stored number that stands for 1.", above=0, most=LARGEST)
@@ -76,17 +76,17 @@ class TrainingRecord(TrainingOptions):
 class Run:
     """M models after training: settings, weights (M, K, D), biases (M, K), curves, provenance.
 
-    `kept` (M,) is the epoch that each model's parameters are of: its last or its best. `stopped`
-    holds, for each model, where it diverged ("epoch 3, batch 17") or "", `ended` what else ended
-    its training before the last epoch. `training` says how it was trained: the fields of
-    TrainingRecord. `columns` are the names of a table's columns, `pool` says what was taken of
-    tokens. `convergence` is there after the exact solver, of which an epoch is one evaluation of
-    all samples. `snapshots` are there where some were asked for.
+    `kept` (M,) is the epoch of each model's parameters: its last or its best. `stopped` holds for
+    each model the place where it diverged ("epoch 3, batch 17") or "", `ended` any other reason to
+    end before the last epoch. `training` holds the fields of TrainingRecord. `columns` are the
+    names of a table's columns, `pool` is the pooling of tokens. `convergence` exists after the
+    exact solver, for which an epoch is one evaluation of all samples. `snapshots` exist if they
+    were asked for.
 
     Raises
     ------
     InputError
-        If the shapes do not belong together.
+        If the shapes do not match.
     """
 
     settings: Annotated[tuple[Hyperparameters, ...], "(M,)"]
@@ -126,7 +126,7 @@ class Run:
 
     @cached_property
     def words(self) -> list[list[str]]:
-        """The words that name each setting, λ, η, and all else that some settings differ in."""
+        """The words of each setting's name, λ, η and all other values in which settings differ."""
         return setting_words(self.settings, self.training["solver"])
 
     @cached_property
@@ -136,7 +136,7 @@ class Run:
 
     @checked
     def final(self, name: str) -> NDArray[np.float64]:
-        """Return the values (M,) of a curve in the epochs that the parameters are of."""
+        """Return the values (M,) of a curve in the kept epochs."""
         if name not in CURVES:
             raise unknown_name("curve", name, CURVES)
         columns = np.searchsorted(self.history.measured, self.kept)
@@ -151,15 +151,16 @@ class Run:
     @checked
     @face("evaluation.frames:run_frame")
     def to_frame(self, library: str = "pandas", *, curves: bool = False) -> Any:
-        """Return a data frame of pandas or polars with a row for each setting, as grid.csv has it.
+        """Return a data frame of pandas or polars with a row for each setting, like grid.csv.
 
-        It holds the number of the setting, its hyperparameters, how it ended, and loss, cost and
-        accuracy of the kept epoch. With `curves` it has a row for each setting and measured epoch.
+        It holds the number of the setting, its hyperparameters, the end of its training, and loss,
+        cost and accuracy of the kept epoch. With `curves` it has a row for each setting and
+        measured epoch.
 
         Raises
         ------
         InputError
-            If the library is another one, or not installed.
+            If the library is unknown, or not installed.
 
         Examples
         --------
@@ -171,13 +172,13 @@ class Run:
 
     @face("report.notebook:html")
     def _repr_html_(self) -> Any:
-        """Return what a notebook shows: the best settings and their curves."""
+        """Return the HTML for a notebook: the best settings and their curves."""
 
     def scores(self, X: Any) -> NDArray[Any]:
         """Return the scores (N, M, K) of stored (unscaled) features X (N, D).
 
-        Of a frame, the columns that trained are found by their names. The scores of a stopped model
-        may not be finite.
+        In a frame, the columns of the training data are found by name. The scores of a stopped
+        model may not be finite.
         """
         M, K, D = self.weights.shape
         X = rows_of(X, self.columns)
@@ -205,7 +206,7 @@ def load_run(folder: str | Path) -> Run:
     Raises
     ------
     InputError
-        If there is none, or the file is not what Run.save writes; names it.
+        If there is no run, or the file is damaged; names it.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,16 +90,30 @@ class Scheduled(Protocol):
         ...
 
 
+@dataclass
+class Plateaus:
+    """What validation made of the rates of M models: all that they depend on besides the epoch."""
+
+    lowest: Annotated[NDArray[np.float64], "(M,)"]
+    stalled: Annotated[NDArray[np.intp], "(M,)"]  # evaluations since the lowest loss
+    reduced: Annotated[NDArray[np.float64], "(M,)"]  # factor of the rate
+
+    @classmethod
+    def of(cls, models: int) -> "Plateaus":
+        """Return those of models before their first evaluation."""
+        return cls(np.full(models, math.inf), np.zeros(models, np.intp), np.ones(models))
+
+
 class LearningRates:
     """The rates of M models: their schedules, their warm-ups, and what validation made of them."""
 
-    def __init__(self, settings: Sequence[Scheduled], epochs: int) -> None:
+    def __init__(
+        self, settings: Sequence[Scheduled], epochs: int, plateaus: Plateaus | None = None
+    ) -> None:
         self._settings = settings
         self._schedules = [Schedule.parse(setting.schedule) for setting in settings]
         self._epochs = epochs
-        self._lowest = np.full(len(settings), math.inf)
-        self._stalled = np.zeros(len(settings), dtype=int)
-        self._reduced = np.ones(len(settings))
+        self._plateaus = plateaus or Plateaus.of(len(settings))
 
     @property
     def need_validation(self) -> bool:
@@ -108,7 +122,7 @@ class LearningRates:
 
     def of_epoch(self, epoch: int) -> NDArray[np.float64]:
         """Return η (M,) of an epoch, counted from 0."""
-        return self._reduced * [
+        return self._plateaus.reduced * [
             setting.learning_rate
             * schedule.share(epoch, self._epochs)
             * min(1.0, (epoch + 1) / (setting.warmup + 1))
@@ -117,10 +131,11 @@ class LearningRates:
 
     def observe(self, validation_losses: NDArray[np.float64]) -> None:
         """Take note of the losses (M,) after an epoch; a plateau lowers its model's rate."""
-        better = validation_losses < self._lowest * (1 - _THRESHOLD)
-        self._lowest = np.where(better, validation_losses, self._lowest)
-        self._stalled = np.where(better, 0, self._stalled + 1)
+        seen = self._plateaus
+        better = validation_losses < seen.lowest * (1 - _THRESHOLD)
+        seen.lowest = np.where(better, validation_losses, seen.lowest)
+        seen.stalled = np.where(better, 0, seen.stalled + 1)
         for model, schedule in enumerate(self._schedules):
-            if schedule.kind == "plateau" and self._stalled[model] > schedule.epochs:
-                self._reduced[model] *= schedule.factor
-                self._stalled[model] = 0
+            if schedule.kind == "plateau" and seen.stalled[model] > schedule.epochs:
+                seen.reduced[model] *= schedule.factor
+                seen.stalled[model] = 0

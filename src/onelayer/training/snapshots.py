@@ -21,6 +21,11 @@ class Snapshots:
     weights: Annotated[NDArray[np.float16], "(S, M, K, D)"]
     biases: Annotated[NDArray[np.float16], "(S, M, K)"]
 
+    def followed_by(self, later: "Snapshots") -> "Snapshots":
+        """Return these and those of later epochs."""
+        pairs = zip(vars(self).values(), vars(later).values(), strict=True)
+        return Snapshots(*map(np.concatenate, pairs))
+
 
 def snapshot_epochs(snapshots: int, epochs: int) -> list[int]:
     """Return the epochs that are kept, from 0 to `epochs`, the early ones denser.

@@ -16,7 +16,7 @@ from onelayer.training.lbfgs import MEMORY
 
 
 def check_solvable(settings: Sequence[Hyperparameters]) -> None:
-    """Raise InputError for what means nothing to the exact solver, or a loss it cannot minimise."""
+    """Raise InputError for a setting without use in the exact solver, or a loss not smooth."""
     defaults = Hyperparameters()
     for setting in settings:
         for name, value in vars(setting).items():
@@ -35,10 +35,10 @@ def check_solvable(settings: Sequence[Hyperparameters]) -> None:
 
 
 def bytes_to_solve(n_classes: int, n_features: int) -> int:
-    """Return the memory that one model takes while its least cost is searched, in bytes.
+    """Return the memory in bytes that one model takes in the exact solver.
 
-    Each parameter stands in float32 in all pairs of steps and changes, and in ten float64 arrays,
-    and so does the second derivative by the biases; scores are of a block of rows.
+    Each parameter is in all pairs of steps and changes, in float32, and in ten float64 arrays; so
+    is the second derivative by the biases. Scores are those of a block of rows.
     """
     pairs, arrays = 2 * 4 * MEMORY * (n_features + 1), 10 * 8 * (n_features + 1 + n_classes)
     return n_classes * (pairs + arrays + 4 * ROWS)
@@ -54,9 +54,9 @@ def solve_models(
     in_float64: bool,
     memory: int,
 ) -> Solution:
-    """Return the least costs of models (M,) on the training split, all with one scaling.
+    """Return the solutions of M models on the training split, all with one scaling.
 
-    Each trains on the rows to which its weights give one, and those alone; the axes are shared.
+    Each model trains only on the rows with a weight above 0; the axes are shared.
     """
     K, split = data.n_classes, data.train
     split.check_unchanged()

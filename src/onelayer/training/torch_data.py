@@ -32,16 +32,16 @@ class KeptSplit:
     y: Tensor
 
 
-# Stacks that scale in different ways keep a split once. A kept split holds on to its Split, whose
-# id is therefore its own.
+# Stacks with different scalings share one copy of a split. A kept split holds a reference to its
+# Split, so no other Split can have the same id.
 _kept: MutableMapping[tuple[int, torch.device], KeptSplit] = WeakValueDictionary()
 
 
 class Feed:
-    """Hands batches of a split to a device, scaled, in the type of the models.
+    """A feed of batches of a split to a device, scaled, in the type of the models.
 
-    What goes to a CUDA device goes by pinned memory, features by a stream of their own: the next
-    batch is copied while the last one is computed, and nothing waits but for room.
+    Data for a CUDA device goes through pinned memory, features in a stream of their own: the next
+    batch is copied while the last one is computed, and a copy waits only for room.
     """
 
     def __init__(self, device: torch.device, scaling: Scaling, dtype: np.dtype[Any]) -> None:
@@ -51,7 +51,7 @@ class Feed:
         self._behind: deque[Any] = deque()
 
     def open(self, split: Split, room: int) -> "KeptSplit | Split":
-        """Return the split on the device if it takes no more than `room` bytes, else as it is."""
+        """Return the split on the device if it takes at most `room` bytes, else unchanged."""
         known = _kept.get((id(split), self._device))
         if known is not None:
             return known
@@ -78,13 +78,13 @@ class Feed:
         return self._scale(stored, data.X), self.upload(_labels(data, rows))
 
     def upload(self, tensor: Tensor) -> Tensor:
-        """Return the tensor on the device, which copies it when it has done what came before."""
+        """Return the tensor on the device, which copies it after its earlier work."""
         if self._side is None:
             return tensor.to(self._device)
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def _upload_aside(self, tensor: Tensor) -> Tensor:
-        """Return the tensor on the device, which copies it beside what it does now."""
+        """Return the tensor on the device, which copies it during its current work."""
         if self._side is None:
             return tensor.to(self._device)
         now = torch.cuda.current_stream(self._device)
@@ -95,7 +95,7 @@ class Feed:
         return there
 
     def _wait_for_room(self) -> None:
-        """Wait until the device has done all but the last few batches."""
+        """Wait until at most the last _AHEAD batches are left to do on the device."""
         if self._side is None:
             return
         self._behind.append(torch.cuda.current_stream(self._device).record_event())
@@ -103,7 +103,7 @@ class Feed:
             self._behind.popleft().synchronize()
 
     def _scales_before(self, X: Features) -> bool:
-        """Return whether the processor must scale: GPUs of Apple's have no float64."""
+        """Return whether the processor must scale: Apple's GPUs have no float64."""
         if self._device.type != "mps":
             return False
         precise = _TYPES[self._scaling.precision(X.dtype, self._dtype)]
@@ -132,7 +132,7 @@ class Feed:
 
 
 def _read(X: Features, rows: Rows) -> Tensor:
-    """Return rows in the type that they are stored in, if PyTorch has it, else in float64."""
+    """Return rows in their stored type if PyTorch has it, else in float64."""
     if isinstance(X, Derived) and X.widens:
         halves = torch.from_numpy(_owned(X.stored(rows)))
         return halves.view(torch.bfloat16) if X.kind == "bfloat16" else halves
@@ -146,5 +146,5 @@ def _labels(split: Split, rows: Rows) -> Tensor:
 
 
 def _owned(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array that PyTorch may share: writable, its rows one after another."""
+    """Return an array that PyTorch may share: writable and contiguous."""
     return np.require(array, requirements=["C", "W"])

@@ -179,6 +179,8 @@ class TorchEngine:
     def state(self) -> State:
         """See Engine.state."""
         kept = {name: _array(tensor) for name, tensor in self._parts().items()}
+        if self._held_out is not None:
+            kept["held_out"] = _array(self._held_out, np.float64)
         return kept | {"steps": _array(self._steps), "stopped": _array(self._stopped)}
 
     def load(self, state: Mapping[str, Array]) -> None:
@@ -189,6 +191,10 @@ class TorchEngine:
             tensor.copy_(self._tensor(state[name]))
         self._steps.fill_(int(state["steps"]))
         self._stopped = self._tensor(state["stopped"], np.int64)
+        self._held_out = None
+        if "held_out" in state:
+            sums = torch.tensor(state["held_out"], dtype=self._double)
+            self._held_out = self._feed.upload(sums)
 
     @staticmethod
     def model_bytes(n_classes: int, n_features: int, batch_size: int) -> int:

@@ -61,7 +61,7 @@ def _of_label(S: Tensor, y: Tensor) -> Tensor:
 
 
 def _own(S: Tensor, y: Tensor) -> Tensor:
-    """Return where a class is the row's own, (B, 1, K)."""
+    """Return a mask of each row's own class, (B, 1, K)."""
     return torch.arange(S.shape[2], device=S.device) == y[:, None, None]
 
 
@@ -83,7 +83,7 @@ def check_losses(names: Iterable[str]) -> None:
 def scaled_slopes(
     groups: Groups, S: Tensor, y: Tensor, factor: Tensor, stopped: Tensor, step: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return dl/ds (B, M, K) times a factor (M,) or (B, M), and where models were stopped (M,).
+    """Return dl/ds (B, M, K) times a factor (M,) or (B, M), and the step of each stop (M,).
 
     A model with a score that is not finite is stopped in this step; its slopes are 0.
     """
@@ -95,7 +95,7 @@ def scaled_slopes(
 
 
 def values_and_hits(groups: Groups, S: Tensor, y: Tensor) -> Tensor:
-    """Return l, and 1 where the prediction is right, of scores (B, M, K), (2, B, M)."""
+    """Return l, and 1 where the prediction is right, (2, B, M), for scores (B, M, K)."""
     values = _by_loss(groups, "values", S, y)
     return torch.stack((values, (S.argmax(dim=2) == y[:, None]).to(S.dtype)))
 

@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class Products:
-    """Products with a stack W (M·K, D) on a device; what they sum is in the models' own type."""
+    """Products with a stack W (M·K, D) on a device; sums are in the type of the models."""
 
     def __init__(self, precision: str, device: torch.device) -> None:
         self._precision, self._device = precision, device
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Let float32 be multiplied as this precision says, whatever the process allows."""
+        """Use this precision for products of float32, whatever the setting of the process."""
         backend = self._backend()
         if backend is None:
             yield
@@ -35,7 +35,7 @@ class Products:
         return torch.addmm(b, X, W.T)
 
     def accumulate(self, P: Tensor, G: Tensor, X: Tensor, beta: float, alpha: float) -> None:
-        """Let P (M·K, D) be β P + α Gᵀ X."""
+        """Set P (M·K, D) to β P + α Gᵀ X."""
         if self._precision == "bfloat16":
             P.mul_(beta).add_(self._rounded(G.T, X), alpha=alpha)
         else:
@@ -46,7 +46,7 @@ class Products:
         left, right = left.bfloat16(), right.bfloat16()
         if self._device.type == "cuda":
             return torch.mm(left, right, out_dtype=torch.float32)
-        return left.float() @ right.float()  # no such product there: equal but for the time
+        return left.float() @ right.float()  # no such product there: slower, but equal
 
     def _backend(self) -> Any:
         kinds: dict[str, Any] = {"cuda": torch.backends.cuda, "cpu": torch.backends.mkldnn}

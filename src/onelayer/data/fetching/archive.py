@@ -1,4 +1,4 @@
-"""Taking the expected files, and nothing else, out of an archive."""
+"""Extraction of the expected files, and nothing else, from an archive."""
 
 import gzip
 import tarfile
@@ -10,9 +10,9 @@ from typing import BinaryIO
 from onelayer.errors import InputError
 from onelayer.progress import progress_bar
 
-LARGEST_CONTENT = 256_000_000  # bytes unpacked, whatever the archive declares
+LARGEST_CONTENT = 256_000_000  # bytes unpacked; the archive may declare any size
 _BLOCK = 1 << 20
-_DAMAGE = (  # what gzip and tarfile raise for bytes that are none of theirs
+_DAMAGE = (  # errors of gzip and tarfile for damaged archives
     tarfile.TarError,
     gzip.BadGzipFile,
     zlib.error,
@@ -76,7 +76,7 @@ def _unpack(packed: BinaryIO, folder: Path, names: Collection[str], largest: int
 
 
 class _BoundedGzip(gzip.GzipFile):
-    """A gzip stream that ends with an error where it would unpack without end."""
+    """A gzip stream that raises InputError after LARGEST_CONTENT bytes."""
 
     given = 0
 

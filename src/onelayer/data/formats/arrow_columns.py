@@ -13,11 +13,11 @@ from onelayer.data.files import check_file, unpacked_limit
 from onelayer.data.formats.picture import Encoded
 from onelayer.errors import InputError
 
-_TOGETHER, _MOST_LETTERS = 1024, 1 << 26  # texts of views that are looked at, and their bytes
+_TOGETHER, _MOST_LETTERS = 1024, 1 << 26  # texts that are read at once, and the limit of bytes
 
 
 class Pictures:
-    """Pictures as they are encoded, from one column of n rows; `held` are those added so far."""
+    """Encoded pictures from one column of n rows; `held` are those added so far."""
 
     def __init__(self, path: Path, names: Sequence[str], kinds: Sequence[Any], n: int) -> None:
         self.path, self.name = path, names[0]
@@ -25,7 +25,7 @@ class Pictures:
         self.held: list[Encoded] = []
 
     def add(self, batch: Any, start: int) -> None:
-        """Take the pictures of a record batch, whose first row is `start`."""
+        """Add the pictures of a record batch, whose first row is `start`."""
         from pyarrow import compute, types
 
         column = batch.column(self.name)
@@ -56,12 +56,12 @@ class Numbers:
                     f"{path}: the column {name[:40]!r} holds {kind!s:.40}, expected numbers"
                 )
         self.path, self.names, self.n = path, names, n
-        halves = {*dtypes} == {np.dtype(np.float16)}  # which stay, and are widened when read
+        halves = {*dtypes} == {np.dtype(np.float16)}  # kept as they are, and widened when read
         self.dtype = np.dtype(np.float16) if halves else feature_type(filter(None, dtypes))
         self.held: NDArray[Any] = np.empty((0, 0), self.dtype)
 
     def add(self, batch: Any, start: int) -> None:
-        """Take the numbers of a record batch, whose first row is `start`."""
+        """Add the numbers of a record batch, whose first row is `start`."""
         columns = [batch.column(name) for name in self.names]
         if is_vector(columns[0].type):
             rows = self._vectors(columns[0], start)
@@ -158,7 +158,7 @@ def _is_list(kind: Any) -> bool:
 
 
 def _storage(kind: Any) -> Any:
-    """Return how a type of columns is stored: some give others a meaning, as tensors do lists."""
+    """Return the storage type of an extension type, such as the lists of a tensor; else `kind`."""
     return getattr(kind, "storage_type", kind)
 
 
@@ -167,7 +167,7 @@ def _plain(column: Any) -> Any:
 
 
 def read_labels(path: Path, column: Any, name: str) -> NDArray[Any] | list[str | None]:
-    """Return labels as numbers, or as texts of which equal ones are one object, or None."""
+    """Return labels as numbers, or as texts and None; equal texts are one object."""
     from pyarrow import large_string, types
 
     coded = types.is_dictionary(column.type)
@@ -213,7 +213,7 @@ def texts_of(path: Path, column: Any, name: str) -> Iterator[str | None]:
         )
     if types.is_timestamp(kind):  # without a time zone, which a system may not know
         column = column.cast(timestamp(kind.unit))
-    if types.is_duration(kind):  # those of nanoseconds are none of Python's
+    if types.is_duration(kind):  # Python has no durations of nanoseconds
         column = column.cast(duration("us"), safe=False)
     for start in range(0, len(column), _TOGETHER):
         some = column[start : start + _TOGETHER]
@@ -228,7 +228,7 @@ def _as_text(value: Any) -> str | None:
 
 
 def check_length(path: Path, column: Any) -> None:
-    """Raise InputError for a long text, looking at no text: all rows may show the same one."""
+    """Raise InputError for a long text by its length alone: all rows may share one huge text."""
     from pyarrow import compute, types
 
     texts = column.dictionary if types.is_dictionary(column.type) else column

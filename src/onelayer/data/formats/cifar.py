@@ -1,4 +1,4 @@
-"""CIFAR-10: its parts, and one reader for each version in which it is passed around.
+"""CIFAR-10: its parts, and one reader for each version of its files.
 
 Every reader returns the records of the official binary version, (N, 3073) bytes: the label, then
 1,024 red, 1,024 green and 1,024 blue values, row by row.
@@ -64,7 +64,7 @@ def read_binary(folder: Path, part: str, n: int) -> Records:
 
 
 def read_records(path: Path, n: int, size: int) -> Records:
-    """Read the n records (n, size) of a binary file, which holds nothing else."""
+    """Read a binary file of n records as (n, size)."""
     content = read_file(path, limit=n * size)
     if len(content) != n * size:
         raise InputError(
@@ -87,7 +87,7 @@ def read_matlab(folder: Path, part: str, n: int) -> Records:
 
 
 def read_png(folder: Path, part: str, n: int) -> Records:
-    """Read `<part>.png`, a row an image and a column a pixel, and its share of the labels."""
+    """Read `<part>.png`, with a row for each image and a column for each pixel, and its labels."""
     colours = _decode_png(folder / f"{part}.png", width=PIXELS // 3, height=n)  # (n, 1024, 3)
     path = folder / _label_file(part)
     before = n * (PARTS.index(part) if part != "test_batch" else 0)
@@ -111,12 +111,12 @@ FILE_NAMES = frozenset(
 
 
 def find_version(folder: Path) -> tuple[Version, Path]:
-    """Return the version that `folder`, or a folder directly in it, holds, and which folder.
+    """Return the version of CIFAR-10 in `folder` or directly within it, and that folder.
 
     Raises
     ------
     InputError
-        If no version is complete. Names a missing file of the one that comes nearest.
+        If no version is complete. Names a missing file of the most complete one.
     """
     try:
         places = [folder, *sorted(inner for inner in folder.iterdir() if inner.is_dir())]
@@ -144,7 +144,7 @@ def holds_cifar10(folder: Path) -> bool:
 
 
 def read_cifar10(folder: Path) -> Contents:
-    """Read the parts that train, validate and test by default, of a copy that is not verified.
+    """Read the default training, validation and test parts of a copy that is not verified.
 
     Raises
     ------

@@ -33,7 +33,7 @@ Reader = Callable[[Path, int, int, str], tuple[NDArray[np.uint8], list[int]]]
 
 
 def find_cifar100(folder: Path) -> str | None:
-    """Return the suffix of the files of the version that `folder` holds, or None."""
+    """Return the suffix of the files of the version in `folder`, or None."""
     for suffix in _SUFFIXES:
         if all((folder / f"{split}{suffix}").is_file() for split in ROWS):
             return suffix
@@ -46,7 +46,7 @@ def read_cifar100(folder: Path, coarse: bool = False) -> Contents:
     Raises
     ------
     InputError
-        If a file is not of the version that its name says, or a label is out of range.
+        If a file is not of the version in its name, or a label is out of range.
     """
     suffix = find_cifar100(folder)
     if suffix is None:

@@ -28,9 +28,8 @@ def read_csv(
 ) -> Contents:
     """Read columns of numbers as features and one column of labels: see choose_columns.
 
-    Columns to `leave` are no features.
-
-    Missing values (see data.cells) are NaN. Columns of words are left out or refused: data.words.
+    Columns in `leave` are not features. Missing values (see data.cells) are NaN. Columns of words
+    are left out or refused: see data.words.
 
     Raises
     ------
@@ -76,9 +75,9 @@ def stream_features(
 ) -> Iterator[NDArray[np.float64]]:
     """Yield blocks of rows (n, D) of numbers from a stream of bytes, n at most 1000.
 
-    The first line names the columns, of which choose_columns says what they hold, unless it is
-    itself of numbers; then all columns are features. Missing values are NaN. Columns of words are
-    left out by their first 1000 rows, unless a model names its columns.
+    The first line names the columns, among which choose_columns chooses; if it holds numbers, all
+    columns are features. Missing values are NaN. Columns with words in their first 1000 rows are
+    left out, unless a model names its columns.
 
     Raises
     ------
@@ -118,13 +117,13 @@ def _features(
 
 
 def _names(cells: Sequence[str]) -> list[str]:
-    """Return the names in the first line; some programs begin it like a comment."""
+    """Return the names in the first line, which some programs begin with a # like a comment."""
     names = [name.strip() for name in cells]
     return [names[0].removeprefix("#").strip(), *names[1:]] if names else []
 
 
 def _names_columns(cells: Sequence[str], like: Columns | None, comma: bool) -> bool:
-    """Return whether the first line of a table has names: they may be numbers that are known."""
+    """Return whether the first line of a table has names; the names of a model may be numbers."""
     known = set() if like is None else {*like.features, like.label}
     return not all(is_number(cell, comma) for cell in cells) or (
         bool(known) and known.issuperset(cells)
@@ -139,7 +138,7 @@ def _choose(
     comma: bool,
     leave: Sequence[str],
 ) -> Choice:
-    """Return what the columns hold, after a look at their names."""
+    """Return the choice of columns, after a check of their names."""
     if len(names) < 2:
         raise InputError(
             f"{path}: expected a first line with the names of at least two columns, between "
@@ -156,10 +155,10 @@ def _choose(
 
 
 class _Numbers:
-    """Reads the numbers in rows of cells: with decimal points or, in all rows, decimal commas.
+    """A reader of numbers in rows of cells: with decimal points or, in all rows, decimal commas.
 
-    Commas are taken for decimal ones only where they separate no cells. Columns that begin with a
-    word are `words`, by place, and read as 0; without `words` they are refused.
+    A comma is a decimal comma only if commas do not separate cells. Columns that begin with a word
+    are `words`, by index, and read as 0; without `words` they are refused.
     """
 
     def __init__(self, source: str, text: Text, choice: Choice, tell: Tell, *, words: bool) -> None:
@@ -167,7 +166,7 @@ class _Numbers:
         self.words: dict[int, Words] = {}
         self._may_be_words = set(range(len(choice.features))) if words else set()
         self._columns = choice.columns
-        self._mark = "." if text.separator == "," else ""  # not known before the first one
+        self._mark = "." if text.separator == "," else ""  # "": unknown until a number has one
 
     def read(self, cells: Sequence[str], row: int) -> list[float]:
         """Return the features of a row, missing ones as NaN."""
@@ -189,12 +188,12 @@ class _Numbers:
         return [self._number(row, column, *pair, odd) for column, pair in pairs]
 
     def settle(self) -> tuple[str, ...]:
-        """Return the note on columns of words, to which no other comes any more."""
+        """Return the note on columns of words; from now on a word among numbers is an error."""
         self._may_be_words.clear()
         return leave_out(self._source, [*self.words.values()])
 
     def read_labels(self, cells: Any, row: int) -> Any:
-        """Return the label of a row, or the several of a tuple."""
+        """Return the label of a row, or a tuple of its labels."""
         if isinstance(cells, str):
             return self.read_label(cells, row)
         return tuple(self.read_label(cell, row) for cell in cells)
@@ -257,7 +256,7 @@ def _blocks(
 ) -> Iterator[tuple[NDArray[np.float64], list[Any]]]:
     """Yield the features (n, D) of up to 1000 rows at a time, and the texts in the label column.
 
-    Where there are several such columns, it is a tuple of texts for each row.
+    With several label columns, each row has a tuple of texts.
     """
     D, label, several = len(choice.features), choice.label, choice.several
     pick = _picker(choice, len(names))
@@ -282,7 +281,7 @@ def _blocks(
 
 
 def _odd_row(source: str, row: Sequence[str], number: int, names: Sequence[str]) -> InputError:
-    """Return the error of a row of more or fewer cells than there are names."""
+    """Return the error for a row with more or fewer cells than there are names."""
     found = (
         f"{source}: row {number} has {len(row)} cells, expected {len(names)} as in the first line"
     )
@@ -295,7 +294,7 @@ def _odd_row(source: str, row: Sequence[str], number: int, names: Sequence[str])
 
 
 def _picker(choice: Choice, columns: int) -> Callable[[list[str]], Sequence[str]]:
-    """Return what takes the features out of the cells of a row."""
+    """Return a function that selects the feature cells of a row."""
     places = list(choice.features)
     if places == list(range(columns)):
         return lambda row: row

@@ -22,7 +22,7 @@ _UNNAMED_LIMIT = 100_000  # one stray label must not make a stack of a billion c
 
 
 def suits_folder(folder: Path) -> bool:
-    """Return whether any of the files is there that make up such a folder."""
+    """Return whether a folder, or one directly in it, has a file *.X.npy or *.y.npy."""
     places = [folder, *filter(Path.is_dir, entries(folder))]
     return any(entries(place, "*.[Xy].npy") for place in places)
 
@@ -30,15 +30,15 @@ def suits_folder(folder: Path) -> bool:
 def read_folder(folder: Path) -> Contents:
     """Read the splits in `folder`: X mapped, never read as a whole; y (N,) in memory.
 
-    A split is a folder of shards, train/a.X.npy (n, D) with train/a.y.npy (n,), which follow each
-    other by name, or one such pair train.X.npy, train.y.npy; likewise validation and, if it is
-    there, test. Features are uint8 (255 then stands for 1), float16, float32 or float64. A line of
-    classes.txt names a class; without it classes are called by their numbers.
+    A split is a folder of shards, train/a.X.npy (n, D) with train/a.y.npy (n,), in the order of
+    their names, or one pair train.X.npy, train.y.npy; likewise validation and, if it exists, test.
+    Features are uint8 (255 then stands for 1), float16, float32 or float64. A line of classes.txt
+    names a class; without it the names are the class numbers.
 
     Raises
     ------
     InputError
-        If a split or a file is missing, or is not what the others let expect; names the file.
+        If a split or a file is missing, or a file does not match the others; names the file.
     """
     found = {name: _find_features(folder, name) for name in SPLIT_NAMES}
     features = {name: [map_npy(path) for path in paths] for name, paths in found.items() if paths}
@@ -53,7 +53,7 @@ def read_folder(folder: Path) -> Contents:
 
 
 def read_pair(path: Path) -> Contents:
-    """Read a single pair of files, a.X.npy with a.y.npy, which is of one piece."""
+    """Read a single pair of files, a.X.npy with a.y.npy, as the training part."""
     features = map_npy(path)
     _check_alike(features, features)
     labels = map_npy(_labels_of(path)).array
@@ -68,7 +68,7 @@ def npy_features(path: Path, pool: str | None = None) -> list[Any]:
 
 
 def _find_features(folder: Path, split: str) -> list[Path]:
-    """Return the files of a split's features, by name; none for a test split that is not there."""
+    """Return the feature files of a split, by name; none for a test split that does not exist."""
     shards, single = folder / split, folder / f"{split}.X.npy"
     if shards.is_dir() and single.exists():
         raise InputError(f"{folder}: holds both {split} and {single.name}, expected one of them")
@@ -90,7 +90,7 @@ def _labels_of(features: Path) -> Path:
 
 
 def _check_alike(shard: Mapped, first: Mapped) -> None:
-    """Raise InputError if X cannot be features, or not beside those of the first file."""
+    """Raise InputError unless X holds features of the number and type in the first file."""
     X, expected = shard.array, first.array
     if X.ndim != 2 or X.dtype not in _TYPES:
         raise InputError(
@@ -105,7 +105,7 @@ def _check_alike(shard: Mapped, first: Mapped) -> None:
 
 
 def _join(shards: Sequence[Mapped]) -> Split:
-    """Return the samples of all shards: a single one is its mapped array."""
+    """Return the samples of all shards; X of a single one is its mapped array."""
     arrays = [shard.array for shard in shards]
     y = np.concatenate([_read_labels(shard) for shard in shards])
     return Split(arrays[0] if len(arrays) == 1 else Shards(arrays), y, tuple(shards))
@@ -124,7 +124,7 @@ def _read_labels(shard: Mapped) -> NDArray[np.intp]:
 
 
 def _class_names(folder: Path, splits: dict[str, Split]) -> tuple[str, ...]:
-    """Return the lines of classes.txt, or as many numbers as there are classes."""
+    """Return the lines of classes.txt, or the numbers of the classes as names."""
     path = folder / CLASSES
     if path.exists():
         return _read_names(path)

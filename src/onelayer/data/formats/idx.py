@@ -28,13 +28,13 @@ Pair = tuple[Path, Path]  # the files of images and of labels
 
 
 def find_idx(folder: Path) -> dict[str, dict[str, Pair]]:
-    """Return the files of each split of each set that `folder` has, whole or not.
+    """Return the files of each split of each data set in `folder`, complete or not.
 
     The set of train-images-idx3-ubyte is "", that of emnist-digits-train-images-idx3-ubyte is
     emnist-digits.
     """
     found: dict[str, dict[str, Pair]] = {}
-    for path in reversed(entries(folder, "*-ubyte*")):  # of two spellings the first one counts
+    for path in reversed(entries(folder, "*-ubyte*")):  # the first of two spellings counts
         if match := _NAME.fullmatch(path.name):
             whole, part, kind, _ = match.groups()
             stem = f"{whole}-{part}".removeprefix("-")
@@ -102,7 +102,7 @@ def _lie_on_their_side(path: Path) -> bool:
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Return the unsigned bytes of an IDX file of that many dimensions."""
+    """Return the unsigned bytes of an IDX file with this number of dimensions."""
     size = check_file(path)
     limit = unpacked_limit(size) if path.suffix == ".gz" else size
     try:

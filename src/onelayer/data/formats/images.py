@@ -1,4 +1,4 @@
-"""A folder of pictures: one folder a class, in splits or in none, all of one size."""
+"""A folder of pictures: a folder for each class, with or without splits, all of one size."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from onelayer.errors import InputError, printable
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of classes in each split, splits without any, and other folders beside them."""
+    """The class folders of each split, splits without class folders, and other folders."""
 
     classes: dict[str, list[Path]]
     loose: dict[str, Path]
@@ -25,14 +25,15 @@ class Layout:
 
 
 def find_layout(folder: Path) -> Layout:
-    """Return where the pictures lie: in train, validation and test, or if in none in "train".
+    """Return the class folders of each split; without folders of splits all are "train".
 
-    A split is a folder called like one, in any case; a class can be, beside others that are not.
+    A folder with the name of a split, in upper or lower case, is a split. If no such folder holds
+    class folders and others lie beside it, it is a class.
 
     Raises
     ------
     InputError
-        If two folders are called like the same split.
+        If the names of two folders mean the same split.
     """
     found: dict[str, Path] = {}
     others = []
@@ -52,14 +53,14 @@ def find_layout(folder: Path) -> Layout:
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Return whether a folder of a class or a split in `folder` holds files named as pictures."""
+    """Return whether a class or split folder in `folder` holds files with names of pictures."""
     layout = find_layout(folder)
     places = [place for inner in layout.classes.values() for place in inner]
     return any(map(holds_loose_pictures, [*places, *layout.loose.values()]))
 
 
 def holds_loose_pictures(folder: Path) -> bool:
-    """Return whether a file in `folder` itself has a picture's name."""
+    """Return whether a file directly in `folder` has the name of a picture."""
     return any(entry.suffix.lower() in SUFFIXES for entry in entries(folder))
 
 
@@ -75,7 +76,7 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Return the files in `folder`, by name; InputError if there is a folder among them."""
+    """Return the files in `folder` by name; InputError if it holds a folder."""
     found = entries(folder)
     for entry in found:
         if entry.is_dir():
@@ -95,7 +96,7 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
     Raises
     ------
     InputError
-        If a file is no picture, is damaged, or is of another size than the first; names it.
+        If a file is not a picture, is damaged, or has another size than the first; names it.
     """
     layout = find_layout(folder)
     _check_training(folder, layout)
@@ -122,17 +123,17 @@ def read_images(folder: Path, resize: tuple[int, int] | None = None) -> Contents
 def stack_pictures(
     pictures: Sequence[Path | Encoded], resize: tuple[int, int] | None
 ) -> tuple[NDArray[np.uint8], int]:
-    """Return pictures as (N, C, H, W), as read_images does, and how many have transparent parts."""
+    """Return pictures as (N, C, H, W), as read_images does; and how many have transparent parts."""
     return _stack(pictures, _measure(pictures, resize), resize)
 
 
 def told_of_transparent(pictures: int) -> str:
-    """Return a sentence on that many pictures with transparent parts."""
+    """Return a note on the number of pictures with transparent parts."""
     return f"pictures of which parts are transparent, read as the colour there: {pictures:,}"
 
 
 def read_picture(path: Path | Encoded, image_shape: ImageShape) -> NDArray[np.uint8]:
-    """Return one picture as (C, H, W), converted to so many channels and scaled bilinearly.
+    """Return one picture as (C, H, W) = `image_shape`: channels converted, scaled bilinearly.
 
     Raises
     ------
@@ -150,7 +151,7 @@ def look_at_picture(
     Raises
     ------
     InputError
-        If the file is no picture or is damaged, or the channels are neither 1 nor 3.
+        If the file is not a picture or is damaged, or the channels are neither 1 nor 3.
     """
     if image_shape[0] not in (1, 3):
         raise InputError(f"{path}: no picture has the {image_shape[0]} channels that are expected")
@@ -163,7 +164,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _check_training(folder: Path, layout: Layout) -> None:
-    """Raise InputError if there are no folders of classes to train on."""
+    """Raise InputError if the training split has no class folders."""
     if "train" in layout.loose:
         raise InputError(f"{layout.loose['train']}: no folders in it, expected one for each class")
     if "train" not in layout.classes:
@@ -172,7 +173,7 @@ def _check_training(folder: Path, layout: Layout) -> None:
 
 
 def _notes(folder: Path, layout: Layout, transparent: int) -> Iterator[str]:
-    """Yield a sentence on all that was left out or that a person may have meant otherwise."""
+    """Yield a note on everything that is left out, or that a person may have meant otherwise."""
     for place in layout.loose.values():
         if holds_loose_pictures(place):
             yield (

@@ -1,8 +1,8 @@
-"""Folders whose files and folders are splits, each of any format: train.csv beside test.csv.
+"""Folders with a file or folder for each split, of any format: train.csv beside test.csv.
 
-What makes a split is a word of the name: train-00000-of-00002.parquet, mnist_test.csv, val. Files
-that differ by a number alone are shards, which follow each other. Files of several sets of features
-of the same rows lie side by side, too: layer1_train.npz, or layer1.npz in train.
+A word in the name is the split: train-00000-of-00002.parquet, mnist_test.csv, val. Files whose
+names differ only by a number are shards, read one after another. Several feature sets of the same
+rows may lie side by side: layer1_train.npz, or layer1.npz in train.
 """
 
 import re
@@ -19,7 +19,7 @@ from onelayer.data.dataset import SPLIT_NAMES, SPLIT_WORDS
 from onelayer.data.files import by_number, entries
 from onelayer.errors import InputError
 
-WHOLE = ""  # stands for a split where a file or folder may have several
+WHOLE = ""  # in place of a split: a file or folder that may hold several splits
 _ARCHIVES = (".npz", ".safetensors", ".pt", ".pth")
 SUFFIXES = (".csv", ".tsv", ".parquet", ".feather", ".arrow", *_ARCHIVES)
 _LAYER = re.compile(r"(?i:layer|block|stage|depth)s?[-_. ]?[0-9]+")
@@ -28,15 +28,15 @@ _NUMBER = re.compile(r"[-_. ]?\d+(-of-\d+)?$")
 
 
 def find_members(folder: Path, feature_set: str | None = None) -> dict[str, list[Path]]:
-    """Return the files or folders of each split of a folder, in order; none without training.
+    """Return the files or folders of each split, in order; empty without a training split.
 
-    Files without a split in any name train if they are shards of one; a single file is WHOLE. Of
-    several sets of features they are the files of the `feature_set`.
+    If no name has a split, the shards of one file are the training split, and a single file is
+    WHOLE. Of several feature sets, the files of `feature_set` are returned.
 
     Raises
     ------
     InputError
-        If a split is there in two ways, a shard is missing, or there is no such set.
+        If a split exists twice, a shard is missing, or there is no such feature set.
     """
     if sets := find_sets(folder):
         if feature_set not in sets:
@@ -60,22 +60,22 @@ def find_members(folder: Path, feature_set: str | None = None) -> dict[str, list
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
-Sets = dict[str, dict[str, list[Path]]]  # the files of each set of features, by split
+Sets = dict[str, dict[str, list[Path]]]  # the files of each feature set, by split
 
 
 def find_sets(folder: Path) -> Sets:
-    """Return the files of several sets of features of the same rows; none if there are not several.
+    """Return the files of each feature set, if a folder holds several for the same rows.
 
-    Files differ by more than the number of a shard: they are called like layers, or otherwise.
+    Names of different feature sets differ in more than the number of a shard, or name layers.
     """
     sets = _find_sets(folder)
     return sets if len(sets) > 1 else {}
 
 
 def set_around(path: Path) -> tuple[Path, str | None, list[Path]] | None:
-    """Return the folder, the name and the files of the set of features that a file is a split of.
+    """Return folder, name and files of the feature set to which a file belongs, or None.
 
-    There is no name if the folder holds nothing else.
+    The name is None if the folder holds no other feature set.
     """
     root = path.parent.parent if path.parent.name.lower() in SPLIT_WORDS else path.parent
     sets = _find_sets(root) if split_of(_name_in(root, path)) else {}
@@ -87,7 +87,7 @@ def set_around(path: Path) -> tuple[Path, str | None, list[Path]] | None:
 
 
 def _find_sets(folder: Path) -> Sets:
-    """Return the files of every set of features that has some to train on; see find_sets."""
+    """Return the files of every feature set that has a training split; see find_sets."""
     inner = [path for path in entries(folder) if path.is_dir() and path.name.lower() in SPLIT_WORDS]
     alike: dict[tuple[str, str], list[Path]] = {}
     for path in (path for place in (folder, *inner) for path in _data_files(place)):
@@ -113,9 +113,9 @@ def _name_in(folder: Path, path: Path) -> str:
 
 
 def _are_shards(paths: Sequence[Path]) -> bool:
-    """Return whether a file is alone, or the numbers at the ends of names are those of shards."""
+    """Return whether files are shards: a single file, or names that end in consecutive numbers."""
     if len(paths) == 1 or any(_OF.search(path.stem) for path in paths):
-        return True  # whether one is missing is for _check_shards to say
+        return True  # _check_shards reports a missing shard
     ends = [_NUMBER.search(path.stem) for path in paths]
     numbers = sorted(int(end[0].lstrip("-_. ")) for end in ends if end)
     return numbers in ([*range(len(paths))], [*range(1, len(paths) + 1)])
@@ -124,12 +124,12 @@ def _are_shards(paths: Sequence[Path]) -> bool:
 def join_contents(
     folder: Path, read: Sequence[tuple[str, Contents]], notes: Sequence[str]
 ) -> Contents:
-    """Return contents of one split each as one, those of the same split under each other.
+    """Return contents of one split each as one; those of the same split are concatenated.
 
     Raises
     ------
     InputError
-        If they have splits of their own, or class names, features or labels that differ.
+        If one has several splits, or class names, features or labels differ.
     """
     first = read[0][1]
     parts: dict[str, list[Part]] = {}
@@ -174,7 +174,7 @@ def _join(where: str, parts: Sequence[Part]) -> Part:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """Return the files of samples; beside archives those of labels alone are none."""
+    """Return the files of samples; beside archives, files of labels are not among them."""
     files = list(filter(_is_data, entries(folder)))
     if not any(path.suffix.lower() in _ARCHIVES for path in files):
         return files
@@ -187,7 +187,7 @@ def _is_data(path: Path) -> bool:
 
 
 def _shards_of(path: Path) -> tuple[str, str]:
-    """Return what shards have in common: a name without a number at its end, and a suffix."""
+    """Return the common part of shards: the name without its last number, and the suffix."""
     return _NUMBER.sub("", path.stem), path.suffix.lower()
 
 

@@ -1,7 +1,7 @@
 """The batches of CIFAR-10's matlab version.
 
-The little of the MATLAB 5 format that they use is read here: scipy's reader, given a damaged file,
-can bring the whole process down or fill the memory. Format: "MAT-File Format", The MathWorks.
+They use a small part of the MATLAB 5 format, which is read here: on a damaged file scipy's reader
+can crash the process or fill the memory. Format: "MAT-File Format", The MathWorks.
 """
 
 import struct
@@ -24,7 +24,7 @@ _UINT8_CLASS = 9
 def read_batch(
     path: Path, rows: int, columns: int, labels: str = "labels"
 ) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return "data" (rows, columns) uint8 and the labels of that name of a MATLAB 5 file.
+    """Return "data" (rows, columns) uint8 and the list `labels` of a MATLAB 5 file.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def _of_shape(
 
 
 def _arrays(content: bytes, limit: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield name and values of every array of unsigned bytes; other variables are passed over."""
+    """Yield name and values of every array of unsigned bytes; other variables are skipped."""
     orders = {b"IM": "<", b"MI": ">"}
     mark = content[_HEADER - 2 : _HEADER]
     if mark not in orders:
@@ -65,7 +65,7 @@ def _arrays(content: bytes, limit: int) -> Iterator[tuple[str, NDArray[np.uint8]
 
 
 def _array(matrix: bytes, order: str) -> tuple[str, NDArray[np.uint8]] | None:
-    """Return name and values of a matrix, or None if it is not a plain one of unsigned bytes."""
+    """Return name and values of a matrix, or None if it is not of plain unsigned bytes."""
     parts = list(islice(_elements(matrix, order), 5))
     if [kind for kind, _ in parts[:2]] != [_UINT32, _INT32] or len(parts) != 4:
         return None
@@ -81,7 +81,7 @@ def _array(matrix: bytes, order: str) -> tuple[str, NDArray[np.uint8]] | None:
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Yield type and value of the elements that follow each other in `content`."""
+    """Yield type and value of each element in `content`."""
     place = 0
     while place < len(content):
         kind, size = struct.unpack_from(f"{order}II", content, place)

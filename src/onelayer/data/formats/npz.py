@@ -25,7 +25,7 @@ def read_npz(path: Path, **options: Any) -> Contents:
     Raises
     ------
     InputError
-        If the file is no such archive, or an array is of another size than its header promises.
+        If the file is not an .npz archive, or an array has another size than its header promises.
     """
     with open_zip(path, ".npz") as archive:
         members = _members(path, archive)
@@ -34,7 +34,7 @@ def read_npz(path: Path, **options: Any) -> Contents:
 
 
 def npz_sets(path: Path) -> list[str]:
-    """Return the names of the sets of features, if there are several: see find_sets."""
+    """Return the names of the feature sets, if there are several: see find_sets."""
     with open_zip(path, ".npz") as archive:
         members = _members(path, archive)
         return find_sets(members, partial(_look, archive, members))
@@ -51,7 +51,7 @@ def npz_features(path: Path, **options: Any) -> list[NDArray[Any]]:
 def npz_arrays(
     path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
 ) -> dict[str, NDArray[Any]]:
-    """Read the arrays that `choose` takes of their names; InputError as read_npz."""
+    """Read the arrays that `choose` selects by name; InputError as read_npz."""
     with open_zip(path, ".npz") as archive:
         members = _members(path, archive)
         return _read(path, archive, members, choose([*members]))
@@ -60,7 +60,7 @@ def npz_arrays(
 def _look(
     archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str
 ) -> tuple[Sequence[int], str] | None:
-    """Return shape and type of an array, None if its header is not one of plain values."""
+    """Return shape and type of an array, or None if it does not hold plain values."""
     if not is_plain(members[name]):
         return None
     with archive.open(members[name]) as stream:
@@ -68,7 +68,7 @@ def _look(
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return what the archive says of its arrays, by their names."""
+    """Return the zip entries of the arrays, by name."""
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
@@ -100,7 +100,7 @@ def _read(
 
 
 def _read_member(where: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
-    """Return the array of a member whose size in the archive is known to be acceptable."""
+    """Return the array of a member whose size was checked."""
     if not is_plain(member):
         raise InputError(f"{where}: packed in a way that numpy.savez does not use")
     with archive.open(member) as stream:

@@ -1,8 +1,8 @@
 """Pickles read without unpickling them: unpickling runs code.
 
-The opcodes are listed by the standard library's `pickletools`, which runs nothing, and the few that
-plain values of protocol 2 need build them. A global is a name on the stack: it is never imported
-and never called; the reader of a format says what it makes of the few names that it knows.
+The standard library's `pickletools` lists the opcodes and runs nothing; the few opcodes that plain
+values of protocol 2 need are carried out here. A global is a name on the stack: it is never
+imported and never called. The reader of a format gives a meaning to the few names that it knows.
 """
 
 import io
@@ -26,17 +26,17 @@ class Global:
 
 
 class RefusedError(Exception):
-    """What is wrong with the opcode at hand."""
+    """The current opcode is refused; the message is the reason."""
 
 
 @dataclass
 class Vocabulary:
-    """What a format's pickles may hold besides plain values, by name: nothing of it is imported.
+    """The names that a format's pickles may hold besides plain values; none is imported.
 
-    `reduce(function, arguments)` returns what stands for a call, `build(target, state)` sets the
-    state of what it returned, `persistent(key)` returns what is stored outside. They raise
-    RefusedError. `numbers` are further opcodes of numbers, and `unknown` is what is said of
-    other names.
+    `reduce(function, arguments)` returns the value of a call, `build(target, state)` sets the state
+    of such a value, `persistent(key)` returns a value that is stored outside the pickle. They raise
+    RefusedError. `numbers` are further opcodes for numbers, `unknown` is the message for other
+    names.
     """
 
     globals: Mapping[str, Global]
@@ -50,7 +50,7 @@ class Vocabulary:
 def read_pickle(
     where: str, content: bytes, words: Vocabulary, most: int, take: Callable[[Any], T]
 ) -> T:
-    """Return what `take` makes of the value of a pickle of protocol 2 of at most `most` opcodes.
+    """Return `take(value)` for the value of a pickle of protocol 2 of at most `most` opcodes.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def read_pickle(
 
 @dataclass
 class _Machine:
-    """The pickle stack machine, without the opcodes that could do anything."""
+    """The pickle stack machine, without the opcodes that could run code."""
 
     words: Vocabulary
     stack: list[Any] = field(default_factory=list)
@@ -163,7 +163,7 @@ class _Machine:
 
     def set_items(self, items: list[Any]) -> None:
         keys = items[::2]
-        # Hashing only strings and numbers: nested tuples of a few bytes take for ever to hash.
+        # Only strings and numbers are hashed: nested tuples of a few bytes can take forever.
         if len(items) % 2 or not all(type(key) in (str, int) for key in keys):
             raise RefusedError("expected pairs of a string or a whole number and a value")
         self.top(dict).update(zip(map(str, keys), items[1::2], strict=True))

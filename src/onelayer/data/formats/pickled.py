@@ -17,12 +17,12 @@ _DTYPE = Global("numpy dtype")
 
 @dataclass(frozen=True)
 class _ByteType:
-    """Stands for numpy.dtype("u1")."""
+    """A stand-in for numpy.dtype("u1")."""
 
 
 @dataclass(eq=False)
 class _Array:
-    """Stands for the array that numpy's _reconstruct would make; BUILD fills its state."""
+    """A stand-in for the array that numpy's _reconstruct would make; BUILD sets its state."""
 
     state: object = None
 
@@ -38,7 +38,7 @@ def read_batch(
         If the file is anything else. Names the file and the byte.
     """
     content = read_file(path, limit=rows * (columns + 1024) + 65536)
-    most = 10 * rows + 1000  # a real batch has about 3 a row: no file keeps us busy for long
+    most = 10 * rows + 1000  # a real batch has about 3 a row; this limits the time
     return read_pickle(
         str(path),
         content,
@@ -60,7 +60,7 @@ def _reduce(function: Any, arguments: Any) -> object:
 def _build(target: Any, state: Any) -> None:
     if isinstance(target, _Array):
         target.state = state
-    elif not isinstance(target, _ByteType):  # the state of a one-byte type says nothing
+    elif not isinstance(target, _ByteType):  # the state of a one-byte type has no meaning
         raise RefusedError("refuses to build anything but an array and its type")
 
 

@@ -1,7 +1,7 @@
 """One picture file as a viewer shows it: PNG, JPEG, GIF, BMP or WebP, by its first bytes.
 
-What is not needed to show a picture is taken out before Pillow sees it: comments, profiles, EXIF,
-further frames. It can be odd or corrupt in a picture that every viewer shows, or unpack to a bomb.
+Comments, profiles, EXIF and further frames are removed before Pillow opens a picture: they are not
+needed to show it, may be corrupt in a picture that every viewer shows, or may unpack to a bomb.
 """
 
 import io
@@ -58,7 +58,7 @@ SUFFIXES = (
         ".svg",
     ),  # refused by name
 )
-_HEAD = 1000  # bytes that say what a file is
+_HEAD = 1000  # bytes that identify the type of a file
 _LARGEST_FILE = 1 << 28  # bytes
 _MOST_PARTS = 100_000  # chunks, segments or blocks of a file, each of which takes time
 _MOST_SCANS = 100  # of a JPEG, each of which takes time; encoders write 10
@@ -78,7 +78,7 @@ _TURNS = {  # how a picture of each orientation is shown
 
 @dataclass(frozen=True)
 class Encoded:
-    """A picture that lies within another file: how it is called in messages, and its bytes."""
+    """A picture within another file: its name in messages, and its bytes."""
 
     name: str
     content: bytes
@@ -102,13 +102,13 @@ class Picture:
 
     @property
     def is_grey(self) -> bool:
-        """Whether one channel holds it."""
+        """Whether the picture has a single channel."""
         return self.image.mode in _GREY + _WIDE
 
     def upright(self, mode: str) -> Any:
         """Return Pillow's image of 8 bits in mode "L" or "RGB", turned as a viewer turns it.
 
-        Transparency is dropped: a pixel keeps the colour that is stored, as `convert` does it.
+        Transparency is dropped: a pixel keeps its stored colour, as Pillow's `convert` does.
         """
         from PIL import Image
 
@@ -137,13 +137,13 @@ def is_picture(head: bytes, name: str) -> bool:
 def open_picture(
     path: Path | Encoded, largest: int = _LARGEST_FILE, kinds: tuple[str, ...] = tuple(_READ)
 ) -> Iterator[Picture]:
-    """Open a picture, whatever its name; an error while it is open names the file.
+    """Open a picture by its first bytes, not its name; errors while it is open name the file.
 
     Raises
     ------
     InputError
         If the file is larger than `largest` bytes, of no kind in `kinds`, damaged, cut short, or
-        takes far more memory or time than its size lets expect.
+        takes far more memory or time than a file of its size should.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -174,14 +174,14 @@ def open_picture(
         raise InputError(f"{path}: a {kind} of too many pixels: {error}") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: a damaged {kind}: its header cannot be read") from error
-    except Exception as error:  # Pillow's readers raise whatever their parts do
+    except Exception as error:  # Pillow's readers raise errors of many types
         if isinstance(error, IndexError) or "truncated" in str(error):
             raise InputError(f"{path}: a {kind} cut short: {error}") from error
         raise InputError(f"{path}: a damaged {kind}: {error}") from error
 
 
 class _RefusedError(Exception):
-    """Says what a file has that would take too much time, or lacks."""
+    """A file has too many parts, or lacks one; the message names them."""
 
 
 def _begins(content: bytes, magic: bytes) -> bool:
@@ -189,7 +189,7 @@ def _begins(content: bytes, magic: bytes) -> bool:
 
 
 def _describe(content: bytes) -> str:
-    """Return what a file is that is no picture that can be read."""
+    """Return a description of a file that cannot be read as a picture."""
     if not content:
         return "an empty file"
     known = {f"a {kind} picture": magic for kind, magic in _READ.items()} | _OTHERS
@@ -207,7 +207,7 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _orientation(exif: bytes) -> int:
-    """Return the orientation that EXIF tells, 1 (as stored) if it is not there or is broken."""
+    """Return the orientation in EXIF; 1 (as stored) if it is missing or broken."""
     exif = exif.removeprefix(b"Exif\0\0")
     big = exif[:2] == b"MM"
 
@@ -227,7 +227,7 @@ def _as_it_is(content: bytes) -> tuple[bytes, bytes]:
 
 
 def _strip_png(content: bytes) -> tuple[bytes, bytes]:
-    """Return the chunks that make the pixels, and EXIF."""
+    """Return the chunks that define the pixels, and EXIF."""
     kept, exif, place = [content[:8]], b"", 8
     for _ in range(_MOST_PARTS):
         if place >= len(content):
@@ -249,7 +249,7 @@ _NOT_SHOWN = {0xFE, *range(0xE1, 0xEE), 0xEF}  # comments, and all of applicatio
 
 
 def _strip_jpeg(content: bytes) -> tuple[bytes, bytes]:
-    """Return the segments that make the pixels, and EXIF; counts the scans on the way."""
+    """Return the segments that define the pixels, and EXIF; refuse a file of too many scans."""
     kept, exif, place, scans, first = [content[:2]], b"", 2, 0, 0
     for _ in range(_MOST_PARTS):
         found = _MARKER.search(content, place)
@@ -273,7 +273,7 @@ def _strip_jpeg(content: bytes) -> tuple[bytes, bytes]:
 
 
 def _strip_gif(content: bytes) -> tuple[bytes, bytes]:
-    """Return the header, what says which colour is transparent, and the first image on."""
+    """Return the header, the transparent colour and all from the first image on; no EXIF."""
     place = 13 + (6 << (content[10] & 7) if content[10] & 0x80 else 0)
     kept, blocks = [content[:place]], 0
     while content[place] == ord("!"):

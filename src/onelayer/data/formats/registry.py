@@ -1,4 +1,4 @@
-"""The formats that are read, to train on or to predict, and which of them a path is."""
+"""The formats that are read, for training or prediction, and the choice of one for a path."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,7 +79,7 @@ from onelayer.errors import InputError, printable
 from onelayer.option import build
 
 _MAGIC_BYTES = 16
-_DEPTH, _MOST_FOLDERS = 4, 50  # how far a folder is searched: levels, and folders in each
+_DEPTH, _MOST_FOLDERS = 4, 50  # limits for the search in a folder: levels, folders in each
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ class Format:
     """A format of files or folders: its name in messages, a test of a path, and its readers.
 
     `looks` describes a path of the format in messages; `suits(path)` is true for such a path.
-    `read(path, **options)` takes the named options; it is None if there is no room for labels.
-    `features(path, **options)` gives the samples without labels, in one array (n, …) or several;
-    without it they are those of `read`. If it is a `table`, both also take the Columns of a model,
-    `like`, by whose names they read, and `features` takes what is to `tell`. `pictures(path)` lists
-    the pictures instead, if samples are such: a model says to which size they are converted.
-    `sets(path)` lists the names of several sets of features, one of which an option asks for. The
-    labels of an `archive` may lie in files beside it.
+    `read(path, **options)` takes the named options; it is None for a format without labels.
+    `features(path, **options)` returns the samples without labels, in one array (n, …) or several;
+    without it they come from `read`. For a `table`, both also take the Columns of a model, `like`,
+    and read them by name, and `features` takes a function `tell` for notes. `pictures(path)`, for
+    samples that are pictures, lists them; the model knows the size to which they are converted.
+    `sets(path)` lists the names of several feature sets, of which an option chooses one. The labels
+    of an `archive` may lie in files beside it.
     """
 
     looks: str
@@ -118,13 +118,13 @@ class Format:
         return [parts[split].X for split in SPLIT_NAMES if split in parts]
 
     def read_labelled(self, path: Path, like: Columns | None = None, **options: Any) -> Contents:
-        """Return what `path` holds; InputError if that has no labels."""
+        """Return the contents of `path`; InputError if they have no labels."""
         if self.table:
             options |= {"like": like}
         if self.read is None:
             forms = FOLDERS if path.is_dir() else FILES
             if path.suffix.lower() == ".npy":
-                map_or_load(path)  # what is no array of numbers cannot be read at all
+                map_or_load(path)  # raises another error if it is no array of numbers
             labelled = ", ".join(form.looks for form in forms if form.read)
             raise NoLabelsError(
                 f"{path}: read as {self.looks}, without labels; expected {labelled}"
@@ -141,17 +141,17 @@ class Format:
         return replace(contents, files=[path, *{file: None for file, _ in beside.values()}])
 
     def sets_of(self, path: Path) -> list[str]:
-        """Return the names of the sets of features, none if there are not several."""
+        """Return the names of the feature sets; empty unless there are several."""
         return self.sets(path) if self.sets else []
 
 
-_ARRAYS = ("feature_set", "pool")  # options of what holds arrays
+_ARRAYS = ("feature_set", "pool")  # options of formats that hold arrays
 
 
 def _members(folder: Path, options: dict[str, Any]) -> list[tuple[str, Path]]:
     """Return the files and folders of a folder's splits, in order, or the one data set in it.
 
-    Of several sets of features in files of their own, the option that names one is used up.
+    If feature sets are separate files, `feature_set` is taken out of the options.
     """
     asked = options.pop("feature_set", None) if find_sets(folder) else None
     members = find_members(folder, asked)
@@ -200,7 +200,7 @@ def _member_pictures(folder: Path) -> list[Path | Encoded]:
 
 
 def _member_sets(folder: Path) -> list[str]:
-    """Return the sets of features in files of their own, or those of the file that trains."""
+    """Return the feature sets that are separate files, or those within the training file."""
     if sets := find_sets(folder):
         return [*sets]
     (_, path), *_ = _members(folder, {})
@@ -226,8 +226,8 @@ _PICTURES = "a folder of pictures for each class"
 def _holds_classes(folder: Path) -> bool:
     """Return whether a folder has classes of pictures, not figures beside data of another format.
 
-    Fewer than two folders of pictures make no classes where a file trains, as train.csv; neither do
-    folders beside one that holds data itself, and no pictures.
+    Beside a training file such as train.csv, there must be at least two folders of pictures. If a
+    folder beside them holds data of another format, none is a class.
     """
     if not holds_pictures(folder):
         return False
@@ -279,7 +279,7 @@ FOLDERS = (
 
 
 def place_of(path: Path) -> Path:
-    """Return a path itself if a format suits it, or else the one folder in it that one suits.
+    """Return the path of a data set: `path` if a format suits it, else the one such folder in it.
 
     Raises
     ------
@@ -296,7 +296,7 @@ def place_of(path: Path) -> Path:
 
 
 def _inner(folder: Path) -> list[Path]:
-    """Return the folders within a folder, not too many and not too deep, which a format suits."""
+    """Return the folders within a folder that a format suits; the search is limited."""
     found, level = list[Path](), [folder]
     for _ in range(_DEPTH):
         inner = [path for outer in level for path in entries(outer) if path.is_dir()]
@@ -307,17 +307,17 @@ def _inner(folder: Path) -> list[Path]:
 
 
 def _holds_samples(folder: Path) -> bool:
-    """Return whether a format with labels suits a folder itself: figures lie beside many a one."""
+    """Return whether a format with labels suits a folder itself; loose pictures do not count."""
     return any(form.read and form.suits(folder) for form in FOLDERS[:-1])
 
 
 def named(*suffixes: str) -> Callable[[Path], bool]:
-    """Return whether a path's name ends in one of them, as a function of the path."""
+    """Return a function that tells whether the name of a path ends in one of the suffixes."""
     return lambda path: path.name.lower().endswith(suffixes)
 
 
 def begins(magic: bytes) -> Callable[[Path], bool]:
-    """Return whether a file's first bytes are these, as a function of its path."""
+    """Return a function that tells whether the file at a path begins with these bytes."""
     return lambda path: _first_bytes(path).startswith(magic)
 
 
@@ -354,7 +354,7 @@ def _is_arrow(path: Path) -> bool:
 
 
 def _is_beside_labels(path: Path) -> bool:
-    """Return whether a file holds one array of features, and others labels beside it."""
+    """Return whether a file holds one array of features, and files beside it hold labels."""
     single = begins(b"\x93NUMPY")(path) or (named(".pt")(path) and holds_one_tensor(path))
     return single and lies_beside_labels(path)
 
@@ -405,7 +405,7 @@ FILES = (
 
 
 _SAVEZ = "numpy.savez(path, X=X, y=y) writes what is read"
-_FOREIGN = {  # what is not read, by the ends of its names, and how to convert it
+_FOREIGN = {  # formats that are not read, by suffix, and how to convert them
     ".h5 .hdf5": f"HDF5, which is not read; h5py reads its arrays, {_SAVEZ}",
     ".mat": f"MATLAB, of which only CIFAR is read; scipy.io.loadmat (h5py for v7.3), {_SAVEZ}",
     ".pkl .pickle .joblib": f"a pickle, which could run code; if you trust it, {_SAVEZ}",
@@ -432,11 +432,11 @@ def read_dataset(
     like: Columns | None = None,
     **options: Any,
 ) -> Dataset:
-    """Return what the file or folder `path` holds, read as the format that it is.
+    """Return the data set in the file or folder `path`, in its own format.
 
-    Its first bytes or else its name say what a file is, its contents what a folder is. `seed` draws
-    the splits that are missing; without `test` the test split is left out. Of a table the columns
-    of `like` are read, those of a model.
+    The format of a file follows from its first bytes or else its name, that of a folder from its
+    contents. Missing splits are drawn from `seed`; without `test` the test split is left out. Of a
+    table, the columns of a model, `like`, are read.
 
     Raises
     ------
@@ -480,16 +480,16 @@ def _column(form: Format, path: Path, name: str, contents: Contents) -> Any:
 
 
 def _with_rows(path: Path, contents: Contents, role: str, name: str, values: Any) -> Contents:
-    """Return contents with the values of each row, its "split" or "groups", which `name` holds."""
+    """Return contents with the `role`, "split" or "groups", of each row, read from `name`."""
     told = vars(contents.arrays or Arrays(path.name)) | {role: name}
     return replace(contents, of_rows={**contents.of_rows, role: values}, arrays=Arrays(**told))
 
 
 def feature_sets(path: Path) -> list[tuple[Path, str | None]]:
-    """Return the data sets that a path holds side by side, each of a set of features.
+    """Return the feature sets of a path, each as a path and a name or None.
 
-    They are folders in it, or sets within one file or folder, which the option feature_set names;
-    in the order of the numbers in their names. A single one is the path itself.
+    They are folders in it, or feature sets within one file or folder, which the option feature_set
+    selects by name. The numbers in their names give the order. A single one is the path itself.
     """
     if path.is_dir() and not _holds_samples(path) and len(inner := _inner(path)) > 1:
         return [(place, None) for place in sorted(inner, key=lambda p: by_number(str(p)))]
@@ -498,9 +498,10 @@ def feature_sets(path: Path) -> list[tuple[Path, str | None]]:
 
 
 def set_of_file(path: Path) -> tuple[Path, str | None, list[Path]] | None:
-    """Return the set of features that a file of one split is of, if its folder is read as such.
+    """Return the feature set to which a file of one split belongs, or None.
 
-    That is the folder, the name of the set if there are several, and all of its files.
+    It is the folder, the name of the feature set if there are several, and all of its files. It is
+    None if the folder is not read as one of splits.
     """
     around = set_around(path) if path.is_file() else None
     form = around and next((form for form in FOLDERS if form.suits(around[0])), None)
@@ -508,7 +509,7 @@ def set_of_file(path: Path) -> tuple[Path, str | None, list[Path]] | None:
 
 
 def remembered(path: Path, pool: str | None) -> dict[str, Any]:
-    """Return the options by which a path is read for a model that was trained on pooled tokens."""
+    """Return the options to read a path for a model that was trained on pooled tokens."""
     takes = pool is not None and path.exists() and "pool" in find_format(path).options
     return {"pool": if_tokens(pool)} if takes and pool else {}
 
@@ -560,7 +561,7 @@ def _suiting(path: Path) -> Format:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise InputError if a file is of a format that is known and not read."""
+    """Raise InputError if a file is of a known format that is not read."""
     for suffixes, what in _FOREIGN.items():
         if named(*suffixes.split())(path) and not _is_text(path):
             raise InputError(f"{path}: {what}")

@@ -1,4 +1,4 @@
-"""A folder of arrays of one sample each, in a folder for each class: cat/0001.npy."""
+"""Files with the array of one sample, in a folder for each class: cat/0001.npy."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from onelayer.errors import InputError
 
 
 def holds_sample_arrays(folder: Path) -> bool:
-    """Return whether folders in it hold nothing but arrays, the first of decimals of one sample."""
+    """Return whether folders in `folder` hold only arrays, and their first ones one sample each."""
     firsts = [_files(place)[0] for place in _classes(folder)]
     looks = [look_at_array(path) for path in firsts]
     return len(looks) > 1 and all(
@@ -59,6 +59,6 @@ def _classes(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the arrays in a folder, none if it holds anything else."""
+    """Return the array files in a folder; none if it also holds other files."""
     inside = entries(folder)
     return inside if all(p.is_file() and p.suffix.lower() in ARRAYS for p in inside) else []

@@ -24,14 +24,14 @@ from onelayer.errors import InputError
 NAMES = "class_names"
 _TYPES = ("BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64", "F16", "F32", "F64")
 _BFLOAT16 = "BF16"
-_STAY = {_BFLOAT16: "<u2", "F16": "<f2"}  # in the file, and the type that NumPy knows
+_STAY = {_BFLOAT16: "<u2", "F16": "<f2"}  # types that stay in the file, and NumPy's names
 
 
 def read_safetensors(path: Path, **options: Any) -> Contents:
     """Read the tensors X and y, or X_train, y_train and so on; `options` are feature_set and pool.
 
-    What is of 16 bits stays in the file, mapped, and so do tensors of three dimensions. The
-    header's metadata may hold class_names, a list of strings as JSON.
+    16-bit decimals and tensors of three dimensions stay in the file, mapped. The header's metadata
+    may hold class_names, a list of strings as JSON.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_safetensors(path: Path, **options: Any) -> Contents:
 
 
 def safetensors_sets(path: Path) -> list[str]:
-    """Return the names of the sets of features, if there are several: see find_sets."""
+    """Return the names of the feature sets, if there are several: see find_sets."""
     with _open(path) as file:
         return find_sets(file.keys(), partial(_look, file))
 
@@ -70,7 +70,7 @@ def safetensors_features(path: Path, **options: Any) -> list[NDArray[Any]]:
 def safetensors_arrays(
     path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
 ) -> dict[str, Any]:
-    """Read the tensors that `choose` takes of their names; InputError as read_safetensors."""
+    """Read the tensors that `choose` selects by name; InputError as read_safetensors."""
     with _open(path) as file:
         read = _read(path, file, choose([*file.keys()]))
         return {
@@ -79,7 +79,7 @@ def safetensors_arrays(
 
 
 def safetensors_metadata(path: Path) -> dict[str, str]:
-    """Return the texts in the header of a file."""
+    """Return the metadata in the header of a file."""
     with _open(path) as file:
         return file.metadata() or {}
 
@@ -103,7 +103,7 @@ def _open(path: Path) -> Iterator[Any]:
             yield file
     except (InputError, MemoryError):
         raise
-    except Exception as error:  # the library raises its own, and what NumPy and JSON do
+    except Exception as error:  # errors of the library, of NumPy and of JSON
         raise InputError(f"{path}: not a safetensors file, or damaged: {error}") from error
 
 
@@ -124,7 +124,7 @@ def _read(path: Path, file: Any, wanted: Sequence[str]) -> dict[str, Any]:
 
 
 def _map(path: Path, name: str) -> Mapped:
-    """Map a tensor where the header, which was checked, says."""
+    """Map a tensor at its offset in the header, which was checked."""
     with path.open("rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
         tensor = json.loads(file.read(size))[name]

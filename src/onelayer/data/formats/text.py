@@ -1,4 +1,4 @@
-"""Tables of text in their dialects: packed or not, in UTF-8 or UTF-16, and their separators."""
+"""Text tables in their dialects: packed or not, UTF-8 or UTF-16, and several separators."""
 
 import codecs
 import csv
@@ -23,25 +23,25 @@ from onelayer.errors import InputError
 SUFFIXES = (".csv", ".tsv", ".txt")
 PACKED = tuple(suffix + packing for suffix in SUFFIXES for packing in (".gz", ".zip"))
 _LONGEST_LINE = 1 << 24  # characters
-_HEAD = 20, 1 << 20  # lines and characters that may be looked at to find the separator
+_HEAD = 20, 1 << 20  # lines and characters that are examined to find the separator
 _SEPARATORS = "\t;|,"
 _EXCEL = re.compile(rf'"?sep=([{_SEPARATORS}])"?\s*', re.IGNORECASE)
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
-_DAMAGE = (  # what decoders and unpackers raise for bytes that are none of their own
+_DAMAGE = (  # errors of decoders and unpackers for damaged files
     OSError, EOFError, UnicodeError, csv.Error, zlib.error, zipfile.BadZipFile,
     LookupError, RuntimeError, ArithmeticError, struct.error,
 )  # fmt: skip
 
 
 def is_odd(text: str) -> bool:
-    """Return whether float() may take characters of a text for digits that no table means so."""
+    """Return whether float() may accept characters of a text that no number in a table has."""
     return not text.isascii() or "_" in text
 
 
 class Text:
     """The rows of cells of one table, in order, and the `separator` of its cells.
 
-    `odd` is set by a line that is_odd, and cleared by whoever has looked at the row.
+    A line that is_odd sets `odd`; the reader of the row clears it.
     """
 
     def __init__(self, file: io.TextIOBase, limit: float) -> None:
@@ -107,7 +107,7 @@ def decoded(raw: BinaryIO, limit: float = math.inf) -> Iterator[Text]:
 
 @contextmanager
 def naming(source: str) -> Iterator[None]:
-    """Turn what decoders, unpackers and the csv module raise into an InputError of the source."""
+    """Turn errors of decoders, unpackers and csv into an InputError that names the source."""
     try:
         yield
     except _DAMAGE as error:
@@ -145,7 +145,7 @@ def _limited(file: io.TextIOBase, limit: float) -> Iterator[str]:
 
 
 def _head(lines: Iterator[str]) -> Iterator[str]:
-    """Yield the first lines, few enough to be kept."""
+    """Yield the first lines, within the limits of _HEAD."""
     most, characters = _HEAD
     for line in islice(lines, most):
         yield line
@@ -155,9 +155,10 @@ def _head(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _separator(head: Sequence[str]) -> str:
-    """Return what splits the first two rows into as many cells, two or more, and most numbers.
+    """Return the separator that gives the first two rows the same number of cells, two or more.
 
-    If nothing does, it is what splits the first row into the most cells.
+    Of several, it is the one that gives the most numbers; without any, the one that gives the first
+    row the most cells.
     """
     rows = {separator: _first_rows(head, separator) for separator in _SEPARATORS}
     alike = [s for s, some in rows.items() if len(some[0]) > 1 and len({*map(len, some)}) == 1]
@@ -167,12 +168,12 @@ def _separator(head: Sequence[str]) -> str:
 
 
 def _first_rows(head: Sequence[str], separator: str) -> list[list[str]]:
-    """Return the cells of the first two rows, none of a row that cannot be split."""
+    """Return the cells of the first two rows, empty for a row that cannot be split."""
     rows = filter(None, csv.reader(head, delimiter=separator, strict=True))
     found = []
     try:
         for row in islice(rows, 2):
             found.append(row)
-    except csv.Error:  # of quotes that are none with this separator, or not closed
+    except csv.Error:  # quotes that do not fit this separator, or are not closed
         found.append([])
     return found or [[]]

@@ -1,7 +1,7 @@
 """PyTorch's .pt and .pth: tensors in a zip archive, read without PyTorch and without unpickling.
 
-The archive holds one pickle, which says of each tensor its type, shape, strides and storage, and
-the storages as plain bytes. Format: torch.serialization.
+The archive holds one pickle, with the type, shape, strides and storage of each tensor, and the
+storages as plain bytes. Format: torch.serialization.
 """
 
 import math
@@ -59,10 +59,10 @@ class _Tensor:
 def read_torch(path: Path, **options: Any) -> Contents:
     """Read a dictionary of tensors X and y, or X_train, y_train and so on, or a pair X, y.
 
-    Labels and class_names may also be lists of strings or of whole numbers. A list of tensors is
-    one of rows, or of batches; or if each has a row for every label, as hidden_states has, one of
-    layers. A list of dictionaries, one for each sample, is a dictionary of lists. `options` are
-    feature_set and pool.
+    Labels and class_names may also be lists of strings or of whole numbers. A list of tensors holds
+    rows, or batches of rows; or layers, if each tensor has a row for every label, as hidden_states
+    has. A list of dictionaries, one for each sample, is read as a dictionary of lists. `options`
+    are feature_set and pool.
 
     Raises
     ------
@@ -82,13 +82,13 @@ def holds_one_tensor(path: Path) -> bool:
 
 
 def torch_sets(path: Path) -> list[str]:
-    """Return the names of the sets of features, if there are several: see find_sets."""
+    """Return the names of the feature sets, if there are several: see find_sets."""
     with _open(path) as (held, _):
         return [] if isinstance(held, _Tensor) else find_sets(held, partial(_look, held))
 
 
 def look_at_tensor(path: Path) -> tuple[Sequence[int], str] | None:
-    """Return shape and type of a file of one tensor, None of another."""
+    """Return shape and type of the single tensor in a file, or None."""
     with _open(path) as (held, _):
         return _look({"X": held}, "X")
 
@@ -110,7 +110,7 @@ def read_tensor(path: Path) -> Any:
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[Any, Callable[[Sequence[str]], dict[str, Any]]]]:
-    """Yield a tensor, or a dictionary of what the file holds, with what reads parts of that."""
+    """Yield the tensor or dictionary that a file holds, and a function that reads its arrays."""
     check_file(path)
     if not zipfile.is_zipfile(path):
         raise InputError(
@@ -141,7 +141,7 @@ def _look(held: Mapping[str, Any], name: str) -> tuple[Sequence[int], str] | Non
 
 
 def _key(name: str) -> str:
-    """Return the name of a member without the folder in which all of them are."""
+    """Return the name of a member without the folder that holds all members."""
     return name.partition("/")[2]
 
 
@@ -176,13 +176,13 @@ def _are_samples(value: list[Any]) -> bool:
 
 
 def _tensors(value: Any) -> Sequence[_Tensor]:
-    """Return the tensors of a sequence that holds nothing else."""
+    """Return the tensors of a sequence; none if it also holds other values."""
     tensors = isinstance(value, list | tuple) and all(isinstance(one, _Tensor) for one in value)
     return value if tensors else ()
 
 
 def _n_rows(value: Any) -> int:
-    """Return the rows of an array of labels."""
+    """Return the number of rows of an array or list of labels."""
     tensors = _tensors([value]) or _tensors(value)
     return sum(t.shape[0] if t.shape else 1 for t in tensors) or len(value)
 
@@ -209,7 +209,7 @@ def _read(
                 _read_tensor(path, where, archive, members, tensor, limit, storages)
                 for tensor in tensors
             ]
-            arrays[name] = _under_each_other(where, name, read)
+            arrays[name] = _concatenate(where, name, read)
         elif isinstance(value, list) and {str} == set(map(type, value)):
             arrays[name] = np.array(value)
         elif isinstance(value, list) and {int} == set(map(type, value)):
@@ -219,8 +219,8 @@ def _read(
     return arrays
 
 
-def _under_each_other(where: str, name: str, read: Sequence[Any]) -> NDArray[Any]:
-    """Return tensors as one array: rows, or batches of rows or of labels."""
+def _concatenate(where: str, name: str, read: Sequence[Any]) -> NDArray[Any]:
+    """Return tensors joined to one array: rows, or batches of rows or of labels."""
     try:
         if means_labels(name):
             return np.concatenate([np.atleast_1d(one) for one in read])
@@ -282,7 +282,7 @@ def _read_member(
         )
     with archive.open(member) as stream:
         content = read_blocks(cast(BinaryIO, stream), member.file_size)
-        stream.read(1)  # at its end the checksum is compared
+        stream.read(1)  # at the end zipfile compares the checksum
     return content
 
 

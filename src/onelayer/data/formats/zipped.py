@@ -1,4 +1,4 @@
-"""Zip archives that may hold anything: what is said in them bounds no memory."""
+"""Untrusted zip archives: no number in them can cause a large allocation."""
 
 import io
 import zipfile
@@ -10,8 +10,8 @@ from typing import BinaryIO, cast
 
 from onelayer.errors import InputError
 
-_BLOCK = 1 << 18  # bytes; the list of members is read as one, so it bounds how many there are
-_DAMAGE = (  # what zipfile raises for bytes that are none of its own, packings and passwords
+_BLOCK = 1 << 18  # bytes; the list of members is read at once, so their number is limited, too
+_DAMAGE = (  # errors of zipfile for damaged files, unknown compressions and passwords
     zipfile.BadZipFile,
     zlib.error,
     OSError,
@@ -24,7 +24,7 @@ _DAMAGE = (  # what zipfile raises for bytes that are none of its own, packings 
 
 
 class BoundedFile(io.FileIO):
-    """A file of which no damaged number can ask for much at once."""
+    """A file that refuses large reads, which only damaged archives ask for."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Return the next bytes, at most 256 KiB; BadZipFile if more are asked for."""
@@ -35,12 +35,12 @@ class BoundedFile(io.FileIO):
 
 @contextmanager
 def open_zip(path: Path, kind: str) -> Iterator[zipfile.ZipFile]:
-    """Open the archive `path`; an error while it is open says that it is no `kind`.
+    """Open the archive `path`; errors while it is open name the file and its `kind`.
 
     Raises
     ------
     InputError
-        If it is no zip archive, or damaged.
+        If it is not a zip archive, or damaged.
     """
     try:
         with BoundedFile(path) as file, zipfile.ZipFile(cast(BinaryIO, file)) as archive:
@@ -52,5 +52,5 @@ def open_zip(path: Path, kind: str) -> Iterator[zipfile.ZipFile]:
 
 
 def is_plain(member: zipfile.ZipInfo) -> bool:
-    """Return whether a member is stored as it is or deflated, as NumPy and PyTorch do."""
+    """Return whether a member is stored or deflated, as NumPy and PyTorch do."""
     return member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -1,4 +1,4 @@
-"""What is printed on a terminal, or into a pipe."""
+"""Output on a terminal, or into a pipe."""
 
 from collections.abc import Iterable
 
@@ -38,7 +38,7 @@ def show_table(table: Table) -> None:
 
 
 def add_column(table: rich.table.Table, name: str, *, number: bool) -> None:
-    """Add a column of numbers, or one of words, which are folded into lines where room is short."""
+    """Add a column of numbers, or one of words, which are folded into lines if room is short."""
     if number:
         table.add_column(name, justify="right", no_wrap=True)
     else:
@@ -48,7 +48,7 @@ def add_column(table: rich.table.Table, name: str, *, number: bool) -> None:
 def print_table(table: rich.table.Table) -> None:
     """Print a table whose columns were added by `add_column`, names and numbers in full.
 
-    Where the terminal is too narrow it has to break lines, which is better than to leave them out.
+    A terminal that is too narrow breaks the lines, which is better than to leave parts out.
     """
     room = [
         max(map(len, (str(column.header), *map(str, column.cells)))) if column.no_wrap else _NAME
@@ -60,7 +60,7 @@ def print_table(table: rich.table.Table) -> None:
 
 
 def plain_console() -> Console:
-    """Return a console on which texts are what they are: no markup, no emoji codes."""
+    """Return a console that prints texts unchanged: no markup, no emoji codes."""
     return Console(highlight=False, markup=False, emoji=False)
 
 

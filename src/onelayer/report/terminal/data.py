@@ -1,4 +1,4 @@
-"""What a data set holds, for a terminal."""
+"""The description of a data set on a terminal."""
 
 import numpy as np
 from rich.table import Table
@@ -8,7 +8,7 @@ from onelayer.data.description import describe
 from onelayer.report.labels import MOST_ROWS
 from onelayer.report.terminal import add_column, print_table
 
-RAREST = 40  # classes that are listed where not all are
+RAREST = 40  # classes that are listed if not all are
 
 
 def show_dataset(data: Dataset) -> None:

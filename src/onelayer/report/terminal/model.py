@@ -1,4 +1,4 @@
-"""The predictions of one model, for a terminal or a pipe."""
+"""The predictions of one model on a terminal or in a pipe."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ WIDEST = 50  # classes of a row in a table
 
 
 def show_rankings(rankings: Iterable[Ranking], quantity: str) -> None:
-    """Print a table with a line a row and two columns a rank."""
+    """Print a table with a line for each row and two columns for each rank."""
     shown = list(rankings)
     several = any(ranking.row for ranking in shown)
     table = plain_table()
@@ -36,7 +36,7 @@ def show_rankings(rankings: Iterable[Ranking], quantity: str) -> None:
 def write_rankings(
     rankings: Iterable[Ranking], quantity: str, file: TextIO, *, as_json: bool
 ) -> None:
-    """Write CSV, a line a rank, or JSON, a line a row; `quantity` names the values."""
+    """Write CSV, a line for each rank, or JSON, a line for each row, of a named `quantity`."""
     if not as_json:
         write_rows(_ranking_rows(rankings, quantity), file)
         return
@@ -50,7 +50,7 @@ def write_rankings(
 
 def _ranking_rows(rankings: Iterable[Ranking], quantity: str) -> Iterator[tuple[Any, ...]]:
     for number, ranking in enumerate(rankings):
-        if number == 0:  # not before: the first file may be no data
+        if number == 0:  # not before: the first file may be invalid
             yield "file", "row", "rank", "class", quantity
         ranked = zip(ranking.classes, ranking.values, strict=True)
         for rank, (name, value) in enumerate(ranked, 1):

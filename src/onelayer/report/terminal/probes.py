@@ -1,4 +1,4 @@
-"""What probes print on a terminal."""
+"""The results of probes on a terminal."""
 
 from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import Probing
@@ -19,7 +19,7 @@ _PAGE_ONLY = (  # a line is 80 letters
 def show_probes(probing: Probing | LabelProbing) -> None:
     """Print the test accuracy of every feature set and number of labels.
 
-    Where a row may have several labels, the metrics of all together, and of each on the best set.
+    For multi-label data, print the metrics of all labels, and of each on the best feature set.
     """
     if isinstance(probing, LabelProbing):
         show_table(overall_table(probing).without(("n_features", "auroc", "accuracy")))

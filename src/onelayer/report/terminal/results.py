@@ -1,4 +1,4 @@
-"""What an experiment prints on a terminal."""
+"""The results of an experiment on a terminal."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from onelayer.report.terminal import show_table
 
 
 def show_results(results: Results, rows: Sequence[AblationRow]) -> None:
-    """Print the accuracies of the settings, the variants, the checks, and what ended early."""
+    """Print the accuracies of settings and variants, the checks, and trainings that ended early."""
     if results.notice:
         print(results.notice)
     show_table(accuracy_table(results))

@@ -1,0 +1,116 @@
+"""Work that was ended before its end: what is kept of it, and going on from there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelayer.arguments import checked
+from onelayer.errors import InputError
+from onelayer.evaluation.multilabel import LabelProbing
+from onelayer.evaluation.probing import Probing
+from onelayer.evaluation.results import Results
+from onelayer.evaluation.unfinished import PROBED, TASK, TASK_FILE, Task, records_of
+from onelayer.experiments.complaints import plain_words
+from onelayer.experiments.probe import probe_sources
+from onelayer.experiments.probe_options import ProbeOptions
+from onelayer.experiments.reproduce import reproduce
+from onelayer.experiments.spec import Spec
+from onelayer.option import build
+from onelayer.storage import check_output_folder, unfinished_place
+from onelayer.thread_pools import limited
+from onelayer.training.checkpoint import checkpoints_of
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.machine import Machine
+from onelayer.training.options import TrainingOptions
+from onelayer.training.provenance import elsewhere, provenance
+
+_ENDING = ".unfinished"
+
+
+@dataclass(frozen=True)
+class ResumePlan:
+    """What resume would do: fill the folder `out` by a call that goes on from what is `kept`.
+
+    `differs` says in words what is otherwise here than where it was trained.
+    """
+
+    out: Path
+    task: Task
+    kept: tuple[str, ...]
+    differs: tuple[str, ...]
+
+
+@checked
+def plan_resume(folder: str | Path, *, force: bool = False) -> ResumePlan:
+    """Return what resume would do with the same arguments; nothing is changed.
+
+    Raises
+    ------
+    InputError
+        If nothing is unfinished there, it cannot be read or gone on with, or the folder holds an
+        earlier run, which only `force`, now or in the first call, lets it replace.
+    """
+    out = Path(str(folder).removesuffix(_ENDING))
+    place = unfinished_place(out)
+    kept = checkpoints_of(out)
+    if not (place / TASK_FILE).is_file():
+        if kept.files():
+            raise InputError(
+                f"{place}: has checkpoints and no {TASK_FILE}, which says of what; it was half "
+                "copied, or is of a call from Python, which goes on when it is made again"
+            )
+        raise InputError(f"{folder}: nothing is unfinished there; expected a training that ended "
+                         "before its end")  # fmt: skip
+    task = TASK.load(place / TASK_FILE)
+    if not task.command:
+        raise InputError(
+            f"{place}: was asked for from Python, with data in memory; the same call with "
+            "resume=True goes on"
+        )
+    check_output_folder(out, force=force or bool(task.call.get("force")))
+    sets = [PROBED.load(path) for path in records_of(place)]
+    stacks, damaged = kept.latest()
+    words = [f"{each.features.name} is probed" for each in sets]
+    words += [f"{stack}: {record.words}" for stack, record in stacks.items()]
+    before = [each.provenance for each in sets] + [each.provenance for each in stacks.values()]
+    with limited(task.call["machine"]["threads"]):
+        here = provenance()
+    differs = dict.fromkeys(words for each in before for words in elsewhere(each, here))
+    return ResumePlan(out, task, (*words, *damaged), tuple(differs))
+
+
+@checked
+def resume(
+    folder: str | Path,
+    *,
+    force: bool = False,
+    announce: Callable[[str], None] = print,
+    show: Callable[..., None] | None = None,
+) -> Results | Probing | LabelProbing:
+    """Go on with the training or the probes that were to fill a folder, and fill it.
+
+    On the same machine with as many threads the results are those of the uninterrupted work, bit
+    for bit; `announce` is told what is otherwise elsewhere. `show` is called with the results
+    before the report is drawn.
+
+    Raises
+    ------
+    InputError
+        As plan_resume does; if the data have changed, or all checkpoints of a stack are damaged.
+    """
+    plan = plan_resume(folder, force=force)
+    call: dict[str, Any] = dict(plan.task.call)
+    call["force"] = force or bool(call.get("force"))
+    call["machine"] = build(Machine, call["machine"])
+    call |= {"resume": True, "announce": announce, "show": show}
+    if plan.task.command == "reproduce":
+        source = call.pop("source")
+        with plain_words(Spec, f"{plan.out}: "):
+            spec = Spec.model_validate(dict(plan.task.asked.options))
+        return reproduce(spec, plan.out, source=None if source is None else Path(source), **call)
+    sources, settings = call.pop("sources"), call.pop("settings")
+    settings = settings and [Hyperparameters(**setting) for setting in settings]
+    call["options"] = build(TrainingOptions, call["options"])
+    call["asked"] = build(ProbeOptions, call["asked"])
+    return probe_sources(sources, plan.out, settings, **call)

@@ -1,0 +1,249 @@
+"""Checkpoints: what a training has done so far, kept beside its output and taken up after a kill.
+
+Every job of a piece of work has a name, and every stack of it one file: what is left of it when it
+is trained, else the last two of its checkpoints. Work that is done again with the same checkpoints
+finds the stacks that are trained, goes on inside the one that is not, and ends with the same bits.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from onelayer.errors import InputError, shown
+from onelayer.plain_values import to_json
+from onelayer.records import Kind
+from onelayer.storage import unfinished_folder, unfinished_place
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.log import Log, Trained
+
+_MINUTE = 60.0
+_NAMED = {"auto": (0, _MINUTE, _MINUTE), "none": (0, 0.0, 0.0)}
+CHECKPOINTS = "checkpoints"  # in the folder of what is unfinished
+ENDING = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """When checkpoints are written: after so many epochs or seconds; the first after a `delay`."""
+
+    epochs: int = 0
+    seconds: float = 0.0
+    delay: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Spacing":
+        """Read a number of epochs, of minutes (2min), auto or none.
+
+        Raises
+        ------
+        InputError
+            If the text is none of them.
+        """
+        if text in _NAMED:
+            return cls(*_NAMED[text])
+        found = re.fullmatch(r"([0-9]{1,9})|([0-9]{1,9}(?:\.[0-9]{1,9})?)min", text)
+        epochs, minutes = (float(number or 0) for number in found.groups()) if found else (0, 0)
+        if not (epochs or minutes):
+            raise InputError(
+                f"checkpoint is {shown(text)}; expected a number of epochs (5), of minutes (2min), "
+                "auto or none"
+            )
+        return cls(int(epochs), minutes * _MINUTE)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for: the settings, None where they are found, and all options by name."""
+
+    settings: tuple[Hyperparameters, ...] | None
+    options: Mapping[str, Any]
+
+    def differences(self, now: "Asked") -> Iterator[str]:
+        """Yield in words what is another now."""
+        if self.settings != now.settings:
+            yield f"the settings were {_words(self.settings)}, not {_words(now.settings)}"
+        yield from _differences(self.options, now.options)
+
+
+def _words(settings: tuple[Hyperparameters, ...] | None) -> str:
+    return "a path of λ" if settings is None else shown("; ".join(map(str, settings)))
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in {**before, **now}:
+        was, new = before.get(name), now.get(name)
+        if isinstance(was, Mapping) and isinstance(new, Mapping):
+            yield from _differences(was, new)
+        elif to_json(was) != to_json(new):  # a tuple comes back as a list
+            yield f"{name} was {shown(was)}, not {shown(new)}"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A stack of a job: the state of its engine and its log, or what is `trained`.
+
+    `digests` are those of all arrays that the job is given, by name, `models` the first of the
+    stack and the one after its last, `seconds` those that the job took until now.
+    """
+
+    asked: Asked
+    digests: Mapping[str, str]
+    provenance: Mapping[str, Any]
+    models: tuple[int, int]
+    seconds: float
+    state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    log: Log | None = None
+    trained: Trained | None = None
+
+    @property
+    def words(self) -> str:
+        """How far the stack is."""
+        if self.log is None:
+            return "trained"
+        more = f", batch {self.log.batches} of the next" if self.log.batches else ""
+        return f"epoch {self.log.epoch} of {self.asked.options['epochs']}{more}"
+
+
+CHECKPOINT = Kind("checkpoint", Checkpoint, format=1, sealed=True)
+
+
+@dataclass
+class _Clock:
+    """When a piece of work began, when its last checkpoint was written, and what was told."""
+
+    begin: float = field(default_factory=time.monotonic)
+    last: float = field(default_factory=time.monotonic)
+    told: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and when the jobs of a piece of work are kept; nowhere without a `folder`.
+
+    `announce` is told where a checkpoint cannot be read or written; `prepare` is called before the
+    first is written.
+    """
+
+    folder: Path | None = None
+    spacing: Spacing = Spacing()
+    announce: Callable[[str], None] = print
+    prepare: Callable[[], None] = lambda: None
+    job: str = ""
+    _clock: _Clock = field(default_factory=_Clock)
+
+    @classmethod
+    @contextmanager
+    def hold(
+        cls,
+        place: "str | Path | Checkpoints | None",
+        every: str,
+        announce: Callable[[str], None] = print,
+    ) -> Iterator["Checkpoints"]:
+        """Yield the checkpoints kept for the folder `place`; they go when the block succeeds.
+
+        Raises
+        ------
+        InputError
+            If another process holds them.
+        """
+        if place is None or isinstance(place, Checkpoints):
+            yield place or NOWHERE
+            return
+        with unfinished_folder(Path(place)) as held:
+            found = cls.beside(held, every, announce, lambda: None)
+            try:
+                yield found
+            except BaseException:
+                if found.files():
+                    announce(f"note: what is trained is kept in {held}; the same call goes on")
+                raise
+            found.clear()
+
+    @classmethod
+    def beside(
+        cls, place: Path, every: str, announce: Callable[[str], None], prepare: Callable[[], None]
+    ) -> "Checkpoints":
+        """Return those in the folder `place` of what is unfinished, which the caller holds."""
+        return cls(place / CHECKPOINTS, Spacing.parse(every), announce, prepare)
+
+    def of(self, job: str) -> "Checkpoints":
+        """Return those of a job, or of a part with several jobs, of the same work."""
+        return replace(self, job=f"{self.job}-{job}" if self.job else job)
+
+    def files(self) -> list[Path]:
+        """Return all that are kept."""
+        return [] if self.folder is None else sorted(self.folder.glob(f"*{ENDING}"))
+
+    def clear(self) -> None:
+        """Remove all that are kept."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def latest(self) -> tuple[dict[str, Checkpoint], list[str]]:
+        """Return the last record of each stack, by job and models, and what cannot be read."""
+        found, damaged = dict[str, Checkpoint](), list[str]()
+        for path in self.files():  # of a stack that is trained, that comes last
+            try:
+                record = CHECKPOINT.load(path)
+            except InputError as error:
+                damaged.append(str(error))
+            else:
+                first, end = record.models
+                found[f"{path.name.split('.')[0]}, models {first} to {end - 1}"] = record
+        return found, damaged
+
+    def tell(self, notes: Iterable[str]) -> None:
+        """Announce each note once, however many jobs have it."""
+        for note in notes:
+            if note not in self._clock.told:
+                self._clock.told.add(note)
+                self.announce(f"note: {note}")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is to be kept, sooner or later."""
+        return self.folder is not None and (self.spacing.epochs or self.spacing.seconds) > 0
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is kept by now."""
+        return self.wanted and time.monotonic() >= self._clock.begin + self.spacing.delay
+
+    def due(self, log: Log) -> bool:
+        """Return whether a checkpoint is to be written now."""
+        if not self.on:
+            return False
+        if self.spacing.epochs:
+            return log.batches == 0 and log.epoch > 0 and log.epoch % self.spacing.epochs == 0
+        return time.monotonic() >= self._clock.last + self.spacing.seconds
+
+    def save(self, record: Checkpoint, name: str, replaced: Sequence[Path]) -> None:
+        """Write a record, whole or not at all, and remove those that it replaces.
+
+        A full disk does not end the training.
+        """
+        assert self.folder is not None
+        self._clock.last = time.monotonic()
+        try:
+            self.prepare()
+            CHECKPOINT.save(record, self.folder / name)
+            for path in replaced:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            where = f"{error.filename or self.folder}: {error.strerror or error}"
+            self.announce(f"note: {where}: no checkpoint written; the training goes on")
+
+
+NOWHERE = Checkpoints()
+
+
+def checkpoints_of(out: Path) -> Checkpoints:
+    """Return what is kept for the folder `out`, to be looked at."""
+    return Checkpoints(unfinished_place(out) / CHECKPOINTS)

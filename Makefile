@@ -27,7 +27,8 @@ test-anywhere: $(READY)  ## a fast part of the tests again, as other machines wo
 test-slow: $(READY)  ## training on more data than memory, reports of many classes; needs 4 GB of disk
 	$(BIN)/pytest -m slow
 
-test-kill: $(READY)  ## 60 kills of train --force and reproduce --force, and of a training that then resumes: 200, and at every system call
+test-kill: $(READY)  ## 60 kills of train --force and reproduce --force, 200 of a training that then resumes, and at every step and system call of a write
+	$(BIN)/pytest -m kill --numprocesses auto
 	$(BIN)/python tests/killed_runs.py --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python tests/killed_trainings.py $(RESUMES) $(SEED)
 	$(BIN)/python tests/killed_syscalls.py

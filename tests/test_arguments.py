@@ -36,6 +36,11 @@ def slopes(W, b):
     return 2 * W, np.ones_like(b)
 
 
+def textbook_slopes(X, Y, P, W, lam):
+    G = P - Y
+    return G @ X.T / X.shape[1] + 2 * lam * W, G.mean(axis=1, keepdims=True)
+
+
 def given(function, **values):
     """Return the function with `values` for its arguments, and its own defaults for the others."""
     parameters = inspect.signature(function).parameters.values()
@@ -64,12 +69,14 @@ def public(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
             (run, "save", {"folder": folder / "saved"}),
         )
     }
+    check = onelayer.check_gradient(squares, slopes, SQUARE, [0.0])
+    found = onelayer.diagnose(gradient=textbook_slopes)
     records = {
         type(record).__name__: (
             type(record),
             {each.name: getattr(record, each.name) for each in fields(record)},
         )
-        for record in (data, model, run, onelayer.check_gradient(squares, slopes, SQUARE, [0.0]))
+        for record in (data, model, run, check, found)
     }
     return methods | records | {
         "Split": (onelayer.Split, split),
@@ -89,6 +96,8 @@ def public(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
         "model_of": given(onelayer.model_of, run=run),
         "train": given(onelayer.train, data=data, **small),
         "probe": given(onelayer.probe, feature_sets={"a": data}, **small),
+        "diagnose": given(onelayer.diagnose, gradient=textbook_slopes),
+        "assert_gradient": given(onelayer.assert_gradient, gradient=textbook_slopes),
         "plan_resume": given(onelayer.plan_resume, folder=folder),
         "resume": given(onelayer.resume, folder=folder),
         "verify": given(onelayer.verify, folder=folder),

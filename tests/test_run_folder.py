@@ -41,20 +41,29 @@ def is_whole(found):
     )
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kind", ["kill", "ctrl-c", "signals"])
-@pytest.mark.parametrize("way", ["exchange", "rename"])
-def test_whenever_force_is_interrupted_the_folder_is_one_whole_run(kind, way):
-    every = "1" if kind == "kill" else "3"  # a kill leaves most behind
-    done = subprocess.run(
-        [sys.executable, interrupted.__file__, kind, way, every], capture_output=True, text=True
-    )
+EVERY = [pytest.param(1, marks=pytest.mark.kill, id="every step"), pytest.param(7, id="some steps")]
+
+
+def interrupt(kind, way, every):
+    """Return what interrupted.py found after an interruption at each step, or at some."""
+    command = [sys.executable, interrupted.__file__, kind, way, str(every)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.stderr == ""
     tries = json.loads(done.stdout)
-    assert len(tries) > 30
+    assert len(tries) > 70 / every
+    return tries
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("every", EVERY)
+@pytest.mark.parametrize("kind", ["kill", "ctrl-c", "signals"])
+@pytest.mark.parametrize("way", ["exchange", "rename"])
+def test_whenever_force_is_interrupted_the_folder_is_one_whole_run(kind, way, every):
+    tries = interrupt(kind, way, every)
     assert {one["tidy"]["run"] for one in tries} == {"old", "new"}
     statuses = {"kill": [-signal.SIGKILL], "ctrl-c": [1], "signals": [129, 130, 143]}[kind]
-    assert any(one["left"] is None for one in tries) == ((way, kind) == ("rename", "kill"))
+    gone = any(one["left"] is None for one in tries)
+    assert gone == ((way, kind) == ("rename", "kill")) or (every > 1 and not gone)
     for step, one in enumerate(tries):
         # Without an exchange a kill may hit the moment between two renames: the next run mends it.
         between = way == "rename" and kind == "kill" and one["left"] is None
@@ -65,11 +74,9 @@ def test_whenever_force_is_interrupted_the_folder_is_one_whole_run(kind, way):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="folders are exchanged on Linux alone")
-def test_whenever_adding_files_is_killed_all_of_them_are_there_or_none():
-    done = subprocess.run(
-        [sys.executable, interrupted.__file__, "kill", "add"], capture_output=True, text=True
-    )
-    tries = json.loads(done.stdout)
+@pytest.mark.parametrize("every", EVERY)
+def test_whenever_adding_files_is_killed_all_of_them_are_there_or_none(every):
+    tries = interrupt("kill", "add", every)
     assert all(is_whole(one[when]) for one in tries for when in ("left", "tidy"))
     assert not any(one["litter"] for one in tries)
     assert {len(one["left"]["files"]) for one in tries} == {len(interrupted.OLD), len(ADDED)}

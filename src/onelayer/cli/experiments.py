@@ -169,7 +169,7 @@ def resume(
     if plan:
         for words in planned.differs:
             tell(words)
-        print(f"resume: {planned.task.command} goes on from there, and fills {planned.out}")
+        print(f"resume: goes on from there, and fills {planned.out}")
         return 0
     show = show_results if planned.task.command == "reproduce" else show_probes
     found = go_on(folder, force=force, show=show)

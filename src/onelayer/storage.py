@@ -1,9 +1,9 @@
-"""Writing that leaves a whole file or folder, or nothing at all.
+"""Atomic writing: a file or folder appears complete, or not at all.
 
-What is new is built in a workshop beside its place, `.<name>.<random>.onelayer`, whose `lock` its
-owner holds while it lives. It then takes the place of the old file or folder in one step. A killed
-process leaves a workshop that nobody holds; the next writer of the same name removes it. Parts that
-must outlive a kill are whole files in `<name>.unfinished`, which is held in the same way.
+A new folder is built in a workshop, a hidden folder `.<name>.<random>.onelayer` beside its place,
+whose `lock` the process holds while it lives. Then it replaces the old file or folder in one step.
+A killed process leaves a workshop without a lock; the next writer of the same name removes it.
+Parts that must survive a kill are whole files in `<name>.unfinished`, which has a lock, too.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 MANIFEST = "files.json"
-_NEW, _OLD, _LOCK = "new", "old", "lock"  # what a workshop holds
+_NEW, _OLD, _LOCK = "new", "old", "lock"  # two folders and a file in a workshop
 _UNFINISHED = ".unfinished"
 
 
@@ -44,7 +44,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary = workshop / _NEW
         temporary.touch(0o600)
         yield temporary
-        with temporary.open("r+b") as file:  # some systems sync only what is open for writing
+        with temporary.open("r+b") as file:  # some systems sync only files opened for writing
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
@@ -53,7 +53,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What files.json says: the id of the run, and the SHA-256 of each of its files by name.
+    """The content of files.json: the id of the run, and the SHA-256 of each of its files by name.
 
     A name is a path below the folder, with slashes.
     """
@@ -62,7 +62,7 @@ class Manifest:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, folder: Path, name: str) -> None:
-        """Raise InputError unless the file `name` in `folder` is the one that was written."""
+        """Raise InputError if the file `name` in `folder` has changed since it was written."""
         path = folder / name
         if path.is_file() and self.files.get(name) != _digest(path):
             raise InputError(
@@ -72,7 +72,7 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Return what files.json in `folder` says, None if there is none or it is not onelayer's."""
+    """Return the content of files.json in `folder`, None if it is missing or not onelayer's."""
     path = folder / MANIFEST
     try:
         found = parse_json(read_text(path))
@@ -105,10 +105,10 @@ def _check_above(path: Path) -> None:
 
 
 def _why_it_stays(path: Path) -> str:
-    """Return what a folder is that cannot be replaced as a whole, nothing if it can."""
+    """Return the reason why a folder cannot be replaced as a whole, "" if it can."""
     if os.path.ismount(path) or _is_bound(path):
         return "a mount point"
-    # A shell would stand in a folder that is gone.
+    # A shell there would be left in a deleted folder.
     return "the current folder" if Path.cwd().is_relative_to(path.resolve()) else ""
 
 
@@ -121,7 +121,7 @@ def check_output_file(path: Path, suffixes: tuple[str, ...], *, force: bool) -> 
 
 
 def _is_bound(path: Path) -> bool:
-    """Return whether Linux has mounted a folder of the same file system here: not for ismount."""
+    """Return whether `path` is a bind mount on Linux, which ismount does not see."""
     name = re.sub(r"[ \t\n\\]", lambda found: f"\\{ord(found[0]):03o}", str(path.resolve()))
     try:
         mounts = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
@@ -134,10 +134,10 @@ def _is_bound(path: Path) -> bool:
 def output_folder(path: Path, *, force: bool = False, run_id: str = "") -> Iterator[Path]:
     """Yield an empty folder, which becomes `path` in one step when the block succeeds.
 
-    An existing folder is refused without `force`. With it, the files that an earlier run wrote
-    (those in its files.json) go and everything else stays; a stranger's file whose name is needed
-    is kept as `<name>.kept`. The new files.json holds `run_id` and the digests of the new files.
-    On any exception nothing in `path` has changed; after a kill it is the old folder or the new.
+    Without `force` an existing folder is refused. With it, the files of an earlier run (those in
+    its files.json) are removed and all others stay; one whose name is needed is renamed to
+    `<name>.kept`. The new files.json holds `run_id` and the digests of the new files. On any
+    exception `path` is unchanged; after a kill it is the old folder or the new one.
 
     Raises
     ------
@@ -168,13 +168,13 @@ def output_folder(path: Path, *, force: bool = False, run_id: str = "") -> Itera
 def fresh_folder(path: Path) -> Iterator[Path]:
     """Yield `path`, or the first of `path-2`, `path-3`, … that does not exist, as an empty folder.
 
-    It is made before the block runs, so no other process gets the same one; it goes if the block
-    leaves nothing in it.
+    It is made before the block runs, so no other process gets the same one. If the block leaves it
+    empty, it is removed.
 
     Raises
     ------
     InputError
-        If what `path` should lie in is not a folder.
+        If the parent of `path` is not a folder.
     """
     _check_above(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,13 +198,13 @@ def _make(folder: Path) -> bool:
 
 @contextmanager
 def added_files(path: Path) -> Iterator[Path]:
-    """Yield an empty folder whose files join those of the run in the folder `path` afterwards.
+    """Yield an empty folder; after the block its files are added to the run in the folder `path`.
 
-    They appear all at once, and a stranger's file in their place is kept as `<name>.kept`. Where
-    the folder itself must stay, as it is the current one or a mount point, or where the system
+    They appear all at once; a file of the same name that is not the run's is renamed to
+    `<name>.kept`. If the folder itself must stay (the current folder, a mount point), or the system
     cannot exchange folders, they appear one by one, each of them whole.
     """
-    path = path.resolve()  # a link to the folder stays one
+    path = path.resolve()  # a link to the folder stays a link
     _remove_litter(path)
     with _workshop(path) as workshop:
         new = workshop / _NEW
@@ -217,7 +217,7 @@ def added_files(path: Path) -> Iterator[Path]:
         _sync(new)
         replaced = {*(fresh.keys() & known.files.keys()), *([MANIFEST] if earlier else [])}
         if _why_it_stays(path) or not _replace(path, workshop, replaced, [_swap]):
-            # The list comes first: a file that it names may be missing, but none is a stranger.
+            # The list comes first: it may name a file that is missing, but it must miss no file.
             for name in (MANIFEST, *sorted(fresh)):
                 if name not in replaced and os.path.lexists(path / name):
                     (path / name).rename(_unused(path / f"{name}.kept"))
@@ -227,13 +227,13 @@ def added_files(path: Path) -> Iterator[Path]:
 
 
 def unfinished_place(path: Path) -> Path:
-    """Return where the parts of the folder `path` are kept until it is whole."""
+    """Return the folder for the parts of the folder `path` until it is complete."""
     place = Path(os.path.abspath(path))  # "." has no name
     return place.with_name(place.name + _UNFINISHED)
 
 
 def latest_unfinished(usual: Path) -> Path:
-    """Return the folder whose parts were kept last, of `usual` and its numbered neighbours.
+    """Return the folder with the latest unfinished parts, of `usual` and its numbered neighbours.
 
     Raises
     ------
@@ -251,14 +251,14 @@ def latest_unfinished(usual: Path) -> Path:
 
 @contextmanager
 def unfinished_folder(path: Path) -> Iterator[Path]:
-    """Yield the folder for parts of `path`, which no other process holds while the block runs.
+    """Yield the folder for parts of `path`, locked while the block runs.
 
-    It stays, whatever ends the block, unless it is empty then.
+    It stays after the block, also after an exception, unless it is empty.
 
     Raises
     ------
     InputError
-        If another process holds it.
+        If another process has locked it.
     """
     from filelock import FileLock
 
@@ -271,13 +271,13 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
         yield place
     finally:
         if all(entry.name == _LOCK or entry.name.startswith(".") for entry in place.iterdir()):
-            shutil.rmtree(place)  # hidden are the workshops of killed processes
+            shutil.rmtree(place)  # the hidden files are workshops of killed processes
         lock.release()
 
 
 @contextmanager
 def _workshop(path: Path) -> Iterator[Path]:
-    """Yield a folder beside `path` that is held while the block runs, and removed afterwards."""
+    """Yield a folder beside `path` that is locked while the block runs, and removed afterwards."""
     from filelock import FileLock
 
     workshop = path.with_name(f".{path.name}.{secrets.token_hex(4)}.onelayer")
@@ -295,7 +295,7 @@ def _workshop(path: Path) -> Iterator[Path]:
 
 
 def _claim(workshop: Path, lock: "BaseFileLock") -> bool:
-    """Make the folder and hold its lock; False if another process took it for litter before."""
+    """Make the folder and lock it; False if another process removed it as litter in between."""
     from filelock import Timeout
 
     workshop.mkdir(0o700, exist_ok=True)
@@ -303,7 +303,7 @@ def _claim(workshop: Path, lock: "BaseFileLock") -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return False
-    except NotImplementedError:  # a file system without locks: never taken for litter
+    except NotImplementedError:  # a file system without locks: never removed as litter
         return True
     if (workshop / _LOCK).exists():
         return True
@@ -313,7 +313,7 @@ def _claim(workshop: Path, lock: "BaseFileLock") -> bool:
 
 @contextmanager
 def _afterwards(remove: Callable[[], None]) -> Iterator[None]:
-    """Call `remove` when the block ends, and once more if a signal interrupts even that."""
+    """Call `remove` when the block ends, and once more if a signal interrupts that call."""
     try:
         yield
         remove()
@@ -324,7 +324,7 @@ def _afterwards(remove: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _told_of(path: Path, temporary: Path) -> Iterator[None]:
-    """Let an error of the system name `path` if it comes from `temporary`, or names no file."""
+    """Replace the file name of an OSError by `path` if it lies in `temporary` or is missing."""
     try:
         yield
     except OSError as error:
@@ -344,13 +344,13 @@ def _remove_litter(path: Path) -> None:
                     _clear(workshop, path)
                 shutil.rmtree(workshop, ignore_errors=True)
             else:
-                workshop.rmdir()  # killed at its first step; anything else is not empty
+                workshop.rmdir()  # killed at its first step; later it is not empty
         except (OSError, Timeout, NotImplementedError):
-            continue  # its owner lives, or it is a stranger's
+            continue  # its owner lives, or it is not a workshop
 
 
 def _clear(workshop: Path, path: Path) -> None:
-    """Remove the folders of a workshop; if `path` is out already, put the new one there."""
+    """Remove the folders of a workshop; if `path` was moved away, put the new one there."""
     if (workshop / _OLD).exists() and not path.exists():
         (workshop / _NEW).rename(path)
     for name in (_NEW, _OLD):
@@ -360,21 +360,21 @@ def _clear(workshop: Path, path: Path) -> None:
 def _replace(
     path: Path, workshop: Path, listed: set[str], ways: Sequence[Callable[[Path, Path], bool]]
 ) -> bool:
-    """Let the new folder, with all that is not `listed`, take the place of `path`; False if not.
+    """Replace `path` by the new folder and all files that are not `listed`; False if impossible.
 
-    Of the `ways` to do so the first is taken that this system has.
+    Uses the first of the `ways` that works on this system.
     """
     new = workshop / _NEW
     shutil.copymode(path, new)
     _carry_over(path, new, listed)
     if not any(way(workshop, path) for way in ways):
         return False
-    _carry_over(workshop / _OLD, path, listed)  # what came during the exchange
+    _carry_over(workshop / _OLD, path, listed)  # files that appeared during the exchange
     return True
 
 
 def _swap(workshop: Path, path: Path) -> bool:
-    """Exchange the new folder and `path`, which becomes the old one, if the system can."""
+    """Exchange the new folder and `path` in one step, if the system can."""
     exchanged = _exchange(workshop / _NEW, path)
     if exchanged:
         (workshop / _NEW).rename(workshop / _OLD)
@@ -382,7 +382,7 @@ def _swap(workshop: Path, path: Path) -> bool:
 
 
 def _rename(workshop: Path, path: Path) -> bool:
-    """Let the new folder take the place of `path` in two steps."""
+    """Replace `path` by the new folder in two steps."""
     path.rename(workshop / _OLD)  # from here on, _clear puts the new folder into its place
     (workshop / _NEW).rename(path)
     return True
@@ -399,7 +399,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _carry_over(old: Path, new: Path, listed: set[str], prefix: str = "") -> None:
-    """Link all in `old` that is not `listed` into `new`, under another name if its own is taken."""
+    """Link all files in `old` that are not `listed` into `new`; rename one whose name is taken."""
     for entry in sorted(os.scandir(old), key=lambda entry: entry.name):
         source, target = Path(entry.path), new / entry.name
         if not entry.is_dir(follow_symlinks=False):
@@ -414,11 +414,11 @@ def _carry_over(old: Path, new: Path, listed: set[str], prefix: str = "") -> Non
             shutil.copymode(source, target)
         _carry_over(source, target, listed, f"{prefix}{entry.name}/")
         if made and any(source.iterdir()) and not any(target.iterdir()):
-            target.rmdir()  # it held files of the earlier run alone
+            target.rmdir()  # it held only files of the earlier run
 
 
 def _link(source: Path, target: Path) -> None:
-    """Let `target`, or the first of its `.kept` names that is free, be the file `source`, too."""
+    """Link `target`, or the first of its `.kept` names that is free, to the file `source`."""
     place, kept = target, target.with_name(f"{target.name}.kept")
     while os.path.lexists(place) or (
         place != target and os.path.lexists(source.parent / place.name)
@@ -433,7 +433,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file, or one is the copy that _link made of the other."""
+    """Whether two paths are the same file, or one is a copy of the other made by _link."""
     a, b = one.lstat(), other.lstat()
     identity = (a.st_ino, a.st_dev) == (b.st_ino, b.st_dev)
     return identity or (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
@@ -470,7 +470,7 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Bring all files and folders below `folder`, and itself, to the disk."""
+    """Flush `folder`, with all files and folders in it, to the disk."""
     for path in (*folder.rglob("*"), folder):
         if path.is_dir():
             _sync_folder(path)
@@ -480,7 +480,7 @@ def _sync(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where a folder can be opened: not on Windows."""
+    """Flush the names in a folder to the disk; on Windows, where no folder opens, do nothing."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

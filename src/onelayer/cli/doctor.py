@@ -1,4 +1,4 @@
-"""Which mistake is in a file of one's own: its functions are run in a sandbox."""
+"""The command `doctor`: find the mistakes in a file; its functions run in a sandbox."""
 
 from pathlib import Path
 from typing import Annotated

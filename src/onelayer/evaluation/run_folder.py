@@ -1,4 +1,4 @@
-"""A folder of results: which files it has, whose they are, and how often its test set was seen."""
+"""A folder of results: its files, the run they belong to, and the count of its test evaluations."""
 
 import glob
 import os
@@ -35,9 +35,8 @@ _TEST_LOG, _SPEC, _OPTIMA = "test_evaluations.json", "spec.json", "optima.json"
 class RunFolder:
     """The folder `path` of one run, whose records all carry `run_id`.
 
-    A file that is not the one that the run wrote, by its digest in files.json, or a record of
-    another run is refused: numbers of two runs never meet in one report. `place` is where the
-    folder will be when it is written.
+    A file is refused if its digest is not that in files.json, and a record if it is of another run:
+    so a report never mixes numbers of two runs. `place` is the final path of the folder.
     """
 
     path: Path
@@ -55,8 +54,7 @@ class RunFolder:
     def create(cls, path: Path, *, force: bool = False) -> Iterator["RunFolder"]:
         """Yield the folder of a new run, which appears at `path` as a whole: see output_folder.
 
-        The count of looks at the test set, and the least costs that were found, go on from the run
-        that was there.
+        It takes over the count of test evaluations and the least costs from the run at `path`.
         """
         run_id = uuid.uuid4().hex
         with output_folder(path, force=force, run_id=run_id) as new:
@@ -90,36 +88,36 @@ class RunFolder:
 
     @property
     def spec_file(self) -> Path:
-        """The spec that the run is an outcome of."""
+        """The file of the spec of the run."""
         return self.path / _SPEC
 
     @property
     def optima_file(self) -> Path:
-        """The least costs that were found, for optima_of."""
+        """The file of the least costs so far, for optima_of."""
         return self.path / _OPTIMA
 
     @property
     def page(self) -> Path:
-        """The report."""
+        """The file of the report."""
         return self.path / (PROBES_PAGE if self.has_probes else REPORT_PAGE)
 
     @property
     def explorable_page(self) -> Path:
-        """The page to explore the run in a browser."""
+        """The file of the page to explore the run in a browser."""
         return self.path / _EXPLORE_PAGE
 
     @property
     def has_results(self) -> bool:
-        """Whether an experiment was stored here."""
+        """Whether the folder holds an experiment."""
         return (self.path / _RESULTS).is_file()
 
     @property
     def has_probes(self) -> bool:
-        """Whether probes were stored here."""
+        """Whether the folder holds probes."""
         return any((self.path / name).is_file() for name in (_PROBING, _LABEL_PROBING))
 
     def save_results(self, results: Results) -> None:
-        """Write what `results` returns, and tables for other programs."""
+        """Write the results, to be read by `results`, and tables for other programs."""
         runs = {RUN_FOLDER: results.run, **_numbered(results.repeats)}
         for name, run in runs.items():
             self._save(RUN, run, f"{name}/{RUN_FILE}")
@@ -128,7 +126,7 @@ class RunFolder:
         write_checks(results.checks, results.engine_checks, self.path)
 
     def results(self) -> Results:
-        """Read what save_results wrote.
+        """Read the results that save_results wrote.
 
         Raises
         ------
@@ -153,7 +151,7 @@ class RunFolder:
             number += 1
 
     def save_probes(self, probing: Probing | LabelProbing) -> None:
-        """Write what `probes` returns."""
+        """Write the probes, to be read by `probes`."""
         if isinstance(probing, LabelProbing):
             self._save(LABEL_PROBING, probing, _LABEL_PROBING)
         else:
@@ -180,30 +178,31 @@ class RunFolder:
         return load_model(files[0])
 
     def probes(self) -> Probing | LabelProbing:
-        """Read what save_probes wrote; raises InputError as `results` does."""
+        """Read the probes that save_probes wrote; raises InputError as `results` does."""
         if (self.path / _LABEL_PROBING).is_file():
             return self._load(LABEL_PROBING, _LABEL_PROBING)
         return self._load(PROBING, _PROBING)
 
     def save_ablation(self, rows: Sequence[AblationRow]) -> None:
-        """Write what `ablation` returns, and the same as CSV."""
+        """Write the ablation, to be read by `ablation`, and the same as CSV."""
         self._save(ABLATION, tuple(rows), _ABLATION)
         write_ablation(rows, self.path / "ablation.csv")
 
     def ablation(self) -> tuple[AblationRow, ...]:
-        """Read what save_ablation wrote, nothing where there are no variants."""
+        """Read the ablation that save_ablation wrote, empty if there are no variants."""
         return self._load(ABLATION, _ABLATION) if (self.path / _ABLATION).is_file() else ()
 
     def looks(self) -> tuple[TestEvaluation, ...]:
-        """Return the looks that were taken at the test set, none if there is no count of them."""
-        # Held to no digest and no run: the count grows in place, and from run to run.
+        """Return the recorded test evaluations, the looks at the test set; empty without a log."""
+        # No check of digest or run: the log grows in place, and from run to run.
         path = self.path / _TEST_LOG
         return TEST_LOG.load(path) if path.is_file() else ()
 
     def all_looks(self) -> tuple[TestEvaluation, ...]:
-        """Return the looks of this folder after those of its neighbours at the same test split.
+        """Return the test evaluations on the same split in neighbouring folders, then those here.
 
-        Neighbours are the folders beside it that differ in their number alone: see fresh_folder.
+        Neighbours are the folders beside it with the same name but for the number: see
+        fresh_folder.
         """
         own = self.looks()
         known = {"", own[-1].split} if own else {""}
@@ -215,12 +214,12 @@ class RunFolder:
         stem = _stem(place.name)
         for path in sorted(place.parent.glob(f"{glob.escape(stem)}*")):
             alike = {path.name, _stem(path.name)} & {place.name, stem}
-            with suppress(InputError):  # what is damaged says nothing
+            with suppress(InputError):  # a damaged log counts as empty
                 if alike and path != place and RunFolder(path).looks():
                     yield RunFolder(path)
 
     def add_look(self, models: int, best_accuracy: float, split: str) -> str:
-        """Count a look that was just taken; return a warning if it was not the first, else "".
+        """Record a test evaluation; return a warning if it was not the first, else "".
 
         `split` is the name of the test split: see name_of_test.
         """
@@ -238,7 +237,7 @@ class RunFolder:
 
 
 def file_of_set(number: int, name: str) -> str:
-    """Return the name of the file that feature set `number` has to itself."""
+    """Return the name of the file of feature set `number`."""
     plain = re.sub(r"[^\w.-]+", "-", name)[:60]
     return f"{number}-{plain}.safetensors"
 
@@ -293,7 +292,7 @@ def open_model(path: Path, number: int | None = None) -> Classifier:
 
 
 def count_look(path: Path, accuracy: float, split: str) -> str:
-    """Count a look at the test set `split` by the model in `path`, if in a folder of results.
+    """Record a test evaluation of the model in `path` on `split`, if in a folder of results.
 
     Returns a warning if it was not the first, else "".
     """

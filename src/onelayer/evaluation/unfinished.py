@@ -1,4 +1,4 @@
-"""What is finished of work that is not: kept beside its output, whatever ends the work.
+"""Unfinished work: its finished parts, kept beside its output whatever ends the work.
 
 Each feature set that is probed is a record of its own, and so is each stack that is trained; see
 onelayer.training.checkpoint for what a kill inside one loses.
@@ -33,10 +33,10 @@ _ANEW = "or --force without --resume to begin again"
 
 @dataclass(frozen=True)
 class Task:
-    """What an output folder is to hold: what is asked for, and the call that asks for it.
+    """The request for an output folder, and the call that makes it.
 
-    `call` holds the arguments of the `command` "reproduce" or "probe" as plain values; neither is
-    there where data in memory are probed, which no other process has.
+    `call` holds the arguments of the `command` "reproduce" or "probe" as plain values. Probes of
+    data in memory have neither, as no other process has these data.
     """
 
     asked: Asked
@@ -46,12 +46,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Probed:
-    """The probes of one feature set, and all that the comparison of several takes of them.
+    """The probes of one feature set, with the data for a comparison of several sets.
 
-    `settings` are all that were tried, `right` (N,) says on which test rows the `model`, the probe
-    with all labels, is right, and `provenance` where it was trained. `halves` (S, 2) is what
-    best_of_halves says of the settings with all labels. `digests` are those of the rows of each
-    split, once it is kept.
+    `settings` are all that were tried. `model` is the probe with all labels; `right` (N,) is true
+    for the test rows that it predicts correctly; `provenance` is that of its training. `halves`
+    (S, 2) is the outcome of best_of_halves for the settings with all labels. `digests` are those of
+    the rows of each split, in a stored record.
     """
 
     features: FeatureSet
@@ -69,7 +69,7 @@ PROBED = Kind("probes of a feature set", Probed, format=1)
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What is finished of work that is not, kept in `path`: feature sets by name, checkpoints."""
+    """The finished parts of unfinished work, in `path`: feature sets by name, and checkpoints."""
 
     path: Path
     task: Task
@@ -88,20 +88,21 @@ class Unfinished:
         resume: bool = False,
         announce: Callable[[str], None] = print,
     ) -> Iterator["Unfinished"]:
-        """Yield what is kept for the output folder `out`, held by this process alone.
+        """Yield the finished parts for the output folder `out`, locked for this process.
 
-        With `resume` it is what was kept before, else nothing. When the block succeeds it goes,
-        else `announce` is told how to go on. `every` says how often checkpoints are written.
+        With `resume` they are those of earlier calls, else none. When the block succeeds they are
+        removed, else `announce` gets a sentence on how to continue. `every` is the spacing of
+        checkpoints.
 
         Raises
         ------
         InputError
-            As check_resumable does; if another process holds it, or it was asked for something
-            else.
+            As check_resumable does; if another process has locked them, or they belong to another
+            request.
         """
         check_resumable(out, force=force, resume=resume)
         with unfinished_folder(out) as place:
-            check_resumable(out, force=force, resume=resume)  # another may have been quicker
+            check_resumable(out, force=force, resume=resume)  # another process may have come first
             if not (resume and _is_kept(out)):
                 _clear(place)
             elif found := "; ".join(TASK.load(place / TASK_FILE).asked.differences(task.asked)):
@@ -122,7 +123,7 @@ class Unfinished:
             _clear(place)
 
     def check(self, feature_sets: Mapping[str, Dataset]) -> None:
-        """Raise InputError if a finished feature set is not among these, or has other rows now."""
+        """Raise InputError if a finished feature set is missing here, or has other rows now."""
         for name, kept in self.probed.items():
             if name not in feature_sets:
                 raise InputError(
@@ -138,7 +139,7 @@ class Unfinished:
             check_arrays(kept, N=len(feature_sets[name].splits["test"]), S=2 * DIVISIONS)
 
     def tell(self, here: Mapping[str, Any]) -> Iterator[str]:
-        """Yield what is kept, and in what it was trained otherwise than `here`, by provenance."""
+        """Yield sentences: the finished sets, and differences of their provenance from `here`."""
         if self.probed:
             yield f"{', '.join(self.probed)}: finished before"
         for name, kept in self.probed.items():
@@ -155,7 +156,7 @@ class Unfinished:
 
 
 def check_resumable(out: Path, *, force: bool, resume: bool) -> None:
-    """Raise InputError unless the folder `out` can be filled; nothing is lost without `force`."""
+    """Raise InputError unless `out` can be filled; without `force` no earlier work is lost."""
     check_output_folder(out, force=force)
     if force or resume or not _is_kept(out):
         return
@@ -175,7 +176,7 @@ def _command(out: Path) -> str:
 
 
 def _describe(task: Task, place: Path) -> None:
-    """Say what is kept in the folder `place`, before the first of it is."""
+    """Write the request into the folder `place`, before the first finished part."""
     if not (place / TASK_FILE).is_file():
         TASK.save(task, place / TASK_FILE)
 
@@ -186,12 +187,12 @@ def digests_of_splits(data: Dataset) -> dict[str, str]:
 
 
 def _is_kept(out: Path) -> bool:
-    """Return whether anything is finished of what the folder `out` is to hold."""
+    """Return whether there are finished parts or checkpoints for the folder `out`."""
     return bool(records_of(unfinished_place(out)) or checkpoints_of(out).files())
 
 
 def records_of(place: Path) -> list[Path]:
-    """Return the files of the feature sets that are finished."""
+    """Return the files of the finished feature sets."""
     return sorted(place.glob("*.safetensors"))
 
 

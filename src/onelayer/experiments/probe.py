@@ -1,4 +1,4 @@
-"""Linear probes: what one layer can read from several feature sets over the same rows."""
+"""Linear probes: the accuracy of one layer on several feature sets of the same rows."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,29 +69,29 @@ def probe(
 ) -> Probing | LabelProbing:
     """Train the probes of every feature set and judge them on its test split.
 
-    The feature sets, by name, hold the same rows: in every split their labels are the same. Of each
-    the `settings` (by default probe_grid) are trained on `draws` subsets of every fraction of the
-    labels, and once on all (see subset_weights). Each subset's setting is chosen on the validation
-    split, and that one alone sees the test split. The scaling is that of all training rows,
-    labelled or not. With `control` the setting that was chosen with all labels is trained again on
-    the training labels in `draws` random orders. With `refit` it is trained again on training and
-    validation rows, with the same C, before it sees the test split. The other keywords are those of
-    train.
+    The feature sets, by name, hold the same rows: in every split their labels are the same. On each
+    set the `settings` (by default probe_grid) are trained on `draws` subsets of every fraction of
+    the labels, and once on all labels (see subset_weights). The setting of each subset is chosen on
+    the validation split, and only the chosen one is evaluated on the test split. The scaling is
+    that of all training rows, labelled or not. With `control` the setting chosen with all labels is
+    trained again on the training labels in `draws` random orders. With `refit` it is trained again
+    on training and validation rows, with the same C, before the test. The other keywords are those
+    of train.
 
-    With `out` that folder is filled as a whole, when all is done, with results, tables, figures and
-    the page, as far as `report` asks: "all", "html" (the page alone) or "none". The probes with all
-    labels are stored as models there, from which predict, evaluate and export go on. `force`
-    replaces an earlier run. Until then each feature set is kept beside `out` as soon as it is
-    finished; with `resume` those that are there are not trained again, and the result is the same.
-    `announce` is told of that, and of a further look at the test split in the same folder or its
-    neighbours; `show` is called with the outcome before the page is drawn.
+    With `out` that folder is written as a whole at the end: results, tables, figures and the page,
+    by `report`: "all", "html" (the page alone) or "none". It holds the probes with all labels as
+    models, for predict, evaluate and export. `force` replaces an earlier run. Until the end each
+    finished feature set is kept beside `out`; with `resume` these sets are not trained again, and
+    the result is the same. `announce` gets a sentence on that, and on every further look at the
+    test split in the same folder or its neighbours; `show` is called with the outcome before the
+    page is drawn.
 
-    `on_model(name, model)` is called with the probe of all labels of each feature set. `call` is
-    what onelayer.resume needs to make the same call again, where the data come from files.
+    `on_model(name, model)` is called with the probe of all labels of each feature set. `call` holds
+    the arguments of the same call for onelayer.resume, if the data come from files.
 
-    By default each probe is the exact optimum. Without settings its λ is found: see follow_paths,
-    which also says what `C` and `halvings` try instead. load_protocol returns keywords with which
-    probes of publications are chosen.
+    By default each probe is the exact optimum. Without settings λ is found by a search: see
+    follow_paths, also for `C` and `halvings`. load_protocol returns the keywords for the protocols
+    of publications.
     With solver="descent" all settings are trained on all subsets in one pass, in which rows without
     a label have the weight 0; without settings they are those of probe_grid.
 
@@ -100,7 +100,7 @@ def probe(
     InputError
         If there are no feature sets, their labels differ (names the first row), one has no
         validation or test split, a fraction keeps no row of a class, every setting diverged, `out`
-        is not free or what is to be resumed was asked for otherwise, or as train does.
+        is not free, the work to resume was started with other arguments, or as train does.
 
     Examples
     --------
@@ -197,9 +197,9 @@ def _work(
     options: TrainingOptions,
     asked: ProbeOptions,
 ) -> tuple[Workload, TrainingOptions]:
-    """Return what is trained on each of the feature sets, which must be of the same rows, and how.
+    """Return the workload and the options for every feature set; the sets have the same rows.
 
-    The options come back with as many epochs as the iterations that were asked for.
+    The epochs of the options are the number of iterations.
     """
     settings = probe_grid(options.solver) if settings is None else settings
     check_search(asked, settings, options)
@@ -221,7 +221,7 @@ def _compare(
     asked: ProbeOptions,
     options: TrainingOptions,
 ) -> Probing:
-    """Return what the probes of all feature sets say together."""
+    """Return the comparison of the probes of all feature sets."""
     first = next(iter(feature_sets.values()))
     found = {setting for each in probed for setting in each.settings}
     digests = {name: dict(data.digests) for name, data in feature_sets.items()}
@@ -256,8 +256,8 @@ def probe_sources(
 ) -> Probing | LabelProbing:
     """Probe files, folders or data sets and fill the folder `out`, as probe does.
 
-    `data` says how all of them are read (see load_feature_sets), `options` are those of probe.
-    `announce` is also told what was understood of the data.
+    `data` holds the options for reading all of them (see load_feature_sets), `options` are those of
+    probe. `announce` also gets sentences on how the data were read.
 
     Raises
     ------
@@ -289,7 +289,7 @@ def probe_sources(
 
 
 def _plain(value: Any) -> Any:
-    """Return an argument of probe as it is stored: of options their values by name."""
+    """Return an argument of probe as a plain value: options become a dict by name."""
     if isinstance(value, Machine):
         return value.plain
     return vars(value) if isinstance(value, ProbeOptions | TrainingOptions) else value
@@ -305,7 +305,7 @@ def plan_sources(
     data: Mapping[str, Any] | None = None,
     fractions: Sequence[float] = (1.0,),
 ) -> tuple[Workload, list[Planned]]:
-    """Return what probe_sources would train, and what each feature set would take.
+    """Return the work of probe_sources, and the time and memory for each feature set.
 
     Raises
     ------
@@ -325,7 +325,7 @@ def plan_sources(
 
 
 def _majority(data: Dataset) -> float:
-    """Return the share of test rows that are of the most frequent training class."""
+    """Return the share of test rows in the most frequent training class."""
     frequent = np.bincount(data.train.y).argmax()
     return float((data.splits["test"].y == frequent).mean())
 
@@ -333,7 +333,7 @@ def _majority(data: Dataset) -> float:
 def _draw_subsets(
     data: Dataset, fractions: Sequence[float], draws: int, seed: int
 ) -> dict[float, NDArray[np.uint8]]:
-    """Return the weights (R, N) of each fraction's subsets; all labels are drawn once."""
+    """Return the weights (R, N) of the subsets of each fraction; the full set comes once."""
     weights = subset_weights(
         data.train.y, fractions, draws=draws, seed=seed, class_names=data.class_names
     )

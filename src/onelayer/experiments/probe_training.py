@@ -41,7 +41,7 @@ def probe_features(
     progress: Progress,
     checkpoints: Checkpoints = NOWHERE,
 ) -> Probed:
-    """Return the probes of a feature set: the chosen ones alone look at the test split, once."""
+    """Return the probes of a feature set: only the chosen ones see the test split, once."""
     work, scale = progress.work, fit_scaling(options.scaling, data)
     rows = rows_to_choose(len(data.splits["validation"]), len(data.splits["test"]))
     settings, subsets = work.settings, work.subsets
@@ -155,9 +155,9 @@ def _refit(
 def _choose(
     name: str, run: Run, models: Sequence[int], data: Dataset, metric: Metric
 ) -> tuple[int, dict[int, float]]:
-    """Return the one of `models` that is best on the validation split, the first of equals.
+    """Return the one of `models` with the best metric on validation, the first of equals.
 
-    With it comes the metric there of each model that did not diverge.
+    Also returns this metric for each model that did not diverge.
     """
     try:
         check_choice(run, models)
@@ -194,7 +194,7 @@ def _train_controls(
     progress: Progress,
     checkpoints: Checkpoints,
 ) -> Labelled:
-    """Return the probe of the setting on training labels in several random orders."""
+    """Return the probes of the setting on training labels in several random orders."""
     draws = progress.work.shuffles
     generator, probes = random_stream(options.seed, Stream.SHUFFLED_LABELS), []
     for number in range(1, draws + 1):

@@ -1,4 +1,4 @@
-"""Work that was ended before its end: what is kept of it, and going on from there."""
+"""Resume unfinished work from its finished parts and checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ _ENDING = ".unfinished"
 
 @dataclass(frozen=True)
 class ResumePlan:
-    """What resume would do: fill the folder `out` by a call that goes on from what is `kept`.
+    """The plan of resume: the folder `out`, the call that fills it, and the parts that are `kept`.
 
-    `differs` says in words what is otherwise here than where it was trained.
+    `differs` holds a sentence for each difference from the machine of the earlier training.
     """
 
     out: Path
@@ -43,13 +43,13 @@ class ResumePlan:
 
 @checked
 def plan_resume(folder: str | Path, *, force: bool = False) -> ResumePlan:
-    """Return what resume would do with the same arguments; nothing is changed.
+    """Return the plan of resume with the same arguments; nothing is changed.
 
     Raises
     ------
     InputError
-        If nothing is unfinished there, it cannot be read or gone on with, or the folder holds an
-        earlier run, which only `force`, now or in the first call, lets it replace.
+        If there is no unfinished work, it cannot be read or continued, or the folder holds an
+        earlier run and neither this call nor the first has `force`.
     """
     out = Path(str(folder).removesuffix(_ENDING))
     place = unfinished_place(out)
@@ -88,11 +88,11 @@ def resume(
     announce: Callable[[str], None] = print,
     show: Callable[..., None] | None = None,
 ) -> Results | Probing | LabelProbing:
-    """Go on with the training or the probes that were to fill a folder, and fill it.
+    """Continue the unfinished training or probes of a folder, and write the folder.
 
-    On the same machine with as many threads the results are those of the uninterrupted work, bit
-    for bit; `announce` is told what is otherwise elsewhere. `show` is called with the results
-    before the report is drawn.
+    On the same machine with the same number of threads the results are those of uninterrupted work,
+    bit for bit; elsewhere `announce` gets a sentence for each difference. `show` is called with the
+    results before the report is drawn.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A receipt: a stored run is trained again from its options and data, and compared bit for bit."""
+"""Verification: train a stored run again from its options and data, and compare bit for bit."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -26,10 +26,10 @@ _NOT_OF_THE_PLACE = {"date", "seconds", "stacks", "digests"}
 
 @dataclass(frozen=True)
 class Departure:
-    """Where a training first leaves the stored one: its name, epoch, model, and how far.
+    """The first difference between a training and the stored one: its name, epoch and model.
 
-    `quantity` is the curve, or the part of the run, that is another; `distance` is the largest
-    difference in it of any model at that epoch, NaN where only one of the two is a number.
+    `quantity` is the curve, or the part of the run, that differs; `distance` is its largest
+    difference over all models at that epoch, NaN where only one of the two is a number.
     """
 
     training: str
@@ -47,7 +47,7 @@ class Departure:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The trainings that were compared, where each that is another leaves, and known reasons."""
+    """The compared trainings, the first difference of each that differs, and known reasons."""
 
     trainings: tuple[str, ...]
     departures: tuple[Departure, ...]
@@ -55,7 +55,7 @@ class Receipt:
 
     @property
     def identical(self) -> bool:
-        """Whether every bit is the same."""
+        """Whether all trainings are bit-identical."""
         return not self.departures
 
 
@@ -68,10 +68,10 @@ def verify(
     source: str | Path | None = None,
     announce: Callable[[str], None] = print,
 ) -> Receipt:
-    """Train what a folder of results holds again, and compare: runs, repeats, folds, variants.
+    """Train all of a folder of results again, and compare: runs, repeats, folds, variants.
 
-    `source` is where the data set is, if not in the cache. `announce` is told of each training
-    that is compared.
+    `source` is the place of the data set, if not the cache. `announce` gets a sentence for each
+    comparison.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def verify(
 
 
 def _experiments(stored: RunFolder) -> Iterator[tuple[str, Results, Spec]]:
-    """Yield the experiment of a folder, and its variants after their names, with their results."""
+    """Yield name, results and spec of the experiment of a folder, and of its variants."""
     results, spec = stored.results(), load_spec(str(stored.spec_file))
     yield "", results, spec
     for variant, own in zip(spec.variants, spec.of_variants(), strict=True):
@@ -116,7 +116,7 @@ def _check_data(path: Path, run: Run, data: Dataset) -> None:
 def _pairs(
     found: Results, spec: Spec, data: Dataset, machine: Machine
 ) -> Iterator[tuple[str, Run | CrossValidation, Run | CrossValidation]]:
-    """Yield each training of an experiment by name: as it is stored, and done again."""
+    """Yield each training of an experiment: its name, the stored one, and the new one."""
     settings = list(found.run.settings)
     if found.cross_validation is not None:
         again = cross_validate_spec(spec, data, settings, machine)
@@ -128,7 +128,7 @@ def _pairs(
 
 
 def find_departure(name: str, before: Any, again: Any) -> Departure | None:
-    """Return where one of two trainings first leaves the other, None if no bit is another."""
+    """Return the first difference of two trainings, None if they are bit-identical."""
     stored, new = _curves(before), _curves(again)
     found = [
         Departure(name, epoch, model, quantity.replace("_", " "), distance)

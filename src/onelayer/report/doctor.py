@@ -1,4 +1,4 @@
-"""A diagnosis as a table, and as a page: what was found, what is right, and every error."""
+"""A diagnosis as a table, and as a page: findings, right formulas, and all errors."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ from onelayer.report.labels import count_of
 from onelayer.report.page import render_html
 
 _EPS = 1e-5  # of relative errors, as in a gradient check
-_SHOWN = 13  # features of the error matrix
+_SHOWN = 13  # number of features in the error matrix
 
 
 def verdict(diagnosis: Diagnosis) -> str:
@@ -36,7 +36,7 @@ def verdict(diagnosis: Diagnosis) -> str:
 
 
 def function_table(diagnosis: Diagnosis) -> Table:
-    """Return a row for each function: what it is for, its largest error, and its codes."""
+    """Return a row for each function: its role, its largest error, and its codes."""
     checked = diagnosis.checked
     return Table(
         "functions",
@@ -62,7 +62,7 @@ def _verdict_of(checked: Checked) -> str:
 
 
 def assumptions(diagnosis: Diagnosis) -> list[str]:
-    """Return how each function was called, and what else is to be known."""
+    """Return a description of each call, and the notes of the diagnosis."""
     return [each.assumed for each in diagnosis.checked if each.assumed] + list(diagnosis.notes)
 
 
@@ -89,7 +89,7 @@ def _errors(diagnosis: Diagnosis) -> Iterator[Block]:
 
 
 def error_table(checked: Checked) -> Table:
-    """Return the relative errors of ∂J/∂b and of the first features of ∂J/∂W, a row a class."""
+    """Return the relative errors of ∂J/∂b and of the first features of ∂J/∂W, a row per class."""
     assert checked.found is not None
     assert checked.right is not None
     (W, b), (right_W, right_b) = checked.found, checked.right

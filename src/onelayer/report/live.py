@@ -28,10 +28,10 @@ _SOON, _PAUSE = 1.0, 0.5  # seconds until a notebook shows curves, and from one 
 def watched_training(
     settings: Sequence[Hyperparameters], options: TrainingOptions, title: str
 ) -> Iterator[OnEpoch]:
-    """Yield what is to be called after every epoch of a training, which it shows.
+    """Yield a callback for every epoch of a training, which shows its progress.
 
-    In a notebook the curves of the best settings; else a bar on a terminal, with those of the best
-    one; nothing in a pipe.
+    A notebook shows the curves of the best settings; a terminal shows a bar and the curves of the
+    best one; a pipe shows nothing.
     """
     labels = setting_labels(settings, options.solver)
     if in_notebook():
@@ -48,7 +48,7 @@ def watched_training(
 
 
 def best_so_far(epoch: int, curves: Curves, labels: Sequence[str]) -> tuple[int | None, str]:
-    """Return the model of the highest accuracy after an epoch and how it is; None if unknown."""
+    """Return the model of the highest accuracy after an epoch and its scores; None if unknown."""
     for split, words in reversed(SPLITS.items()):
         accuracies = curves.get(f"{split}_accuracy", np.empty((0, epoch + 1)))[:, epoch]
         if np.isfinite(accuracies).any():
@@ -67,7 +67,7 @@ class Sparklines:
     model: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the lines, or nothing where they have no room or cannot be written."""
+        """Yield the lines; none if the console is too narrow or cannot show their characters."""
         room = min(options.max_width - _WORDS, _MOST)
         if room < _LEAST or options.ascii_only:
             return
@@ -81,7 +81,7 @@ class Sparklines:
         yield table
 
     def _known(self, name: str) -> Any:
-        """Return the values of a curve so far that are known."""
+        """Return the finite values of a curve so far."""
         curve = self.curves.get(name, np.empty((self.model + 1, 0)))[self.model, : self.epoch + 1]
         return curve[np.isfinite(curve)]
 
@@ -103,7 +103,7 @@ class _Display:
             self._draw()
 
     def show(self, epoch: int, curves: Curves, models: range) -> None:
-        """Take the curves after an epoch, and draw them if the last picture is old enough."""
+        """Store the curves after an epoch, and draw them if the last picture is old enough."""
         self._latest = (epoch, curves, models) if curves else self._latest
         if self._latest is not None and time.monotonic() >= self._due:
             self._draw()

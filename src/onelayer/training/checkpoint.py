@@ -1,8 +1,8 @@
-"""Checkpoints: what a training has done so far, kept beside its output and taken up after a kill.
+"""Checkpoints: the state of a training, kept beside its output, to resume it after a kill.
 
-Every job of a piece of work has a name, and every stack of it one file: what is left of it when it
-is trained, else the last two of its checkpoints. Work that is done again with the same checkpoints
-finds the stacks that are trained, goes on inside the one that is not, and ends with the same bits.
+Every job of a piece of work has a name. Every stack of a job has its own files: the last two of its
+checkpoints, or one file with its outcome when it is trained. The same work with the same
+checkpoints loads the trained stacks, resumes the one that is not, and ends with the same bits.
 """
 
 import re
@@ -25,13 +25,13 @@ from onelayer.training.log import Log, Trained
 
 _MINUTE = 60.0
 _NAMED = {"auto": (0, _MINUTE, _MINUTE), "none": (0, 0.0, 0.0)}
-CHECKPOINTS = "checkpoints"  # in the folder of what is unfinished
+CHECKPOINTS = "checkpoints"  # a folder in the folder of the unfinished work
 ENDING = ".safetensors"
 
 
 @dataclass(frozen=True)
 class Spacing:
-    """When checkpoints are written: after so many epochs or seconds; the first after a `delay`."""
+    """The time between checkpoints, in epochs or seconds; the first comes after a `delay`."""
 
     epochs: int = 0
     seconds: float = 0.0
@@ -60,13 +60,13 @@ class Spacing:
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked for: the settings, None where they are found, and all options by name."""
+    """A request: the settings, None where a search finds them, and all options by name."""
 
     settings: tuple[Hyperparameters, ...] | None
     options: Mapping[str, Any]
 
     def differences(self, now: "Asked") -> Iterator[str]:
-        """Yield in words what is another now."""
+        """Yield one sentence for each difference between this request and `now`."""
         if self.settings != now.settings:
             yield f"the settings were {_words(self.settings)}, not {_words(now.settings)}"
         yield from _differences(self.options, now.options)
@@ -87,10 +87,10 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A stack of a job: the state of its engine and its log, or what is `trained`.
+    """A stack of a job: the state of its engine and its log, or its outcome, `trained`.
 
-    `digests` are those of all arrays that the job is given, by name, `models` the first of the
-    stack and the one after its last, `seconds` those that the job took until now.
+    `digests` are those of all arrays of the job, by name; `models` are the first of the stack and
+    the one after its last; `seconds` is the time of the job until now.
     """
 
     asked: Asked
@@ -104,7 +104,7 @@ class Checkpoint:
 
     @property
     def words(self) -> str:
-        """How far the stack is."""
+        """The progress of the stack, in words."""
         if self.log is None:
             return "trained"
         more = f", batch {self.log.batches} of the next" if self.log.batches else ""
@@ -116,7 +116,7 @@ CHECKPOINT = Kind("checkpoint", Checkpoint, format=1, sealed=True)
 
 @dataclass
 class _Clock:
-    """When a piece of work began, when its last checkpoint was written, and what was told."""
+    """The start of a piece of work, the time of its last checkpoint, and the notes so far."""
 
     begin: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
@@ -125,9 +125,9 @@ class _Clock:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where and when the jobs of a piece of work are kept; nowhere without a `folder`.
+    """The place and the times of checkpoints of a piece of work; no checkpoints without `folder`.
 
-    `announce` is told where a checkpoint cannot be read or written; `prepare` is called before the
+    `announce` is called if a checkpoint cannot be read or written; `prepare` is called before the
     first is written.
     """
 
@@ -146,7 +146,7 @@ class Checkpoints:
         every: str,
         announce: Callable[[str], None] = print,
     ) -> Iterator["Checkpoints"]:
-        """Yield the checkpoints kept for the folder `place`; they go when the block succeeds.
+        """Yield the checkpoints for the folder `place`; remove them when the block succeeds.
 
         Raises
         ------
@@ -170,26 +170,26 @@ class Checkpoints:
     def beside(
         cls, place: Path, every: str, announce: Callable[[str], None], prepare: Callable[[], None]
     ) -> "Checkpoints":
-        """Return those in the folder `place` of what is unfinished, which the caller holds."""
+        """Return the checkpoints in `place`, a folder of unfinished work that the caller locked."""
         return cls(place / CHECKPOINTS, Spacing.parse(every), announce, prepare)
 
     def of(self, job: str) -> "Checkpoints":
-        """Return those of a job, or of a part with several jobs, of the same work."""
+        """Return the checkpoints of a job of the same work, or of a part with several jobs."""
         return replace(self, job=f"{self.job}-{job}" if self.job else job)
 
     def files(self) -> list[Path]:
-        """Return all that are kept."""
+        """Return the files of all checkpoints."""
         return [] if self.folder is None else sorted(self.folder.glob(f"*{ENDING}"))
 
     def clear(self) -> None:
-        """Remove all that are kept."""
+        """Remove all checkpoints."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def latest(self) -> tuple[dict[str, Checkpoint], list[str]]:
-        """Return the last record of each stack, by job and models, and what cannot be read."""
+        """Return the last record of each stack, by job and models, and errors for bad files."""
         found, damaged = dict[str, Checkpoint](), list[str]()
-        for path in self.files():  # of a stack that is trained, that comes last
+        for path in self.files():  # sorted: the outcome of a trained stack comes last
             try:
                 record = CHECKPOINT.load(path)
             except InputError as error:
@@ -200,7 +200,7 @@ class Checkpoints:
         return found, damaged
 
     def tell(self, notes: Iterable[str]) -> None:
-        """Announce each note once, however many jobs have it."""
+        """Announce each note once, even if several jobs have it."""
         for note in notes:
             if note not in self._clock.told:
                 self._clock.told.add(note)
@@ -208,16 +208,16 @@ class Checkpoints:
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is to be kept, sooner or later."""
+        """Whether checkpoints will be written, now or later."""
         return self.folder is not None and (self.spacing.epochs or self.spacing.seconds) > 0
 
     @property
     def on(self) -> bool:
-        """Whether anything is kept by now."""
+        """Whether checkpoints are written from now on."""
         return self.wanted and time.monotonic() >= self._clock.begin + self.spacing.delay
 
     def due(self, log: Log) -> bool:
-        """Return whether a checkpoint is to be written now."""
+        """Return whether it is time to write a checkpoint."""
         if not self.on:
             return False
         if self.spacing.epochs:
@@ -225,7 +225,7 @@ class Checkpoints:
         return time.monotonic() >= self._clock.last + self.spacing.seconds
 
     def save(self, record: Checkpoint, name: str, replaced: Sequence[Path]) -> None:
-        """Write a record, whole or not at all, and remove those that it replaces.
+        """Write a record, whole or not at all, and remove the files that it replaces.
 
         A full disk does not end the training.
         """
@@ -245,5 +245,5 @@ NOWHERE = Checkpoints()
 
 
 def checkpoints_of(out: Path) -> Checkpoints:
-    """Return what is kept for the folder `out`, to be looked at."""
+    """Return the checkpoints for the folder `out`, for reading."""
     return Checkpoints(unfinished_place(out) / CHECKPOINTS)

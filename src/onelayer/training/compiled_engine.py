@@ -30,8 +30,8 @@ def _load_kernel() -> Any:
     """Return the compiled module, or None where the package was installed without a compiler.
 
     GNU's OpenMP lets waiting threads spin for milliseconds, which is harmless on an idle machine;
-    beside another busy process it holds the processor that the thread waited for needs, and a
-    step takes ten times as long. The setting is read once, when the library is loaded.
+    beside another busy process the waiting thread holds the processor that the last thread needs,
+    and a step takes ten times as long. The setting is read once, when the library is loaded.
     """
     asked = os.environ.get("GOMP_SPINCOUNT")
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
@@ -52,7 +52,7 @@ _WIDEST = {"avx512": 16, "avx2": 8, "none": 0}  # floats in a register, by ONELA
 
 
 def _usable_widths() -> tuple[int, ...]:
-    """Return the widths that this machine has and ONELAYER_KERNEL allows, the widest first."""
+    """Return the register widths of this machine that ONELAYER_KERNEL allows, the widest first."""
     allowed = os.environ.get("ONELAYER_KERNEL") or "avx512"
     if allowed not in _WIDEST:
         raise unknown_name("ONELAYER_KERNEL", allowed, _WIDEST)
@@ -65,12 +65,12 @@ WIDTHS = _usable_widths()
 
 
 def kernel_trains(loss: str) -> bool:
-    """Return whether this machine has the kernel, and the kernel has the loss of that name."""
+    """Return whether the kernel runs on this machine and has the loss of that name."""
     return bool(WIDTHS) and _loss_number(loss) >= 0
 
 
 def _loss_number(name: str) -> int:
-    """Return the kernel's own number of a loss, −1 if it has none."""
+    """Return the kernel's number for a loss, −1 if it does not have the loss."""
     return int(_kernel.lib.stack_loss(name.encode()))
 
 
@@ -245,9 +245,9 @@ class CompiledEngine:
         return int(steps), stopped
 
     def _samples(self, split: Split, rows: Rows) -> tuple[Array | Shards, tuple[Any, ...]]:
-        """Return rows as the kernel takes them: type, addresses, labels, how many.
+        """Return the features, and the kernel's arguments: type, addresses, labels, number of rows.
 
-        Before them the features themselves: while these are held, the addresses are good.
+        The addresses are valid as long as the caller keeps the features.
         """
         X, addresses = _locate(split.X, rows)
         y = np.ascontiguousarray(split.y[rows], dtype=np.int64)
@@ -255,7 +255,7 @@ class CompiledEngine:
         return X, (_TYPES[X.dtype], *buffers, len(y))
 
     def _padded(self, weights: Array | None) -> Any:
-        """Return weights (M, B) as the kernel takes them: whole registers of rows, or NULL."""
+        """Return weights (M, B) padded with zeros to whole registers, for the kernel; or NULL."""
         if weights is None:
             return self._ffi.NULL
         M, B = weights.shape
@@ -281,9 +281,9 @@ class CompiledEngine:
 
 
 def _locate(X: Features, rows: Rows) -> tuple[Array | Shards, NDArray[np.int64]]:
-    """Return features that the kernel can read and where in memory each of the rows begins.
+    """Return features that the kernel can read, and the memory address of each of the rows.
 
-    They are X itself if it is of one of the kernel's types with the values of a row side by side.
+    They are X itself if it has one of the kernel's types and the values of a row side by side.
     """
     if isinstance(X, Derived) or X.dtype not in _TYPES or X.strides[1] != X.dtype.itemsize:
         copied = np.ascontiguousarray(X[rows], feature_type([X.dtype]))

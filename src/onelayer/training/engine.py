@@ -1,4 +1,4 @@
-"""The contract of an engine: what the epoch loop asks of a stack of models."""
+"""The contract of an engine: the methods of a stack of models that the epoch loop calls."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from onelayer.training.hyperparameters import Hyperparameters
 Rows = slice | NDArray[np.intp]
 PerModel = NDArray[np.float64]  # (M,)
 Models = NDArray[np.bool_]  # (M,), true for the chosen ones
-# A split as the engine's `open` returned it; or a Split that nobody opened, made for one batch.
+# A handle from the engine's `open`; or a Split itself, made for one batch.
 Opened = Any
 State = dict[str, NDArray[Any]]
 
@@ -37,14 +37,14 @@ class HeldOut(NamedTuple):
 class Engine(Protocol):
     """A stack of M models that steps and is evaluated as one.
 
-    Nothing in `step` waits for a result, so an engine on a device may run ahead of Python: whatever
-    the loop wants to know (stopped models, held-out rows) it asks for once an epoch.
+    `step` waits for no result, so an engine on a device may run ahead of Python. The loop asks for
+    results (stopped models, held-out rows) once an epoch.
     """
 
     def open(self, split: Split) -> Opened:
-        """Return the split as `step` and `evaluate` take it; an engine on the CPU returns it as is.
+        """Return the split for `step` and `evaluate`; an engine on the CPU returns it unchanged.
 
-        An engine with memory of its own keeps there what fits.
+        An engine with memory of its own copies the split there if it fits.
         """
         ...
 
@@ -56,7 +56,7 @@ class Engine(Protocol):
         With `weights` (M, B) of the samples the loss of a batch is Σ w l / Σ w, and the scores of
         the rows without weight, before the step, are added to `held_out`. A model whose rate is 0
         or whose weights are all 0 stays as it is. One with a score that is not finite is stopped:
-        it keeps the parameters it had before this step, for good.
+        it keeps the parameters from before this step to the end.
         """
         ...
 
@@ -69,7 +69,7 @@ class Engine(Protocol):
         ...
 
     def evaluate(self, data: Opened, weights: SampleWeights | None = None) -> Evaluation:
-        """Return loss and accuracy of every model on the whole split, weighted if asked.
+        """Return loss and accuracy of every model on the whole split, with `weights` if given.
 
         A model whose weights are all 0 has NaN.
         """
@@ -84,15 +84,15 @@ class Engine(Protocol):
         ...
 
     def remember(self, models: Models) -> None:
-        """Keep the present parameters of these models, where the weights live."""
+        """Store the present parameters of these models, in the memory of the engine."""
         ...
 
     def recall(self, models: Models) -> None:
-        """Give these models back the parameters that were last remembered for them."""
+        """Restore the last remembered parameters of these models."""
         ...
 
     def state(self) -> State:
-        """Return copies of all that the next step depends on, as arrays by name.
+        """Return copies of all arrays on which the next step depends, by name.
 
         Weights (M, K, D), biases (M, K), velocities where there are any, steps and stopped models,
         and, if there are any, the remembered parameters and the sums over held-out rows (3, M):
@@ -101,15 +101,15 @@ class Engine(Protocol):
         ...
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a state of an engine with the same settings.
+        """Continue from the state of an engine with the same settings.
 
-        If that was one of this class, the next steps have equal bits.
+        If that engine is of this class, the next steps are bit-identical.
         """
         ...
 
 
 class MakeEngine(Protocol):
-    """The class of an engine: builds a stack, and knows how much memory one takes."""
+    """The class of an engine: builds a stack, and knows its need of memory."""
 
     def __call__(
         self,
@@ -123,13 +123,13 @@ class MakeEngine(Protocol):
         ...
 
     def model_bytes(self, n_classes: int, n_features: int, batch_size: int) -> int:
-        """Return the memory that one model of a stack takes while it trains, in bytes, at most."""
+        """Return an upper bound on the memory of one model of a stack in training, in bytes."""
         ...
 
 
 @runtime_checkable
 class OnDevice(Protocol):
-    """What the class of an engine also says that trains on a device with memory of its own."""
+    """Further methods of the class of an engine on a device with memory of its own."""
 
     precision: str
     """The name of the type to which its products round their factors, and the unit of rounding; 0
@@ -137,7 +137,7 @@ class OnDevice(Protocol):
     rounding: float
 
     def origin(self) -> dict[str, str]:
-        """Return what provenance adds: device, precision, version of the library."""
+        """Return the entries for the provenance: device, precision, version of the library."""
         ...
 
     def free_bytes(self) -> int | None:

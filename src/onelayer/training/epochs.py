@@ -1,4 +1,4 @@
-"""The only epoch loop; it knows no engine by name."""
+"""The only epoch loop, for all engines."""
 
 import math
 import time
@@ -25,7 +25,7 @@ Parameters = tuple[NDArray[Any], NDArray[Any]]  # W (M, K, D) and b (M, K)
 # values (M,) by name. "validation_accuracy" and "validation_loss" steer early stopping, the best
 # epoch and plateaus.
 Measure = Callable[[Engine, Mapping[str, Opened], SampleWeights | None], dict[str, PerModel]]
-# Called where the log and the stack are whole: between two batches, and after an epoch.
+# Called where the log agrees with the stack: between two batches, and after an epoch.
 Pause = Callable[[Log, Engine], None]
 # Called with the epoch, the curves of one stack so far, and the numbers of its models.
 OnEpoch = Callable[[int, Curves, range], None]
@@ -47,9 +47,9 @@ def run_epochs(
 ) -> Trained:
     """Step through all epochs and measure; `deadline` is a time of time.perf_counter.
 
-    `models` are the numbers of this stack's models among all. The training goes on from `log` and
-    the state of the stack. After every batch and every epoch there is a `pause`, in which both are
-    whole.
+    `models` are the numbers of this stack's models among all. The training continues from `log` and
+    the state of the stack. `pause` is called after every batch and every epoch, where the two
+    agree.
     """
     log = log or Log.begin(len(settings), options)
     rates = LearningRates(settings, options.epochs, log.plateaus)
@@ -86,9 +86,9 @@ def run_epochs(
 def feed(
     data: Dataset, train: Opened, options: TrainingOptions, epoch: int
 ) -> Iterator[tuple[Opened, Rows, Rows]]:
-    """Yield the batches of an epoch (from 1): a split, its rows that are the batch, their samples.
+    """Yield the batches of an epoch (from 1): a split, the rows of the batch in it, their samples.
 
-    The split is `train`, data.train as an engine opened it, or an augmented batch.
+    The split is `train`, the engine's handle of data.train, or an augmented batch.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where the models of a stack stand in their epochs: all that the epoch loop knows, as a record."""
+"""The state of the epoch loop: the progress of the models of a stack, as a record."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ Curves = dict[str, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Trained:
-    """What is left of one stack.
+    """The outcome of the training of one stack.
 
-    `curves` are (M, C) in the C `measured` epochs; `kept` (M,) is the epoch that the parameters are
-    of; `stopped` says where a model became non-finite for good, `ended` what else cut it short.
-    Of the exact solver an epoch is one evaluation of all samples, and there is its `convergence`.
+    `curves` are (M, C) in the C `measured` epochs; `kept` (M,) is the epoch of the parameters;
+    `stopped` says where a model became non-finite, `ended` why else it ended early. With the exact
+    solver an epoch is one evaluation of all samples, and `convergence` is its record.
     """
 
     weights: Annotated[NDArray[Any], "(M, K, D)"]
@@ -48,11 +48,11 @@ class Best:
 
     @classmethod
     def of(cls, models: int) -> "Best":
-        """Return that of models before their first evaluation."""
+        """Return the start: `models` models before their first evaluation."""
         return cls(np.full(models, -1), np.zeros(models, np.intp), np.full(models, -1.0))
 
     def update(self, epoch: int, current: Models, accuracies: PerModel, stack: Engine) -> None:
-        """Let the engine remember the models that are better than before."""
+        """Let the engine remember the models that improved."""
         better = current & (accuracies > self.accuracies)
         self.waited = np.where(better, 0, self.waited + current)
         self.accuracies[better] = accuracies[better]
@@ -63,11 +63,11 @@ class Best:
 
 @dataclass
 class Log:
-    """Where M models stand: the last whole `epoch`, −1 before any, and the `batches` after it.
+    """Progress of M models: the last complete `epoch`, −1 before any, and the `batches` after it.
 
-    `steps` counts all batches so far. `curves` are (M, E + 1), NaN where nothing is known. Models
-    that are `running` train on; those that are `sound` have not diverged. With the state of the
-    engine this is all that the next step depends on: a record of both resumes the training.
+    `steps` counts all batches so far. `curves` are (M, E + 1), NaN where not measured. Models that
+    are `running` train on; those that are `sound` have not diverged. The next step depends on this
+    log and the state of the engine alone: from both the training resumes.
     """
 
     running: Annotated[NDArray[np.bool_], "(M,)"]
@@ -85,7 +85,7 @@ class Log:
 
     @classmethod
     def begin(cls, models: int, options: TrainingOptions) -> "Log":
-        """Return that of models before their training."""
+        """Return the log of `models` models before their training."""
         return cls(
             running=np.ones(models, dtype=bool),
             sound=np.ones(models, dtype=bool),
@@ -102,7 +102,7 @@ class Log:
         return not self.running.any()
 
     def stop(self, stopped: NDArray[np.int64], epoch: int) -> None:
-        """Note the models that diverged in a step of this epoch, whose batches are all done."""
+        """Stop the models that diverged in a step of this epoch, after its last batch."""
         first = self.steps - self.batches
         places = [f"epoch {epoch}, batch {step - first}" for step in stopped]
         self.stopped = _with(self.stopped, self.sound & (stopped > 0), places)
@@ -113,7 +113,7 @@ class Log:
         self.running = self.running & ~unsound
 
     def end(self, models: Models, reason: str) -> None:
-        """Let models end although they are sound."""
+        """End the training of `models`, which have not diverged, for this reason."""
         self.ended = _with(self.ended, models, [reason] * len(models))
         self.running = self.running & ~models
 
@@ -147,7 +147,7 @@ class Log:
             self.end(self.running & (waited >= patience), reason)
 
     def keep(self, epoch: int, stack: Engine, options: TrainingOptions) -> None:
-        """Keep the parameters after an epoch that is planned for it, or the last of all."""
+        """Take a snapshot after an epoch that is planned for one, and after the last epoch."""
         planned = snapshot_epochs(options.snapshots, options.epochs)
         if epoch in planned or (self.over and planned):
             weights, biases = map(as_halves, stack.parameters())
@@ -155,11 +155,11 @@ class Log:
             self.snapshots = new if self.snapshots is None else self.snapshots.followed_by(new)
 
     def close(self, stack: Engine) -> Trained:
-        """Return what is left: the last parameters of every model, or its best ones."""
+        """Return the outcome, with the last parameters of every model or its best ones."""
         kept = np.full(len(self.running), self.measured[-1])
         stopped, ended = list(self.stopped), list(self.ended)
         if self.best is not None:
-            # What diverged before it got better than it began has not been trained.
+            # A model that diverged before it improved on its start has not been trained.
             diverged = np.array([place != "" for place in stopped])
             found = np.where(diverged, self.best.epochs > 0, self.best.epochs >= 0)
             stack.recall(found)
@@ -179,5 +179,5 @@ class Log:
 
 
 def _with(texts: Sequence[str], models: Models, new: Sequence[str]) -> tuple[str, ...]:
-    """Return the texts of all models, new ones for those that are chosen."""
+    """Return the texts of all models, with new ones for the chosen models."""
     return tuple(n if one else text for one, text, n in zip(models, texts, new, strict=True))

@@ -1,4 +1,4 @@
-"""λ that is found on the validation split: downwards until it turns, or around the best C."""
+"""A search for λ with the validation split: downwards until it is worse, or around the best C."""
 
 import itertools
 import math
@@ -27,11 +27,11 @@ from onelayer.training.run import Run
 from onelayer.training.solving import bytes_to_solve
 
 STEPS = 2  # λ in each power of ten
-TOGETHER = 2  # λ that are searched in one stack; more would go further beyond the best one
-BEYOND = 2  # λ smaller than the best one that show that it is passed
-MOST = 16  # λ on a path, eight powers of ten
+TOGETHER = 2  # number of λ in one stack; more would go further beyond the best one
+BEYOND = 2  # number of λ below the best one after which a path ends
+MOST = 16  # number of λ on a path, at most: eight powers of ten
 MATTERS = 1e-3  # the share by which a smaller λ must lower the loss on the validation split
-NOTHING_LEARNT = 0.01  # the share of the cost that W = 0 may cost more for the first λ
+NOTHING_LEARNT = 0.01  # for the first λ, W = 0 costs at most this share more than the optimum
 
 
 def follow_paths(
@@ -50,11 +50,11 @@ def follow_paths(
 
     A path begins where W = 0 is optimal to one per cent and goes down in steps of √10, at round
     numbers. It ends when in BEYOND steps neither the loss on the validation split has become better
-    nor the accuracy there by more than half of its standard error. Of some `C` of scikit-learn's
-    LogisticRegression each is tried instead, and then, `halvings` times, the geometric mean of the
-    one of the best accuracy with its neighbour to either side. Each row trains on its own samples,
-    weighed by class as the options say. The lists are the models of each path in the run, the
-    largest λ first. `on_path` is told which one begins.
+    nor the accuracy there by more than half of its standard error. With `C` (of scikit-learn's
+    LogisticRegression) each of these is tried instead; then, `halvings` times, the geometric means
+    of the most accurate one with its neighbours on both sides. Each row of the weights trains on
+    its own samples, with the class weights of the options. The lists are the models of each path
+    in the run, the largest λ first. `on_path` is called with the number of each path that begins.
     """
     if data.allow_missing:
         data.check_finite()
@@ -94,7 +94,7 @@ def follow_paths(
 
 
 class Walk:
-    """The λ of one path: which are next, and whether the validation split of n rows has turned."""
+    """The λ of one path, downwards, until the scores on the validation split (n rows) get worse."""
 
     def __init__(self, largest: float, rows: int) -> None:
         self._place, self._rows = math.ceil(STEPS * math.log10(max(largest, 1e-12))), rows
@@ -107,13 +107,13 @@ class Walk:
         return [float(f"{10 ** (place / STEPS):.3g}") for place in places]
 
     def add(self, accuracy: ArrayLike, loss: ArrayLike) -> None:
-        """Take note of the accuracy and the loss on the validation split with the next λ."""
+        """Add the accuracy and the loss on the validation split for the next λ."""
         self._accuracy = np.append(self._accuracy, accuracy)
         self._loss = np.append(self._loss, loss)
 
     @property
     def ended(self) -> bool:
-        """Whether the last steps made neither of the two better, or the path is at its end."""
+        """Whether the last steps improved neither loss nor accuracy, or the path is at its end."""
         if len(self._accuracy) <= BEYOND:
             return False
         best, loss = self._accuracy[:-BEYOND].max(), self._loss[:-BEYOND].min()
@@ -124,7 +124,7 @@ class Walk:
 
 
 class _Path:
-    """One path, of one row of weights: what was tried on it so far."""
+    """One path, for one row of weights, with the models so far."""
 
     def __init__(
         self,
@@ -144,11 +144,11 @@ class _Path:
         self._options, self._scaling = options, scaling
         fit = machine.memory_bytes // bytes_to_solve(data.n_classes, data.n_features)
         self._together = max(1, fit)
-        self._found = list[NDArray[np.float32]]()  # parameters of each, from which the next begin
+        self._found = list[NDArray[np.float32]]()  # parameters for each λ; later ones start there
         self._accuracy = np.empty(0)
 
     def go_down(self) -> None:
-        """Try smaller and smaller λ until the validation split has turned."""
+        """Try smaller and smaller λ until the scores on the validation split get worse."""
         assert self._data.validation is not None
         (largest,) = self._problem.largest_l2(NOTHING_LEARNT)
         walk = Walk(largest, len(self._data.validation))
@@ -159,7 +159,7 @@ class _Path:
                 walk.add(part.curves["validation_accuracy"], part.curves["validation_loss"])
 
     def halve(self, l2: Sequence[float], halvings: int) -> None:
-        """Try these λ, then those between the best one and its neighbours, as many times."""
+        """Try these λ; then, `halvings` times, those between the best one and its neighbours."""
         self._try(sorted(set(l2), reverse=True))
         for _ in range(halvings):
             ranked = self.ranked()
@@ -170,7 +170,7 @@ class _Path:
             self._try([value for value in between if value not in tried])
 
     def ranked(self) -> list[int]:
-        """Return the places of all settings, the largest λ first."""
+        """Return the indices of all settings, the largest λ first."""
         return sorted(range(len(self.settings)), key=lambda model: -self.settings[model].l2)
 
     def _try(self, l2: Sequence[float]) -> None:
@@ -202,7 +202,7 @@ class _Path:
         self.parts.append(part)
 
     def _nearest(self, l2: Sequence[float]) -> Floats | None:
-        """Return for each λ the parameters for the nearest one that was tried, if any was."""
+        """Return for each λ the parameters of the nearest λ so far, None if there is none."""
         if not self.settings:
             return None
         tried = np.log([setting.l2 for setting in self.settings])

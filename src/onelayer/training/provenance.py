@@ -1,4 +1,4 @@
-"""Where and with what something was computed."""
+"""Provenance: the machine and the software of a computation."""
 
 import os
 import platform
@@ -32,13 +32,13 @@ def provenance() -> dict[str, Any]:
 
 
 def origin_of(make_engine: MakeEngine) -> dict[str, Any]:
-    """Return the provenance of what this class of an engine trains: with its name and device."""
+    """Return the provenance of a training with this class of engine: also its name and device."""
     own = make_engine.origin() if isinstance(make_engine, OnDevice) else {}
     return provenance() | {"engine": getattr(make_engine, "__name__", "")} | own
 
 
 def elsewhere(before: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in words what was otherwise where something was trained than it is `here`."""
+    """Yield one sentence for each difference of a training's provenance, `before`, from `here`."""
     for what in sorted(here.keys() & before.keys()):
         if _differ(before[what], here[what]):
             was = f"{shown(before[what])}, not {shown(here[what])}"
@@ -46,7 +46,7 @@ def elsewhere(before: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[st
 
 
 def _differ(before: Any, here: Any) -> bool:
-    """Whether two values are others; of libraries more may be loaded by now."""
+    """Whether two values differ; of two lists of libraries, one may contain the other."""
     if isinstance(before, list) and isinstance(here, list):
         return not (set(before) <= set(here) or set(here) <= set(before))
     return bool(before != here)
@@ -54,7 +54,7 @@ def _differ(before: Any, here: Any) -> bool:
 
 @cache
 def _cpu_name() -> str:
-    """Return the processor's name; Linux tells it in /proc/cpuinfo alone."""
+    """Return the processor's name, which Linux has in /proc/cpuinfo only."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:

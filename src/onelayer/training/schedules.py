@@ -17,12 +17,12 @@ _FORMS = {
     "cosine": "cosine",
     "plateau": "plateau:EPOCHS:FACTOR",
 }
-_THRESHOLD = 1e-4  # a loss that is not lower by this share has stalled, as in PyTorch
+_THRESHOLD = 1e-4  # a loss that falls by a smaller share has stalled, as in PyTorch
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """η of an epoch over the first one's.
+    """η of an epoch divided by η of the first epoch.
 
     `constant`; `exponential:f`: times f every epoch; `step:n:f`: times f after every n epochs;
     `cosine`: (1 + cos(π e / E)) / 2 in epoch e = 0 … E − 1 (Loshchilov and Hutter 2017);
@@ -61,7 +61,7 @@ class Schedule:
         return schedule
 
     def share(self, epoch: int, epochs: int) -> float:
-        """Return η of `epoch` (from 0) of `epochs` over the first one's; of a plateau, 1."""
+        """Return η of `epoch` (from 0) of `epochs`, divided by the first η; 1 for a plateau."""
         if self.kind == "exponential":
             return self.factor**epoch
         if self.kind == "step":
@@ -72,7 +72,7 @@ class Schedule:
 
 
 class Scheduled(Protocol):
-    """What the rates of a model follow from."""
+    """The settings from which the learning rates of a model follow."""
 
     @property
     def learning_rate(self) -> float:
@@ -92,7 +92,7 @@ class Scheduled(Protocol):
 
 @dataclass
 class Plateaus:
-    """What validation made of the rates of M models: all that they depend on besides the epoch."""
+    """The effect of validation losses on the rates of M models, the state of LearningRates."""
 
     lowest: Annotated[NDArray[np.float64], "(M,)"]
     stalled: Annotated[NDArray[np.intp], "(M,)"]  # evaluations since the lowest loss
@@ -100,12 +100,12 @@ class Plateaus:
 
     @classmethod
     def of(cls, models: int) -> "Plateaus":
-        """Return those of models before their first evaluation."""
+        """Return the start: `models` models before their first evaluation."""
         return cls(np.full(models, math.inf), np.zeros(models, np.intp), np.ones(models))
 
 
 class LearningRates:
-    """The rates of M models: their schedules, their warm-ups, and what validation made of them."""
+    """The rates of M models, from schedules, warm-ups and, with plateaus, validation losses."""
 
     def __init__(
         self, settings: Sequence[Scheduled], epochs: int, plateaus: Plateaus | None = None
@@ -130,7 +130,7 @@ class LearningRates:
         ]
 
     def observe(self, validation_losses: NDArray[np.float64]) -> None:
-        """Take note of the losses (M,) after an epoch; a plateau lowers its model's rate."""
+        """Use the losses (M,) after an epoch: a model on a plateau gets a lower rate."""
         seen = self._plateaus
         better = validation_losses < seen.lowest * (1 - _THRESHOLD)
         seen.lowest = np.where(better, validation_losses, seen.lowest)

@@ -1,4 +1,4 @@
-"""Snapshots: the weights of a few epochs, kept to look at how they came about."""
+"""Snapshots: the weights after a few epochs, kept to show their development."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from onelayer.records import COUNT
 class Snapshots:
     """Weights and biases of M models after S `epochs`, in half precision.
 
-    NaN is what was not trained any more; beyond 65,504 a weight is infinite.
+    NaN means that the training had ended; beyond 65,504 a weight is infinite.
     """
 
     epochs: Annotated[NDArray[np.intp], "(S,)", COUNT]
@@ -22,13 +22,13 @@ class Snapshots:
     biases: Annotated[NDArray[np.float16], "(S, M, K)"]
 
     def followed_by(self, later: "Snapshots") -> "Snapshots":
-        """Return these and those of later epochs."""
+        """Return these snapshots followed by those of later epochs."""
         pairs = zip(vars(self).values(), vars(later).values(), strict=True)
         return Snapshots(*map(np.concatenate, pairs))
 
 
 def snapshot_epochs(snapshots: int, epochs: int) -> list[int]:
-    """Return the epochs that are kept, from 0 to `epochs`, the early ones denser.
+    """Return the epochs of the snapshots, from 0 to `epochs`, denser at the start.
 
     Examples
     --------
@@ -43,13 +43,13 @@ def snapshot_epochs(snapshots: int, epochs: int) -> list[int]:
 
 
 def as_halves(array: NDArray[Any]) -> NDArray[np.float16]:
-    """Return the numbers in half precision, infinite where they are too large for it."""
+    """Return the numbers in half precision; too large ones become infinite."""
     with np.errstate(over="ignore"):
         return array.astype(np.float16)
 
 
 def join_snapshots(stacks: Sequence[Snapshots]) -> Snapshots:
-    """Join what was kept of all stacks; one that ended early has NaN in the others' epochs."""
+    """Join the snapshots of all stacks; a stack that ended early has NaN in later epochs."""
     epochs = np.unique(np.concatenate([stack.epochs for stack in stacks]))
     weights, biases = (
         np.concatenate([_at(epochs, stack.epochs, array) for stack, array in parts], axis=1)

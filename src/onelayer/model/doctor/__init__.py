@@ -1,6 +1,6 @@
 """The gradient doctor: which wrong formula gave these numbers? See docs/doctor.md.
 
-What is asked (`points`, `questions`) is apart from how a function is called (`conventions`) and
-from who judges (`laws`, `formulas`, `patterns`, `diagnosis`): code under test runs in the middle
-alone, and only arrays come back from it.
+Three parts: the questions (`points`, `questions`), the calls (`conventions`), and the verdicts
+(`laws`, `formulas`, `patterns`, `diagnosis`). Code under test runs only in the calls, and only
+arrays come back from it.
 """

@@ -1,4 +1,4 @@
-"""What the functions of a submission show of each other: the formulas that they are."""
+"""The context of each function under test: the formulas of the others in the submission."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +31,9 @@ COST_INFINITE = CODES["C04"]
 
 @dataclass(frozen=True)
 class Context:
-    """What functions show of each other, by their names.
+    """The formulas of costs and gradients, by function; None where no formula was found.
 
-    The formulas of costs and gradients where they were found, and whether the samples are columns,
-    where that is known.
+    `columns` says whether the samples are columns, None if unknown.
     """
 
     costs: dict[str, Match | None]
@@ -43,7 +42,7 @@ class Context:
 
     @classmethod
     def of(cls, answers: Sequence[Answer]) -> "Context":
-        """Return what these answers show."""
+        """Return the context of these answers."""
         costs = {each.function: explain_cost(each) for each in answers if has_cost(each)}
         gradients = {
             each.function: _explain_gradient(each)
@@ -55,11 +54,11 @@ class Context:
 
     @property
     def cost(self) -> Match | None:
-        """The formula of the first cost, if there is one and it was found."""
+        """The formula of the first cost, None if there is no cost or no formula was found."""
         return next(iter(self.costs.values()), None)
 
     def judge_numerical(self, answer: Answer) -> tuple[list[Finding], float]:
-        """Judge a numerical gradient by the cost that stands beside it, be it right or wrong."""
+        """Judge a numerical gradient by the submission's own cost, right or wrong."""
         formula = formulas(answer.points["base"].loss)["cost"]
         choice = self.cost.choice if self.cost else formula.rights
         found, error = judge_numerical(answer, partial(formula.of, choice))
@@ -81,7 +80,7 @@ class Context:
         return findings, error
 
     def judge_descent(self, answer: Answer) -> tuple[list[Finding], float]:
-        """Judge a descent by the gradient that stands beside it, be it right or wrong."""
+        """Judge a descent by the submission's own gradient, right or wrong."""
         kinds = formulas(answer.points["base"].loss)
         found: dict[str, Match | None] = next(iter(self.gradients.values()), {})
         choices = {
@@ -97,7 +96,7 @@ class Context:
 
 
 def _explain_gradient(answer: Answer) -> dict[str, Match | None]:
-    """Return the formula of each part, None where none of the library gives it."""
+    """Return the formula of each part, None where no known formula gives it."""
     points, kinds = answer.points, formulas(answer.points["base"].loss)
     base, free = answer.of("base"), answer.of("free")
     return _agreeing(
@@ -140,6 +139,6 @@ def _costs(answer: Answer) -> list[tuple[Any, Array]]:
 
 
 def explain_cost(answer: Answer) -> Match | None:
-    """Return the formula of a cost, None where none of the library gives it."""
+    """Return the formula of a cost, None if no known formula gives it."""
     found = explain(formulas(answer.points["base"].loss)["cost"], _costs(answer))
     return found[0] if found else None

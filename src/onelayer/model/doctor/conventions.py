@@ -1,7 +1,7 @@
-"""Anybody's conventions: how a function wants its arrays, found by names and by trying.
+"""Conventions of a function under test: the layout of its arrays, found by names and by trials.
 
-The sizes N, D and K are different primes, so a layout that is not the function's own fails or
-returns another shape, as a rule. Of those that work the nearest to the right answer is taken.
+The sizes N, D and K are different primes, so a wrong layout usually fails or returns another shape.
+Of the layouts that work, the one with the answer nearest to the right one is taken.
 """
 
 import inspect
@@ -40,7 +40,7 @@ NAMES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How arrays are given: sides of X and W, shape of b, labels, container, type, library."""
+    """A layout of the arguments: sides of X and W, shape of b, labels, container, type, library."""
 
     columns: bool = True  # X is D×N
     classes_first: bool = True  # W is K×D
@@ -51,7 +51,7 @@ class Layout:
     torch: bool = False
 
     def told(self, wanted: Mapping[str, str]) -> str:
-        """Return in a few words how the quantities that a function wants are given."""
+        """Return a description of the layout, for the quantities of a function's parameters."""
         network = "network" in wanted.values()
         words = {
             "X": f"X {'D×N' if self.columns else 'N×D'}",
@@ -71,7 +71,7 @@ class Layout:
         return ", ".join(parts)
 
     def give(self, quantity: str, point: Point) -> Any:
-        """Return a quantity of the point as the function wants it."""
+        """Return a quantity of the point in this layout."""
         if quantity == "network":
             W, b = self.give("W", point), self.give("b", point)
             return {"dict": {"W": W, "b": b}, "layers": [{"W": W, "b": b}]}.get(
@@ -121,7 +121,7 @@ _SETTINGS = {
 
 
 def quantity_of(name: str) -> str:
-    """Return which quantity a parameter of this name is, or nothing."""
+    """Return the quantity of a parameter with this name, "" if unknown."""
     plain = name.strip("_").lower()
     for quantity, pattern in NAMES.items():
         if re.fullmatch(pattern, plain):
@@ -130,7 +130,7 @@ def quantity_of(name: str) -> str:
 
 
 def readings_of(function: Callable[..., Any], orders: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Yield which quantity each parameter may be: by its name, or else by its place.
+    """Yield possible quantities of the parameters: by their names, or else by their places.
 
     `orders` are signatures of the role, such as "X y P W l2". A parameter of an unknown name with a
     default is left alone.
@@ -138,7 +138,7 @@ def readings_of(function: Callable[..., Any], orders: Sequence[str]) -> Iterator
     Raises
     ------
     TypeError
-        If a parameter cannot be told.
+        If the quantity of a parameter is unknown.
     """
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     listed = [p for p in inspect.signature(function).parameters.values() if p.kind not in kinds]
@@ -160,7 +160,7 @@ def readings_of(function: Callable[..., Any], orders: Sequence[str]) -> Iterator
 
 
 def _told(told: dict[str, str]) -> dict[str, str]:
-    """Return the same with one-hot labels and numbers of classes told apart, if it takes both."""
+    """Return the same; if there are two parameters for labels, one is one-hot, one has numbers."""
     if [*told.values()].count("y") != 2:
         return told
     return {
@@ -170,7 +170,7 @@ def _told(told: dict[str, str]) -> dict[str, str]:
 
 
 def call(function: Callable[..., Any], wanted: Mapping[str, str], given: Mapping[str, Any]) -> Any:
-    """Call the function with what each of its parameters wants."""
+    """Call the function with the given quantity for each of its parameters."""
     by_place, by_name = [], {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name in wanted and parameter.kind is parameter.POSITIONAL_ONLY:
@@ -181,7 +181,7 @@ def call(function: Callable[..., Any], wanted: Mapping[str, str], given: Mapping
 
 
 def layouts(wanted: Mapping[str, str]) -> Iterator[Layout]:
-    """Yield the layouts that such parameters may have, the likeliest first."""
+    """Yield the possible layouts of these parameters, the likeliest first."""
     quantities = set(wanted.values())
     network = "network" in quantities
     no_bias = not network and "b" not in quantities and "P" not in quantities
@@ -198,7 +198,7 @@ def layouts(wanted: Mapping[str, str]) -> Iterator[Layout]:
 
 
 def arrays_of(found: Any) -> list[Array]:
-    """Return the arrays of numbers in what a function returned, in order."""
+    """Return the arrays of numbers in the return value of a function, in order."""
     if isinstance(found, Mapping):
         found = list(found.values())
     if isinstance(found, list | tuple) and not _is_matrix(found):

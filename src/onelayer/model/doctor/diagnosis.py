@@ -1,4 +1,4 @@
-"""The diagnosis: answers of functions under test, judged without running any of them."""
+"""The diagnosis: verdicts on the answers of functions under test, without running them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -48,15 +48,15 @@ DISAGREE_IN_L2 = CODES["C01"]
 DISAGREE_IN_N = CODES["C02"]
 FOLLOWS = CODES["F03"]
 UNNAMED = (NOT_KNOWN, NOT_FINITE, WRONG_COST, OTHER_COST)
-_ROUGH = 1e-4  # of an error that no rounding makes
+_ROUGH = 1e-4  # a relative error too large for rounding
 _HALF = "your cost has ½λ Σ W², so λW is its derivative: judged by that"
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One function: what it is for, its largest relative error, and what was found in it.
+    """The verdict on one function: its role, its largest relative error, and the findings.
 
-    `found` and `right` are the two gradients (∂J/∂W, ∂J/∂b) of a gradient, else nothing.
+    For a gradient, `found` and `right` are its (∂J/∂W, ∂J/∂b) and the right ones, else None.
     """
 
     function: str
@@ -69,15 +69,15 @@ class Checked:
 
     @property
     def passed(self) -> bool:
-        """Whether there is no fault; advice is none."""
+        """Whether there is no fault; advice is not a fault."""
         return not any(finding.fault for finding in self.findings)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found in the functions of a submission: faults and advice, each with its code.
+    """The findings in the functions of a submission: faults and advice, each with its code.
 
-    `notes` say what was assumed, and what of a submission could not be checked.
+    `notes` name assumptions, and the parts of a submission that could not be checked.
     """
 
     checked: tuple[Checked, ...]
@@ -85,7 +85,7 @@ class Diagnosis:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All that was found, faults first."""
+        """All findings, faults first."""
         every = [finding for each in self.checked for finding in each.findings]
         return tuple(sorted(every, key=lambda finding: not finding.fault))
 
@@ -110,7 +110,7 @@ class Diagnosis:
 def judge(answers: Sequence[Answer], half: bool | None = None) -> Diagnosis:
     """Return the diagnosis of the answers.
 
-    `half` tells that the cost has ½λ Σ W²; by default a cost among the answers shows it.
+    With `half` the penalty is ½λ Σ W²; by default it follows from a cost among the answers.
     """
     notes: list[str] = []
     costs = [explain_cost(answer) for answer in answers if has_cost(answer)]
@@ -125,7 +125,7 @@ def judge(answers: Sequence[Answer], half: bool | None = None) -> Diagnosis:
 
 
 def _followed(checked: Sequence[Checked]) -> Iterator[Checked]:
-    """Yield what was found; what has no name may follow from a slip of another function."""
+    """Yield the verdicts; an error without a name may follow from a slip in another function."""
     named = [
         each.function
         for each in checked
@@ -194,7 +194,7 @@ def _name_gradient(answer: Answer, context: Context) -> Iterator[Finding]:
 
 
 def _merge(answer: Answer, named: dict[str, Match | None]) -> Iterator[Finding]:
-    """Yield a finding for each slip, of both parts at once where both have it."""
+    """Yield one finding for each slip, also if both parts have it."""
     places: dict[Slip, dict[str, str]] = {}
     for part, match in named.items():
         for variant in match.wrong if match else ():
@@ -206,7 +206,7 @@ def _merge(answer: Answer, named: dict[str, Match | None]) -> Iterator[Finding]:
 
 
 def _right_but(answer: Answer, named: dict[str, Match | None]) -> Iterator[Finding]:
-    """Yield what is to be said of a gradient that is right at the base."""
+    """Yield findings on a gradient that is right at the base point, from the other points."""
     single = any(match and match.distance > EXACT for match in named.values())
     if single and answer.dtype == "float64":
         sizes = ", ".join(map(str, answer.points["wide"].sizes))
@@ -221,14 +221,14 @@ def _right_but(answer: Answer, named: dict[str, Match | None]) -> Iterator[Findi
 
 
 def _off(answer: Answer, question: str) -> float:
-    """Return how far ∂J/∂W is from right at another point, 0 where it was not told."""
+    """Return the relative error of ∂J/∂W at another point, 0 if there is no answer for it."""
     point, found = answer.points[question], answer.of(question).get("dW")
     right = formulas(point.loss)["dW"].right(point)
     return 0.0 if found is None else relative_distance(found, right)
 
 
 def _cut_at_large_scores(answer: Answer) -> Iterator[Finding]:
-    """Yield whether probabilities are cut, which shows only where the network is sure."""
+    """Yield a finding if probabilities are clipped, which shows only at large scores."""
     point, off = answer.points["large"], _off(answer, "large")
     matches = explain(formulas(point.loss)["dW"], [(point, answer.of("large")["dW"])], 1)
     cut = next((match for match in matches if match.slips == (CLIPPED,)), None)
@@ -239,7 +239,7 @@ def _cut_at_large_scores(answer: Answer) -> Iterator[Finding]:
 
 
 def _disagreements(answer: Answer, gradient: Match, cost: Match) -> Iterator[Finding]:
-    """Yield in which idea the gradient is not the derivative of the cost."""
+    """Yield a finding for each part of the formula where gradient and cost disagree."""
     for slip, place, beside in ((DISAGREE_IN_N, 2, 2), (DISAGREE_IN_L2, 4, 3)):
         mine, theirs = gradient.choice[place], cost.choice[beside]
         if mine.slip is not theirs.slip:
@@ -249,7 +249,7 @@ def _disagreements(answer: Answer, gradient: Match, cost: Match) -> Iterator[Fin
 def _look_like(
     answer: Answer, unnamed: Sequence[str], named: dict[str, Match | None]
 ) -> Iterator[Finding]:
-    """Yield what is known of parts that no formula gives: broken laws, patterns."""
+    """Yield findings on parts without a formula: patterns and broken laws."""
     point, base = answer.points["base"], answer.of("base")
     for part in unnamed:
         right = formulas(point.loss)[part].right(point)

@@ -1,4 +1,4 @@
-"""Functions of one's own, asked and judged in this process: `diagnose` and `assert_gradient`."""
+"""The doctor for functions in this process: `diagnose` and `assert_gradient`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,13 +22,13 @@ def diagnose(
     half: bool | None = None,
     **others: Function,
 ) -> Diagnosis:
-    """Return which mistakes are in functions of one's own, whatever their conventions.
+    """Return the mistakes in your own functions, with any conventions.
 
-    The functions are called at designed points, with arrays in the layouts that their parameters
-    ask for: X as D×N or N×D, W as K×D or D×K, labels or one-hot, arrays, dicts or layers, NumPy or
-    PyTorch. `others` are by their roles: numerical, probabilities, softmax, accuracy, descent,
-    normalisation, pictures. `loss` is by default the cross-entropy, or the hinge where a name says
-    so. `half` tells that the cost has ½λ Σ W²; the cost itself shows it, too.
+    The functions are called at designed points, with arrays in the layouts of their parameters: X
+    as D×N or N×D, W as K×D or D×K, labels or one-hot, arrays, dicts or layers, NumPy or PyTorch.
+    `others` are further functions by role: numerical, probabilities, softmax, accuracy, descent,
+    normalisation, pictures. `loss` is by default the cross-entropy, or the hinge if a name says
+    so. With `half` the penalty is ½λ Σ W²; a cost with this penalty has the same effect.
 
     The functions run in this process: for code that is not yours, use `onelayer doctor`.
 

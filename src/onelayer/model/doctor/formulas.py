@@ -1,4 +1,4 @@
-"""The gradient as a product of few ideas, and the wrong ones that may stand in place of each.
+"""The gradient as a product of a few ideas, with the frequent mistakes in each.
 
     ∂J/∂W = place( average · Gᵀ X + penalty ),   ∂J/∂b = place( average · bias(G) + penalty )
 
@@ -42,7 +42,7 @@ AVERAGES: Axis = (
 
 
 def _all_but(row: int, shrink: int = 0) -> Callable[[int], Array]:
-    """Return weights of the rows: 0 at one; with `shrink` the mean is of the others alone."""
+    """Return weights of the rows: 0 for one; with `shrink` the mean is over the others only."""
 
     def weights(N: int) -> Array:
         kept = np.full(N, N / max(N - shrink, 1))

@@ -1,6 +1,6 @@
 """The other functions of the assignment: softmax, accuracy, descent, normalisation, pictures.
 
-Each has one list of variants, the right ones first, and what it returns is one of them or none.
+Each has one list of variants, the right ones first; its answer is compared with all of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,7 +97,7 @@ Gradient = Callable[[Point], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Descent:
-    """One way to go down: the rows of each step, epochs, rate, a multiple of λ, what stays."""
+    """A variant of descent: the rows of each step, epochs, rate, factor of λ, fixed parameters."""
 
     slip: Slip | None
     formula: str
@@ -108,7 +108,7 @@ class Descent:
     frozen: str = ""
 
     def end(self, p: Point, gradient: Gradient) -> Array:
-        """Return [W b] (K, D + 1) where it ends."""
+        """Return the last parameters [W b] (K, D + 1)."""
         W, b = p.W, p.b
         for _ in range(self.epochs):
             for rows in self.rows(len(p.X), BATCH):
@@ -121,7 +121,7 @@ class Descent:
 
 
 def _slices(first: int = 0, last: int = 0, start: int = 0, stop: int = 0) -> Callable[..., Any]:
-    """Return batches without so many at both ends, and slices with other ends."""
+    """Return batches without the `first` and `last` ones, with shifted ends of the slices."""
 
     def rows(N: int, B: int) -> list[slice]:
         firsts = range(first * B, N - last * B, B)
@@ -201,7 +201,10 @@ PICTURES: tuple[tuple[Slip | None, str, Callable[[Array], Any]], ...] = (
 def _nearest(
     answer: Answer, found: Any, made: Iterable[tuple[Slip | None, str, Any]]
 ) -> tuple[list[Finding], float]:
-    """Return the slip that an answer is, and how far it is from right, which comes first."""
+    """Return the slip nearest to an answer, and the distance of the answer from the right one.
+
+    The first of `made` is the right one.
+    """
     off, rough = np.inf, None
     for place, (slip, formula, value) in enumerate(made):
         distance = relative_distance(found, value)
@@ -221,7 +224,7 @@ def _name_one(answer: Answer, found: Any, axis: Axis, point: Point) -> tuple[lis
 
 
 def judge_probabilities(answer: Answer) -> tuple[list[Finding], float]:
-    """Name the slip of probabilities; then look whether a shift or large scores change them."""
+    """Name the slip of probabilities; then check shifted and large scores."""
     found = answer.of("base")["value"]
     findings, off = _name_one(answer, found, SOFTMAXES, answer.points["base"])
     shifted = answer.of("shifted").get("value")
@@ -239,7 +242,7 @@ def judge_accuracy(answer: Answer) -> tuple[list[Finding], float]:
 
 
 def judge_descent(answer: Answer, gradient: Gradient) -> tuple[list[Finding], float]:
-    """Name the slip of a descent that takes this gradient; one batch has but one order."""
+    """Name the slip of a descent with this gradient; a single batch has only one order."""
     findings, off = _name_descent(answer, "epochs", DESCENTS, gradient)
     if findings and findings[0].slip is NOT_KNOWN and answer.of("one batch"):
         others = [each for each in DESCENTS if each.slip not in (BATCH_MISSED, WRONG_SLICE)]
@@ -265,7 +268,7 @@ def _joined(answer: Answer, question: str) -> Array:
 def judge_normalisation(answer: Answer, columns: bool | None) -> tuple[list[Finding], float]:
     """Name the slips of a normalisation, split by split.
 
-    Where no other function shows on which side the samples lie, the better of both is taken.
+    If no other function shows whether samples are rows or columns, the better of both is taken.
     """
     sides = {None: ("N×D", "D×N"), False: ("N×D",), True: ("D×N",)}[columns]
     answered = [side for side in sides if answer.of(side)] or ["N×D" if columns else "D×N"]
@@ -291,7 +294,7 @@ def _named_splits(answer: Answer, side: str) -> tuple[list[Finding], float]:
 
 
 def judge_pictures(answer: Answer) -> tuple[list[Finding], float]:
-    """Name the order of pixels in pictures, whatever their range; then look at the range."""
+    """Name the order of pixels in pictures, of any range; then check the range."""
     found, W = answer.of("base")["value"], images()
     for slip, formula, draw in PICTURES:
         off = relative_distance(_stretched(found), _stretched(np.asarray(draw(W))))

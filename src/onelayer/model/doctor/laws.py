@@ -1,4 +1,4 @@
-"""Laws that every right gradient keeps, whichever formula it came from."""
+"""Laws: properties of every right gradient, for any formula."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ FAILS_ALONE = CODES["L12"]
 
 
 def law_of_answers(answer: Answer) -> Iterator[Finding]:
-    """Yield whether there are numbers to judge: no error, no other shape, no NaN."""
+    """Yield a finding if there are no numbers to judge: an error, a wrong shape, or NaN."""
     if "base" in answer.errors:
         yield Finding(FAILS, answer.function, answer.errors["base"])
     elif not all(np.isfinite(array).all() for array in answer.of("base").values()):
@@ -39,7 +39,7 @@ def law_of_answers(answer: Answer) -> Iterator[Finding]:
 
 
 def laws_of_calls(answer: Answer) -> Iterator[Finding]:
-    """Yield what a call and its repetition show, before any formula is looked at."""
+    """Yield findings from a call and its repetition, without any formula."""
     if answer.changed:
         yield Finding(WRITES, answer.function, f"changed: {', '.join(answer.changed)}")
     if "turned" in answer.of("base"):
@@ -53,7 +53,7 @@ def laws_of_calls(answer: Answer) -> Iterator[Finding]:
 
 
 def _accumulates(first: Array, second: Array) -> bool:
-    """Whether the second call adds what each call before has added: (n + 1) g after n g."""
+    """Whether every call adds the same gradient g to the answer: (n + 1) g after n g."""
     added = second - first
     calls = max(1.0, np.rint((first * added).sum() / (added * added).sum()))
     return relative_distance(first, calls * added) <= SINGLE
@@ -61,7 +61,7 @@ def _accumulates(first: Array, second: Array) -> bool:
 
 @dataclass(frozen=True)
 class Law:
-    """What a part of the gradient is at another point, given the base's."""
+    """A relation between a part of the gradient at the base point and at another point."""
 
     slip: Slip
     question: str
@@ -86,7 +86,7 @@ LAWS = (
 
 
 def broken_laws(answer: Answer) -> Iterator[Finding]:
-    """Yield the laws of the formula that an answer breaks: hints where no formula was found."""
+    """Yield the laws that an answer breaks: hints if no formula was found."""
     relative = find_loss(answer.loss).relative
     for law in LAWS:
         if law.slip in (SHIFT, CLASS_SUM) and not relative:
@@ -104,7 +104,7 @@ def broken_laws(answer: Answer) -> Iterator[Finding]:
 
 
 def law_of_large_scores(answer: Answer) -> Iterator[Finding]:
-    """Yield whether scores of ±1,000 overflow."""
+    """Yield a finding if scores of ±1,000 overflow."""
     large = answer.of("large")
     finite = all(np.isfinite(large[name]).all() for name in (*PARTS, "value") if name in large)
     if "large" in answer.errors or not finite:

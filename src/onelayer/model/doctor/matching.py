@@ -1,4 +1,4 @@
-"""Which product of ideas gives these numbers? The fewest slips are tried first."""
+"""Search for the formula of given numbers, with the fewest slips first."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,12 +27,12 @@ from onelayer.model.losses import Loss
 Array = NDArray[Any]
 Choice = tuple[Variant, ...]
 EXACT, SINGLE = 1e-9, 3e-6  # relative distances: of float64, and of float32 with its sums
-MOST = 2  # slips that are looked for together
+MOST = 2  # number of slips in one formula, at most
 
 
 @dataclass(frozen=True)
 class Match:
-    """A formula that gives the numbers: a variant of each idea, and how closely it does."""
+    """A formula that gives the numbers: a variant of each idea, and the distance from them."""
 
     choice: Choice
     distance: float
@@ -61,16 +61,16 @@ class Formula:
         return tuple(axis[0] for axis in self.axes)
 
     def right(self, point: Point) -> Any:
-        """Return what the right formula gives."""
+        """Return the value of the right formula."""
         return self.of(self.rights, point)
 
     def of(self, choice: Choice, point: Point) -> Any:
-        """Return what a choice gives at the point."""
+        """Return the value of a choice at the point."""
         return self.compute(_Parts(point), choice)
 
 
 class _Parts:
-    """What the choices at one point share is computed once."""
+    """Factors at one point, computed once for all choices that share them."""
 
     def __init__(self, point: Point) -> None:
         self.point = point
@@ -81,14 +81,14 @@ class _Parts:
         self.data = cache(self._data)
 
     def _data(self, slope: Variant, rows: Variant, part: Variant) -> Array:
-        """Return what the part makes of the slopes of the rows."""
+        """Return a part of the gradient without penalty, from the slopes of the rows."""
         G = self.slopes(slope) * self.rows(rows)[:, None]
         made: Array = _call(part, self.point, G)
         return made
 
 
 def _call(variant: Variant, *arguments: Any) -> Any:
-    assert variant.slope is not None  # the axes hold those that have one
+    assert variant.slope is not None  # all variants in the axes have one
     return variant.slope(*arguments)
 
 
@@ -105,7 +105,7 @@ def _cost(parts: _Parts, choice: Choice) -> Any:
     return factor * (parts.values(loss) * parts.rows(rows)).sum() + penalty.value(parts.point)
 
 
-PENALTY = 4  # the place of the penalty among the ideas of a gradient
+PENALTY = 4  # the index of the penalty among the ideas of a gradient
 
 
 @cache
@@ -125,7 +125,7 @@ def formulas(loss: Loss) -> dict[str, Formula]:
 
 
 def _choices(axes: Sequence[Axis], slips: int) -> Iterator[Choice]:
-    """Yield every choice of exactly so many slips."""
+    """Yield every choice with exactly this number of slips."""
     for wrong in combinations(range(len(axes)), slips):
         yield from product(
             *(axis[1:] if place in wrong else axis[:1] for place, axis in enumerate(axes))
@@ -133,9 +133,9 @@ def _choices(axes: Sequence[Axis], slips: int) -> Iterator[Choice]:
 
 
 def explain(formula: Formula, asked: Sequence[tuple[Point, Any]], most: int = MOST) -> list[Match]:
-    """Return the formulas of the fewest slips that give every answer at its point.
+    """Return the formulas with the fewest slips that give every answer at its point.
 
-    A formula that gives them in float64 goes before one that does so in float32 alone.
+    A match in float64 precision goes before a match in float32 precision.
     """
     parts = [(_Parts(point), np.asarray(answer)) for point, answer in asked]
     rough: list[Match] = []
@@ -162,10 +162,10 @@ def _nearest(found: Sequence[Match]) -> list[Match]:
 def explain_gradient(
     formula: Formula, base: tuple[Point, Any], free: tuple[Point, Any] | None
 ) -> list[Match]:
-    """Return the formulas of the gradient at the base, with its penalty told apart.
+    """Return the formulas of the gradient at the base, with a separate search for the penalty.
 
-    Where λ = 0 the penalty is gone, so slips of the data part and of the penalty are looked for
-    one after the other.
+    At λ = 0 there is no penalty: this gives the slips of the data part first, then those of the
+    penalty.
     """
     found = explain(formula, [base])
     if found or free is None:
@@ -189,13 +189,13 @@ def _farthest(formula: Formula, parts: Sequence[tuple[_Parts, Array]], choice: C
     for each, answer in parts:
         value = formula.compute(each, choice)
         if not np.abs(value - answer).max() <= 2 * SINGLE * np.abs(answer).max():
-            return np.inf  # as of nearly all: this is quicker than their distance
+            return np.inf  # true for nearly all choices, and quicker than their distance
         largest = max(largest, relative_distance(answer, value))
     return largest if largest <= SINGLE else np.inf
 
 
 def relative_distance(answer: Any, expected: Any) -> float:
-    """Return the largest difference as a share of the largest entry; infinity where unlike."""
+    """Return the largest difference as a share of the largest entry; infinity if shapes differ."""
     answer, expected = np.asarray(answer), np.asarray(expected)
     if answer.shape != expected.shape or not np.isfinite(answer).all():
         return np.inf

@@ -1,4 +1,4 @@
-"""Numerical gradients under test: which difference of which step, and what was forgotten."""
+"""Numerical gradients under test: their difference, their step, and their slips."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ _STEPS = [10.0**-n for n in range(1, 13)]
 
 
 def judge_numerical(answer: Answer, cost: Cost) -> tuple[list[Finding], float]:
-    """Return the slips of a numerical gradient, which takes differences of this cost."""
+    """Return the slips of a numerical gradient of this cost."""
     found, point = answer.of("base"), answer.points["base"]
     own = float(found.get("own step", np.nan))
     steps = [STEP] if "own step" in found else _STEPS
@@ -64,7 +64,7 @@ def judge_numerical(answer: Answer, cost: Cost) -> tuple[list[Finding], float]:
 def _name(
     found: Array, point: Point, part: str, cost: Cost, steps: list[float]
 ) -> tuple[tuple[Slip | None, str, float] | None, float]:
-    """Return slip, formula and step that give the answer, if any do, and its distance."""
+    """Return the slip, formula and step of the answer, None if unknown, and its distance."""
     off = np.inf
     for step in steps:
         up, down, at = (_costs(point, part, cost, move) for move in (step, -step, 0.0))
@@ -99,7 +99,7 @@ def _findings(
 
 
 def _costs(point: Point, part: str, cost: Cost, step: float, keep: bool = False) -> Array:
-    """Return the cost with each entry of W or b moved; they stay moved where `keep` says so."""
+    """Return the cost with each entry of W or b moved by `step`; with `keep` they stay moved."""
     W, b = point.W.copy(), point.b.copy()
     array = W if part == "dW" else b
     costs = np.empty(array.shape)

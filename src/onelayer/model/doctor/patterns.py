@@ -1,4 +1,4 @@
-"""What a wrong gradient looks like where no formula of the library gives it."""
+"""Patterns of a wrong gradient for which no known formula was found."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +23,7 @@ UNKNOWN = CODES["P09"]
 
 
 def patterns(found: Array, right: Array, W: Array, where: str) -> Iterator[Finding]:
-    """Yield what the difference of a part of the gradient looks like; nothing fits as a rule."""
+    """Yield the patterns in the error of a part of the gradient; usually there are none."""
     difference = found - right
     size = np.abs(right).max()
     ratio = float((found * right).sum() / (right * right).sum())

@@ -1,4 +1,4 @@
-"""Designed points at which no mistake hides: primes that differ, λ and b that are not 0."""
+"""Designed points that hide no mistake: sizes are different primes, λ and b are not 0."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,19 +12,19 @@ from onelayer.model.losses import CROSS_ENTROPY, Loss, find_loss
 
 Array = NDArray[Any]
 Sizes = tuple[int, int, int]
-SIZES = (7, 13, 5)  # N, D, K: no product of one with another can pass for a third
-PICTURES = (7, 3072, 10)  # for code that knows the sizes of CIFAR-10 alone
+SIZES = (7, 13, 5)  # N, D, K: no product of two of them is the third
+PICTURES = (7, 3072, 10)  # for code that works for the sizes of CIFAR-10 only
 L2 = 0.3
-STEP = 1e-2  # of a numerical gradient under test: truncation is seen, rounding is not
+STEP = 1e-2  # of a numerical gradient under test: truncation is visible, rounding is not
 BATCH, RATE, EPOCHS = 4, 0.1, 3  # of a descent under test, over ROWS samples
 ROWS = 12
 _LARGE = 1000.0  # scores whose exponential overflows
-_WIDE = (53, 211, 11)  # where what float32 loses is seen
+_WIDE = (53, 211, 11)  # sizes at which rounding to float32 is visible
 
 
 @dataclass(frozen=True)
 class Point:
-    """A batch X (N, D), y (N,), parameters W (K, D), b (K,), and λ: all that a gradient takes."""
+    """A batch X (N, D), y (N,), parameters W (K, D), b (K,), and λ: the arguments of a gradient."""
 
     X: Array
     y: NDArray[np.intp]
@@ -62,7 +62,7 @@ def draw_point(
 ) -> Point:
     """Return a point with scores of order 1, b ≠ 0 and labels that are unbalanced and unsorted.
 
-    The features have a mean of their own and no feature the size of another.
+    The features have different means and different scales.
     """
     N, D, K = sizes
     generator = random_stream(seed, Stream.CHECKED_PARAMETERS, N, D, K)
@@ -70,13 +70,13 @@ def draw_point(
     W = generator.standard_normal((K, D)) / np.sqrt(D)
     b = generator.uniform(0.2, 0.9, K) * np.where(np.arange(K) % 2, -1, 1)
     y = np.floor(K * generator.random(N) ** 1.7).astype(np.intp)
-    y[1::3] = np.argmax(X @ W.T + b, axis=1)[1::3]  # some are right, and not all
+    y[1::3] = np.argmax(X @ W.T + b, axis=1)[1::3]  # some predictions are right, others wrong
     y[0] = K - 1
     return Point(X, y, W, b, l2, find_loss(loss))
 
 
 def probe_points(base: Point, seed: int = 0) -> dict[str, Point]:
-    """Return the points by name: the base, and what the laws ask of it."""
+    """Return the points by name: the base, and its changes for the laws."""
     _, D, K = base.sizes
     fits = base.sizes[1:] == SIZES[1:]
     large = base.W * (_LARGE / np.abs(base.X @ base.W.T).max())
@@ -103,7 +103,7 @@ def _with_bias(point: Point, base: Point) -> Point:
 
 
 def splits() -> list[Array]:
-    """Return features of three splits (n, D), each with means and deviations of its own."""
+    """Return features of three splits (n, D), with different means and deviations."""
     generator = random_stream(0, Stream.CHECKED_PARAMETERS, 3)
     sizes = zip((11, 7, 5), (0.5, 0.9, 0.1), strict=True)
     spread = generator.uniform(0.5, 2, SIZES[1])
@@ -111,7 +111,7 @@ def splits() -> list[Array]:
 
 
 def images() -> Array:
-    """Return weights (3, 3072) of which no picture equals its mirror image or another."""
+    """Return weights (3, 3072); their pictures differ from each other and from mirror images."""
     generator = random_stream(0, Stream.CHECKED_PARAMETERS, 4)
     W: Array = generator.standard_normal((3, 3072)) * np.array([[1.0], [2.0], [0.5]])
     return W

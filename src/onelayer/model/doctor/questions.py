@@ -1,7 +1,7 @@
-"""What is asked of each function of a submission, and what it answers: arrays, no verdicts.
+"""Questions to each function of a submission, and its answers: arrays, no verdicts.
 
-This is the part that runs the code under test, if need be in a process of its own. An Answer holds
-plain arrays and words, to be judged elsewhere.
+Only this part runs the code under test, in a process of its own where needed. An Answer holds plain
+arrays and words; other modules judge it.
 """
 
 import inspect
@@ -40,15 +40,15 @@ QUESTIONS = {
     "numerical": ("base",),
     "descent": ("epochs", "one batch"),
 }
-_NEAR = 1e-5  # an answer so near the right one settles the layout
+_NEAR = 1e-5  # an answer at most this far from the right one settles the layout
 
 
 @dataclass
 class Answer:
-    """What a function of a role returned to each question, in the shapes of docs/maths.md.
+    """The answers of a function to the questions of its role, in the shapes of docs/maths.md.
 
-    `arrays` are named question/quantity, such as base/dW; `errors` say by question why there are
-    none. `assumed` is how the function was called, `changed` which of its arguments it wrote to.
+    `arrays` are named question/quantity, such as base/dW; `errors` has the reason for each question
+    without arrays. `assumed` describes the call, `changed` names the arguments it wrote to.
     """
 
     role: str
@@ -66,19 +66,19 @@ class Answer:
     errors: dict[str, str] = field(default_factory=dict)
 
     def of(self, question: str) -> dict[str, Array]:
-        """Return the arrays that answer a question, by their names."""
+        """Return the arrays of the answer to a question, by name."""
         prefix = f"{question}/"
         return {k.removeprefix(prefix): a for k, a in self.arrays.items() if k.startswith(prefix)}
 
     @cached_property
     def points(self) -> dict[str, Point]:
-        """The points at which it was asked, once its conventions are settled."""
+        """The points of the questions, after the conventions are settled."""
         return points_of(self.sizes, self.l2, self.loss, self.no_bias, self.seed)
 
 
 @lru_cache(maxsize=64)
 def points_of(sizes: Sizes, l2: float, loss: str, no_bias: bool, seed: int) -> dict[str, Point]:
-    """Return the points of the questions by name; without a bias it is 0."""
+    """Return the points of the questions by name; with `no_bias` the bias is 0."""
     base = draw_point(sizes, l2, loss, seed)
     return probe_points(replace(base, b=np.zeros_like(base.b)) if no_bias else base, seed)
 
@@ -114,13 +114,13 @@ def ask(
     with np.errstate(all="ignore"):
         try:
             _ASK.get(role, _ask_at_points)(answer, function)
-        except Exception as error:  # of whatever the code under test does
+        except Exception as error:  # the code under test may raise anything
             answer.errors["base"] = told(error)
     return answer
 
 
 def told(error: BaseException) -> str:
-    """Return an error of the code under test in one short line."""
+    """Return one short line on an error of the code under test."""
     said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     words = " ".join(said.split())
     return words if len(words) <= 200 else f"{words[:200]}…"
@@ -144,7 +144,7 @@ def _ask_at_points(answer: Answer, function: Function) -> None:
 
 @dataclass(frozen=True)
 class _Try:
-    """A layout that works: what the parameters were taken for, and how far the answer is off."""
+    """A layout that works: the quantities of the parameters, and the distance of the answer."""
 
     wanted: dict[str, str]
     layout: Layout
@@ -152,18 +152,18 @@ class _Try:
 
     @property
     def unlikeliness(self) -> tuple[bool, bool, float]:
-        """What is least for the right answer, else for labels as such parameters have them.
+        """A key: smallest for the right answer, else for the usual kind of labels.
 
-        Numbers of classes where one-hot labels belong may be broadcast, and look like another slip.
+        Class numbers in place of one-hot labels may be broadcast, and look like another slip.
         """
         usual = next(layouts(self.wanted))
         return self.distance >= _NEAR, self.layout.one_hot != usual.one_hot, self.distance
 
 
 def _settle(answer: Answer, function: Function) -> tuple[Layout, dict[str, str]]:
-    """Return the layout that the function wants and what its parameters are; note it.
+    """Return the layout of the function and the quantities of its parameters; note them.
 
-    Raises the first error of the function where it takes none.
+    Raises the first error of the function if no layout works.
     """
     errors: list[Exception] = []
     for sizes in (answer.sizes, PICTURES):
@@ -227,7 +227,7 @@ def _equal(now: list[Array], before: list[Array]) -> bool:
 
 
 def _ask_numerical(answer: Answer, function: Function) -> None:
-    """Ask at a large step; note whether there is a step to ask for, and the function's own."""
+    """Ask with a large step; note the function's default step, NaN if there is none."""
     _ask_at_points(answer, function)
     for name, quantity in _readings(answer, function)[0].items():
         if quantity == "h":
@@ -236,7 +236,7 @@ def _ask_numerical(answer: Answer, function: Function) -> None:
 
 
 def _ask_normalisation(answer: Answer, function: Function) -> None:
-    """Ask for training, validation and test features, or for one array; D×N and N×D."""
+    """Ask to normalise training, validation and test features, or one array; D×N and N×D."""
     needed = [
         each
         for each in inspect.signature(function).parameters.values()
@@ -258,7 +258,7 @@ def _ask_normalisation(answer: Answer, function: Function) -> None:
 
 
 def _of_shapes(returned: Any, shapes: list[tuple[int, ...]]) -> list[Array]:
-    """Return one array of each shape, in this order, out of what was returned."""
+    """Return one array of each shape, in this order, from the return value."""
     arrays = iter(arrays_of(returned))
     found = [next((a for a in arrays if a.shape == shape), None) for shape in shapes]
     if any(array is None for array in found):
@@ -267,7 +267,7 @@ def _of_shapes(returned: Any, shapes: list[tuple[int, ...]]) -> list[Array]:
 
 
 def _ask_pictures(answer: Answer, function: Function) -> None:
-    """Ask for the pictures of W (K, 3072) at once, or of one row after the other."""
+    """Ask for the pictures of W (K, 3072), all at once or row by row."""
     W = images()
     for name, rows in (("W K×D", [W]), ("W D×K", [W.T]), ("rows of W", list(W))):
         try:

@@ -1,4 +1,4 @@
-"""What functions of a submission are for, told by their names: those of courses among them."""
+"""Roles of the functions of a submission, from their names, also those usual in courses."""
 
 import inspect
 import re
@@ -12,7 +12,7 @@ Found = dict[str, list[tuple[str, Function]]]
 
 @dataclass(frozen=True)
 class Role:
-    """What a function may be for: names that it has, and signatures in the order of their parts."""
+    """A role of a function: a pattern of its names, and usual orders of its parameters."""
 
     name: str
     title: str
@@ -113,7 +113,7 @@ EXAMPLES = (
 
 
 def find_functions(namespace: Mapping[str, Any]) -> Found:
-    """Return the functions of each role, by their names; several of a gradient are all of them."""
+    """Return the functions of each role, by their names; there may be several."""
     found: Found = {}
     for name, value in namespace.items():
         if not callable(value) or inspect.isclass(value) or name.startswith("__"):

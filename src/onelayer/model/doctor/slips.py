@@ -1,4 +1,4 @@
-"""A slip: one wrong idea, with its code. A wrong formula is a product of few of them."""
+"""A slip: one wrong idea, with its code. A wrong formula contains a few of them."""
 
 import tomllib
 from collections.abc import Callable, Sequence
@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Slip:
-    """One mistake: its code, a short name, one plain sentence, and a hint that gives no line away.
+    """One mistake: its code, a short name, one sentence, and a hint without the solution.
 
-    `right` is the formula that belongs in its place. Advice is no fault: the formula is right.
+    `right` is the correct formula. Advice is not a fault: the formula is right.
     """
 
     code: str
@@ -28,9 +28,9 @@ CODES = {code: Slip(code, **texts) for code, texts in _TEXTS.items()}
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute a part of the formula; `slip` is the mistake that it is, if it is one.
+    """One way to compute a part of the formula; `slip` is its mistake, None if it is right.
 
-    `slope` computes the part of the gradient, `value` the part of the cost that belongs to it.
+    `slope` computes the part of the gradient, `value` the corresponding part of the cost.
     """
 
     slip: Slip | None
@@ -44,7 +44,7 @@ Axis = Sequence[Variant]
 
 @dataclass(frozen=True)
 class Finding:
-    """A slip that was found: where, and the formula that was found there."""
+    """A slip, its place, and the formula in that place."""
 
     slip: Slip
     where: str

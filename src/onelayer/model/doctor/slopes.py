@@ -1,6 +1,6 @@
-"""What may stand where the slope of the loss, G = ∂l/∂s (N, K), belongs.
+"""Variants of the slope of the loss, G = ∂l/∂s (N, K): the right one and the slips.
 
-A variant computes G by `slope`, and by `value` the losses l (N,) of the same idea, if it has any.
+A variant computes G by `slope`, and the losses l (N,) of the same idea, if any, by `value`.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ _EPSILONS = [10.0**-n for n in range(2, 9)]
 
 
 def softmax(S: Array, axis: int | None = 1) -> Array:
-    """Return exp(S) over its sum along the axis, of all entries where that is None."""
+    """Return exp(S) divided by its sum along the axis, or by the sum of all entries."""
     E = np.exp(S - S.max(axis=axis, keepdims=True))
     P: Array = E / E.sum(axis=axis, keepdims=True)
     return P
 
 
 def shifted_softmax(S: Array, axis: int | None) -> Array:
-    """Return the same along another axis than that of the shift, which then matters."""
+    """Return the same along `axis`, but with the shift along axis 1, which changes the result."""
     E = np.exp(S - S.max(axis=1, keepdims=True))
     P: Array = E / E.sum(axis=axis, keepdims=True)
     return P
@@ -39,7 +39,7 @@ def sigmoid(S: Array) -> Array:
 
 
 def _through_softmax(P: Array, g: Array) -> Array:
-    """Return the slope by s of what has the slope g by p."""
+    """Return the slope of a loss by s, from its slope g by p (chain rule)."""
     slopes: Array = P * (g - (P * g).sum(axis=1, keepdims=True))
     return slopes
 
@@ -88,7 +88,7 @@ def _clipped(epsilon: float) -> Variant:
 
 
 def _stopped(epsilon: float) -> Variant:
-    """Return the slope of a loss whose p is cut: none where it is."""
+    """Return the slope of a loss with clipped p: 0 where p is clipped."""
     return Variant(
         CLIPPED,
         f"G = 0 where p_y is cut at {epsilon:g}",
@@ -321,7 +321,7 @@ _HINGE: Axis = (
 
 
 def slope_axis(loss: Loss) -> Axis:
-    """Return the slopes of the loss: the right one first, then what was found instead."""
+    """Return the slopes of the loss: the right one first, then the known slips."""
     own = {"hinge": _HINGE, "cross-entropy": _CROSS_ENTROPY}.get(loss.name, _CROSS_ENTROPY[:9])
     others = (
         Variant(OTHER_LOSS, f"the {other.title}", _slopes_of(other), _values_of(other))

@@ -1,4 +1,4 @@
-"""What a function returned, told by its sizes and turned into the shapes of docs/maths.md."""
+"""Return values: quantities recognised by their sizes, in the shapes of docs/maths.md."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,14 +16,14 @@ Arrays = dict[str, Array]
 
 
 def take_gradient(found: Any, layout: Layout, point: Point) -> Arrays:
-    """Return dW (K, D), db (K,) and the cost, as far as they were returned.
+    """Return dW (K, D), db (K,) and the cost, those that the function returned.
 
-    `turned` is 1 where dW came in the shape of Wᵀ.
+    `turned` is 1 if dW has the shape of Wᵀ.
 
     Raises
     ------
     ValueError
-        If nothing has the size of W.
+        If no array has the size of W.
     """
     _, D, K = point.sizes
     taken: Arrays = {}
@@ -49,7 +49,7 @@ def take_gradient(found: Any, layout: Layout, point: Point) -> Arrays:
 
 
 def take_number(found: Any, layout: Layout, point: Point) -> Arrays:
-    """Return the numbers that were returned, the last first: a cost comes after its loss."""
+    """Return the numbers in a return value, the last first: a cost comes after its loss."""
     arrays = arrays_of(found)
     numbers = [array.reshape(()) for array in arrays if array.size == 1]
     if not numbers:
@@ -58,12 +58,12 @@ def take_number(found: Any, layout: Layout, point: Point) -> Arrays:
 
 
 def take_rows(found: Any, layout: Layout, point: Point) -> Arrays:
-    """Return what has the shape of the probabilities, as (N, K).
+    """Return the array with the shape of the probabilities, as (N, K).
 
     Raises
     ------
     ValueError
-        If nothing has.
+        If there is none.
     """
     N, _, K = point.sizes
     shape = (K, N) if layout.columns else (N, K)
@@ -95,12 +95,12 @@ def right_cost(point: Point) -> Arrays:
 
 
 def right_accuracy(point: Point) -> Arrays:
-    """Return the share of the rows whose largest score is that of their class."""
+    """Return the accuracy: the share of rows whose largest score is that of their class."""
     return {"value": np.asarray(np.mean(network.predictions(point.S) == point.y))}
 
 
 def right_descent(point: Point) -> Arrays:
-    """Return W and b after the epochs of descent that are asked for, in the order of the rows."""
+    """Return W and b after the epochs of descent, with batches in the order of the rows."""
     W, b = point.W, point.b
     for _ in range(EPOCHS):
         for first in range(0, len(point.X), BATCH):
@@ -111,7 +111,7 @@ def right_descent(point: Point) -> Arrays:
 
 
 def distance(taken: Mapping[str, Array], right: Mapping[str, Array], layout: Layout) -> float:
-    """Return how far an answer is from the right one, 10 where it is no number or missing."""
+    """Return the distance of an answer from the right one, 10 if it is NaN or missing."""
     expected = [name for name in right if not (name == "db" and layout.bias == "none")]
     found = [
         relative_distance(taken[name], right[name]) if name in taken else np.inf

@@ -1,4 +1,4 @@
-"""What `onelayer doctor` prints."""
+"""The output of `onelayer doctor`."""
 
 from onelayer.model.doctor.diagnosis import Diagnosis
 from onelayer.report.doctor import assumptions, function_table, verdict
@@ -6,7 +6,7 @@ from onelayer.report.terminal import plain_console, show_table
 
 
 def show_diagnosis(diagnosis: Diagnosis) -> None:
-    """Print what was found, then a row for each function, then what was assumed."""
+    """Print the findings, then a row for each function, then the assumptions."""
     console = plain_console()
     console.print(verdict(diagnosis), soft_wrap=True)
     for finding in diagnosis.findings:

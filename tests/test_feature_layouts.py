@@ -386,7 +386,7 @@ def save_tokens(folder, form):
 @pytest.mark.parametrize("form", ["folder", "npz", "safetensors", "pt", "parquet"])
 def test_tokens_are_refused_and_pooled_on_demand(form, tmp_path):
     path = save_tokens(tmp_path, form)
-    with pytest.raises(InputError, match=r"\(60, 3, 5\): 3 vectors of 5 numbers .* --pool says"):
+    with pytest.raises(InputError, match=r"\(60, 3, 5\): 3 vectors of 5 numbers .* --pool "):
         onelayer.load_dataset(path)
     with pytest.raises(InputError, match="expected an index from 0 to 2"):
         onelayer.load_dataset(path, pool="index:3")

@@ -451,7 +451,7 @@ def test_where_a_part_is_too_small_for_differences_nobody_is_called_wrong(layer,
         decided.append(not outcome.undecided)
         assert not outcome.passed
         assert "UNDECIDED" in str(outcome)
-        assert "cannot be seen" in outcome.note
+        assert "agree with both" in outcome.note
     assert not any(decided)
 
 

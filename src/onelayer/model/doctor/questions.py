@@ -29,6 +29,7 @@ from onelayer.model.doctor.points import (
 )
 from onelayer.model.doctor.roles import ROLES, Found, Function
 from onelayer.model.doctor.taking import TAKE, distance
+from onelayer.model.losses import CrossEntropy, Hinge
 
 Array = NDArray[Any]
 QUESTIONS = {
@@ -109,7 +110,7 @@ def ask(
 
     The sizes N, D, K should differ.
     """
-    kind = loss or ("hinge" if re.search("svm|hinge", name, re.I) else "cross-entropy")
+    kind = loss or (Hinge if re.search("svm|hinge", name, re.I) else CrossEntropy).name
     answer = Answer(role, name, kind, sizes, l2, seed=seed)
     with np.errstate(all="ignore"):
         try:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onelayer.model.doctor.points import Point
 from onelayer.model.doctor.slips import CODES, Axis, Slip, Variant
-from onelayer.model.losses import LOSSES, Loss
+from onelayer.model.losses import LOSSES, CrossEntropy, Hinge, Loss
 
 Array = NDArray[Any]
 _EPSILONS = [10.0**-n for n in range(2, 9)]
@@ -322,7 +322,7 @@ _HINGE: Axis = (
 
 def slope_axis(loss: Loss) -> Axis:
     """Return the slopes of the loss: the right one first, then the known slips."""
-    own = {"hinge": _HINGE, "cross-entropy": _CROSS_ENTROPY}.get(loss.name, _CROSS_ENTROPY[:9])
+    own = {Hinge.name: _HINGE, CrossEntropy.name: _CROSS_ENTROPY}.get(loss.name, _CROSS_ENTROPY[:9])
     others = (
         Variant(OTHER_LOSS, f"the {other.title}", _slopes_of(other), _values_of(other))
         for other in LOSSES.values()

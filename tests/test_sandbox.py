@@ -3,17 +3,18 @@
 import inspect
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from onelayer.errors import InputError
+from onelayer.teaching import jailed
 from onelayer.teaching.remote import NotAnsweredError, remote_functions
 from onelayer.teaching.sandbox import Limits, Sandbox, run_in_sandbox
 from onelayer.teaching.wire import LENGTH, WireError, decode, encode
@@ -45,6 +46,10 @@ def test_values_of_every_type_return_unchanged() -> None:
     assert repr(decode(encode(object())[LENGTH:])) == "<builtins.object>"
 
 
+def body_of(tree: str) -> bytes:
+    return len(tree).to_bytes(LENGTH, "little") + tree.encode()
+
+
 BODIES = {
     "empty": b"",
     "cut": encode(np.ones(9))[LENGTH:-1],
@@ -55,6 +60,12 @@ BODIES = {
     "huge": (60).to_bytes(LENGTH, "little")
     + b'{"tree": {"array": 0}, "arrays": [["<f8", [99999999999]]]}  ',
     "deep": (60_000).to_bytes(LENGTH, "little") + b"[" * 60_000,
+    "endless side": body_of('{"tree": 0, "arrays": [["<f8", [Infinity]]]}'),
+    "half a side": body_of('{"tree": 0, "arrays": [["<f8", [0.5]]]}'),
+    "another type": body_of('{"tree": 0, "arrays": [["f8", [0]]]}'),
+    "one array twice": body_of(
+        '{"tree": {"list": [{"array": 0}, {"array": 0}]}, "arrays": [["<f8", [0]]]}'
+    ),
     "type": (44).to_bytes(LENGTH, "little") + b'{"tree": {"eval": ["exit()"]}, "arrays": []}',
 }
 
@@ -113,26 +124,13 @@ ATTACKS = {
         "def f():\n    with open('x', 'wb') as file:\n        while True: file.write(bytes(2**20))",
         "raised",
     ),
+    "an error that cannot tell itself": (
+        "class E(BaseException):\n    def __str__(self): raise OSError\ndef f(): raise E",
+        "raised",
+    ),
     "deep answer": ("def f():\n    a = []\n    a.append(a)\n    return a", "answered"),
     "nothing": ("def f():\n    return 0", "answered"),
 }
-
-
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory):
-    """One sandbox for all attacks: each is the call after another that was lost."""
-    folder = tmp_path_factory.mktemp("attacks")
-    for name, (code, _) in ATTACKS.items():
-        (folder / f"{name}.py").write_text(code + "\n")
-    with Sandbox(folder, SHORT) as sandbox:
-        yield sandbox
-
-
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attack_loses_its_answer_and_nothing_else(attacked: Sandbox, attack: str) -> None:
-    outcome = attacked.call(f"{attack}.py:f")
-    assert outcome.status == ATTACKS[attack][1], outcome
-    assert not isinstance(outcome.value, np.ndarray)
 
 
 FORGERIES = {
@@ -145,6 +143,12 @@ FORGERIES = {
         "    try: os.write(n, encode({'status': 'answered', 'value': 1, 'score': 100}))\n"
         "    except OSError: pass\n"
     ),
+    "a status that is an array": (
+        "import os\nimport numpy as np\nfrom onelayer.teaching.wire import encode\n"
+        "for n in range(3, 99):\n"
+        "    try: os.write(n, encode({'status': np.ones(2), 'value': 1, 'changed': None}))\n"
+        "    except OSError: pass\n"
+    ),
     "frames": (
         "import sys\nframe = sys._getframe()\nseen = []\nwhile frame:\n"
         "    seen.append(str(frame.f_locals))\n    frame = frame.f_back\n"
@@ -152,16 +156,35 @@ FORGERIES = {
 }
 
 
-@pytest.mark.parametrize("code", FORGERIES.values(), ids=FORGERIES)
-def test_what_code_claims_is_no_answer(tmp_path: Path, code: str) -> None:
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory):
+    """One sandbox for all attacks: each is the call after another that was lost."""
+    folder = tmp_path_factory.mktemp("attacks")
+    for name, (code, _) in ATTACKS.items():
+        (folder / f"{name}.py").write_text(code + "\n")
+    for name, code in FORGERIES.items():
+        (folder / f"forges {name}.py").write_text(code + "def f(X):\n    return X + 1\n")
+    with Sandbox(folder, SHORT) as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_loses_its_answer_and_nothing_else(attacked: Sandbox, attack: str) -> None:
+    outcome = attacked.call(f"{attack}.py:f")
+    assert outcome.status == ATTACKS[attack][1], outcome
+    assert not isinstance(outcome.value, np.ndarray)
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_what_code_claims_is_no_answer(attacked: Sandbox, forgery: str) -> None:
     """A wrong value stays wrong, whatever else the code says and does."""
-    folder = folder_of(tmp_path, code + "def f(X):\n    return X + 1\n")
-    outcome = run_in_sandbox(folder, "code.py:f", np.zeros(2), limits=SHORT)
+    files = sorted(os.listdir(attacked.folder))
+    outcome = attacked.call(f"forges {forgery}.py:f", np.zeros(2))
     if outcome.status == "answered":
         np.testing.assert_array_equal(outcome.value, [1, 1])
     else:
         assert outcome.value is None
-    assert os.listdir(folder) == ["code.py"]
+    assert sorted(os.listdir(attacked.folder)) == files
 
 
 def test_frames_hold_no_point_but_the_one_that_is_asked(tmp_path: Path) -> None:
@@ -220,12 +243,22 @@ def test_the_environment_is_empty(jail: Sandbox, monkeypatch: pytest.MonkeyPatch
     assert "ONELAYER_SECRET" not in jail.call("code.py:environment").value
 
 
+@pytest.fixture
+def boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder in which sandboxes are made; not below tmp_path, which only its owner enters."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        monkeypatch.setattr("tempfile.tempdir", name)
+        yield Path(name)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-def test_nothing_outlives_the_process_that_grades(tmp_path: Path) -> None:
-    code = "import os, time\ndef f():\n    os.fork()\n    os.setsid()\n    time.sleep(99)\n"
-    folder = folder_of(tmp_path, code.replace("    os.setsid", "    os.fork() or os.setsid"))
-    boxes = Path(tempfile.mkdtemp())  # not below tmp_path, which only its owner may enter
-    boxes.chmod(0o755)
+def test_nothing_outlives_the_process_that_grades(boxes: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, time\ndef f():\n    os.fork()\n    os.fork() or os.setsid()\n"
+        "    time.sleep(99)\n"
+    )
+    folder = folder_of(tmp_path, code)
     grade = (
         "import sys, pathlib\nfrom onelayer.teaching.sandbox import run_in_sandbox\n"
         f"run_in_sandbox(pathlib.Path({str(folder)!r}), 'code.py:f')\n"
@@ -241,7 +274,81 @@ def test_nothing_outlives_the_process_that_grades(tmp_path: Path) -> None:
     while (held := _processes_of(boxes)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not held
-    shutil.rmtree(boxes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_code_does_not_end_what_watches_it(boxes: Path, tmp_path: Path) -> None:
+    """Signals to the group of the process reach no other than the code's own."""
+    code = (
+        "import os, time\ndef f():\n    if os.fork() == 0:\n        time.sleep(0.1)\n"
+        "        os.kill(0, 9)\n    elif os.getpgid(0) != os.getpid(): os.setsid()\n"
+        "    time.sleep(99)\n"
+    )
+    assert run_in_sandbox(folder_of(tmp_path, code), "code.py:f", limits=SHORT).value is None
+    assert not _processes_of(boxes)
+
+
+LEAVES = """
+import ctypes, os, time
+
+def sessions():
+    if os.fork(): return
+    os.setsid()
+    os.fork()
+    time.sleep(99)
+
+def chain():
+    if os.fork(): return
+    os.setsid()
+    while True: os.fork() and os._exit(0)
+
+def tracer():
+    ready, tell = os.pipe()
+    if os.fork(): return len(os.read(ready, 1))
+    os.setsid()
+    traced = os.fork()
+    if traced == 0: time.sleep(99)
+    if os.fork() == 0:
+        ctypes.CDLL(None).ptrace(16, traced, 0, 0)
+        os.write(tell, b"1")
+        time.sleep(99)
+    os._exit(0)
+
+def folders():
+    os.mkdir("locked")
+    open("locked/x", "w")
+    os.chmod("locked", 0)
+    for _ in range(1000):
+        os.mkdir("d")
+        os.chdir("d")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are no namespaces at all")
+def test_without_namespaces_nothing_is_left(
+    boxes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jail = tmp_path / "refused.py"
+    jail.write_text(
+        f"import json, sys\nsys.path.insert(0, {str(jailed._HERE)!r})\nimport jail\n"
+        "jail._NAMESPACES = {'unknown': 1}\nsys.exit(jail.main(json.loads(sys.argv[1])))\n"
+    )
+    monkeypatch.setattr(jailed, "_JAIL", jail)
+    limits = Limits(processes=10_000)  # without namespaces it is of all processes of a user
+    with Sandbox(folder_of(tmp_path, LEAVES), limits) as sandbox:
+        try:
+            outcomes = [
+                sandbox.call(f"code.py:{name}")
+                for name in ("sessions", "chain", "tracer", "folders")
+            ]
+        except InputError as error:
+            if os.getuid() == 0 and "Permission denied" in str(error):
+                pytest.skip("this Python can be read by root alone")
+            raise
+    assert {each.status for each in outcomes} == {"answered"}, outcomes
+    assert [each.split(" (")[0] for each in sandbox.lacks] == ["namespaces"]
+    assert not _processes_of(boxes)
+    assert not os.listdir(boxes)
 
 
 def _processes_of(folder: Path) -> list[str]:
@@ -260,6 +367,23 @@ def _processes_of(folder: Path) -> list[str]:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         run_in_sandbox(tmp_path / "nowhere", "code.py:f")
+
+
+def test_a_forged_description_gives_no_function(tmp_path: Path) -> None:
+    code = (
+        "import os\nimport numpy as np\nfrom onelayer.teaching.wire import encode\n"
+        "functions = {'kind': [['x', 99, []]], 'default': [['x', 1, {'a': 1}]],\n"
+        "    'name': [['x y', 1, []]], '\\x1b[2J': [], 'arrays': np.ones((1, 3)), 'right': []}\n"
+        "found = {'functions': functions, 'failed': '\\n\\x1b[2J' * 9999, 'torch': False}\n"
+        "for n in range(3, 99):\n"
+        "    try: os.write(n, encode({'status': 'answered', 'value': found, 'changed': None}))\n"
+        "    except OSError: pass\n"
+    )
+    with Sandbox(folder_of(tmp_path, code)) as sandbox:
+        functions, failed = remote_functions(sandbox, "code.py")
+    assert [*functions] == ["right"]
+    assert failed.isprintable()
+    assert len(failed) < 10_000
 
 
 def test_functions_are_called_from_here_with_their_signatures(tmp_path: Path) -> None:

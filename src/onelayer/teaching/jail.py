@@ -21,8 +21,9 @@ _NAMESPACES |= {"net": 0x40000000}
 _NEW_USER = 0x10000000
 _BIND, _ALL_BELOW, _PRIVATE = 4096, 16384, 1 << 18
 _MOUNT_SETATTR, _RECURSIVE, _READ_ONLY, _NO_SET_USER = 442, 0x8000, 1, 2
-_NO_NEW_PRIVILEGES, _SUBREAPER = 38, 36  # of prctl
+_NO_NEW_PRIVILEGES, _SUBREAPER, _END_WITH_PARENT = 38, 36, 1  # of prctl
 _FIRST_USER, _NOBODY = 1_000_000, 65534
+_OPEN = "the network, other files and your processes can be reached"
 _LIBRARIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 _FOR_LIBRARIES = ("/etc/ld.so.cache", "/etc/alternatives")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
@@ -38,6 +39,7 @@ def main(plan: dict[str, Any]) -> int:
     lacks, user = _leave_the_system(), _FIRST_USER + os.getpid()
     child = os.fork()
     if child == 0:
+        os.setsid()  # else code could end the process that watches it, as one of its group
         os.close(plan["life"])
         try:
             _enter(plan, lacks, user)
@@ -52,7 +54,7 @@ def main(plan: dict[str, Any]) -> int:
 def _leave_the_system() -> list[str]:
     """Take new namespaces, as root or as the root of a new user namespace; return what failed."""
     if sys.platform != "linux":
-        return ["namespaces (only Linux has them): the network and other files can be reached"]
+        return [f"namespaces (only Linux has them): {_OPEN}"]
     _call("prctl", _SUBREAPER, 1, 0, 0, 0)
     user, group = os.getuid(), os.getgid()
     flags = sum(_NAMESPACES.values())
@@ -65,7 +67,7 @@ def _leave_the_system() -> list[str]:
             Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
             Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     except OSError as error:
-        return [f"namespaces ({error.strerror}): the network and other files can be reached"]
+        return [f"namespaces ({error.strerror}): {_OPEN}"]
     return []
 
 
@@ -83,6 +85,7 @@ def _enter(plan: dict[str, Any], lacks: list[str], user: int) -> None:
     os.chdir(plan["scratch"])
     if sys.platform == "linux":
         _call("prctl", _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        _call("prctl", _END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     lacks += [name for name, value in plan["limits"].items() if not _limit(name, value)]
     command = [*plan["command"], json.dumps(lacks)]
     os.execve(command[0], command, plan["environment"])
@@ -119,7 +122,7 @@ def _build_view(root: Path, shown: list[str], hidden: str, scratch: str) -> None
     attributes = (ctypes.c_uint64 * 4)(_READ_ONLY | _NO_SET_USER, 0, 0, 0)
     _call("syscall", _MOUNT_SETATTR, -100, str(root).encode(), _RECURSIVE, attributes, 32)
     _mount("tmpfs", f"{root}{scratch}", "tmpfs", options="mode=777,size=64m,nr_inodes=1k")
-    _mount("proc", f"{root}/proc", "proc")
+    _mount("proc", f"{root}/proc", "proc", flags=_READ_ONLY)
     os.chroot(root)  # from within it, no namespace of a user can be made
 
 
@@ -161,10 +164,13 @@ def _watch(child: int, life: int) -> int:
     if not ended:
         os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
-    while remaining := _children():
-        for number in remaining:
-            os.kill(number, signal.SIGKILL)
-            os.waitpid(number, 0)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)  # where children of children cannot be told
+    with contextlib.suppress(ChildProcessError):  # none is left
+        while True:
+            for number in _children():
+                os.kill(number, signal.SIGKILL)
+            os.waitpid(-1, os.WNOHANG)  # does not wait for one: another may trace it
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 

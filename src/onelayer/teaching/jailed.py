@@ -22,6 +22,7 @@ Status = Literal["answered", "raised", "ended", "timeout", "flooded", "damaged"]
 _START = 60.0  # seconds until Python and NumPy are loaded, on a machine that is busy
 _CHUNK = 2**16
 _HERE = Path(__file__).resolve().parent
+_JAIL = _HERE / "jail.py"
 _INSIDE = (  # all of onelayer that code sees
     "__init__.py",
     "spelled.py",
@@ -84,7 +85,7 @@ class JailedProcess:
         plan = _plan(self.box, code, limits) | {"reply": reply, "life": life[0]}
         plan["command"] += [str(code), str(reply)]
         self.jail = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_HERE / "jail.py"), json.dumps(plan)],
+            [sys.executable, "-I", "-S", str(_JAIL), json.dumps(plan)],
             stdin=requests,
             stdout=printed,
             stderr=printed,
@@ -199,7 +200,16 @@ class JailedProcess:
         self.selector.close()
         for handle in (self.requests, self.replies, self.printed):
             os.close(handle)
-        shutil.rmtree(self.box, ignore_errors=True)
+        _remove(self.box)
+
+
+def _remove(box: Path) -> None:
+    """Remove a folder, whatever code has made in it."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(box, ignore_errors=True)
+    if box.exists():  # folders that are locked, or too deep for Python
+        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*command, str(box)], stderr=subprocess.DEVNULL, check=False)
 
 
 def _is_whole(came: bytearray, limit: int) -> bool:

@@ -106,5 +106,8 @@ def line_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(here)]
     place = f"{os.path.relpath(own[-1].filename)}, line {own[-1].lineno}: " if own else ""
-    words = " ".join(str(error).split())
+    try:
+        words = " ".join(str(error).split())
+    except Exception:  # an error of the code's own, that cannot tell itself
+        words = ""
     return f"{place}{type(error).__name__}{f': {words}' * bool(words)}"[:500]

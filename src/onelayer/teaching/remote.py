@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.errors import InputError
+from onelayer.errors import InputError, printable
 from onelayer.teaching import loading
-from onelayer.teaching.sandbox import Sandbox
+from onelayer.teaching.sandbox import LONGEST_MESSAGE, Sandbox
 
 _KINDS = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -46,13 +46,14 @@ def remote_functions(sandbox: Sandbox, file: str) -> tuple[dict[str, Callable[..
     outcome = sandbox.call(f"{loading.__name__}:describe", file)
     match outcome.value:
         case {"functions": dict(functions), "failed": str(failed), "torch": bool(torch)}:
-            pass
+            failed = printable(failed[:LONGEST_MESSAGE])
         case _:
             raise InputError(f"{file}: {outcome.message or 'no Python that can be loaded'}")
     if torch:
         with contextlib.suppress(ImportError):  # so that tensors can be given
             importlib.import_module("torch")
-    made = {name: _remote(sandbox, file, name, each) for name, each in functions.items()}
+    named = {name: each for name, each in functions.items() if name.isidentifier()}
+    made = {name: _remote(sandbox, file, name, each) for name, each in named.items()}
     return {name: function for name, function in made.items() if function}, failed
 
 
@@ -94,5 +95,9 @@ def _write(ours: Any, theirs: Any) -> None:
     elif isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         for mine, other in zip(ours, theirs, strict=False):
             _write(mine, other)
-    elif isinstance(ours, np.ndarray) and getattr(theirs, "shape", None) == ours.shape:
+    elif isinstance(ours, np.ndarray) and _form(theirs) == _form(ours):
         ours[...] = theirs
+
+
+def _form(value: Any) -> tuple[Any, Any]:
+    return getattr(value, "dtype", None), getattr(value, "shape", None)

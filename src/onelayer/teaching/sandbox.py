@@ -14,6 +14,8 @@ from onelayer.errors import printable
 from onelayer.teaching.jailed import JailedProcess, Limits, NoAnswerError, Status
 from onelayer.teaching.wire import encode
 
+LONGEST_MESSAGE = 500  # characters of what code says of itself
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -98,8 +100,8 @@ def run_in_sandbox(
 def _checked(reply: Any) -> dict[str, Any]:
     """Return the status and the value or message of a reply, whoever wrote it."""
     match reply:
-        case {"status": "answered", "value": value, "changed": changed, **rest} if not rest:
+        case {"status": str("answered"), "value": value, "changed": changed, **rest} if not rest:
             return {"status": "answered", "value": value, "changed": changed}
-        case {"status": "raised", "message": str(message), **rest} if not rest:
-            return {"status": "raised", "message": printable(message[:500])}
+        case {"status": str("raised"), "message": str(message), **rest} if not rest:
+            return {"status": "raised", "message": printable(message[:LONGEST_MESSAGE])}
     raise NoAnswerError("damaged", "the code wrote into the pipe of its answers")

@@ -7,6 +7,8 @@ held against the bytes that came.
 
 import json
 import math
+import operator
+import re
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -17,6 +19,7 @@ LENGTH = 8  # bytes of a length
 _LONGEST_TREE = 4 * 2**20  # bytes of JSON
 _DEEPEST = 32
 _KINDS = "biufc"  # of arrays: booleans, integers, floats, complex numbers
+_TYPE = re.compile(rf"[<>|][{_KINDS}]\d{{1,2}}")
 
 
 class WireError(ValueError):
@@ -37,7 +40,12 @@ def encode(value: Any) -> bytes:
     return b"".join([sum(map(len, parts)).to_bytes(LENGTH, "little"), *parts])
 
 
-def decode(body: bytes, keep: Callable[[str, Any], Any] = lambda kind, value: value) -> Any:
+def _plain(kind: str, value: Any) -> Any:
+    """Return an array for a tensor and a dict for one with patterns."""
+    return value[1] if kind == "spelled" else value
+
+
+def decode(body: bytes, keep: Callable[[str, Any], Any] = _plain) -> Any:
     """Return the value of a frame's body; an unknown type becomes an `Other`.
 
     What was a tensor of PyTorch is an array here, and a dict with patterns a dict, unless `keep`
@@ -54,7 +62,7 @@ def decode(body: bytes, keep: Callable[[str, Any], Any] = lambda kind, value: va
             raise WireError("a tree that is cut off or too long")
         found = json.loads(body[LENGTH : LENGTH + length])
         arrays = _cut(memoryview(body)[LENGTH + length :], found["arrays"])
-        return _grow(found["tree"], arrays, keep, 0)
+        return _grow(found["tree"], dict(enumerate(arrays)), keep, 0)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise WireError(f"not a frame: {error!r:.200}") from error
 
@@ -106,10 +114,10 @@ def _cut(data: memoryview, forms: list[Any]) -> list[NDArray[Any]]:
     """Return the arrays that lie behind each other in `data`, in their types and shapes."""
     arrays, at = [], 0
     for name, shape in forms:
-        dtype = np.dtype(str(name))
-        sizes = [int(n) for n in shape]
-        if dtype.kind not in _KINDS or len(sizes) > 32 or min(sizes, default=0) < 0:
+        sizes = [operator.index(n) for n in shape]
+        if not _TYPE.fullmatch(name) or len(sizes) > 32 or min(sizes, default=0) < 0:
             raise WireError(f"an array of {name!r:.40}, shape {shape!r:.40}")
+        dtype = np.dtype(name)
         end = at + math.prod(sizes) * dtype.itemsize
         if end > len(data):
             raise WireError("an array that is cut off")
@@ -119,8 +127,9 @@ def _cut(data: memoryview, forms: list[Any]) -> list[NDArray[Any]]:
 
 
 def _grow(
-    tree: Any, arrays: list[NDArray[Any]], keep: Callable[[str, Any], Any], depth: int
+    tree: Any, arrays: dict[int, NDArray[Any]], keep: Callable[[str, Any], Any], depth: int
 ) -> Any:
+    """Return the value of a tree; each array is taken once, lest few bytes become many."""
     if depth > _DEEPEST + 1:
         raise WireError("a tree that is too deep")
     if not isinstance(tree, dict):
@@ -134,9 +143,9 @@ def _grow(
     ((kind, held),) = tree.items()
     match kind:
         case "array":
-            return arrays[held]
+            return arrays.pop(held)
         case "tensor":
-            return keep(kind, arrays[held])
+            return keep(kind, arrays.pop(held))
         case "other":
             return Other(str(held)[:200])
         case "dict":

@@ -252,7 +252,12 @@ def test_bad_packages_are_refused_by_name(tmp_path: Path) -> None:
         link = zipfile.ZipInfo("code.py")
         link.external_attr = 0o120777 << 16
         archive.writestr(link, "/etc/passwd")
+    with zipfile.ZipFile(tmp_path / "in" / "deep.zip", "w") as archive:
+        archive.writestr("a/" * 400 + "code.py", COURSE)  # removing it would end the class
+    (tmp_path / "in" / "long.py").write_text("x = [" + "1, " * 200_000 + "]\n")
     told = {
+        "deep.zip": "400 folders",
+        "long.py": "600,007 characters",
         "escape-none.zip": "leads out",
         "bomb-none.zip": "134,217,728 bytes",
         "link.zip": "a link",

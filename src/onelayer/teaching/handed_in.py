@@ -16,6 +16,8 @@ from onelayer.plain_values import parse_json, read_text
 
 CODE = (".py", ".ipynb")
 _MOST_FILES, _MOST_BYTES = 500, 2**26
+_DEEPEST = 30  # folders in each other; what removes them again calls itself for each
+_MOST_CODE = 2**18  # characters, which the grader parses itself, with no limit of time
 _ODD = r'[\\:*?"<>|\x00-\x1f]'  # in names: other systems refuse them
 
 
@@ -102,7 +104,10 @@ def take_in(path: Path, place: Path) -> Submission:
         _check_total(path.name, 1, path.stat().st_size)
         shutil.copyfile(path, place / f"{path.stem}{path.suffix.lower()}")
     home = _descend(place)
-    return Submission(home, _find_code(home))
+    code = _find_code(home)
+    if (length := len(_text_of(home / code))) > _MOST_CODE:
+        raise InputError(f"{code}: {length:,} characters of code; expected at most {_MOST_CODE:,}")
+    return Submission(home, code)
 
 
 def _copy_folder(folder: Path, place: Path) -> None:
@@ -113,6 +118,7 @@ def _copy_folder(folder: Path, place: Path) -> None:
     files = [path for path in files if path.is_file()]
     _check_total(folder.name, len(files), sum(path.stat().st_size for path in files))
     for path in files:
+        _check_depth(path.relative_to(folder))
         target = place / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -137,6 +143,7 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path) -> 
         raise InputError(f"{member.filename!r:.80}: a path that leads out of the zip")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise InputError(f"{member.filename!r:.80}: a link; expected a file of its own")
+    _check_depth(PurePosixPath(name))
     target = place.joinpath(*parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     with archive.open(member) as packed, target.open("wb") as file:
@@ -158,6 +165,11 @@ def _check_total(name: str, files: int, size: int) -> None:
             f"{name}: {files:,} files of {size:,} bytes; expected at most {_MOST_FILES:,} files of "
             f"{_MOST_BYTES:,} bytes"
         )
+
+
+def _check_depth(path: Path | PurePosixPath) -> None:
+    if (depth := len(path.parts) - 1) > _DEEPEST:
+        raise InputError(f"{str(path)[:40]}…: {depth} folders deep; expected at most {_DEEPEST}")
 
 
 def _descend(place: Path) -> Path:
@@ -186,7 +198,12 @@ def _is_known(name: str) -> bool:
 
 
 def source_of(path: Path) -> str:
-    """Return the Python of a file, of a notebook that of its cells; empty if it holds none."""
+    """Return the Python of a file, of a notebook that of its cells; empty if it is too long."""
+    text = _text_of(path)
+    return text if len(text) <= _MOST_CODE else ""
+
+
+def _text_of(path: Path) -> str:
     text = path.read_bytes().decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
     if path.suffix.lower() != ".ipynb":
         return text

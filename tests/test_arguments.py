@@ -95,6 +95,7 @@ def public(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
         "load_run": given(onelayer.load_run, folder=folder),
         "model_of": given(onelayer.model_of, run=run),
         "train": given(onelayer.train, data=data, **small),
+        "ranks": given(onelayer.ranks),
         "probe": given(onelayer.probe, feature_sets={"a": data}, **small),
         "diagnose": given(onelayer.diagnose, gradient=textbook_slopes),
         "assert_gradient": given(onelayer.assert_gradient, gradient=textbook_slopes),

@@ -65,8 +65,7 @@ def test_the_estimator_has_the_options_and_defaults_of_training():
     # Others go by another name or have no meaning for arrays.
     assert set(described) - set(shared) == {
         "augmentation", "checkpoint", "device", "engine", "init_seed", "memory", "precision",
-        "seed", "snapshots",
-        "time_limit",
+        "rank_timeout", "seed", "shard", "snapshots", "stacks", "time_limit",
     }  # fmt: skip
     expected = {name: described[name].default for name in shared} | DEFAULTS
     assert shared == expected

@@ -40,10 +40,12 @@ ENGINES = {
 }
 if find_spec("torch"):
     from onelayer.training.torch_engine import TorchEngine
+    from onelayer.training.torch_rows import RowsEngine
 
     # The second keeps splits on the device, as if that were not the processor itself.
     kept = {"free_bytes": classmethod(lambda cls: 10**12)}
     ENGINES |= {"torch": TorchEngine, "torch-kept": type("Kept", (TorchEngine,), kept)}
+    ENGINES["torch-rows"] = RowsEngine  # of a rank that is alone, all rows
 # Bounds on the weights (of size 0.1) after a few steps in float32.
 BOUND = 2e-5
 

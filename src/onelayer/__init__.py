@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onelayer.training.conversions import C_from_l2, l2_from_alpha, l2_from_C
     from onelayer.training.hyperparameters import Hyperparameters, grid
     from onelayer.training.loop import train
+    from onelayer.training.ranks import ranks
     from onelayer.training.run import Run, load_run
 
 _HOMES = {
@@ -51,6 +52,7 @@ _HOMES = {
     "model_of": "training.classifier",
     "plan_resume": "experiments.resume",
     "probe": "experiments.probe",
+    "ranks": "training.ranks",
     "resume": "experiments.resume",
     "train": "training.loop",
     "verify": "experiments.verify",
@@ -82,6 +84,7 @@ __all__ = [
     "model_of",
     "plan_resume",
     "probe",
+    "ranks",
     "resume",
     "train",
     "verify",

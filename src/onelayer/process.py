@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 _FAILED = 2
+GRACE = 6.0  # seconds in which an abandoned process may clean up
 _AGAIN = 0.3  # seconds until a signal is raised anew that foreign code has swallowed
 _COUNT = r" *0*[1-9]\d{0,8} *"
 _PLACED = " *(close|spread|master|primary) *"
@@ -41,8 +43,14 @@ class Stopped(BaseException):
         super().__init__(number)
         self.number = number
 
+    @property
+    def name(self) -> str:
+        """The signal's name, such as SIGTERM."""
+        return signal.Signals(self.number).name
+
 
 _asked: list[int] = []  # the number of the signal that came first
+_abandoned = threading.Event()
 
 
 def run_process(work: Callable[[], int]) -> int:
@@ -57,8 +65,9 @@ def run_process(work: Callable[[], int]) -> int:
     except (Stopped, KeyboardInterrupt) as stopped:
         _ignore_signals()
         number = signal.Signals(getattr(stopped, "number", signal.SIGINT))
-        print(f"onelayer: interrupted by {number.name}", file=sys.stderr)
-        status = 128 + number
+        if not _abandoned.is_set():
+            print(f"onelayer: interrupted by {number.name}", file=sys.stderr)
+        status = _FAILED if _abandoned.is_set() else 128 + number
     return _flush() or status
 
 
@@ -109,6 +118,27 @@ def held_signals() -> Iterator[HeldSignals]:
     finally:
         restore()
         held.deliver()
+
+
+def silence() -> None:
+    """Let nothing be seen of what this process writes from now on."""
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def abandon(why: str) -> None:
+    """End this process from a thread of its own: as by SIGTERM, and after GRACE seconds at once.
+
+    A command then has the exit status 2; `why` is told, if there is something to tell.
+    """
+    _abandoned.set()
+    if why:
+        os.write(2, f"onelayer: {why}\n".encode())
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    else:
+        signal.raise_signal(signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(_FAILED)
 
 
 def _signals() -> list[int]:
@@ -211,6 +241,8 @@ def _set_environment() -> None:
     if os.path.lexists("matplotlibrc"):  # would be read before that one, whatever it holds
         with contextlib.chdir(Path(__file__).parent):
             import matplotlib  # noqa: F401
+    # What PyTorch's libraries complain of when a connection breaks is told in one line.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     import logging
 
     # Its complaints are of folders and files that only its own programs need.

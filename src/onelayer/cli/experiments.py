@@ -1,7 +1,7 @@
 """Published experiments: reproduce them, check their gradients, redraw their reports."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from onelayer.cli.options import (
     show_live,
     tell,
 )
+from onelayer.process import silence
 
 if TYPE_CHECKING:
     from onelayer.evaluation.results import Results
@@ -158,21 +159,28 @@ def resume(
     Exits as the command that was interrupted.
     """
     from onelayer.evaluation.results import Results
-    from onelayer.experiments.resume import plan_resume
+    from onelayer.experiments.resume import help_to_resume, plan_resume
     from onelayer.experiments.resume import resume as go_on
     from onelayer.report.terminal.probes import show_probes
     from onelayer.report.terminal.results import show_results
+    from onelayer.training.ranks import check_alone, ranks
 
     planned = plan_resume(folder, force=force)
-    for words in planned.kept:
-        tell(words)
     if plan:
-        for words in planned.differs:
+        check_alone("--plan")
+        for words in planned.kept + planned.differs:
             tell(words)
         print(f"resume: goes on from there, and fills {planned.out}")
         return 0
     show = show_results if planned.task.command == "reproduce" else show_probes
-    found = go_on(folder, force=force, show=show)
+    with ranks(planned.task.call["machine"].get("rank_timeout", 60.0)) as here:
+        if not here.leads:
+            silence()
+            help_to_resume(planned)
+            return 0
+        for words in planned.kept:
+            tell(words)
+        found = go_on(folder, force=force, show=show)
     show_page(planned.out)
     return status_of(found) if isinstance(found, Results) else 0
 
@@ -195,7 +203,9 @@ def verify(
     Exits with 1 if a bit is another.
     """
     from onelayer.experiments.verify import verify as train_again
+    from onelayer.training.ranks import check_alone
 
+    check_alone("verify")
     receipt = train_again(folder, machine=_place().build(context.obj), source=source)
     if receipt.identical:
         print(f"identical to the bit: {', '.join(receipt.trainings)}")
@@ -229,20 +239,22 @@ def run_spec(
     Raises DivergedError if every setting diverged; the results are stored all the same.
     """
     from onelayer.experiments.reproduce import reproduce as reproduce_spec
+    from onelayer.experiments.reproduce import take_part, task_of
     from onelayer.report.terminal.results import show_results
+    from onelayer.training.ranks import ranks
 
-    with place_of(out, spec.name, force) as folder:
-        results = reproduce_spec(
-            spec,
-            folder,
-            force=force,
-            source=source,
-            machine=machine,
-            track=track,
-            live=show_live if live else None,
-            report=report,
-            show=show_results,
-        )
+    asked: dict[str, Any] = {"source": source, "machine": machine}
+    call: dict[str, Any] = {"track": track, "report": report, "force": force}
+    with ranks(machine.rank_timeout) as here:
+        if not here.leads:
+            silence()
+            (folder, *_) = here.gather(None)
+            take_part(spec, folder, task_of(spec, **asked, **call), **asked)
+            return 0
+        with place_of(out, spec.name, force) as folder:
+            here.gather(folder)
+            page = show_live if live else None
+            results = reproduce_spec(spec, folder, show=show_results, live=page, **asked, **call)
     show_page(folder)
     return status_of(results)
 

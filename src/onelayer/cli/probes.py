@@ -87,7 +87,9 @@ def probe(
     from onelayer.experiments.probe import plan_sources, probe_sources
     from onelayer.experiments.probe_options import probe_grid
     from onelayer.report.terminal.probes import show_probes
+    from onelayer.training.ranks import check_alone
 
+    check_alone("a probe")
     data, models, asked, training, machine = _groups()
     options = training.build(context.obj)
     settings = probe_grid(options.solver, **models.lists(context.obj))

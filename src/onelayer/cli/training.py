@@ -103,9 +103,13 @@ def train(
 
 
 def _show_plan(spec: "Spec", machine: "Machine", source: Path | None) -> None:
-    from onelayer.experiments.experiment import forecast_spec, load_data
+    from onelayer.experiments.experiment import forecast_spec, job_of, load_data
+    from onelayer.training.forecast import sharing
+    from onelayer.training.ranks import check_alone
 
-    plan = forecast_spec(spec, load_data(spec.data, source), machine)
+    check_alone("--plan")
+    data = load_data(spec.data, source)
+    plan, shared = forecast_spec(spec, data, machine), sharing(job_of(spec, data, machine))
     sizes = ", ".join(f"{plan.stacks.count(n)} of {n} models" for n in sorted(set(plan.stacks)))
     print(f"stacks: {sizes}")
     print(
@@ -113,3 +117,8 @@ def _show_plan(spec: "Spec", machine: "Machine", source: Path | None) -> None:
         f"{plan.kept / 1e9:.3g} GB for the weights and curves of all"
     )
     print(f"time: {plan.seconds:.3g} s of training")
+    fits = "models" if shared.devices == 1 else f"rows, from {shared.devices} GPUs on,"
+    print(
+        f"several processes: --shard {fits} fits; models keep all {shared.rows / 1e9:.3g} GB of "
+        f"rows in each, rows send {shared.gradient / 1e9:.3g} GB a step"
+    )

@@ -102,6 +102,12 @@ def kind_of(X: Any) -> str:
     return str(getattr(X, "kind", X.dtype.newbyteorder("=")))
 
 
+def kept_bytes(X: Any) -> int:
+    """Return the bytes of a row as it is stored, if its numbers are; else as it is made."""
+    row = X.stored(slice(0, 1)) if isinstance(X, Derived) and X.widens else X[:1]
+    return int(row.nbytes)
+
+
 def take(X: Any, rows: NDArray[np.intp]) -> Any:
     """Return some rows of features: Derived features stay unread, others are copied."""
     return X.take(rows) if isinstance(X, Derived) else X[rows]

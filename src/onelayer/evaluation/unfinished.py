@@ -122,6 +122,12 @@ class Unfinished:
                 raise
             _clear(place)
 
+    @staticmethod
+    def share(out: Path, task: Task, every: str) -> Checkpoints:
+        """Return the checkpoints of what rank 0 holds, for another rank."""
+        place = unfinished_place(out)
+        return Checkpoints.shared(place, every, partial(_describe, task, place))
+
     def check(self, feature_sets: Mapping[str, Dataset]) -> None:
         """Raise InputError if a finished feature set is missing here, or has other rows now."""
         for name, kept in self.probed.items():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from onelayer.evaluation.confusions import Confusions, accuracies, confusion_mat
 from onelayer.evaluation.optimum import optima_of
 from onelayer.evaluation.predictions import Ensemble, ask_together, keep_predictions
 from onelayer.evaluation.results import BatchCheck, Results
-from onelayer.evaluation.selection import choose
+from onelayer.evaluation.selection import Selection, choose
 from onelayer.experiments.spec import DataSpec, GradientCheckSpec, Spec
 from onelayer.model.gradient_check import check_layer, draw_place
 from onelayer.progress import progress_bar
@@ -33,6 +34,7 @@ from onelayer.training.log import Curves
 from onelayer.training.loop import train, weigh_samples
 from onelayer.training.machine import HERE, Machine
 from onelayer.training.options import TrainingOptions
+from onelayer.training.ranks import alone
 from onelayer.training.run import Run
 
 STAND_IN = "digits"
@@ -101,26 +103,10 @@ def run_experiment(
     """
     checks = tuple(run_checks(spec, data))
     engine_checks = tuple(run_engine_checks(spec, data, machine))
-    settings = [setting.hyperparameters for setting in spec.settings]
-    folds = cross_validate_spec(spec, data, settings, machine, checkpoints)
-    run = train_spec(
-        spec,
-        data,
-        settings,
-        machine,
-        checkpoints=checkpoints,
-        follow=follow,
-        on_stack=on_stack,
+    folds, run, selection, tested, repeats = train_all(
+        spec, data, machine, checkpoints, follow, on_stack
     )
-    selection = choose(run, folds, spec.training.select)
-    all_tested = spec.training.test == "all"
-    tested = list(range(len(settings))) if all_tested else [selection.chosen]
-    again = [settings[model] for model in tested]
-    repeats = tuple(
-        train_spec(spec, data, again, machine, repeat, checkpoints=checkpoints)
-        for repeat in range(1, spec.training.repeats + 1)
-    )
-    repeat_accuracies = np.full((len(repeats), len(settings)), np.nan)
+    repeat_accuracies = np.full((len(repeats), len(spec.settings)), np.nan)
     for row, repeat in zip(repeat_accuracies, repeats, strict=True):
         row[tested] = accuracies(_evaluate_on_test(data, repeat, list(range(len(tested)))))
     sound = [model for model in tested if not run.stopped[model]]
@@ -145,6 +131,47 @@ def run_experiment(
     )
 
 
+class Trainings(NamedTuple):
+    """What an experiment trains: on folds, on all rows, and again; `tested` see the test split."""
+
+    folds: CrossValidation | None
+    run: Run
+    selection: Selection
+    tested: list[int]
+    repeats: tuple[Run, ...]
+
+
+def train_all(
+    spec: Spec,
+    data: Dataset,
+    machine: Machine = HERE,
+    checkpoints: Checkpoints = NOWHERE,
+    follow: OnEpoch | None = None,
+    on_stack: OnStack | None = None,
+) -> Trainings:
+    """Train, choose and repeat; of several ranks all do this, and each gets the whole of it."""
+    settings = [setting.hyperparameters for setting in spec.settings]
+    folds = cross_validate_spec(spec, data, settings, machine, checkpoints)
+    run = train_spec(
+        spec,
+        data,
+        settings,
+        machine,
+        checkpoints=checkpoints,
+        follow=follow,
+        on_stack=on_stack,
+    )
+    selection = choose(run, folds, spec.training.select)
+    all_tested = spec.training.test == "all"
+    tested = list(range(len(settings))) if all_tested else [selection.chosen]
+    again = [settings[model] for model in tested]
+    repeats = tuple(
+        train_spec(spec, data, again, machine, repeat, checkpoints=checkpoints)
+        for repeat in range(1, spec.training.repeats + 1)
+    )
+    return Trainings(folds, run, selection, tested, repeats)
+
+
 def warn_of_time(spec: Spec, data: Dataset, machine: Machine) -> str:
     """Return a sentence on the time of a training that takes a minute or more, else nothing."""
     training = spec.training
@@ -165,11 +192,8 @@ def warn_of_time(spec: Spec, data: Dataset, machine: Machine) -> str:
 
 def forecast_spec(spec: Spec, data: Dataset, machine: Machine) -> Forecast:
     """Predict the stacks, memory and time of training the spec, its repeats and its folds."""
-    options = spec.training.options
-    settings = [setting.hyperparameters for setting in spec.settings]
-    weights = weigh_samples(data, len(settings), None, options)
-    scaling = fit_scaling(options.scaling, data)
-    once = forecast(Job(data, settings, options, machine, scaling, weights))
+    job = job_of(spec, data, machine)
+    once, settings, options = forecast(job), job.settings, job.options
     seconds = (1 + spec.training.repeats) * once.seconds
     if not spec.training.folds:
         return replace(once, kept=once.kept * (1 + spec.training.repeats), seconds=seconds)
@@ -184,6 +208,15 @@ def forecast_spec(spec: Spec, data: Dataset, machine: Machine) -> Forecast:
         once.kept * (1 + spec.training.repeats) + folds.kept,
         seconds + folds.seconds,
     )
+
+
+def job_of(spec: Spec, data: Dataset, machine: Machine) -> Job:
+    """Return the job of training all settings of the spec."""
+    options = spec.training.options
+    settings = [setting.hyperparameters for setting in spec.settings]
+    weights = weigh_samples(data, len(settings), None, options)
+    scaling = fit_scaling(options.scaling, data)
+    return Job(data, settings, options, machine, scaling, weights)
 
 
 def run_checks(spec: Spec, data: Dataset) -> Iterator[BatchCheck]:
@@ -230,16 +263,18 @@ def run_engine_checks(spec: Spec, data: Dataset, machine: Machine = HERE) -> Ite
         return
     training, settings = spec.training, [setting.hyperparameters for setting in spec.settings]
     for loss in losses_of(spec):
-        yield check_engine(
-            machine.find_engine(training.dtype, settings),
-            data.train,
-            data.n_classes,
-            fit_scaling(training.scaling, data),
-            loss=loss,
-            dtype=training.dtype,
-            images=min(training.batch_size, 100),
-            seed=training.seed,
-        )
+        with alone():
+            check = check_engine(
+                machine.find_engine(training.dtype, settings),
+                data.train,
+                data.n_classes,
+                fit_scaling(training.scaling, data),
+                loss=loss,
+                dtype=training.dtype,
+                images=min(training.batch_size, 100),
+                seed=training.seed,
+            )
+        yield check
 
 
 def losses_of(spec: Spec) -> list[str]:

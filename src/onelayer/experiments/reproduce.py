@@ -19,6 +19,7 @@ from onelayer.experiments.experiment import (
     run_checks,
     run_engine_checks,
     run_experiment,
+    train_all,
     warn_of_scale,
     warn_of_time,
 )
@@ -76,9 +77,7 @@ def reproduce(
     check_form(report)
     if live is not None:
         check_live()
-    call = {"track": track, "report": report, "machine": machine.plain, "force": force}
-    call["source"] = None if source is None else str(source)
-    task = Task(Asked(None, spec.model_dump()), "reproduce", call)
+    task = task_of(spec, source=source, track=track, report=report, machine=machine, force=force)
     with (
         Unfinished.hold(
             out, task, every=machine.checkpoint, force=force, resume=resume, announce=announce
@@ -102,6 +101,31 @@ def reproduce(
             if report == "all":
                 write_explore(results, folder.explorable_page, data)
     return results
+
+
+def take_part(
+    spec: Spec, out: Path, task: Task, *, source: Path | None = None, machine: Machine = HERE
+) -> None:
+    """Train this rank's part of what rank 0 reproduces at the same time; it writes checkpoints."""
+    kept = Unfinished.share(out, task, machine.own_checkpoint)
+    train_all(spec, load_data(spec.data, source), machine, kept)
+    for variant, own in zip(spec.variants, spec.of_variants(), strict=True):
+        train_all(own, load_data(own.data, source), machine, kept.of(variant.name))
+
+
+def task_of(
+    spec: Spec,
+    *,
+    source: Path | None,
+    track: str | None,
+    report: str,
+    machine: Machine,
+    force: bool,
+) -> Task:
+    """Return what is asked of reproduce, as resume takes it up."""
+    call = {"track": track, "report": report, "machine": machine.plain, "force": force}
+    call["source"] = None if source is None else str(source)
+    return Task(Asked(None, spec.model_dump()), "reproduce", call)
 
 
 def _tracker(target: str | None, spec: Spec) -> AbstractContextManager[OnEpoch | None]:

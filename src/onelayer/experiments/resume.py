@@ -14,7 +14,7 @@ from onelayer.evaluation.unfinished import PROBED, TASK, TASK_FILE, Task, record
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.probe import probe_sources
 from onelayer.experiments.probe_options import ProbeOptions
-from onelayer.experiments.reproduce import reproduce
+from onelayer.experiments.reproduce import reproduce, take_part
 from onelayer.experiments.spec import Spec
 from onelayer.option import build
 from onelayer.storage import check_output_folder, unfinished_place
@@ -24,6 +24,7 @@ from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import elsewhere, provenance
+from onelayer.training.ranks import check_alone
 
 _ENDING = ".unfinished"
 
@@ -106,11 +107,30 @@ def resume(
     call |= {"resume": True, "announce": announce, "show": show}
     if plan.task.command == "reproduce":
         source = call.pop("source")
-        with plain_words(Spec, f"{plan.out}: "):
-            spec = Spec.model_validate(dict(plan.task.asked.options))
-        return reproduce(spec, plan.out, source=None if source is None else Path(source), **call)
+        source = None if source is None else Path(source)
+        return reproduce(_spec_of(plan), plan.out, source=source, **call)
     sources, settings = call.pop("sources"), call.pop("settings")
     settings = settings and [Hyperparameters(**setting) for setting in settings]
     call["options"] = build(TrainingOptions, call["options"])
     call["asked"] = build(ProbeOptions, call["asked"])
     return probe_sources(sources, plan.out, settings, **call)
+
+
+def help_to_resume(plan: ResumePlan) -> None:
+    """Train this rank's part of what rank 0 resumes at the same time.
+
+    Raises
+    ------
+    InputError
+        If it is not a training: a probe is trained by one process.
+    """
+    if plan.task.command != "reproduce":
+        check_alone("a probe")
+    source, machine = plan.task.call["source"], build(Machine, plan.task.call["machine"])
+    source = None if source is None else Path(source)
+    take_part(_spec_of(plan), plan.out, plan.task, source=source, machine=machine)
+
+
+def _spec_of(plan: ResumePlan) -> Spec:
+    with plain_words(Spec, f"{plan.out}: "):
+        return Spec.model_validate(dict(plan.task.asked.options))

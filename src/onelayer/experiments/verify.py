@@ -1,7 +1,7 @@
 """Verification: train a stored run again from its options and data, and compare bit for bit."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from onelayer.training.machine import Machine
 from onelayer.training.provenance import elsewhere
 from onelayer.training.run import CURVES, Run
 
-_NOT_OF_THE_PLACE = {"date", "seconds", "stacks", "digests"}
+_NOT_OF_THE_PLACE = {"date", "seconds", "stacks", "digests", "processes"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def verify(
     for part, found, spec in _experiments(stored):
         data = load_data(spec.data, None if source is None else Path(source))
         _check_data(stored.path, found.run, data)
-        for name, before, again in _pairs(found, spec, data, machine):
+        same = replace(machine, stacks=machine.stacks or len(found.run.provenance["stacks"]))
+        for name, before, again in _pairs(found, spec, data, same):
             names.append(f"{part}{name}")
             departure = find_departure(names[-1], before, again)
             announce(f"{names[-1]}: the same" if departure is None else str(departure))

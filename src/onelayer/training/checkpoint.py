@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from errno import ENOENT
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from onelayer.records import Kind
 from onelayer.storage import unfinished_folder, unfinished_place
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.log import Log, Trained
+from onelayer.training.ranks import world
 
 _MINUTE = 60.0
 _NAMED = {"auto": (0, _MINUTE, _MINUTE), "none": (0, 0.0, 0.0)}
@@ -156,6 +158,9 @@ class Checkpoints:
         if place is None or isinstance(place, Checkpoints):
             yield place or NOWHERE
             return
+        if not world().leads:
+            yield cls.shared(unfinished_place(Path(place)), every)
+            return
         with unfinished_folder(Path(place)) as held:
             found = cls.beside(held, every, announce, lambda: None)
             try:
@@ -172,6 +177,22 @@ class Checkpoints:
     ) -> "Checkpoints":
         """Return the checkpoints in `place`, a folder of unfinished work that the caller locked."""
         return cls(place / CHECKPOINTS, Spacing.parse(every), announce, prepare)
+
+    @classmethod
+    def shared(
+        cls, place: Path, every: str, prepare: Callable[[], None] = lambda: None
+    ) -> "Checkpoints":
+        """Return those in a folder that rank 0 holds, for another rank.
+
+        None are written where that folder is not to be seen, as on another machine's disk.
+        """
+
+        def check() -> None:
+            if not place.is_dir():
+                raise FileNotFoundError(ENOENT, "the folder of rank 0 is not here", str(place))
+            prepare()
+
+        return cls.beside(place, every, lambda _: None, check)
 
     def of(self, job: str) -> "Checkpoints":
         """Return the checkpoints of a job of the same work, or of a part with several jobs."""

@@ -85,14 +85,15 @@ def cross_validate(
     weights = np.atleast_2d(weights)
     held_out = weights == 0 if held_out is None else _checked_held_out(held_out, weights)
     R, M = len(weights), len(settings)
-    with Checkpoints.hold(folder, machine.checkpoint) as checkpoints:
-        judged = [
+    with Checkpoints.hold(folder, machine.own_checkpoint) as checkpoints:
+        own = [
             _judge(stack, job, models, trained, held_out)
             for models, stack, trained in job.run(
                 _measure_held_out, on_epoch, keeper=job.keeper(checkpoints)
             )
         ]
-    accuracy, loss, accuracy_curves, loss_curves = map(np.concatenate, zip(*judged, strict=True))
+        judged = zip(*job.gather(own), strict=True)
+    accuracy, loss, accuracy_curves, loss_curves = map(np.concatenate, judged)
     return CrossValidation(
         accuracy.reshape(R, M),
         loss.reshape(R, M),

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onelayer.data.derived import kept_bytes
 from onelayer.data.scaling import fit_scaling
 from onelayer.model.losses import find_loss
 from onelayer.thread_pools import limited
+from onelayer.training.engine import OnDevice
 from onelayer.training.epochs import feed
 from onelayer.training.exact import Problem, bytes_to_hold
 from onelayer.training.job import Job
+from onelayer.training.ranks import alone
 from onelayer.training.schedules import LearningRates
 
 _SECONDS = 0.5  # to measure steps, and again to measure evaluation
@@ -34,6 +37,30 @@ class Forecast:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """What processes would share, in bytes: all `rows`, or the `gradient` that a step sends.
+
+    `devices` is how many of them keep the rows beside a stack; 1 where they need not be kept.
+    """
+
+    rows: int
+    gradient: int
+    devices: int
+
+
+def sharing(job: Job) -> Sharing:
+    """Return what the processes of a job would share, in one way or the other."""
+    data = job.data
+    splits = [split for split in (data.train, data.validation) if split is not None]
+    rows = sum(len(split) * (kept_bytes(split.X) + split.y.itemsize) for split in splits)
+    models = max(map(len, job.stacks))
+    gradient = 4 * len(job.settings) * (data.n_classes * (data.n_features + 1) + 1)
+    free = job.make_engine.free_bytes() if isinstance(job.make_engine, OnDevice) else None
+    devices = 1 if free is None else -(-rows // max(1, free - models * job.model_bytes))
+    return Sharing(rows, gradient, devices)
+
+
 def forecast(job: Job) -> Forecast:
     """Predict the cost of running a job; trains nothing to the end.
 
@@ -44,9 +71,15 @@ def forecast(job: Job) -> Forecast:
     InputError
         If the memory does not suffice, before anything is allocated.
     """
-    data, options = job.data, job.options
-    if options.solver == "exact":
+    if job.options.solver == "exact":
         return _forecast_solving(job)
+    with alone():
+        return _forecast_descent(job)
+
+
+def _forecast_descent(job: Job) -> Forecast:
+    """Predict mini-batches from some of them, and from the evaluation of some rows."""
+    data, options = job.data, job.options
     n_steps = -(-len(data.train) // options.batch_size)
     n_rows = sum(len(split) for split in (data.train, data.validation) if split is not None)
     n_evaluations = sum(map(options.evaluates, range(options.epochs + 1)))

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from typing import Any
+from importlib.metadata import version
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from onelayer.training.lockstep import Lockstep
 from onelayer.training.log import Trained
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
+from onelayer.training.ranks import world
 from onelayer.training.run import CURVES
 from onelayer.training.schedules import LearningRates
 from onelayer.training.solving import (
@@ -40,6 +42,7 @@ from onelayer.training.solving import (
 )
 from onelayer.training.stacks import check_device_memory, cut_into_stacks
 
+T = TypeVar("T")
 # Called with the numbers of a stack's models and the stack, before its first epoch.
 OnStack = Callable[["Job", range, Engine], None]
 
@@ -76,8 +79,26 @@ class Job:
             self.data.check_finite()
         check_augmentation(Augmentation.parse(self.options.augmentation), self.data.image_shape)
         self._check_validation()
+        self._check_shard()
         if self.options.solver == "exact":
             check_solvable(self.settings)
+
+    def _check_shard(self) -> None:
+        """Refuse what cannot be done where each rank has a part of the rows."""
+        if self.machine.shard != "rows":
+            return
+        if self.options.solver == "exact":
+            raise InputError("shard is rows, and solver exact; it takes shard models")
+        if self.options.time_limit is not None:
+            raise InputError("shard is rows, and there is a time_limit; it takes shard models")
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what of versions and the machine must be the same on all ranks, by name."""
+        makes = self.make_engine
+        facts = {"onelayer": version("onelayer"), "engine": getattr(makes, "__name__", "")}
+        if isinstance(makes, OnDevice):
+            facts |= {name: makes.origin()[name] for name in ("precision", "torch")}
+        return facts | {"shard": self.machine.shard, "stacks": str(self.stacks)}
 
     def _check_validation(self) -> None:
         """Refuse what needs the validation split where there is none, or it is not evaluated."""
@@ -120,11 +141,32 @@ class Job:
         """The models of each stack: together they fit into the memory, that of the device too."""
         one = self.model_bytes
         stacks = cut_into_stacks(
-            len(self.settings), one, self.kept_bytes, self.machine.memory_bytes
+            len(self.settings),
+            one,
+            self.kept_bytes,
+            self.machine.memory_bytes,
+            self.machine.stacks or self.machine.together,
         )
         if isinstance(self.make_engine, OnDevice) and self.options.solver == "descent":
             check_device_memory(max(map(len, stacks)), one, self.make_engine.free_bytes())
         return stacks
+
+    @property
+    def own(self) -> list[range]:
+        """The stacks that this rank trains: all, or its share of them."""
+        return self.stacks[world().rank :: world().size] if self._shares else self.stacks
+
+    @property
+    def _shares(self) -> bool:
+        """Whether each rank trains stacks of its own."""
+        return self.machine.shard == "models"
+
+    def gather(self, own: Sequence[T]) -> list[T]:
+        """Return what all ranks found of their stacks, in the order of the stacks."""
+        if not self._shares:
+            return list(own)
+        found, size = world().gather(own), world().size
+        return [found[number % size][number // size] for number in range(len(self.stacks))]
 
     def weights_of(self, models: range) -> SampleWeights | None:
         """Return the sample weights of some of the models."""
@@ -194,21 +236,24 @@ class Job:
     ) -> Iterator[tuple[range, Engine, Trained]]:
         """Train stack after stack; yield its models, its engine and what is left of it.
 
-        What the `keeper` has of them is not trained again.
+        What the `keeper` has of them is not trained again. Of several ranks each trains its own.
         """
         begin, keeper = time.perf_counter(), keeper or self.keeper(NOWHERE)
         with limited(self.machine.threads):
-            for models in self.stacks:
-                if trained := keeper.trained(models):
+            if world().size > 1:
+                world().agree(self._facts() | keeper.facts)
+            for number, models in enumerate(self.own, 1):
+                trained = keeper.trained(models)
+                self._all_have(models, trained is not None)
+                if trained:
                     parameters = trained.weights, trained.biases
                     yield models, self._build(self.parts_of(models), *parameters), trained
                     continue
                 if self.options.solver == "exact":
                     stack, trained = self._solve(models, measure, on_epoch)
                 else:
-                    stack, trained = self._descend(
-                        models, measure, on_epoch, on_stack, begin, keeper
-                    )
+                    end = self.options.deadline(begin - keeper.seconds, number / len(self.own))
+                    stack, trained = self._descend(models, measure, on_epoch, on_stack, end, keeper)
                 keeper.finish(models, trained)
                 yield models, stack, trained
 
@@ -218,15 +263,15 @@ class Job:
         measure: Measure,
         on_epoch: OnEpoch | None,
         on_stack: OnStack | None,
-        begin: float,
+        deadline: float,
         keeper: Keeper,
     ) -> tuple[Engine, Trained]:
         """Train a stack by mini-batches, from its last checkpoint if there is one."""
         stack = self.build(models)
         log = keeper.resume(models, stack)
+        self._all_have(models, log and (log.epoch, log.batches))
         if on_stack is not None:
             on_stack(self, models, stack)
-        share = models.stop / len(self.settings)
         with keeper.watch():
             trained = run_epochs(
                 stack,
@@ -237,11 +282,16 @@ class Job:
                 models=models,
                 weights=self.weights_of(models),
                 on_epoch=on_epoch,
-                deadline=self.options.deadline(begin - keeper.seconds, share),
+                deadline=deadline,
                 log=log,
                 pause=partial(keeper.pause, models),
             )
         return stack, trained
+
+    def _all_have(self, models: range, kept: Any) -> None:
+        """Raise InputError unless the ranks that train a stack together have the same of it."""
+        if not self._shares:
+            world().agree({f"what is kept of {models}": kept})
 
     def _solve(
         self, models: range, measure: Measure, on_epoch: OnEpoch | None

@@ -45,6 +45,12 @@ class Keeper:
     def _digests(self) -> dict[str, str]:
         return {name: _digest(value) for name, value in self._arrays.items()}
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was asked for, and the digests of all arrays, by name."""
+        settings = {"settings": "; ".join(map(str, self._asked.settings or ()))}
+        return dict(self._asked.options) | settings | self._digests
+
     def trained(self, models: range) -> Trained | None:
         """Return what is left of a stack, if it is trained.
 

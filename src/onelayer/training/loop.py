@@ -30,6 +30,7 @@ from onelayer.training.log import Trained
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import origin_of
+from onelayer.training.ranks import world
 from onelayer.training.run import CURVES, History, Run
 from onelayer.training.snapshots import Snapshots, join_snapshots
 
@@ -97,16 +98,35 @@ def train(
     _check_start(start, (len(settings), data.n_classes, data.n_features))
     parameters = None if start is None else (start.weights, start.biases)
     job = Job(data, settings, options, machine, scaling, weights, parameters)
-    trained = []
+    own = []
     quiet = on_epoch is not None or not in_notebook()
     watched = nullcontext(on_epoch) if quiet else _watched(settings, options, "training: epoch")
-    with Checkpoints.hold(folder, machine.checkpoint) as checkpoints, watched as follow:
+    with Checkpoints.hold(folder, machine.own_checkpoint) as checkpoints, watched as follow:
         keeper = job.keeper(checkpoints)
         for _, _, part in job.run(measure_splits, follow, on_stack, keeper):
-            trained.append(part)
-            origin = origin_of(job.make_engine)
+            own.append(part)
+        trained = job.gather(own)
+        if follow is not None:
+            _retell(job, trained, follow)
+    origin = origin_of(job.make_engine)
+    if world().size > 1:
+        origin |= {"processes": world().size, "shard": machine.shard}
     origin["seconds"] = keeper.seconds + time.perf_counter() - begin
     return gather(data, settings, options, scaling, trained, origin)
+
+
+def _retell(job: Job, trained: Sequence[Trained], follow: OnEpoch) -> None:
+    """Tell of the stacks that other ranks have trained, epoch by epoch, as of one's own."""
+    for models, part in zip(job.stacks, trained, strict=True):
+        if models in job.own:
+            continue
+        curves = {
+            name: np.full((len(models), job.options.epochs + 1), np.nan) for name in part.curves
+        }
+        for column, epoch in enumerate(part.measured):
+            for name, curve in curves.items():
+                curve[:, epoch] = part.curves[name][:, column]
+            follow(int(epoch), curves, models)
 
 
 @face("report.live:watched_training")

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from onelayer.errors import InputError, shown, unknown_name
-from onelayer.option import Checked, option
+from onelayer.option import COUNT, Checked, option
 from onelayer.training.checkpoint import Spacing
 from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_trains
 from onelayer.training.engine import MakeEngine
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.numpy_engine import NumpyEngine
+from onelayer.training.ranks import LONGEST, world
 from onelayer.training.torch_device import PRECISIONS, check_device, check_numbers, find_device
 
 GB = 10**9
 ENGINES: dict[str, MakeEngine] = {"compiled": CompiledEngine, "numpy": NumpyEngine}
+SHARDS = ("models", "rows")
 NAMES = ("auto", *ENGINES, "torch")  # torch is imported where it is asked for
 
 
@@ -29,9 +31,10 @@ def _check_threads(threads: int) -> None:
 class Machine(Checked):
     """What a job runs on, the same for training, cross-validation, probes and the forecast.
 
-    `engine` is a name, or the class of an engine. A GPU, and a `precision` but float32, are for
-    the engine torch, which auto then means. `checkpoint` says how often what is trained is kept,
-    where there is a folder for it.
+    `engine` is a name, or the class of an engine. A GPU, a `precision` but float32, and `shard`
+    "rows" are for the engine torch, which auto then means. `checkpoint` says how often what is
+    trained is kept, where there is a folder for it. The last three are for several processes: see
+    docs/scale.md.
 
     Raises
     ------
@@ -70,6 +73,25 @@ class Machine(Checked):
         "first on; none.",
         parse=Spacing.parse,
     )
+    shard: str = option(
+        "models",
+        "What several processes (torchrun) share: models, or rows (PyTorch) of data that are too "
+        "large for one.",
+        choices=SHARDS,
+    )
+    stacks: int | None = option(
+        None,
+        "Number of stacks, or a multiple of it (default: the number of processes).",
+        kind=int,
+        least=1,
+        most=COUNT,
+    )
+    rank_timeout: float = option(
+        60.0,
+        "Seconds without a sign of life after which a process is given up, and the others end.",
+        least=1,
+        most=LONGEST,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,8 +104,13 @@ class Machine(Checked):
         if self._takes_torch:
             check_numbers(find_device(self.device), self.precision, "float32")
         elif self._asks_for_torch:
-            asked = f"device {self.device} and precision {self.precision}"
+            asked = f"device {self.device}, precision {self.precision} and shard {self.shard}"
             raise InputError(f"{asked} need engine torch; engine is {shown(self.engine)}")
+
+    @property
+    def together(self) -> int:
+        """The number of processes that share the models."""
+        return world().size if self.shard == "models" else 1
 
     @property
     def memory_bytes(self) -> int:
@@ -93,7 +120,8 @@ class Machine(Checked):
     @property
     def _asks_for_torch(self) -> bool:
         """Whether there is an option that the other engines cannot follow."""
-        return self.device not in ("auto", "cpu") or self.precision != "float32"
+        others = self.precision != "float32" or self.shard == "rows"
+        return others or self.device not in ("auto", "cpu")
 
     @property
     def _takes_torch(self) -> bool:
@@ -101,9 +129,17 @@ class Machine(Checked):
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The options by name as plain values; an engine of one's own by the name of its class."""
+        """The options by name as plain values, to call for the same stacks again.
+
+        An engine of one's own is there by the name of its class.
+        """
         engine = getattr(self.engine, "__name__", self.engine)
-        return {**vars(self), "engine": engine}
+        return {**vars(self), "engine": engine, "stacks": self.stacks or self.together}
+
+    @property
+    def own_checkpoint(self) -> str:
+        """How often this process keeps what it trains: of one that all train rank 0 alone does."""
+        return self.checkpoint if self.shard == "models" or world().leads else "none"
 
     def find_engine(self, dtype: str, settings: Sequence[Hyperparameters]) -> MakeEngine:
         """Return the class of the engine for models in `dtype` with these settings.
@@ -116,7 +152,7 @@ class Machine(Checked):
         if not isinstance(self.engine, str):
             return self.engine
         if self._takes_torch:
-            return _find_torch(self.device, self.precision, dtype, settings)
+            return self._find_torch(dtype, settings)
         if self.engine == "compiled" and dtype != "float32":
             raise InputError(f"engine is compiled and dtype {dtype}; it trains in float32 alone")
         if self.engine == "auto":
@@ -124,18 +160,17 @@ class Machine(Checked):
             return CompiledEngine if compiled else NumpyEngine
         return ENGINES[self.engine]
 
+    def _find_torch(self, dtype: str, settings: Sequence[Hyperparameters]) -> MakeEngine:
+        """Return the engine on PyTorch for a device that is there."""
+        found = find_device(self.device)
+        check_numbers(found, self.precision, dtype)
+        from onelayer.training.torch_engine import TorchEngine
+        from onelayer.training.torch_losses import check_losses
+        from onelayer.training.torch_rows import RowsEngine
 
-def _find_torch(
-    device: str, precision: str, dtype: str, settings: Sequence[Hyperparameters]
-) -> MakeEngine:
-    """Return the engine on PyTorch for a device that is there."""
-    found = find_device(device)
-    check_numbers(found, precision, dtype)
-    from onelayer.training.torch_engine import TorchEngine
-    from onelayer.training.torch_losses import check_losses
-
-    check_losses(setting.loss for setting in settings)
-    return TorchEngine.on(found, precision)
+        check_losses(setting.loss for setting in settings)
+        engine = RowsEngine if self.shard == "rows" else TorchEngine
+        return engine.on(found, self.precision)
 
 
 HERE = Machine()  # the defaults: all cores, the fastest engine

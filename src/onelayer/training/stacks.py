@@ -5,12 +5,15 @@ import itertools
 from onelayer.errors import InputError
 
 
-def cut_into_stacks(n_models: int, one: int, kept: int, memory: int) -> list[range]:
+def cut_into_stacks(
+    n_models: int, one: int, kept: int, memory: int, multiple: int = 1
+) -> list[range]:
     """Return the models of each stack: as few stacks as `memory` bytes allow, of even sizes.
 
     `one` is the memory that a model takes while it trains, `kept` that of its weights and curves
     afterwards, in bytes. A larger stack is never slower per model (measured up to M = 200), so
-    memory alone cuts.
+    memory alone cuts, and the `multiple` of which the number of stacks is one, if the models
+    suffice: several processes share them.
 
     Raises
     ------
@@ -21,6 +24,8 @@ def cut_into_stacks(n_models: int, one: int, kept: int, memory: int) -> list[ran
     --------
     >>> cut_into_stacks(5, one=40, kept=4, memory=100)
     [range(0, 1), range(1, 3), range(3, 5)]
+    >>> len(cut_into_stacks(5, one=40, kept=4, memory=100, multiple=2))
+    4
     """
     if one > memory:
         raise InputError(f"memory of {_size(memory)}: one model needs {_size(one)}")
@@ -30,6 +35,7 @@ def cut_into_stacks(n_models: int, one: int, kept: int, memory: int) -> list[ran
             f"of weights and curves, {_size(kept)} each; train fewer, or allow more memory"
         )
     stacks = -(-n_models // (memory // one))
+    stacks = min(-(-stacks // multiple) * multiple, n_models)
     cuts = [n_models * number // stacks for number in range(stacks + 1)]
     return [range(first, last) for first, last in itertools.pairwise(cuts)]
 

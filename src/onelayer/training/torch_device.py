@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from onelayer.errors import InputError
+from onelayer.training.ranks import world
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
@@ -18,6 +19,8 @@ def check_device(device: str) -> None:
 def find_device(device: str) -> str:
     """Return the device of that name if it is there; auto is a GPU where there is one, else cpu.
 
+    Of several processes on a machine each has a GPU of its own, where no number is given.
+
     Raises
     ------
     InputError
@@ -30,7 +33,7 @@ def find_device(device: str) -> str:
         raise InputError("device is mps; this PyTorch sees no GPU of Apple's: device cpu trains")
     if device == "auto":
         if torch.cuda.is_available():
-            return "cuda:0"
+            return _find_cuda(torch, "cuda")
         return "mps" if torch.backends.mps.is_available() else "cpu"
     return device
 
@@ -89,7 +92,9 @@ def _find_cuda(torch: Any, device: str) -> str:
             f"device is {device}; this PyTorch sees no CUDA device: is there an NVIDIA GPU with "
             "its driver, and does CUDA_VISIBLE_DEVICES show it? device cpu trains without one"
         )
-    number, count = int(device.partition(":")[2] or 0), torch.cuda.device_count()
+    number, count = int(device.partition(":")[2] or world().local_rank), torch.cuda.device_count()
     if number >= count:
-        raise InputError(f"device is {device}; there are {count}, from cuda:0 to cuda:{count - 1}")
+        raise InputError(
+            f"device is cuda:{number}; there are {count}, from cuda:0 to cuda:{count - 1}"
+        )
     return f"cuda:{number}"

@@ -110,13 +110,13 @@ class TorchEngine:
     def step(self, data: Opened, rows: Rows, rates: PerModel, weights: Array | None = None) -> None:
         """See Engine.step: equations (8) to (11) for all models at once."""
         with self._at_work():
-            X, y = self._feed.batch(data, rows)
+            X, y, at, count = self._batch(data, rows)
             S = self._scores(X)
             self._steps += 1
-            shares = self._ones / len(y)
+            shares = self._ones / count
             if weights is not None:
                 totals = weights.sum(axis=1, dtype=np.float64)
-                rates = np.where(totals > 0, rates, 0)
+                rates, weights = np.where(totals > 0, rates, 0), weights[:, at]
                 shares = self._tensor((weights / np.where(totals > 0, totals, 1)[:, None]).T)
             self._set_rates(rates)
             factor = shares * self._rates if self._momenta is None else shares
@@ -127,15 +127,21 @@ class TorchEngine:
 
     def steps_until_stopped(self) -> NDArray[np.int64]:
         """See Engine.steps_until_stopped."""
-        return _array(self._stopped)
+        return as_array(self._stopped)
 
     def take_held_out(self) -> HeldOut | None:
         """See Engine.take_held_out."""
         taken, self._held_out = self._held_out, None
-        return None if taken is None else HeldOut(*_array(taken, np.float64))
+        return None if taken is None else HeldOut(*as_array(taken, np.float64))
 
     def evaluate(self, data: Opened, weights: SampleWeights | None = None) -> Evaluation:
         """See Engine.evaluate: block by block, the sums over blocks in float64."""
+        loss, hits, totals = self._sums(data, weights)
+        with np.errstate(invalid="ignore"):
+            return Evaluation(loss / totals, np.minimum(hits / totals, 1))
+
+    def _sums(self, data: Opened, weights: SampleWeights | None) -> Array:
+        """Return the sums over a split of losses, correct predictions and weights, (3, M)."""
         M, K, D = self._shape
         split = data.split if isinstance(data, KeptSplit) else data
         sums, totals = torch.zeros((2, M), dtype=self._double, device=self._device), np.zeros(M)
@@ -149,21 +155,19 @@ class TorchEngine:
                     totals += w.sum(axis=1, dtype=np.float64)
                     found = found * self._tensor(w.T)
                 sums += found.sum(dim=1, dtype=self._double)
-            loss, accuracy = _array(sums, np.float64)
         if weights is None:
             totals += len(split)
-        with np.errstate(invalid="ignore"):
-            return Evaluation(loss / totals, np.minimum(accuracy / totals, 1))
+        return np.stack((*as_array(sums, np.float64), totals))
 
     def penalties(self) -> NDArray[np.float64]:
         """See Engine.penalties."""
         norms = torch.linalg.vector_norm(self._W, dim=(1, 2), dtype=self._double)
         with np.errstate(over="ignore"):
-            return np.asarray(self._l2 * _array(norms, np.float64) ** 2)
+            return np.asarray(self._l2 * as_array(norms, np.float64) ** 2)
 
     def parameters(self) -> tuple[Array, Array]:
         """See Engine.parameters."""
-        return _array(self._W), _array(self._b)
+        return as_array(self._W), as_array(self._b)
 
     def remember(self, models: Models) -> None:
         """See Engine.remember."""
@@ -178,10 +182,10 @@ class TorchEngine:
 
     def state(self) -> State:
         """See Engine.state."""
-        kept = {name: _array(tensor) for name, tensor in self._parts().items()}
+        kept = {name: as_array(tensor) for name, tensor in self._parts().items()}
         if self._held_out is not None:
-            kept["held_out"] = _array(self._held_out, np.float64)
-        return kept | {"steps": _array(self._steps), "stopped": _array(self._stopped)}
+            kept["held_out"] = as_array(self._held_out, np.float64)
+        return kept | {"steps": as_array(self._steps), "stopped": as_array(self._stopped)}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """See Engine.load."""
@@ -206,6 +210,11 @@ class TorchEngine:
         """
         return n_classes * (n_features * 7 * 8 + 8 * 8 * batch_size)
 
+    def _batch(self, data: Opened, rows: Rows) -> tuple[Tensor, Tensor, Rows, int]:
+        """Return x and labels of a batch, the places in it that they have, and its size."""
+        X, y = self._feed.batch(data, rows)
+        return X, y, slice(None), len(y)
+
     def _scores(self, X: Tensor) -> Tensor:
         """Return the scores (B, M, K)."""
         S = self._products.scores(X, self._W.flatten(0, 1), self._b.flatten())
@@ -220,26 +229,35 @@ class TorchEngine:
 
     def _descend(self, X: Tensor, G: Tensor, *, every: bool) -> None:
         """Take the step of X (B, D) and G (B, M, K); `every`: no model has a rate of 0."""
-        moving = self._stopped == 0
-        W, G, sums = self._W.flatten(0, 1), G.flatten(1), G.sum(dim=0)
-        if self._momenta is None:
-            if self._l2.any():
-                self._W.mul_(torch.where(moving, self._decays, 1)[:, None, None])
-            self._products.accumulate(W, G, X, beta=1, alpha=-1)
+        G, sums, of = G.flatten(1), G.sum(dim=0), self._momenta
+        if of is None:
+            self._decay()
+            self._products.accumulate(self._W.flatten(0, 1), G, X, beta=1, alpha=-1)
             self._b.sub_(sums)
-            return
-        of = self._momenta
-        rates = torch.where(moving, self._rates, 0)[:, None]
-        twice_l2 = torch.where(moving, of.twice_l2, 0)[:, None]
-        if every and of.shared is not None:
+        elif every and of.shared is not None:
+            rates, twice_l2 = self._of_moving(self._rates), self._of_moving(of.twice_l2)
             self._products.accumulate(of.W.flatten(0, 1), G, X, beta=of.shared, alpha=1)
             of.b.mul_(of.shared).add_(sums)
             self._glide(self._W, of.W, rates[:, None], twice_l2[:, None])
             self._glide(self._b, of.b, rates, 0 * twice_l2)
-            return
-        gradient = torch.zeros_like(W)
-        self._products.accumulate(gradient, G, X, beta=0, alpha=1)
-        gradient = gradient.view_as(self._W) + twice_l2[:, None] * self._W
+        else:
+            gradient = torch.zeros_like(self._W)
+            self._products.accumulate(gradient.flatten(0, 1), G, X, beta=0, alpha=1)
+            self._go_along(of, gradient, sums)
+
+    def _decay(self) -> None:
+        """Take the part of the step that makes weights smaller, where no model has momentum."""
+        if self._l2.any():
+            self._W.mul_(torch.where(self._stopped == 0, self._decays, 1)[:, None, None])
+
+    def _of_moving(self, numbers: Tensor) -> Tensor:
+        """Return the numbers (M,) of the models as (M, 1), 0 of those that were stopped."""
+        return torch.where(self._stopped == 0, numbers, 0)[:, None]
+
+    def _go_along(self, of: "_Momenta", gradient: Tensor, sums: Tensor) -> None:
+        """Take the step of the loss's gradient (M, K, D) and of its sums (M, K), with momentum."""
+        rates = self._of_moving(self._rates)
+        gradient = gradient + self._of_moving(of.twice_l2)[:, None] * self._W
         momentum, nesterov = of.momentum[:, None], of.nesterov[:, None]
         self._follow(self._W, of.W, gradient, rates[:, None], momentum[:, None], nesterov[:, None])
         self._follow(self._b, of.b, sums, rates, momentum, nesterov)
@@ -343,6 +361,6 @@ def _follow(
     P.sub_(rates * torch.where(nesterov, gradient + momentum * v, v))
 
 
-def _array(tensor: Tensor, dtype: Any = None) -> Array:
+def as_array(tensor: Tensor, dtype: Any = None) -> Array:
     """Return a copy as an array."""
     return np.array(tensor.cpu().numpy(), dtype)

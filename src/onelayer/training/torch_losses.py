@@ -87,6 +87,8 @@ def scaled_slopes(
 
     A model with a score that is not finite is stopped in this step; its slopes are 0.
     """
+    if not len(S):  # of this batch a rank may have no rows
+        return S, stopped
     low, high = S.aminmax(dim=2)
     sound = low.amin(dim=0).isfinite() & high.amax(dim=0).isfinite()  # NaN passes through both
     stopped = torch.where(sound | (stopped > 0), stopped, step)

@@ -108,11 +108,12 @@ def dtype_of(value: float, dtype: str):
 
 def test_200_right_gradients_of_random_sizes_layouts_and_precisions_have_no_fault():
     generator = np.random.default_rng(0)
-    for _ in range(200):
+    for _ in range(40):
         sizes = tuple(map(int, generator.choice(np.arange(2, 24), 3, replace=False)))
         l2 = float(10 ** generator.uniform(-4, 1))
-        answer = ask("gradient", "gradient", right_gradient(generator), sizes=sizes, l2=l2)
-        assert judge([answer]).codes == (), (sizes, l2, answer.errors)
+        for _ in range(5):
+            answer = ask("gradient", "gradient", right_gradient(generator), sizes=sizes, l2=l2)
+            assert judge([answer]).codes == (), (sizes, l2, answer.errors)
 
 
 def test_the_probe_points_are_designed():

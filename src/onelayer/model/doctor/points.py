@@ -22,7 +22,7 @@ _LARGE = 1000.0  # scores whose exponential overflows
 _WIDE = (53, 211, 11)  # sizes at which rounding to float32 is visible
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
     """A batch X (N, D), y (N,), parameters W (K, D), b (K,), and λ: the arguments of a gradient."""
 

@@ -17,7 +17,7 @@ from onelayer.model.doctor.roles import find_functions
 from onelayer.model.doctor.slips import CODES
 from onelayer.model.gradient_check import check_gradient
 from onelayer.model.losses import CROSS_ENTROPY, LOSSES
-from submissions import BINARY, COURSE, GRADIENTS, OTHERS, OWN, RIGHT, WITH_TORCH, Wrong
+from submissions import ALONE, BINARY, COURSE, GRADIENTS, OTHERS, OWN, RIGHT, WITH_TORCH, Wrong
 
 
 def diagnosed(text: str, loss: str = "", roles: tuple[str, ...] = ()) -> Diagnosis:
@@ -230,6 +230,35 @@ def test_half_of_l2_is_told_or_found_in_the_cost():
     assert onelayer.diagnose(gradient=gradient, half=True).passed
     assert onelayer.diagnose(cost, gradient).passed
     assert "½λ" in onelayer.diagnose(cost, gradient).notes[0]
+
+
+def test_half_of_l2_in_one_cost_of_two_is_a_fault_and_a_cost_without_l2_shows_nothing():
+    half = COURSE.replace("return loss + lam", "return loss + lam / 2")
+    both = half + COURSE[COURSE.index("def ComputeCost") :].split("def ComputeAcc")[0].replace(
+        "ComputeCost", "ComputeLoss"
+    )
+    assert "G40" in codes(diagnosed(both, roles=("cost", "gradient")))
+    plain = COURSE.replace("W, b, lam):\n    P", "W, b):\n    P").replace(
+        "loss + lam * (W ** 2).sum()", "loss"
+    )
+    halved = plain.replace("2 * lam * W", "lam * W")
+    assert codes(diagnosed(halved, roles=("cost", "gradient"))) == ["G40", "C04"]
+
+
+def test_one_number_for_the_bias_is_no_cost():
+    wrong = ALONE.replace("db = G.sum(axis=1, keepdims=True) / N", "db = np.mean(G)")
+    (finding,) = diagnosed(wrong).findings
+    assert finding.code == "L01"
+    assert "5 numbers, found one number" in finding.found
+
+
+def test_a_forward_pass_may_end_at_the_scores():
+    def forward(X, W, b):
+        return X @ W + b
+
+    assert onelayer.diagnose(forward=forward).findings == ()
+    assert onelayer.diagnose(probabilities=forward).codes == ("F02",)
+    assert onelayer.diagnose(forward=lambda X, W, b: X @ W).codes == ("F02",)
 
 
 def test_assert_gradient_fails_with_the_name_of_the_mistake():

@@ -57,9 +57,8 @@ def test_a_notebook_with_magics_and_windows_line_ends_is_run_up_to_its_functions
     ("name", "text", "said"),
     [
         ("other.py", "def f(x):\n    return x\n", "expected one such as ComputeGradients"),
-        ("other.py", "def f(x):\n    return x\n", "it defines f"),
-        ("broken.py", "def ComputeGradients(:\n", "SyntaxError"),
-        ("lacks.py", f"import not_there\n{ALONE}", "ModuleNotFoundError"),
+        ("broken.py", f"{ALONE}def f(:\n", "no function could be loaded: SyntaxError"),
+        ("lacks.py", "import not_there\n", "ModuleNotFoundError"),
         ("code.txt", ALONE, "expected a .py file or a notebook"),
         ("cut.ipynb", '{"cells": [', "cut.ipynb"),
     ],
@@ -70,6 +69,13 @@ def test_a_file_without_functions_is_told_in_one_line(here, capsys, name, text, 
     line = capsys.readouterr().err
     assert said in line
     assert line.count("\n") == 1
+
+
+def test_lines_that_fail_or_last_are_passed_over(here, capsys):
+    lines = "import not_there", "X = open('data_batch_1')", "n = int(input())", "while True: pass"
+    (here / "lab.py").write_text("\n".join((*lines, ALONE)), "utf-8")
+    assert run(["doctor", "lab.py"]) == 0
+    assert "note: some lines of the file fail: lab.py, line 1: Mod" in capsys.readouterr().out
 
 
 def test_a_folder_and_a_missing_file_are_told(here, capsys):

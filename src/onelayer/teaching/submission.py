@@ -42,7 +42,7 @@ def examine(path: Path, loss: str | None = None, half: bool | None = None) -> Di
             answers = ask_all(found, loss or "")
             lacks = sandbox.lacks
     diagnosis = judge(answers, half)
-    notes = [f"the file stops early: {failed}"] if failed else []
+    notes = [f"some lines of the file fail: {failed}"] if failed else []
     notes += [f"the sandbox lacks {each}" for each in lacks]
     return replace(diagnosis, notes=(*diagnosis.notes, *notes))
 
@@ -59,6 +59,8 @@ def _check(path: Path) -> None:
 
 
 def _none_found(names: list[str], failed: str) -> str:
+    if failed and not names:
+        return f"no function could be loaded: {failed}"
     defined = f"it defines {', '.join(names[:12])}" if names else "it defines no function"
-    stops = f"; it stops early: {failed}" if failed else ""
-    return f"no function to check: expected one such as {', '.join(EXAMPLES)}; {defined}{stops}"
+    fails = f"; some lines fail: {failed}" if failed else ""
+    return f"no function to check: expected one such as {', '.join(EXAMPLES)}; {defined}{fails}"

@@ -26,9 +26,9 @@ def diagnose(
 
     The functions are called at designed points, with arrays in the layouts of their parameters: X
     as D×N or N×D, W as K×D or D×K, labels or one-hot, arrays, dicts or layers, NumPy or PyTorch.
-    `others` are further functions by role: numerical, probabilities, softmax, accuracy, descent,
-    normalisation, pictures. `loss` is by default the cross-entropy, or the hinge if a name says
-    so. With `half` the penalty is ½λ Σ W²; a cost with this penalty has the same effect.
+    `others` are further functions by role: numerical, probabilities, forward, softmax, accuracy,
+    descent, normalisation, pictures. `loss` is by default the cross-entropy, or the hinge if a name
+    says so. With `half` the penalty is ½λ Σ W²; a cost with this penalty has the same effect.
 
     The functions run in this process: for code that is not yours, use `onelayer doctor`.
 

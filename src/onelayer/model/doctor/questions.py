@@ -36,6 +36,7 @@ QUESTIONS = {
     "gradient": ("base", "again", "single", "twice", "shifted", "blank", "free", "large", "wide"),
     "cost": ("base", "twice", "free", "large"),
     "probabilities": ("base", "shifted", "large"),
+    "forward": ("base", "shifted", "large"),
     "softmax": ("base", "shifted", "large"),
     "accuracy": ("base",),
     "numerical": ("base",),

@@ -57,8 +57,14 @@ ROLES = {
         Role(
             "probabilities",
             "probabilities",
-            r"evaluateclassifier|applynetwork|forward(pass)?|predict(proba(bilities)?)?|"
+            r"evaluateclassifier|applynetwork|predict(proba(bilities)?)?|"
             r"(compute)?prob(abilitie)?s",
+            ("X W b", "X network", "X W"),
+        ),
+        Role(
+            "forward",
+            "forward pass",
+            r"forward(pass)?|(compute|get)?(scores|logits)",
             ("X W b", "X network", "X W"),
         ),
         Role("softmax", "softmax", r"(stable)?softmax|(compute)?softmax", ("S",)),

@@ -489,6 +489,65 @@ def bce_grad(X, Y, W, b, lam):
 UNNAMED = ALONE.replace("(X, Y, W, b, lam)", "(first, second, third, fourth, fifth)").replace(
     "    N =", "    X, Y, W, b, lam = first, second, third, fourth, fifth\n    N ="
 )
+CLASS = """
+import numpy as np
+
+class Network:
+    def __init__(self, n_features, n_classes=10, lam=0.1, seed=0):
+        self.W = np.random.default_rng(seed).normal(0, 0.01, (n_classes, n_features))
+        self.b = np.zeros((n_classes, 1))
+        self.lam = lam
+        self.losses = [1.0, 2.0]
+
+    def forward(self, X):
+        self.X = X
+        S = self.W @ X + self.b
+        E = np.exp(S - S.max(axis=0))
+        self.P = E / E.sum(axis=0)
+        return self.P
+
+    def cost(self, X, Y):
+        P = self.forward(X)
+        return -np.log((Y * P).sum(axis=0)).mean() + self.lam * (self.W ** 2).sum()
+
+    def backward(self, Y):
+        G = (self.P - Y) / Y.shape[1]
+        self.dW = G @ self.X.T + 2 * self.lam * self.W
+        self.db = G.sum(axis=1, keepdims=True)
+
+    def accuracy(self, X, y):
+        return (self.forward(X).argmax(axis=0) == y).mean()
+
+    def train(self, X, y, callbacks):
+        raise NotImplementedError
+"""
+IN_DICT = (
+    CLASS.replace("self.W =", 'self.params = {"W": 0, "b": 0}; self.params["W"] =')
+    .replace("self.b =", 'self.params["b"] =')
+    .replace("self.W", 'self.params["W"]')
+    .replace("self.b", 'self.params["b"]')
+    .replace("self.dW = G", 'self.grads = {}; self.grads["W"] = G')
+    .replace("self.db =", 'self.grads["b"] =')
+)
+IN_LISTS = CLASS.replace("self.W =", "self.W = [0]; self.W[0] =").replace("self.W @", "self.W[0] @")
+IN_LISTS = IN_LISTS.replace("(self.W **", "(self.W[0] **").replace(
+    "lam * self.W\n", "lam * self.W[0]\n"
+)
+MODULE = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, input_size=3072, num_classes=10):
+        super().__init__()
+        self.fc = torch.nn.Linear(input_size, num_classes)
+
+    def forward(self, x):
+        return self.fc(x)
+
+    def gradients(self, X, y, lam):
+        loss = torch.nn.functional.cross_entropy(self(X), y)
+        (loss + lam * self.fc.weight.square().sum()).backward()
+"""
 TORCH = """
 import torch
 
@@ -545,8 +604,11 @@ RIGHT = {
     "CIFAR-10 alone": ALONE.replace("G = P - Y", "G = np.zeros((10, N)) + P - Y"),
     "keywords": ALONE.replace("(X, Y, W, b, lam)", "(*, X, Y, W, b, lam)"),
     "Windows lines": ALONE.replace("\n", "\r\n"),
+    "class": CLASS,
+    "class of dicts": IN_DICT,
+    "class of lists": IN_LISTS,
     "classes of training alone": ALONE.replace(
         "def ComputeGradients", "class Net:\n    W = 0\n\ndef ComputeGradients"
     ),
 }
-WITH_TORCH = {"autograd": TORCH, "tensors": TENSORS, "float32": SINGLE}
+WITH_TORCH = {"module": MODULE, "autograd": TORCH, "tensors": TENSORS, "float32": SINGLE}

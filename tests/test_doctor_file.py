@@ -5,7 +5,7 @@ import json
 import pytest
 
 from onelayer.cli import run
-from submissions import ALONE, COURSE, GRADIENTS, OTHERS
+from submissions import ALONE, CLASS, COURSE, GRADIENTS, OTHERS
 
 
 @pytest.fixture
@@ -93,7 +93,10 @@ def test_a_function_that_never_ends_or_ends_the_process_harms_no_other(here, cap
 
 
 def test_what_was_planted_is_found_in_the_sandbox_as_here(here, capsys):
-    for wrong in GRADIENTS[::15]:
-        (here / "code.py").write_text(wrong.text, "utf-8")
+    for text, found in (
+        (GRADIENTS[15].text, "1 of 1 function wrong: G60"),
+        (CLASS.replace(" / Y.shape[1]", ""), "1 of 4 functions wrong: G01"),
+    ):
+        (here / "code.py").write_text(text, "utf-8")
         assert run(["doctor", "code.py"]) == 1
-        assert capsys.readouterr().out.startswith(f"1 of 1 function wrong: {wrong.code}\n")
+        assert capsys.readouterr().out.startswith(found)

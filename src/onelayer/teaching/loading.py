@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from onelayer.methods import methods_in
+
 _PLAIN = (bool, int, float, str, type(None))
 _SECONDS = 2  # that a line of a file may take: those that train or wait are left
 _UNTIMED = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Try)
@@ -25,7 +27,7 @@ def find(entry: str) -> Any:
     """Return what `entry` names: "file.py:function" here, or "package.module:function"."""
     home, _, name = entry.rpartition(":")
     module = load(home) if home.endswith((".py", ".ipynb")) else importlib.import_module(home)
-    return getattr(module, name)
+    return vars(module).get("__methods__", {}).get(name) or getattr(module, name)
 
 
 def describe(file: str) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def describe(file: str) -> dict[str, Any]:
     """
     module = load(file)
     functions = {}
-    for name, value in vars(module).items():
+    for name, value in (vars(module) | vars(module)["__methods__"]).items():
         if callable(value) and not inspect.isclass(value) and not name.startswith("__"):
             try:
                 functions[name] = _parameters(value)
@@ -72,6 +74,7 @@ def load(file: str) -> ModuleType:
             _run(source, place, module)
     except Exception as error:
         _note(module, error)
+    vars(module)["__methods__"] = methods_in(vars(module))
     return module
 
 

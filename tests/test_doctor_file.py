@@ -53,10 +53,18 @@ def test_a_notebook_with_magics_and_windows_line_ends_is_run_up_to_its_functions
     assert "ZeroDivisionError" in printed
 
 
+GRADS = "    def gradients(self, upstream):\n        return upstream\n"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
         ("other.py", "def f(x):\n    return x\n", "expected one such as ComputeGradients"),
+        (
+            "other.py",
+            CLASS[: CLASS.index("    def forward")] + GRADS,
+            "it defines Network.gradients",
+        ),
         ("broken.py", f"{ALONE}def f(:\n", "no function could be loaded: SyntaxError"),
         ("lacks.py", "import not_there\n", "ModuleNotFoundError"),
         ("code.txt", ALONE, "expected a .py file or a notebook"),

@@ -36,10 +36,9 @@ def examine(path: Path, loss: str | None = None, half: bool | None = None) -> Di
                 shutil.copyfile(each, folder / each.name)
         with Sandbox(folder) as sandbox:
             functions, failed = remote_functions(sandbox, path.name)
-            found = find_functions(functions)
-            if not found:
+            answers = ask_all(find_functions(functions), loss or "")
+            if not answers:
                 raise InputError(f"{path}: {_none_found(list(functions), failed)}")
-            answers = ask_all(found, loss or "")
             lacks = sandbox.lacks
     diagnosis = judge(answers, half)
     notes = [f"some lines of the file fail: {failed}"] if failed else []

@@ -53,6 +53,7 @@ fuzz: $(READY)  ## 100,000 damaged files of every format, 5,000 edited records: 
 
 doctor: $(READY)  ## wrong gradients: what usual checks catch, what onelayer doctor names
 	$(BIN)/python tests/doctor_table.py
+	$(BIN)/pytest tests/test_doctor.py -m slow --quiet
 
 check: $(READY)  ## lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py

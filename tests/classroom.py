@@ -30,7 +30,8 @@ BAD = {
         "    for n in range(3, 99):\n        try: os.write(n, b'100 points')\n"
         "        except OSError: pass\n    os._exit(0)\n"
     ),
-    "import": "import package_that_is_not_there\n" + planted.COURSE,
+    "import": "import package_that_is_not_there as p\n"
+    + planted.COURSE.replace("G = P - Y", "G = p.slopes(P, Y)"),
     "syntax": "def ComputeGradients(X, Y\n" + planted.COURSE,
     "shapes": planted.COURSE.replace("    return dW, db\n", "    return dW.T[:2], db\n", 1),
     "nothing": "print('hello')\n",

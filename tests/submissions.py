@@ -111,6 +111,59 @@ def svm_loss(W, X, y, reg):
     return loss, dW
 """
 
+# The losses of CS231n: a column of ones in X, so W alone; loops, and the same in arrays.
+CS231N = """
+import numpy as np
+
+def softmax_loss_naive(W, X, y, reg):
+    loss, dW, N = 0.0, np.zeros_like(W), X.shape[0]
+    for i in range(N):
+        scores = X[i].dot(W)
+        scores -= np.max(scores)
+        p = np.exp(scores) / np.sum(np.exp(scores))
+        loss += -np.log(p[y[i]])
+        for j in range(W.shape[1]):
+            dW[:, j] += (p[j] - (j == y[i])) * X[i]
+    return loss / N + reg * np.sum(W * W), dW / N + 2 * reg * W
+
+def softmax_loss_vectorized(W, X, y, reg):
+    N = X.shape[0]
+    scores = X.dot(W)
+    scores -= np.max(scores, axis=1, keepdims=True)
+    probs = np.exp(scores)
+    probs /= np.sum(probs, axis=1, keepdims=True)
+    loss = -np.sum(np.log(probs[range(N), y])) / N + reg * np.sum(W * W)
+    probs[range(N), y] -= 1
+    dW = X.T.dot(probs)
+    dW /= N
+    dW += 2 * reg * W
+    return loss, dW
+
+def svm_loss_naive(W, X, y, reg):
+    loss, dW, N = 0.0, np.zeros(W.shape), X.shape[0]
+    for i in range(N):
+        scores = X[i].dot(W)
+        for j in range(W.shape[1]):
+            if j == y[i]:
+                continue
+            margin = scores[j] - scores[y[i]] + 1
+            if margin > 0:
+                loss += margin
+                dW[:, j] += X[i]
+                dW[:, y[i]] -= X[i]
+    return loss / N + reg * np.sum(W * W), dW / N + 2 * reg * W
+
+def svm_loss_vectorized(W, X, y, reg):
+    N = X.shape[0]
+    scores = X.dot(W)
+    margins = np.maximum(0, scores - scores[range(N), y].reshape(-1, 1) + 1)
+    margins[range(N), y] = 0
+    mask = np.zeros_like(margins)
+    mask[margins > 0] = 1
+    mask[range(N), y] = -np.sum(mask, axis=1)
+    return np.sum(margins) / N + reg * np.sum(W * W), X.T.dot(mask) / N + 2 * reg * W
+"""
+
 
 @dataclass(frozen=True)
 class Wrong:
@@ -136,6 +189,8 @@ N, P, G, PENALTY, X = (
     "G @ X.T",
 )
 DW, DB = f"dW = {X} / N + {PENALTY}", "db = G.sum(axis=1, keepdims=True) / N"
+SOFTMAX_NAIVE = CS231N[: CS231N.index("def softmax_loss_vectorized")]
+REG = "dW += 2 * reg * W"
 START, END = "def ComputeGradients", "    return dW, db"
 MARGINS = "M = S - (S * Y).sum(axis=0) + 1; V = (M > 0) * (1 - Y)"
 
@@ -249,6 +304,14 @@ OWN = [
         "((M > 0) & (M >= M.max(axis=1, keepdims=True)))",
         HINGE,
     ),
+    Wrong("naive softmax: reg W", "G40", "dW / N + 2 * reg", "dW / N + reg", SOFTMAX_NAIVE),
+    Wrong("naive softmax: sum", "G01", "dW / N +", "dW +", SOFTMAX_NAIVE),
+    Wrong("softmax: reg over N", "G46", f"dW /= N\n    {REG}", f"{REG}\n    dW /= N", CS231N),
+    Wrong("softmax: p alone", "G11", "    probs[range(N), y] -= 1\n", "", CS231N),
+    Wrong("naive svm: own class", "G28", "                dW[:, y[i]] -= X[i]\n", "", CS231N),
+    Wrong("naive svm: y counts", "G29", "continue", "pass", CS231N),
+    Wrong("svm: margin", "G30", "reshape(-1, 1) + 1", "reshape(-1, 1)", CS231N),
+    Wrong("svm: own class", "G28", "    mask[range(N), y] = -np.sum(mask, axis=1)\n", "", CS231N),
 ]
 COST, NUMERICAL = "    return loss + lam * (W ** 2).sum()", "ComputeCost(X, Y, W_try, b, lam)"
 OTHERS = [
@@ -366,23 +429,6 @@ OTHERS = [
     ),
 ]
 
-NAIVE = """
-import numpy as np
-
-def softmax_loss_naive(W, X, y, reg):
-    loss, dW = 0.0, np.zeros_like(W)
-    for x, k in zip(X, y):
-        s = x @ W
-        p = np.exp(s - s.max())
-        p /= p.sum()
-        loss -= np.log(p[k]) / len(X)
-        p[k] -= 1
-        dW += np.outer(x, p) / len(X)
-    return loss + reg * np.sum(W * W), dW + 2 * reg * W
-
-def softmax_loss_vectorized(W, X, y, reg):
-    return softmax_loss_naive(W, X, y, reg)
-"""
 NETWORK = """
 import numpy as np
 
@@ -443,6 +489,65 @@ def bce_grad(X, Y, W, b, lam):
 UNNAMED = ALONE.replace("(X, Y, W, b, lam)", "(first, second, third, fourth, fifth)").replace(
     "    N =", "    X, Y, W, b, lam = first, second, third, fourth, fifth\n    N ="
 )
+CLASS = """
+import numpy as np
+
+class Network:
+    def __init__(self, n_features, n_classes=10, lam=0.1, seed=0):
+        self.W = np.random.default_rng(seed).normal(0, 0.01, (n_classes, n_features))
+        self.b = np.zeros((n_classes, 1))
+        self.lam = lam
+        self.losses = [1.0, 2.0]
+
+    def forward(self, X):
+        self.X = X
+        S = self.W @ X + self.b
+        E = np.exp(S - S.max(axis=0))
+        self.P = E / E.sum(axis=0)
+        return self.P
+
+    def cost(self, X, Y):
+        P = self.forward(X)
+        return -np.log((Y * P).sum(axis=0)).mean() + self.lam * (self.W ** 2).sum()
+
+    def backward(self, Y):
+        G = (self.P - Y) / Y.shape[1]
+        self.dW = G @ self.X.T + 2 * self.lam * self.W
+        self.db = G.sum(axis=1, keepdims=True)
+
+    def accuracy(self, X, y):
+        return (self.forward(X).argmax(axis=0) == y).mean()
+
+    def train(self, X, y, callbacks):
+        raise NotImplementedError
+"""
+IN_DICT = (
+    CLASS.replace("self.W =", 'self.params = {"W": 0, "b": 0}; self.params["W"] =')
+    .replace("self.b =", 'self.params["b"] =')
+    .replace("self.W", 'self.params["W"]')
+    .replace("self.b", 'self.params["b"]')
+    .replace("self.dW = G", 'self.grads = {}; self.grads["W"] = G')
+    .replace("self.db =", 'self.grads["b"] =')
+)
+IN_LISTS = CLASS.replace("self.W =", "self.W = [0]; self.W[0] =").replace("self.W @", "self.W[0] @")
+IN_LISTS = IN_LISTS.replace("(self.W **", "(self.W[0] **").replace(
+    "lam * self.W\n", "lam * self.W[0]\n"
+)
+MODULE = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, input_size=3072, num_classes=10):
+        super().__init__()
+        self.fc = torch.nn.Linear(input_size, num_classes)
+
+    def forward(self, x):
+        return self.fc(x)
+
+    def gradients(self, X, y, lam):
+        loss = torch.nn.functional.cross_entropy(self(X), y)
+        (loss + lam * self.fc.weight.square().sum()).backward()
+"""
 TORCH = """
 import torch
 
@@ -477,7 +582,7 @@ RIGHT = {
     "course": COURSE,
     "hinge": HINGE,
     "alone": ALONE,
-    "naive": NAIVE,
+    "CS231n": CS231N,
     "network": NETWORK,
     "layers": LAYERS,
     "lists": LISTS,
@@ -499,8 +604,11 @@ RIGHT = {
     "CIFAR-10 alone": ALONE.replace("G = P - Y", "G = np.zeros((10, N)) + P - Y"),
     "keywords": ALONE.replace("(X, Y, W, b, lam)", "(*, X, Y, W, b, lam)"),
     "Windows lines": ALONE.replace("\n", "\r\n"),
+    "class": CLASS,
+    "class of dicts": IN_DICT,
+    "class of lists": IN_LISTS,
     "classes of training alone": ALONE.replace(
         "def ComputeGradients", "class Net:\n    W = 0\n\ndef ComputeGradients"
     ),
 }
-WITH_TORCH = {"autograd": TORCH, "tensors": TENSORS, "float32": SINGLE}
+WITH_TORCH = {"module": MODULE, "autograd": TORCH, "tensors": TENSORS, "float32": SINGLE}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from onelayer.cli import run
-from submissions import ALONE, COURSE, GRADIENTS, OTHERS
+from submissions import ALONE, CLASS, COURSE, GRADIENTS, OTHERS
 
 
 @pytest.fixture
@@ -53,13 +53,20 @@ def test_a_notebook_with_magics_and_windows_line_ends_is_run_up_to_its_functions
     assert "ZeroDivisionError" in printed
 
 
+GRADS = "    def gradients(self, upstream):\n        return upstream\n"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
         ("other.py", "def f(x):\n    return x\n", "expected one such as ComputeGradients"),
-        ("other.py", "def f(x):\n    return x\n", "it defines f"),
-        ("broken.py", "def ComputeGradients(:\n", "SyntaxError"),
-        ("lacks.py", f"import not_there\n{ALONE}", "ModuleNotFoundError"),
+        (
+            "other.py",
+            CLASS[: CLASS.index("    def forward")] + GRADS,
+            "it defines Network.gradients",
+        ),
+        ("broken.py", f"{ALONE}def f(:\n", "no function could be loaded: SyntaxError"),
+        ("lacks.py", "import not_there\n", "ModuleNotFoundError"),
         ("code.txt", ALONE, "expected a .py file or a notebook"),
         ("cut.ipynb", '{"cells": [', "cut.ipynb"),
     ],
@@ -70,6 +77,13 @@ def test_a_file_without_functions_is_told_in_one_line(here, capsys, name, text, 
     line = capsys.readouterr().err
     assert said in line
     assert line.count("\n") == 1
+
+
+def test_lines_that_fail_or_last_are_passed_over(here, capsys):
+    lines = "import not_there", "X = open('data_batch_1')", "n = int(input())", "while True: pass"
+    (here / "lab.py").write_text("\n".join((*lines, ALONE)), "utf-8")
+    assert run(["doctor", "lab.py"]) == 0
+    assert "note: some lines of the file fail: lab.py, line 1: Mod" in capsys.readouterr().out
 
 
 def test_a_folder_and_a_missing_file_are_told(here, capsys):
@@ -87,7 +101,10 @@ def test_a_function_that_never_ends_or_ends_the_process_harms_no_other(here, cap
 
 
 def test_what_was_planted_is_found_in_the_sandbox_as_here(here, capsys):
-    for wrong in GRADIENTS[::15]:
-        (here / "code.py").write_text(wrong.text, "utf-8")
+    for text, found in (
+        (GRADIENTS[15].text, "1 of 1 function wrong: G60"),
+        (CLASS.replace(" / Y.shape[1]", ""), "1 of 4 functions wrong: G01"),
+    ):
+        (here / "code.py").write_text(text, "utf-8")
         assert run(["doctor", "code.py"]) == 1
-        assert capsys.readouterr().out.startswith(f"1 of 1 function wrong: {wrong.code}\n")
+        assert capsys.readouterr().out.startswith(found)

@@ -391,6 +391,7 @@ def test_functions_are_called_from_here_with_their_signatures(tmp_path: Path) ->
         "import numpy as np\ndef ComputeGradients(X, Y, *, lam=0.5, h=None):\n"
         "    X += 1\n    return {'W': X, 'b': lam}\n"
         "def fails(X): raise KeyError('y')\nopen('missing.mat')\ndef late(): pass\n"
+        "while True: pass\n"
     )
     X = np.zeros((2, 3))
     with Sandbox(folder_of(tmp_path, code)) as sandbox:
@@ -398,7 +399,7 @@ def test_functions_are_called_from_here_with_their_signatures(tmp_path: Path) ->
         found = functions["ComputeGradients"](X, Y=[X.copy()], lam=2)
         with pytest.raises(NotAnsweredError, match=r"code\.py, line 5: KeyError: 'y'"):
             functions["fails"](X)
-    assert [*functions] == ["ComputeGradients", "fails"]
+    assert [*functions] == ["ComputeGradients", "fails", "late"]
     assert failed.startswith("code.py, line 6: FileNotFoundError")
     parameters = inspect.signature(functions["ComputeGradients"]).parameters
     assert (parameters["lam"].default, parameters["h"].default) == (0.5, None)
@@ -413,7 +414,9 @@ def test_a_notebook_runs_cell_by_cell_without_magics(tmp_path: Path) -> None:
         "raise OSError('no data')",
         "%%time\ndef f(X):\n    return np.sum(X)",
         "%%bash\nrm -rf /",
-        "x = (",
+        "files = !ls\nlen?\nmany = 7",
+        "def g(X):\n    return (many + X\n    % 3)",
+        "%time x = (",
     ]
     notebook = {"cells": [{"cell_type": "code", "source": cell} for cell in cells]}
     folder = folder_of(tmp_path, "")
@@ -421,6 +424,7 @@ def test_a_notebook_runs_cell_by_cell_without_magics(tmp_path: Path) -> None:
     with Sandbox(folder) as sandbox:
         functions, failed = remote_functions(sandbox, "mine.ipynb")
         assert functions["f"](np.ones(3)) == 3
+        assert functions["g"](5) == 9
     assert failed == "mine.ipynb, cell 2, line 1: OSError: no data"
 
 

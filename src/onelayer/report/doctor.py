@@ -63,7 +63,8 @@ def _verdict_of(checked: Checked) -> str:
 
 def assumptions(diagnosis: Diagnosis) -> list[str]:
     """Return a description of each call, and the notes of the diagnosis."""
-    return [each.assumed for each in diagnosis.checked if each.assumed] + list(diagnosis.notes)
+    assumed = [f"assumed: {each.assumed}" for each in diagnosis.checked if each.assumed]
+    return [*assumed, *(f"note: {note}" for note in diagnosis.notes)]
 
 
 def _findings(diagnosis: Diagnosis) -> Iterator[Block]:

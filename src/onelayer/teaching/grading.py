@@ -108,7 +108,7 @@ class Grader:
                 notes.append(str(error))
                 functions, failed = {}, ""
             if failed:
-                notes.append(f"its own lines end in an error, checked as far as they run: {failed}")
+                notes.append(f"some of its own lines end in an error: {failed}")
             results = judge_functions(
                 checks, functions, seed=variant.point_seed, half=self.course.half
             )

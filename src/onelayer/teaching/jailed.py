@@ -25,6 +25,7 @@ _HERE = Path(__file__).resolve().parent
 _JAIL = _HERE / "jail.py"
 _INSIDE = (  # all of onelayer that code sees
     "__init__.py",
+    "methods.py",
     "spelled.py",
     "teaching/__init__.py",
     "teaching/worker.py",

@@ -52,9 +52,15 @@ def remote_functions(sandbox: Sandbox, file: str) -> tuple[dict[str, Callable[..
     if torch:
         with contextlib.suppress(ImportError):  # so that tensors can be given
             importlib.import_module("torch")
-    named = {name: each for name, each in functions.items() if name.isidentifier()}
+    named = {name: each for name, each in functions.items() if _is_name(name)}
     made = {name: _remote(sandbox, file, name, each) for name, each in named.items()}
     return {name: function for name, function in made.items() if function}, failed
+
+
+def _is_name(name: str) -> bool:
+    """Return whether this is the name of a function, or of a class and its method."""
+    parts = name.split(".")
+    return len(parts) <= 2 and all(part.isidentifier() for part in parts)
 
 
 def _remote(sandbox: Sandbox, file: str, name: str, parameters: Any) -> Callable[..., Any] | None:

@@ -36,13 +36,12 @@ def examine(path: Path, loss: str | None = None, half: bool | None = None) -> Di
                 shutil.copyfile(each, folder / each.name)
         with Sandbox(folder) as sandbox:
             functions, failed = remote_functions(sandbox, path.name)
-            found = find_functions(functions)
-            if not found:
+            answers = ask_all(find_functions(functions), loss or "")
+            if not answers:
                 raise InputError(f"{path}: {_none_found(list(functions), failed)}")
-            answers = ask_all(found, loss or "")
             lacks = sandbox.lacks
     diagnosis = judge(answers, half)
-    notes = [f"the file stops early: {failed}"] if failed else []
+    notes = [f"some lines of the file fail: {failed}"] if failed else []
     notes += [f"the sandbox lacks {each}" for each in lacks]
     return replace(diagnosis, notes=(*diagnosis.notes, *notes))
 
@@ -59,6 +58,8 @@ def _check(path: Path) -> None:
 
 
 def _none_found(names: list[str], failed: str) -> str:
+    if failed and not names:
+        return f"no function could be loaded: {failed}"
     defined = f"it defines {', '.join(names[:12])}" if names else "it defines no function"
-    stops = f"; it stops early: {failed}" if failed else ""
-    return f"no function to check: expected one such as {', '.join(EXAMPLES)}; {defined}{stops}"
+    fails = f"; some lines fail: {failed}" if failed else ""
+    return f"no function to check: expected one such as {', '.join(EXAMPLES)}; {defined}{fails}"

@@ -33,24 +33,28 @@ COST_INFINITE = CODES["C04"]
 class Context:
     """The formulas of costs and gradients, by function; None where no formula was found.
 
-    `columns` says whether the samples are columns, None if unknown.
+    Costs with λ come first; `cost_has_l2` says whether there is one. `columns` says whether the
+    samples are columns, None if unknown.
     """
 
     costs: dict[str, Match | None]
     gradients: dict[str, dict[str, Match | None]]
     columns: bool | None
+    cost_has_l2: bool
 
     @classmethod
     def of(cls, answers: Sequence[Answer]) -> "Context":
         """Return the context of these answers."""
-        costs = {each.function: explain_cost(each) for each in answers if has_cost(each)}
+        priced = sorted((each for each in answers if has_cost(each)), key=lambda each: not each.l2)
+        costs = {each.function: explain_cost(each) for each in priced}
         gradients = {
             each.function: _explain_gradient(each)
             for each in answers
             if each.role == "gradient" and not list(law_of_answers(each))
         }
         sides = [each.columns for each in answers if each.columns is not None]
-        return cls(costs, gradients, next(iter(sides), None))
+        has_l2 = any(each.l2 for each in priced)
+        return cls(costs, gradients, next(iter(sides), None), has_l2)
 
     @property
     def cost(self) -> Match | None:

@@ -5,7 +5,6 @@ Of the layouts that work, the one with the answer nearest to the right one is ta
 """
 
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,26 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.model.doctor.points import BATCH, EPOCHS, RATE, STEP, Point
-from onelayer.spelled import Spelled
+from onelayer.spelled import NAMES, Spelled, quantity_of
 
 Array = NDArray[Any]
-NAMES: dict[str, str] = {
-    "X": "x|xs|data|inputs?|images|x_?batch|x_?train|trainx|x_?tr|features|x_?mb",
-    "y": "y|ys|labels?|targets?|y_?true|y_?batch|y_?train|trainy|y_?tr|one_?hot|t|y_?mb",
-    "P": "p|ps|probs?|probabilities|p_?batch|y_?hat|y_?pred|p_?mb|out(puts?)?",
-    "W": "w|ws|weights?|theta|w1",
-    "b": "b|bs|bias(es)?|b1",
-    "network": "net(work)?(_?params?)?|params?|parameters|model|layers|init_?net|theta_?b|nn",
-    "l2": "lambda_*|lamb?d?a?_*|lmb?d?a?|l|reg(ulari[sz]ation)?(_?strength)?|l2(_?reg)?|reg_?lambda"
-    "|alpha|weight_?decay|lambd|lamda",
-    "h": "h|eps(ilon)?|step|delta|dx",
-    "descent": "gd_?params?|hyper_?params?|hyperparameters|config|opts?|options",
-    "rate": "eta|lr|learning_?rate|step_?size",
-    "batch": "n_?batch|batch_?size|batch|bs|n_?b",
-    "epochs": "n_?epochs?|epochs?|num_?epochs|iterations|n_?iter",
-    "S": "s|scores?|logits|z|a|f",
-    "m": "m|mean|mu",
-}
 
 
 @dataclass(frozen=True)
@@ -118,15 +100,6 @@ _SETTINGS = {
         {"batch": BATCH, "rate": RATE, "epochs": EPOCHS},
     ),
 }
-
-
-def quantity_of(name: str) -> str:
-    """Return the quantity of a parameter with this name, "" if unknown."""
-    plain = name.strip("_").lower()
-    for quantity, pattern in NAMES.items():
-        if re.fullmatch(pattern, plain):
-            return quantity
-    return ""
 
 
 def readings_of(function: Callable[..., Any], orders: Sequence[str]) -> Iterator[dict[str, str]]:

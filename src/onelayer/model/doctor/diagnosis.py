@@ -13,6 +13,7 @@ from onelayer.model.doctor.formulas import HALF_DECAY
 from onelayer.model.doctor.functions import (
     NOT_KNOWN,
     judge_accuracy,
+    judge_forward,
     judge_normalisation,
     judge_pictures,
     judge_probabilities,
@@ -113,9 +114,9 @@ def judge(answers: Sequence[Answer], half: bool | None = None) -> Diagnosis:
     With `half` the penalty is ½λ Σ W²; by default it follows from a cost among the answers.
     """
     notes: list[str] = []
-    costs = [explain_cost(answer) for answer in answers if has_cost(answer)]
     if half is None:
-        half = any(match and codes_of(match) == {HALF_DECAY.code} for match in costs)
+        costs = [explain_cost(each) for each in answers if has_cost(each) and each.l2]
+        half = bool(costs) and all(codes_of(cost) == {HALF_DECAY.code} for cost in costs)
         notes += [_HALF] * half
     if half:
         answers = [replace(answer, l2=answer.l2 / 2) for answer in answers]
@@ -185,7 +186,7 @@ def _name_gradient(answer: Answer, context: Context) -> Iterator[Finding]:
     named = context.gradients[answer.function]
     yield from _merge(answer, named)
     if context.cost and (of_W := named.get("dW")):
-        yield from _disagreements(answer, of_W, context.cost)
+        yield from _disagreements(answer, of_W, context)
     if all(match and not match.wrong for match in named.values()):
         yield from _right_but(answer, named)
     unnamed = [part for part, match in named.items() if match is None]
@@ -238,10 +239,12 @@ def _cut_at_large_scores(answer: Answer) -> Iterator[Finding]:
         yield Finding(OVERFLOWS, answer.function, f"relative error {off:.0e} at scores of 1,000")
 
 
-def _disagreements(answer: Answer, gradient: Match, cost: Match) -> Iterator[Finding]:
+def _disagreements(answer: Answer, gradient: Match, context: Context) -> Iterator[Finding]:
     """Yield a finding for each part of the formula where gradient and cost disagree."""
-    for slip, place, beside in ((DISAGREE_IN_N, 2, 2), (DISAGREE_IN_L2, 4, 3)):
-        mine, theirs = gradient.choice[place], cost.choice[beside]
+    assert context.cost is not None
+    ideas = [(DISAGREE_IN_N, 2, 2), *[(DISAGREE_IN_L2, 4, 3)] * context.cost_has_l2]
+    for slip, place, beside in ideas:
+        mine, theirs = gradient.choice[place], context.cost.choice[beside]
         if mine.slip is not theirs.slip:
             yield Finding(slip, answer.function, f"{mine.formula} beside {theirs.formula}")
 
@@ -264,6 +267,7 @@ def _look_like(
 
 _JUDGES: dict[str, Callable[[Answer], tuple[list[Finding], float]]] = {
     "probabilities": judge_probabilities,
+    "forward": judge_forward,
     "softmax": judge_probabilities,
     "accuracy": judge_accuracy,
     "pictures": judge_pictures,

@@ -1,10 +1,12 @@
 """The doctor for functions in this process: `diagnose` and `assert_gradient`."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from onelayer.arguments import checked
 from onelayer.errors import InputError, unknown_name
+from onelayer.methods import functions_of
 from onelayer.model.doctor.diagnosis import Diagnosis, judge
 from onelayer.model.doctor.questions import ask_all
 from onelayer.model.doctor.roles import ROLES
@@ -26,9 +28,9 @@ def diagnose(
 
     The functions are called at designed points, with arrays in the layouts of their parameters: X
     as D×N or N×D, W as K×D or D×K, labels or one-hot, arrays, dicts or layers, NumPy or PyTorch.
-    `others` are further functions by role: numerical, probabilities, softmax, accuracy, descent,
-    normalisation, pictures. `loss` is by default the cross-entropy, or the hinge if a name says
-    so. With `half` the penalty is ½λ Σ W²; a cost with this penalty has the same effect.
+    `others` are further functions by role: numerical, probabilities, forward, softmax, accuracy,
+    descent, normalisation, pictures. `loss` is by default the cross-entropy, or the hinge if a name
+    says so. With `half` the penalty is ½λ Σ W²; a cost with this penalty has the same effect.
 
     The functions run in this process: for code that is not yours, use `onelayer doctor`.
 
@@ -50,7 +52,7 @@ def diagnose(
         if role not in ROLES:
             raise unknown_name("role of a function", role, ROLES)
     functions = {
-        role: [(getattr(function, "__name__", role), function)]
+        role: [(getattr(function, "__name__", role), _of_class(function))]
         for role, function in given.items()
         if function is not None
     }
@@ -59,6 +61,14 @@ def diagnose(
     if loss is not None:
         find_loss(loss)
     return judge(ask_all(functions, loss or ""), half)
+
+
+def _of_class(function: Function) -> Function:
+    """Return a method of an object as a function of W and b, too; others as they are."""
+    if not inspect.ismethod(function) or inspect.isclass(function.__self__):
+        return function
+    cls = type(function.__self__)
+    return functions_of(cls).get(f"{cls.__name__}.{function.__name__}", function)
 
 
 def assert_gradient(

@@ -235,6 +235,13 @@ def judge_probabilities(answer: Answer) -> tuple[list[Finding], float]:
     return findings, off
 
 
+def judge_forward(answer: Answer) -> tuple[list[Finding], float]:
+    """Judge a forward pass, which may end at the scores, at probabilities or at their logarithm."""
+    found, point = answer.of("base")["value"], answer.points["base"]
+    off = min(relative_distance(found, scores) for scores in (point.S, np.log(point.P)))
+    return ([], off) if off <= SINGLE else judge_probabilities(answer)
+
+
 def judge_accuracy(answer: Answer) -> tuple[list[Finding], float]:
     """Name the slip of an accuracy."""
     found = np.asarray(answer.of("base")["value"], float)

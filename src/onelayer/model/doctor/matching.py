@@ -1,8 +1,12 @@
-"""Search for the formula of given numbers, with the fewest slips first."""
+"""Search for the formula of given numbers, with the fewest slips first.
+
+What every product gives at a point is computed once, and few entries of it are kept: an answer
+that differs there is another formula's, and the few products that are left are compared in full.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from itertools import combinations, product
 from typing import Any
 
@@ -28,6 +32,8 @@ Array = NDArray[Any]
 Choice = tuple[Variant, ...]
 EXACT, SINGLE = 1e-9, 3e-6  # relative distances: of float64, and of float32 with its sums
 MOST = 2  # number of slips in one formula, at most
+FEW = 64  # entries of an answer that are looked at before all of them
+PENALTY = 4  # the index of the penalty among the ideas of a gradient
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Match:
         return tuple(variant.slip for variant in self.wrong if variant.slip)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Formula:
     """A quantity as a product of ideas: `axes` of variants, the right one first in each."""
 
@@ -59,6 +65,12 @@ class Formula:
     def rights(self) -> Choice:
         """The right choice of each idea."""
         return tuple(axis[0] for axis in self.axes)
+
+    @cached_property
+    def unpenalised(self) -> "Formula":
+        """The same without the slips of its penalty."""
+        penalty = self.axes[PENALTY][:1]
+        return replace(self, axes=(*self.axes[:PENALTY], penalty, *self.axes[PENALTY + 1 :]))
 
     def right(self, point: Point) -> Any:
         """Return the value of the right formula."""
@@ -74,38 +86,41 @@ class _Parts:
 
     def __init__(self, point: Point) -> None:
         self.point = point
-        self.slopes = cache(lambda slope: slope.slope(point))
-        self.values = cache(lambda loss: loss.value(point))
-        self.rows = cache(lambda rows: rows.slope(len(point.X)))
-        self.penalty = cache(lambda penalty: penalty.slope(point))
-        self.data = cache(self._data)
+        self.known: dict[Any, Any] = {}
 
-    def _data(self, slope: Variant, rows: Variant, part: Variant) -> Array:
+    def once(self, compute: Callable[..., Any] | None, *arguments: Any) -> Any:
+        """Return the value of a function of the point, or of its sizes."""
+        assert compute is not None  # the axes hold those that have one
+        if compute not in self.known:
+            self.known[compute] = compute(*arguments)
+        return self.known[compute]
+
+    def data(self, slope: Variant, rows: Variant, part: Variant) -> Array:
         """Return a part of the gradient without penalty, from the slopes of the rows."""
-        G = self.slopes(slope) * self.rows(rows)[:, None]
-        made: Array = _call(part, self.point, G)
+        key = slope, rows, part
+        if key not in self.known:
+            G = self.once(slope.slope, self.point)
+            weights = self.once(rows.slope, len(self.point.X))
+            assert part.slope is not None
+            self.known[key] = part.slope(self.point, G * weights[:, None])
+        made: Array = self.known[key]
         return made
-
-
-def _call(variant: Variant, *arguments: Any) -> Any:
-    assert variant.slope is not None  # all variants in the axes have one
-    return variant.slope(*arguments)
 
 
 def _gradient(parts: _Parts, choice: Choice) -> Any:
     slope, rows, average, part, penalty, place = choice
-    factor = _call(average, *parts.point.sizes)
-    return _call(place, factor * parts.data(slope, rows, part) + parts.penalty(penalty))
+    assert place.slope is not None
+    factor = parts.once(average.slope, *parts.point.sizes)
+    data = factor * parts.data(slope, rows, part)
+    return place.slope(data + parts.once(penalty.slope, parts.point))
 
 
 def _cost(parts: _Parts, choice: Choice) -> Any:
     loss, rows, average, penalty = choice
-    assert penalty.value is not None
-    factor = _call(average, *parts.point.sizes)
-    return factor * (parts.values(loss) * parts.rows(rows)).sum() + penalty.value(parts.point)
-
-
-PENALTY = 4  # the index of the penalty among the ideas of a gradient
+    factor = parts.once(average.slope, *parts.point.sizes)
+    weights = parts.once(rows.slope, len(parts.point.X))
+    values = parts.once(loss.value, parts.point)
+    return factor * (values * weights).sum() + parts.once(penalty.value, parts.point)
 
 
 @cache
@@ -132,19 +147,44 @@ def _choices(axes: Sequence[Axis], slips: int) -> Iterator[Choice]:
         )
 
 
+@lru_cache(maxsize=64)
+def _table(formula: Formula, point: Point, slips: int) -> tuple[list[Choice], Array]:
+    """Return every choice of exactly so many slips, and few entries of what each gives, a row."""
+    choices, parts = list(_choices(formula.axes, slips)), _Parts(point)
+    return choices, np.array([_few(formula.compute(parts, choice)) for choice in choices])
+
+
+def _few(value: Any) -> Array:
+    """Return at most FEW entries, of different rows and columns."""
+    flat = np.ravel(value)
+    return flat[:: max(1, flat.size // FEW) | 1][:FEW]
+
+
+def _candidates(formula: Formula, point: Point, answer: Array, slips: int) -> Iterator[Choice]:
+    """Yield the choices of so many slips that are near the answer at few entries."""
+    choices, values = _table(formula, point, slips)
+    off = np.abs(values - _few(answer)).max(axis=1, initial=0.0)
+    yield from (choices[place] for place in np.flatnonzero(off <= _room(answer)))
+
+
+def _room(answer: Array) -> float:
+    """Return a difference of entries that is surely too large for one formula."""
+    return float(2 * SINGLE * np.abs(answer).max())
+
+
 def explain(formula: Formula, asked: Sequence[tuple[Point, Any]], most: int = MOST) -> list[Match]:
     """Return the formulas with the fewest slips that give every answer at its point.
 
     A match in float64 precision goes before a match in float32 precision.
     """
-    parts = [(_Parts(point), np.asarray(answer)) for point, answer in asked]
+    answers = [(point, np.asarray(answer)) for point, answer in asked]
     rough: list[Match] = []
     with np.errstate(all="ignore"):
         for slips in range(most + 1):
             found = [
                 Match(choice, distance)
-                for choice in _choices(formula.axes, slips)
-                if (distance := _farthest(formula, parts, choice)) <= SINGLE
+                for choice in _candidates(formula, *answers[0], slips)
+                if (distance := _farthest(formula, answers, choice)) <= SINGLE
             ]
             if exact := [match for match in found if match.distance <= EXACT]:
                 return _nearest(exact)
@@ -170,28 +210,23 @@ def explain_gradient(
     found = explain(formula, [base])
     if found or free is None:
         return found
-    parts = [(_Parts(base[0]), np.asarray(base[1]))]
-    unpenalised = replace(
-        formula, axes=(*formula.axes[:PENALTY], formula.axes[PENALTY][:1], formula.axes[-1])
-    )
-    for match in explain(unpenalised, [free]):
+    for match in explain(formula.unpenalised, [free]):
         for penalty in formula.axes[PENALTY]:
             choice = (*match.choice[:PENALTY], penalty, *match.choice[PENALTY + 1 :])
-            distance = _farthest(formula, parts, choice)
+            distance = _farthest(formula, [base], choice)
             if distance <= max(10 * match.distance, EXACT):
                 found.append(Match(choice, distance))
     return found
 
 
-def _farthest(formula: Formula, parts: Sequence[tuple[_Parts, Array]], choice: Choice) -> float:
+def _farthest(formula: Formula, asked: Sequence[tuple[Point, Any]], choice: Choice) -> float:
     """Return the largest distance of the choice from the answers; infinity if it is too large."""
     largest = 0.0
-    for each, answer in parts:
-        value = formula.compute(each, choice)
-        if not np.abs(value - answer).max() <= 2 * SINGLE * np.abs(answer).max():
-            return np.inf  # true for nearly all choices, and quicker than their distance
-        largest = max(largest, relative_distance(answer, value))
-    return largest if largest <= SINGLE else np.inf
+    for point, answer in asked:
+        largest = max(largest, relative_distance(answer, formula.of(choice, point)))
+        if largest > SINGLE:
+            return np.inf
+    return largest
 
 
 def relative_distance(answer: Any, expected: Any) -> float:

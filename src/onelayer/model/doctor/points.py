@@ -19,10 +19,12 @@ STEP = 1e-2  # of a numerical gradient under test: truncation is visible, roundi
 BATCH, RATE, EPOCHS = 4, 0.1, 3  # of a descent under test, over ROWS samples
 ROWS = 12
 _LARGE = 1000.0  # scores whose exponential overflows
+_DRAWS = 30  # of a point, until no two slips look alike there
+_CUT = 0.02  # from 0 and 1: a p that no clipping reaches
 _WIDE = (53, 211, 11)  # sizes at which rounding to float32 is visible
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
     """A batch X (N, D), y (N,), parameters W (K, D), b (K,), and λ: the arguments of a gradient."""
 
@@ -64,22 +66,46 @@ def draw_point(
 
     The features have different means and different scales.
     """
+    generator = random_stream(seed, Stream.CHECKED_PARAMETERS, *sizes)
+    for _ in range(_DRAWS):
+        point = Point(*_draw(generator, sizes), l2, find_loss(loss))
+        if _tells_apart(point):
+            break
+    return point
+
+
+def _draw(generator: np.random.Generator, sizes: Sizes) -> tuple[Array, Array, Array, Array]:
+    """Return X, y, W and b."""
     N, D, K = sizes
-    generator = random_stream(seed, Stream.CHECKED_PARAMETERS, N, D, K)
     X = generator.standard_normal((N, D)) * generator.uniform(0.5, 1.5, D) + 0.3
     W = generator.standard_normal((K, D)) / np.sqrt(D)
     b = generator.uniform(0.2, 0.9, K) * np.where(np.arange(K) % 2, -1, 1)
     y = np.floor(K * generator.random(N) ** 1.7).astype(np.intp)
     y[1::3] = np.argmax(X @ W.T + b, axis=1)[1::3]  # some predictions are right, others wrong
     y[0] = K - 1
-    return Point(X, y, W, b, l2, find_loss(loss))
+    return X, y, W, b
+
+
+def _tells_apart(point: Point) -> bool:
+    """Return whether slips in the labels, and in the first and last row, show at a point.
+
+    The gradient of the bias sees the labels by their counts alone.
+    """
+    Y, K = point.Y, len(point.W)
+    shifted = [*(np.roll(Y, n, axis=1) for n in (1, -1)), *(Y @ np.eye(K, k=n) for n in (1, -1))]
+    permuted = [Y[:, ::-1], Y.T.reshape(Y.shape), Y.reshape(Y.shape[::-1]).T]
+    counts = [{tuple(A.sum(axis=0)) for A in each} for each in ([Y], shifted, permuted)]
+    apart = len(set().union(*counts)) == sum(map(len, counts))
+    ends = (point.P * Y).sum(axis=1)[[0, -1]]
+    return bool(apart and (ends > _CUT).all() and (ends < 1 - _CUT).all())
 
 
 def probe_points(base: Point, seed: int = 0) -> dict[str, Point]:
     """Return the points by name: the base, and its changes for the laws."""
     _, D, K = base.sizes
     fits = base.sizes[1:] == SIZES[1:]
-    large = base.W * (_LARGE / np.abs(base.X @ base.W.T).max())
+    S = base.X @ base.W.T
+    large = base.W * (_LARGE / S.flat[np.abs(S).argmax()])  # the largest score is positive
     return {
         "base": base,
         "again": base,

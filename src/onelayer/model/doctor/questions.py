@@ -36,6 +36,7 @@ QUESTIONS = {
     "gradient": ("base", "again", "single", "twice", "shifted", "blank", "free", "large", "wide"),
     "cost": ("base", "twice", "free", "large"),
     "probabilities": ("base", "shifted", "large"),
+    "forward": ("base", "shifted", "large"),
     "softmax": ("base", "shifted", "large"),
     "accuracy": ("base",),
     "numerical": ("base",),
@@ -93,7 +94,16 @@ def ask_all(functions: Found, loss: str = "", seed: int = 0) -> list[Answer]:
         ask(role, name, function, loss, seed)
         for role in ROLES
         for name, function in functions.get(role, ())
+        if "." not in name or _can_be_asked(role, function)
     ]
+
+
+def _can_be_asked(role: str, function: Function) -> bool:
+    """Return whether the parameters of a method are known; many take what others return."""
+    try:
+        return any(readings_of(function, ROLES[role].orders))
+    except TypeError:
+        return False
 
 
 def ask(

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from onelayer.methods import methods_in
+
 Function = Callable[..., Any]
+OF_CLASSES = ("gradient", "cost", "probabilities", "forward", "accuracy")
 Found = dict[str, list[tuple[str, Function]]]
 
 
@@ -57,8 +60,14 @@ ROLES = {
         Role(
             "probabilities",
             "probabilities",
-            r"evaluateclassifier|applynetwork|forward(pass)?|predict(proba(bilities)?)?|"
+            r"evaluateclassifier|applynetwork|predict(proba(bilities)?)?|"
             r"(compute)?prob(abilitie)?s",
+            ("X W b", "X network", "X W"),
+        ),
+        Role(
+            "forward",
+            "forward pass",
+            r"forward(pass)?|(compute|get)?(scores|logits)",
             ("X W b", "X network", "X W"),
         ),
         Role("softmax", "softmax", r"(stable)?softmax|(compute)?softmax", ("S",)),
@@ -115,11 +124,13 @@ EXAMPLES = (
 def find_functions(namespace: Mapping[str, Any]) -> Found:
     """Return the functions of each role, by their names; there may be several."""
     found: Found = {}
-    for name, value in namespace.items():
+    for name, value in (dict(namespace) | methods_in(namespace)).items():
         if not callable(value) or inspect.isclass(value) or name.startswith("__"):
             continue
-        plain = name.lower().replace("_", "")
+        of_class, _, plain = name.lower().replace("_", "").rpartition(".")
         for role in ROLES.values():
+            if of_class and role.name not in OF_CLASSES:
+                continue
             if re.fullmatch(role.names, plain):
                 found.setdefault(role.name, []).append((name, value))
                 break

@@ -26,7 +26,7 @@ _TEXTS = tomllib.loads(files(__package__).joinpath("slips.toml").read_text("utf-
 CODES = {code: Slip(code, **texts) for code, texts in _TEXTS.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Variant:
     """One way to compute a part of the formula; `slip` is its mistake, None if it is right.
 

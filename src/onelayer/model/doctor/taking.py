@@ -23,7 +23,7 @@ def take_gradient(found: Any, layout: Layout, point: Point) -> Arrays:
     Raises
     ------
     ValueError
-        If no array has the size of W.
+        If no array has the size of W, or one number stands where ∂J/∂b belongs.
     """
     _, D, K = point.sizes
     taken: Arrays = {}
@@ -40,6 +40,8 @@ def take_gradient(found: Any, layout: Layout, point: Point) -> Arrays:
     sides = (K, D) if layout.classes_first else (D, K)
     if "dW" not in taken:
         raise ValueError(f"expected ∂J/∂W of the shape {_shape(sides)}, found {_shapes(arrays)}")
+    if layout.bias != "none" and "db" not in taken and arrays[-1].size == 1:
+        raise ValueError(f"expected ∂J/∂b of {K} numbers, found {_shapes(arrays[-1:])}")
     turned = taken["dW"].shape == sides[::-1]
     values = taken["dW"].T if turned else taken["dW"].reshape(sides)
     taken["dW"] = values if layout.classes_first else values.T
@@ -125,6 +127,7 @@ TAKE: dict[str, tuple[Callable[[Any, Layout, Point], Arrays], Callable[[Point], 
     "numerical": (take_gradient, right_gradient),
     "cost": (take_number, right_cost),
     "probabilities": (take_rows, lambda point: {"value": point.P}),
+    "forward": (take_rows, lambda point: {"value": point.P}),
     "softmax": (take_rows, lambda point: {"value": point.P}),
     "accuracy": (take_number, right_accuracy),
     "descent": (take_gradient, right_descent),

@@ -20,4 +20,4 @@ def show_diagnosis(diagnosis: Diagnosis) -> None:
     show_table(function_table(diagnosis))
     console.print()
     for line in assumptions(diagnosis):
-        console.print(f"assumed: {line}", soft_wrap=True)
+        console.print(line, soft_wrap=True)

@@ -20,6 +20,7 @@ from onelayer.errors import InputError
 from onelayer.faces import face
 from onelayer.option import takes
 from onelayer.progress import in_notebook
+from onelayer.thread_pools import limited
 from onelayer.training.checkpoint import Checkpoints
 from onelayer.training.convergence import Convergence, join_convergence
 from onelayer.training.engine import Engine, Opened, PerModel
@@ -108,7 +109,8 @@ def train(
         trained = job.gather(own)
         if follow is not None:
             _retell(job, trained, follow)
-    origin = origin_of(job.make_engine)
+    with limited(machine.threads):  # their number is part of it
+        origin = origin_of(job.make_engine)
     if world().size > 1:
         origin |= {"processes": world().size, "shard": machine.shard}
     origin["seconds"] = keeper.seconds + time.perf_counter() - begin

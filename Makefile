@@ -18,6 +18,9 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(READY)  ## reproduce the experiment; the report lands in runs/dd2424-a1
 	$(BIN)/onelayer reproduce dd2424-a1 --out runs/dd2424-a1 --force
 
+# As many tests at a time as there are cores, so a thread for each: threads that wait spin.
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
 test: $(READY)  ## all tests; those on real CIFAR-10 run when it can be had
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 

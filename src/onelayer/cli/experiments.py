@@ -173,7 +173,7 @@ def resume(
         print(f"resume: goes on from there, and fills {planned.out}")
         return 0
     show = show_results if planned.task.command == "reproduce" else show_probes
-    with ranks(planned.task.call["machine"].get("rank_timeout", 60.0)) as here:
+    with ranks(planned.task.call["machine"]["rank_timeout"]) as here:
         if not here.leads:
             silence()
             help_to_resume(planned)

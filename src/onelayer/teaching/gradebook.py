@@ -1,6 +1,5 @@
 """All submissions of a course: graded over the cores, kept one by one, written as a whole."""
 
-import csv
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from onelayer.evaluation.csv_export import write_rows
 from onelayer.progress import progress_bar
 from onelayer.storage import atomic_file
 from onelayer.teaching.course import Course
@@ -25,7 +25,6 @@ from onelayer.teaching.handed_in import list_submissions, student_of
 from onelayer.teaching.variants import OpenCourse
 
 _GRADED = TypeAdapter(Graded)
-_FORMULA = "=+-@\t\r"  # with which a cell begins that a spreadsheet would run
 
 
 def grade_all(opened: OpenCourse, submissions: Path, out: Path) -> list[Graded]:
@@ -145,16 +144,13 @@ def write_grades(results: Sequence[Graded], course: Course, out: Path) -> Path:
     names = [check.name for check in course.checks]
     path = out / "grades.csv"
     with atomic_file(path) as new, new.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow(["student", "points", "of", *names, "diagnoses", "seconds", "notes"])
-        for graded in results:
-            checks = [f"{check.points:g}" for check in graded.checks]
-            words = [" ".join(graded.codes), f"{graded.seconds:.1f}", " | ".join(graded.notes)]
-            cells = [graded.student, f"{graded.points:g}", f"{graded.max_points:g}"]
-            lines.writerow([_inert(cell) for cell in (*cells, *checks, *words)])
+        write_rows([["student", "points", "of", *names, "diagnoses", "seconds", "notes"]], file)
+        write_rows(map(_cells, results), file)
     return path
 
 
-def _inert(cell: str) -> str:
-    """Return the cell such that no spreadsheet takes it for a formula."""
-    return f"'{cell}" if cell.startswith(tuple(_FORMULA)) else cell
+def _cells(graded: Graded) -> list[str]:
+    """Return what the line of a student holds."""
+    points = (graded.points, graded.max_points, *(check.points for check in graded.checks))
+    words = [" ".join(graded.codes), f"{graded.seconds:.1f}", " | ".join(graded.notes)]
+    return [graded.student, *(f"{each:g}" for each in points), *words]

@@ -25,8 +25,8 @@ _HERE = Path(__file__).resolve().parent
 _JAIL = _HERE / "jail.py"
 _INSIDE = (  # all of onelayer that code sees
     "__init__.py",
-    "methods.py",
-    "spelled.py",
+    "methods_as_functions.py",
+    "spellings.py",
     "teaching/__init__.py",
     "teaching/worker.py",
     "teaching/loading.py",

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from onelayer.methods import methods_in
+from onelayer.methods_as_functions import methods_in
 
 _PLAIN = (bool, int, float, str, type(None))
 _SECONDS = 2  # that a line of a file may take: those that train or wait are left

@@ -12,7 +12,7 @@ import shutil
 import sys
 from typing import Any
 
-from onelayer.spelled import Spelled
+from onelayer.spellings import Spelled
 from onelayer.teaching.loading import find, line_of
 from onelayer.teaching.wire import decode, encode, read_frame
 

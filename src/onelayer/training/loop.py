@@ -54,9 +54,9 @@ def train(
     """Train one model for every setting, all in one pass over the mini-batches.
 
     Mini-batch gradient descent on equation (5). The keywords are the fields of TrainingOptions and
-    Machine. The outcome of a model does not depend on its neighbours in the stack: everything
-    random is a function of the seed. Where the models need more than `memory` GB to train, they are
-    cut into several stacks, one after another.
+    Machine. The outcome of a model does not depend on its neighbours in the stack, but for
+    rounding: everything random is a function of the seed. Where the models need more than `memory`
+    GB to train, they are cut into several stacks, one after another.
 
     `sample_weights` (N,) or (M, N) weigh the training samples, `class_weight` their classes
     ("balanced", or a number for each class): the loss of a batch is then Σ w l / Σ w, and so are
@@ -72,7 +72,7 @@ def train(
 
     With a `folder`, checkpoints are written into `<folder>.unfinished` as often as `checkpoint`
     says, and go when the run is returned. After a kill the same call goes on from the last one,
-    to the same bits: see docs/resume.md. (Work with several trainings hands its own checkpoints.)
+    to the same bits: see docs/resume.md. Work with several trainings gives its Checkpoints instead.
 
     A model whose scores or cost are no longer finite has diverged: it is stopped, Run.stopped says
     where, and the others go on.

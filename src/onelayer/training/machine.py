@@ -12,7 +12,7 @@ from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_tra
 from onelayer.training.engine import MakeEngine
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.numpy_engine import NumpyEngine
-from onelayer.training.ranks import LONGEST, world
+from onelayer.training.ranks import LONGEST, TIMEOUT, world
 from onelayer.training.torch_device import PRECISIONS, check_device, check_numbers, find_device
 
 GB = 10**9
@@ -87,7 +87,7 @@ class Machine(Checked):
         most=COUNT,
     )
     rank_timeout: float = option(
-        60.0,
+        TIMEOUT,
         "Seconds without a sign of life after which a process is given up, and the others end.",
         least=1,
         most=LONGEST,

@@ -23,6 +23,7 @@ from onelayer.process import GRACE, Stopped, abandon
 
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _BEAT, _SOON = 1.0, 0.01  # seconds between two signs of life, and between two looks at a meeting
+TIMEOUT = 60.0  # seconds without a sign of life, by default
 LONGEST = 86_400.0  # seconds without a sign of life that may be allowed
 _COMING = 60.0  # seconds in which all ranks must have begun, at least
 _MOST = 100_000  # ranks, and ports
@@ -128,7 +129,7 @@ def alone() -> AbstractContextManager[World]:
 
 @contextmanager
 @checked
-def ranks(timeout: float = 60.0) -> Iterator[World]:
+def ranks(timeout: float = TIMEOUT) -> Iterator[World]:
     """Join the processes that a launcher has started together, while the block runs.
 
     All of them run the same program. What they train in the block is shared between them, and each

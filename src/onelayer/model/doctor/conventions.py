@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.model.doctor.points import BATCH, EPOCHS, RATE, STEP, Point
-from onelayer.spelled import NAMES, Spelled, quantity_of
+from onelayer.spellings import NAMES, Spelled, quantity_of
 
 Array = NDArray[Any]
 

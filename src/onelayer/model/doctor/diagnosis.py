@@ -242,6 +242,7 @@ def _cut_at_large_scores(answer: Answer) -> Iterator[Finding]:
 def _disagreements(answer: Answer, gradient: Match, context: Context) -> Iterator[Finding]:
     """Yield a finding for each part of the formula where gradient and cost disagree."""
     assert context.cost is not None
+    # The places of averages and penalties in the formulas of dW and of the cost.
     ideas = [(DISAGREE_IN_N, 2, 2), *[(DISAGREE_IN_L2, 4, 3)] * context.cost_has_l2]
     for slip, place, beside in ideas:
         mine, theirs = gradient.choice[place], context.cost.choice[beside]

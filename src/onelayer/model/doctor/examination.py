@@ -6,7 +6,7 @@ from typing import Any
 
 from onelayer.arguments import checked
 from onelayer.errors import InputError, unknown_name
-from onelayer.methods import functions_of
+from onelayer.methods_as_functions import functions_of
 from onelayer.model.doctor.diagnosis import Diagnosis, judge
 from onelayer.model.doctor.questions import ask_all
 from onelayer.model.doctor.roles import ROLES

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onelayer.methods import methods_in
+from onelayer.methods_as_functions import methods_in
 
 Function = Callable[..., Any]
 OF_CLASSES = ("gradient", "cost", "probabilities", "forward", "accuracy")

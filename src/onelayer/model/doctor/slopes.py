@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from onelayer.model.doctor.points import Point
 from onelayer.model.doctor.slips import CODES, Axis, Slip, Variant
@@ -19,22 +20,21 @@ _EPSILONS = [10.0**-n for n in range(2, 9)]
 
 
 def softmax(S: Array, axis: int | None = 1) -> Array:
-    """Return exp(S) divided by its sum along the axis, or by the sum of all entries."""
-    E = np.exp(S - S.max(axis=axis, keepdims=True))
-    P: Array = E / E.sum(axis=axis, keepdims=True)
+    """Return exp(S) (N, K) divided by its sum along the axis, or by the sum of all entries."""
+    P: Array = special.softmax(S, axis=axis)
     return P
 
 
 def shifted_softmax(S: Array, axis: int | None) -> Array:
-    """Return the same along `axis`, but with the shift along axis 1, which changes the result."""
+    """Return the same, (N, K), but with the shift along axis 1, which changes the result."""
     E = np.exp(S - S.max(axis=1, keepdims=True))
     P: Array = E / E.sum(axis=axis, keepdims=True)
     return P
 
 
 def sigmoid(S: Array) -> Array:
-    """Return 1 / (1 + exp(−s))."""
-    P: Array = np.exp(-np.logaddexp(0, -S))
+    """Return 1 / (1 + exp(−s)), (N, K)."""
+    P: Array = special.expit(S)
     return P
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.spelled import quantity_of
+from onelayer.spellings import quantity_of
 
 _SIZES = {
     "D": "d|n_?in(puts?)?|in(puts?)?|features?|pixels|(in|inputs?|features?)_?(size|dims?|features)"

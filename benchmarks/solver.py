@@ -284,7 +284,7 @@ def count_operations(work: Callable[[], object]) -> float:
 
     def counting(problem, *args, **options):
         solution, U = solve(problem, *args, **options)
-        of_row = 4 * problem.columns * (len(problem.axes.spread) + 1)
+        of_row = 4 * problem.columns * (problem.axes.count + 1)
         counted.append(float(of_row) * problem.labels.shape[1] * solution.evaluations.sum())
         return solution, U
 

@@ -342,7 +342,7 @@ def test_rows_that_are_not_held_are_read_once_in_order_at_each_evaluation(shape)
     starts = [at.start for at in read]
     passes = starts.count(0)
     assert starts == [*range(0, len(y), exact.ROWS)] * passes
-    assert found.evaluations[0] < passes <= found.evaluations[0] + 3  # and the proof
+    assert found.evaluations[0] < passes <= found.evaluations[0] + 6  # and the proof
     assert found.cost[0] == pytest.approx(expected.cost[0], rel=2e-6)
 
 
@@ -358,7 +358,7 @@ def test_threads_change_no_more_than_rounding():
 
 
 @each_loss
-def test_more_features_than_axes_are_found_for_are_solved_in_their_own(loss, monkeypatch):
+def test_more_features_than_axes_are_found_for_have_the_same_least_cost(loss, monkeypatch):
     X, y = samples(13)
     expected = solve(X, y, DECAYS, loss)
     monkeypatch.setattr("onelayer.training.axes.LARGEST", 3)
@@ -398,9 +398,10 @@ def test_the_excess_is_the_duality_gap_where_the_biases_are_best(monkeypatch, si
         H = np.diag(P.mean(axis=0)) - P.T @ P / len(y)
         b -= np.linalg.pinv(H, rcond=1e-12) @ (P - np.eye(4)[y]).mean(axis=0)
     own = problem(X, y)
-    start = own.axes.from_features(np.hstack([W, b[:, None]]))[None]
+    assert own.axes.basis is not None
+    start = np.hstack([own.axes.basis.along(W), (b + W @ own.axes.mean)[:, None]])[None]
     monkeypatch.setattr(exact, "MOST_EVALUATIONS", 0)
-    judged, _ = own.solve([l2], tolerance=1e-12, start=start)
+    judged, _ = own.solve([l2], tolerance=1e-12, start=start, fast=False)
     A = (P - np.eye(4)[y]).T @ X / len(y)
     # The conjugate of the loss is Σ p log p at p − e, that of λ Σ W² is Σ A² / 4λ at −A.
     dual = -np.mean(xlogy(P, P).sum(axis=1)) - np.sum(A**2) / (4 * l2)

@@ -1,48 +1,123 @@
-"""Principal axes: coordinates of the features in which their Gram matrix is diagonal."""
+"""Principal axes: coordinates of the features in which their Gram matrix is nearly diagonal."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
+import scipy.linalg
+import scipy.special
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
 from onelayer.thread_pools import limited
 
-LARGEST = 1536  # axes; the search for more takes longer than they save
+LARGEST = 1536  # axes that are all found; the search for more takes longer than they save
+SKETCHED = 64  # axes that are found where there are more; 32 and 128 took longer in all
+ROUNDED = 1 + 1e-3  # above what rounding takes from an eigenvalue
+UNLIKELY = 1e-13  # the probability that a bound from random numbers does not hold
 ROWS = 1024  # read at once
 
+Array = NDArray[Any]
 Floats = NDArray[np.float64]
+
+
+class Basis(Protocol):
+    """R orthonormal vectors, the columns of Q (D, R)."""
+
+    def along(self, X: Array) -> Array:
+        """Return X Q (…, R): coordinates along the vectors, in the precision of X."""
+        ...
+
+    def back(self, Z: Array) -> Array:
+        """Return Z Qᵀ (…, D)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A basis whose vectors are stored."""
+
+    Q: Floats
+
+    def along(self, X: Array) -> Array:
+        """See Basis.along."""
+        turned: Array = X @ self.Q.astype(X.dtype)
+        return turned
+
+    def back(self, Z: Array) -> Array:
+        """See Basis.back."""
+        turned: Array = Z @ self.Q.T.astype(Z.dtype)
+        return turned
+
+
+@dataclass(frozen=True)
+class Reflections:
+    """A basis of all D dimensions that begins with given vectors, each up to its sign.
+
+    Q = I − V T Vᵀ is the product of as many Householder reflections, in the compact form of
+    Schreiber and Van Loan 1989 (doi:10.1137/0910005); V (D, R) and T (R, R).
+    """
+
+    V: Floats
+    T: Floats
+
+    @classmethod
+    def completing(cls, vectors: Floats) -> "Reflections":
+        """Return a basis that begins with orthonormal vectors (D, R)."""
+        factored, T, _ = scipy.linalg.lapack.dgeqrt(vectors.shape[1], vectors)
+        V = np.tril(factored, -1)
+        np.fill_diagonal(V, 1)
+        return cls(V, T)
+
+    def along(self, X: Array) -> Array:
+        """See Basis.along."""
+        return self._reflect(X, self.T)
+
+    def back(self, Z: Array) -> Array:
+        """See Basis.back."""
+        return self._reflect(Z, self.T.T)
+
+    def _reflect(self, X: Array, T: Floats) -> Array:
+        V = self.V.astype(X.dtype)
+        reflected: Array = X - X @ V @ T.astype(X.dtype) @ V.T
+        return reflected
 
 
 @dataclass(frozen=True)
 class Axes:
-    """The mean (D,) of scaled features, R orthonormal axes (D, R), the spread (R,) along each.
+    """The mean (D,) of scaled features, and R axes: z = (x − mean) Q. Without a basis, Q = I.
 
-    z = Qᵀ (x − mean). If there are too many features, Q is None, and z = x − mean.
+    No eigenvalue of the Gram matrix Σ w z zᵀ, of the rows that they come from, is above `largest`.
     """
 
     mean: Floats
-    spread: Floats
-    Q: Floats | None
+    basis: Basis | None
+    largest: float
 
-    def turn(self, X: NDArray[Any]) -> NDArray[np.float32]:
+    def turn(self, X: Array) -> NDArray[np.float32]:
         """Return [z, 1] (n, R + 1) of scaled features X (n, D), in float32."""
-        Z = (X - self.mean).astype(np.float32)
-        turned = np.ones((len(X), len(self.spread) + 1), np.float32)
-        turned[:, :-1] = Z if self.Q is None else Z @ self.Q.astype(np.float32)
+        Z = self._along((X - self.mean).astype(np.float32))
+        turned = np.ones((len(X), Z.shape[1] + 1), np.float32)
+        turned[:, :-1] = Z
         return turned
+
+    @cached_property
+    def count(self) -> int:
+        """The number of axes, R."""
+        return int(self._along(np.zeros((1, len(self.mean)), np.float32)).shape[1])
 
     @property
     def centred(self) -> "Axes":
         """The axes of the centred features, z = x − mean, which need no product."""
-        return Axes(self.mean, np.zeros(len(self.mean)), None)
+        return Axes(self.mean, None, self.largest)
 
     def to_centred(self, U: Floats) -> Floats:
         """Return [W, b] (…, D + 1) for centred features from parameters U (…, R + 1) for [z, 1]."""
-        W = U[..., :-1] if self.Q is None else U[..., :-1] @ self.Q.T
+        W = U[..., :-1] if self.basis is None else self.basis.back(U[..., :-1])
         return np.concatenate([W, U[..., -1:]], axis=-1)
 
     def to_features(self, U: Floats) -> Floats:
@@ -51,12 +126,6 @@ class Axes:
         V[..., -1] -= V[..., :-1] @ self.mean
         return V
 
-    def from_features(self, V: Floats) -> Floats:
-        """Return U from [W, b]: the inverse of to_features."""
-        W = V[..., :-1] if self.Q is None else V[..., :-1] @ self.Q
-        b = V[..., -1:] + (V[..., :-1] @ self.mean)[..., None]
-        return np.concatenate([W, b], axis=-1)
-
     def gradient(self, G: Floats) -> Floats:
         """Return the derivative of a function by U from its derivative G by [W, b]."""
         along = G[..., :-1] - G[..., -1:] * self.mean
@@ -64,50 +133,88 @@ class Axes:
 
     def gradient_of_centred(self, G: Floats) -> Floats:
         """Return the derivative by U from the derivative G by [W, b] for centred features."""
-        along = G[..., :-1] if self.Q is None else G[..., :-1] @ self.Q
-        return np.concatenate([along, G[..., -1:]], axis=-1)
+        return np.concatenate([self._along(G[..., :-1]), G[..., -1:]], axis=-1)
+
+    def _along(self, X: Array) -> Array:
+        return X if self.basis is None else self.basis.along(X)
 
 
 def principal_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling: Scaling) -> Axes:
     """Return the principal axes of these rows of a split, weighted by their shares.
 
-    N rows, fewer than features, span only N axes, and the W of least cost lies in their span.
+    N rows, fewer than features, span only N axes, and the W of least cost lies in their span. Of
+    more than LARGEST axes the first SKETCHED are sought, and others complete them to a basis.
     """
     with limited(1):  # on busy cores, threads of BLAS wait for each other
-        return _find_axes(split, rows, shares, scaling)
+        return _find_axes(_Rows(split, rows, shares, scaling))
 
 
-def _find_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling: Scaling) -> Axes:
-    D, N = split.X.shape[1], len(rows)
+@dataclass(frozen=True)
+class _Rows:
+    """Weighted rows of a split, read some at a time."""
+
+    split: Split
+    rows: NDArray[np.intp]
+    shares: Floats
+    scaling: Scaling
+
+    def blocks(self) -> Iterator[tuple[Floats, Floats]]:
+        """Yield scaled features in float64, and shares."""
+        for first in range(0, len(self.rows), ROWS):
+            some = slice(first, first + ROWS)
+            yield self.scaling.apply(self.split.X[self.rows[some]]), self.shares[some]
+
+    def weighed(self, mean: Floats, unit: float) -> Iterator[NDArray[np.float32]]:
+        """Yield √share (x − mean) / unit: the Gram matrix is the sum of their products."""
+        for X, own in self.blocks():
+            X -= mean
+            X *= np.sqrt(own)[:, None] / unit
+            yield X.astype(np.float32)
+
+    def gram_times(self, vectors: Floats, mean: Floats, unit: float) -> Floats:
+        """Return the Gram matrix times some vectors (D, R)."""
+        product, narrow = np.zeros_like(vectors), vectors.astype(np.float32)
+        for Z in self.weighed(mean, unit):
+            product += Z.T @ (Z @ narrow)
+        return product
+
+
+def _find_axes(rows: _Rows) -> Axes:
+    N, D = len(rows.rows), rows.split.X.shape[1]
     mean, largest = np.zeros(D), 0.0
-    for X, own in _blocks(split, rows, shares, scaling):
+    for X, own in rows.blocks():
         mean += own @ X
         largest = max(largest, np.abs(X).max())
+    unit = largest or 1.0  # its square may be too large for float32
     if min(N, D) > LARGEST:
-        variances = np.zeros(D)
-        for X, own in _blocks(split, rows, shares, scaling):
-            X -= mean
-            variances += own @ np.square(X, out=X)
-        return Axes(mean, variances, None)
+        vectors, bound = _sketch(rows, mean, unit)
+        return Axes(mean, Reflections.completing(vectors), bound * unit**2)
     if N < D:
-        X = scaling.apply(split.X[rows]) - mean
-        _, lengths, Vt = np.linalg.svd(X * np.sqrt(shares)[:, None], full_matrices=False)
+        X = np.concatenate([X - mean for X, _ in rows.blocks()])
+        _, lengths, Vt = np.linalg.svd(X * np.sqrt(rows.shares)[:, None], full_matrices=False)
         used = lengths > np.finfo(np.float64).eps * D * lengths.max(initial=0)
-        return Axes(mean, lengths[used] ** 2, np.ascontiguousarray(Vt[used].T))
-    gram, unit = np.zeros((D, D)), largest or 1.0  # whose square may be too large for float32
-    for X, own in _blocks(split, rows, shares, scaling):
-        X -= mean
-        X *= np.sqrt(own)[:, None] / unit
-        Z = X.astype(np.float32)
+        return Axes(mean, Vectors(np.ascontiguousarray(Vt[used].T)), ROUNDED * lengths[0] ** 2)
+    gram = np.zeros((D, D))
+    for Z in rows.weighed(mean, unit):
         gram += Z.T @ Z
     spread, Q = np.linalg.eigh(gram)
-    return Axes(mean, np.maximum(spread, 0) * unit**2, Q)
+    return Axes(mean, Vectors(Q), ROUNDED * spread[-1] * unit**2)
 
 
-def _blocks(
-    split: Split, rows: NDArray[np.intp], shares: Floats, scaling: Scaling
-) -> Iterator[tuple[Floats, Floats]]:
-    """Yield scaled features in float64 and shares of some rows at a time."""
-    for first in range(0, len(rows), ROWS):
-        some = slice(first, first + ROWS)
-        yield scaling.apply(split.X[rows[some]]), shares[some]
+def _sketch(rows: _Rows, mean: Floats, unit: float) -> tuple[Floats, float]:
+    """Return vectors (D, SKETCHED) near the first principal axes, and a bound on the eigenvalues.
+
+    Subspace iteration from normal numbers Ω, Halko, Martinsson and Tropp 2011
+    (doi:10.1137/090771806), algorithm 4.4. For the largest eigenvalue λ of the Gram matrix G,
+    ‖GΩ‖² is at least λ² times the sum of SKETCHED squares of normal numbers, whose distribution
+    gives the bound.
+    """
+    start = np.random.default_rng(0).standard_normal((len(mean), SKETCHED))
+    product = rows.gram_times(start, mean, unit)
+    least = 2 * scipy.special.gammaincinv(SKETCHED / 2, UNLIKELY)
+    bound = ROUNDED * np.linalg.norm(product) / math.sqrt(least)
+    first = np.linalg.qr(product)[0]
+    product = rows.gram_times(first, mean, unit)
+    _, turn = np.linalg.eigh(first.T @ product)
+    vectors: Floats = np.linalg.qr(product @ turn[:, ::-1])[0]
+    return vectors, float(bound)

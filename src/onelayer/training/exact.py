@@ -27,6 +27,7 @@ from onelayer.training.convergence import Convergence, join_convergence
 from onelayer.training.lbfgs import Models, Point, minimise
 
 MOST_EVALUATIONS = 1000  # of one model, in float32 and again in float64
+NEGLIGIBLE = 0.1  # share of the tolerance that biases may add to the proven excess
 MOST_STEPS = 20  # of Newton's method, for the biases alone
 COLUMNS = 100  # of a product, the classes of all models; more are hardly faster than two products
 UNPACKED = 1_000_000  # multiplications up to which OpenBLAS need not copy the factors first
@@ -137,6 +138,16 @@ class Stored:
         return np.concatenate([X, np.ones((len(X), 1))], axis=1)
 
 
+class Wanted(NamedTuple):
+    """What is added up beside the loss and the derivative by the biases."""
+
+    weights: bool  # the derivative by the weights
+    curvature: bool  # the second derivative by the biases, the whole matrix
+
+
+GRADIENT, BIASES, EVERYTHING = Wanted(True, False), Wanted(False, True), Wanted(True, True)
+
+
 def bytes_to_hold(n_samples: int, width: int) -> int:
     """Return the memory in bytes of `n_samples` rows [z, 1] in float32."""
     return 4 * n_samples * width
@@ -175,7 +186,7 @@ class Problem:
         self.exact_rows: Rows = Stored(split.X, rows, scaling)
         self.fast_rows: Rows = Stored(split.X, rows, scaling, self.axes.centred)
         self._turned: Rows = Stored(split.X, rows, scaling, self.axes)
-        width = len(self.axes.spread) + 1
+        width = self.axes.count + 1
         if bytes_to_hold(len(rows), width) <= memory:
             Z = np.empty((len(rows), width), np.float32)
             with limited(1):
@@ -183,13 +194,15 @@ class Problem:
                     some = slice(first, first + ROWS)
                     Z[some] = self._turned.read(some)
             self.fast_rows = self._turned = Held(Z)
-        self.spread = self.axes.spread if axes is None else self._spread(shares)
+        self.spread = self._spread(shares)
+        # No eigenvalue of Σ w z zᵀ is larger.
+        self.largest = min(self.spread.sum(), self.axes.largest if axes is None else math.inf)
         # A class without rows adds 0 to a mean over the classes, too.
         self.shares = shares * (len(self.present) / n_classes if loss.averaged else 1)
 
     def _spread(self, shares: Floats) -> Floats:
-        """Return Σ w z² (R,) along axes that come from other rows or shares."""
-        spread = np.zeros(len(self.axes.spread))
+        """Return Σ w z² (R,) along the axes."""
+        spread = np.zeros(self.axes.count)
         for first in range(0, len(shares), ROWS):
             some = slice(first, first + ROWS)
             spread += shares[some] @ np.square(self._turned.read(some)[:, :-1], dtype=float)
@@ -208,7 +221,7 @@ class Problem:
 
     def start(self) -> Floats:
         """Return parameters (T, K, P) with W = 0 and the biases of the least cost for it."""
-        start = np.zeros((*self.frequencies.shape, len(self.axes.spread) + 1))
+        start = np.zeros((*self.frequencies.shape, self.axes.count + 1))
         start[..., -1] = [self.loss.biases(own) for own in self.frequencies]
         return start
 
@@ -270,6 +283,8 @@ class Problem:
                 search = _Search(self, decays[far], own[far], pool, tolerance, flat[far])
                 found, more = search.run(rows, U[far], share)
                 counts[far] += more
+                if rows is self.fast_rows:
+                    found = search.settle(found, rows)
                 U[far], cost[far], norm[far], excess[far] = search.prove(found)
                 reached = np.where(decays > 0, excess <= tolerance * cost, norm <= tolerance * flat)
                 tried = (decays == 0) & (rows is self.exact_rows)
@@ -299,14 +314,14 @@ class Problem:
         return norms
 
     def add_up(
-        self, targets: Models, rows: Rows, U: Floats, pool: "Pool", curvature: bool = False
+        self, targets: Models, rows: Rows, U: Floats, pool: "Pool", wanted: "Wanted" = GRADIENT
     ) -> "_Sums":
         """Return the sums over rows at parameters U (M, K, R + 1) in axes, with gradients there."""
         if rows is self._turned:
-            return _add_up(self, targets, rows, U, pool, curvature)
+            return _add_up(self, targets, rows, U, pool, wanted)
         exact = rows is self.exact_rows
         V = self.axes.to_features(U) if exact else self.axes.to_centred(U)
-        sums = _add_up(self, targets, rows, V, pool, curvature)
+        sums = _add_up(self, targets, rows, V, pool, wanted)
         back = self.axes.gradient if exact else self.axes.gradient_of_centred
         return replace(sums, gradient=back(sums.gradient))
 
@@ -325,7 +340,7 @@ class _Search:
     ) -> None:
         self.problem, self.l2, self.targets, self.pool = problem, l2, targets, pool
         self.tolerance, self.flat = tolerance, flat
-        self.shape = len(problem.present), len(problem.axes.spread) + 1
+        self.shape = len(problem.present), problem.axes.count + 1
 
     def run(self, rows: Rows, U: Floats, share: float) -> tuple[Floats, NDArray[np.intp]]:
         """Minimise with products of these rows, to 1 / share of the tolerance."""
@@ -354,6 +369,31 @@ class _Search:
         """
         return U - U.mean(axis=1, keepdims=True) if self.problem.loss.relative else U
 
+    def settle(self, U: Floats, rows: Rows) -> Floats:
+        """Return U with better biases by these rows, so that `prove` need not improve them often.
+
+        The search ends near the least cost; the proof asks for much better biases than that.
+        """
+        U, models = U.copy(), np.flatnonzero(self.l2)
+        last = np.full(len(models), np.inf)
+        for _ in range(MOST_STEPS):
+            if not len(models):
+                break
+            targets, V = self.targets[models], U[models]
+            sums = self.problem.add_up(targets, rows, V, self.pool, BIASES)
+            cost = sums.loss + self.l2[models] * _squares(V[..., :-1])
+            step, rise, moved = self._biases_left(sums)
+            left, allowed = (
+                rise + moved**2 / (4 * self.l2[models]),
+                NEGLIGIBLE * self.tolerance * cost,
+            )
+            far = (left > allowed) & ~(left > last / 2)
+            U[models[far], :, -1] += step[far]
+            # A step of Newton's method leaves about the square of what was left.
+            far &= left * (2 * np.abs(step).max(axis=1)) ** 2 > allowed
+            models, last = models[far], left[far]
+        return U
+
     def prove(self, U: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Return U with its biases improved, the cost, the gradient's norm and the excess, (M,).
 
@@ -362,27 +402,36 @@ class _Search:
         tolerance, damped steps of Newton's method improve them; a bound on their remaining error is
         added. The least cost is at least 0, so the excess is at most the cost.
         """
-        l2 = self.l2[:, None, None]
-        for attempt in range(MOST_STEPS + 1):
-            sums = self.problem.add_up(self.targets, self.problem.exact_rows, U, self.pool, True)
+        U, models = U.copy(), np.arange(len(U))
+        cost, norm, excess = np.empty((3, len(U)))
+        for _ in range(MOST_STEPS + 1):
+            problem, l2, V = self.problem, self.l2[models], U[models]
+            sums = problem.add_up(
+                self.targets[models], problem.exact_rows, V, self.pool, EVERYTHING
+            )
             G = sums.gradient
-            G[..., :-1] += 2 * l2 * U[..., :-1]
-            cost = sums.loss + self.l2 * _squares(U[..., :-1])
-            relative = self.problem.loss.relative
-            step, rise, moved = _biases_left(G[..., -1], sums.curvature, relative)
+            G[..., :-1] += 2 * l2[:, None, None] * V[..., :-1]
+            cost[models] = sums.loss + l2 * _squares(V[..., :-1])
+            norm[models] = np.sqrt(_squares(G))
             of_W = np.sqrt(_squares(G[..., :-1]))
-            moved *= math.sqrt(self.problem.spread.sum())
+            step, rise, moved = self._biases_left(sums)
             with np.errstate(divide="ignore", invalid="ignore"):
-                least = of_W**2 / (4 * self.l2)
-                excess = np.minimum((of_W + moved) ** 2 / (4 * self.l2) + rise, cost)
-                excess[self.l2 == 0] = math.nan
-            allowed = self.tolerance * cost
-            far = (excess > allowed) & (least <= allowed)  # for the biases alone
-            if attempt == MOST_STEPS or not far.any():
+                least = of_W**2 / (4 * l2)
+                above = np.minimum((of_W + moved) ** 2 / (4 * l2) + rise, cost[models])
+            excess[models] = np.where(l2 > 0, above, math.nan)
+            allowed = self.tolerance * cost[models]
+            far = (excess[models] > allowed) & (least <= allowed)  # for the biases alone
+            models = models[far]
+            if not len(models):
                 break
-            U = U.copy()
-            U[far, :, -1] += step[far]
-        return U, cost, np.sqrt(_squares(G)), excess
+            U[models, :, -1] += step[far]
+        return U, cost, norm, excess
+
+    def _biases_left(self, sums: "_Sums") -> tuple[Floats, Floats, Floats]:
+        """See the function of that name; the last bound is on the change of ∂J/∂W itself."""
+        relative = self.problem.loss.relative
+        step, rise, moved = _biases_left(sums.gradient[..., -1], sums.curvature, relative)
+        return step, rise, moved * math.sqrt(self.problem.largest)
 
     def _point(self, rows: Rows, U: Floats, models: Models) -> Point:
         problem, l2 = self.problem, self.l2[models]
@@ -447,8 +496,9 @@ def _inverses(scaled: Floats) -> Floats:
 class _Sums:
     """Sums over weighted rows, for each model.
 
-    The loss (M,), its derivative by the parameters (M, K, P), and its second derivative by the
-    biases, the diagonal (M, K) and, if asked for, the whole matrix (M, K, K).
+    The loss (M,), its derivative by the parameters (M, K, P), or 0 for weights that are not wanted,
+    and its second derivative by the biases, the diagonal (M, K) and, if wanted, the whole matrix
+    (M, K, K).
     """
 
     loss: Floats
@@ -463,7 +513,7 @@ def _add_up(
     rows: Rows,
     V: Floats,
     pool: Pool,
-    curvature: bool = False,
+    wanted: Wanted,
 ) -> _Sums:
     """Return the sums at parameters V (M, K, P), of models with these targets (M,).
 
@@ -474,7 +524,7 @@ def _add_up(
     parts = min(pool.threads, len(blocks))
     cuts = [len(blocks) * part // parts for part in range(parts + 1)]
     shares = [blocks[first:last] for first, last in itertools.pairwise(cuts)]
-    add_up = partial(_add_up_blocks, problem, targets, rows, V, curvature=curvature)
+    add_up = partial(_add_up_blocks, problem, targets, rows, V, wanted=wanted)
     first, *others = (map if parts == 1 else pool.executor.map)(add_up, shares)
     for other in others:
         first.loss += other.loss
@@ -490,7 +540,7 @@ def _add_up_blocks(
     rows: Rows,
     V: Floats,
     blocks: Sequence[slice],
-    curvature: bool,
+    wanted: Wanted,
 ) -> _Sums:
     M, K, P = V.shape
     opposed = problem.opposed
@@ -504,7 +554,7 @@ def _add_up_blocks(
         np.zeros(M),
         np.zeros((M, K, P)),
         np.zeros((M, K)),
-        np.zeros((M, K, K) if curvature else 0),
+        np.zeros((M, K, K) if wanted.curvature else 0),
     )
     total, product = np.zeros_like(flat), np.empty_like(flat)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -518,12 +568,15 @@ def _add_up_blocks(
             for m in range(M):
                 part = S[m * own : (m + 1) * own]
                 of_model = np.concatenate([part, -part]) if opposed else part
-                if curvature:
+                if wanted.curvature:
                     sums.curvature[m] += problem.loss.curvature(of_model.T, w)
                 values, slopes = problem.loss.values_and_slopes(of_model.T, y[targets[m]])
                 sums.loss[m] += values @ w
                 sums.bend[m] += w_like @ problem.loss.bends(slopes)
                 np.multiply(slopes.T[:own], w_like, out=part)
+            if not wanted.weights:
+                total[:, -1] += S.sum(axis=1)
+                continue
             for piece in pieces:
                 total += np.matmul(S[:, piece], Z[piece], out=product)
     sums.gradient += total.reshape(V.shape)

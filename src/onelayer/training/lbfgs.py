@@ -2,7 +2,8 @@
 
 Liu and Nocedal 1989 (doi:10.1007/BF01589116). In place of the usual multiple of the identity, the
 preconditioner of each model is the diagonal of a matrix near the inverse of its second derivatives,
-scaled by the last step.
+scaled by the last step. The rule for steps near the minimum is that of Hager and Zhang 2005
+(doi:10.1137/030601880).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 MEMORY = 10  # steps that are remembered; 5 and 20 took longer
 PATIENCE = 25  # evaluations without progress, after which only rounding is left
 ENOUGH = 1e-4  # share of the promised decrease that a step must bring (Armijo 1966)
+ALIKE = 1e3  # times their rounding: where costs are nearer than this, slopes decide
 
 Floats = NDArray[np.float64]
 Models = NDArray[np.intp]
@@ -72,6 +74,10 @@ def minimise(
         counts[models] += 1
         change = tried.cost - here.cost
         good = change <= ENOUGH * promised + rounding * np.abs(here.cost)
+        # Of a parabola, the slope at the end says the same as the costs, with less rounding.
+        slope = np.einsum("mn,mn->m", step, tried.gradient)
+        alike = np.abs(change) <= ALIKE * rounding * np.abs(here.cost)
+        good |= alike & (slope <= (2 * ENOUGH - 1) * promised)
         pairs.add(models[good], step[good], (tried.gradient - here.gradient)[good])
         for kept, new in zip((x, *point), (x[models] + step, *tried), strict=True):
             kept[models[good]] = new[good]

@@ -132,10 +132,14 @@ class Stored:
 
     def read(self, some: slice) -> NDArray[Any]:
         """See Rows.read."""
-        X = self.scaling.apply(self.X[self.rows[some]])
+        stored = self.X[self.rows[some]]
         if self.axes is not None:
-            return self.axes.turn(X)
-        return np.concatenate([X, np.ones((len(X), 1))], axis=1)
+            return self.axes.turn(self.scaling.apply(stored))
+        rows = np.ones((len(stored), stored.shape[1] + 1))
+        rows[:, :-1] = stored
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.scaling.scale(rows[:, :-1])
+        return rows
 
 
 class Wanted(NamedTuple):

@@ -32,7 +32,7 @@ from benchmarks.memory import AnonymousPeak, anonymous_bytes
 from benchmarks.process import ROOT
 from onelayer.data.dataset import Dataset, Split
 from onelayer.model import network
-from onelayer.training.exact import Problem
+from onelayer.training.exact import stack
 
 SHARE = 1e-5  # of the least cost: in accuracy nobody can tell them apart
 LADDER = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -280,15 +280,16 @@ def measure(case: Case, rounds: int, patience: float) -> dict[str, object]:
 
 def count_operations(work: Callable[[], object]) -> float:
     """Return the operations of the products that all evaluations of our searches take."""
-    counted, solve = [], Problem.solve
+    counted, solve = [], stack.solve
 
     def counting(problem, *args, **options):
         solution, U = solve(problem, *args, **options)
-        of_row = 4 * problem.columns * (problem.axes.count + 1)
-        counted.append(float(of_row) * problem.labels.shape[1] * solution.evaluations.sum())
+        of_row = 4 * problem.weighted_loss.columns * (problem.axes.count + 1)
+        rows = len(problem.weighted_loss.shares)
+        counted.append(float(of_row) * rows * solution.evaluations.sum())
         return solution, U
 
-    with patch.object(Problem, "solve", counting):
+    with patch.object(stack, "solve", counting):
         work()
     return sum(counted)
 

@@ -5,7 +5,7 @@ import pytest
 
 from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
-from onelayer.training import axes
+from onelayer.training.exact import axes
 
 D = 40
 

@@ -20,9 +20,11 @@ from onelayer.errors import InputError
 from onelayer.experiments.spec import ExperimentOptions
 from onelayer.model import network
 from onelayer.model.losses import LOSSES, find_loss
-from onelayer.training import exact
 from onelayer.training.conversions import C_from_l2
-from onelayer.training.exact import Problem
+from onelayer.training.exact import search
+from onelayer.training.exact.axes import ROWS
+from onelayer.training.exact.problem import Problem
+from onelayer.training.exact.solve import solve as least_cost
 from onelayer.training.hyperparameters import grid
 from onelayer.training.loop import train
 
@@ -50,7 +52,7 @@ def problem(X, y, loss="cross-entropy", K=None, weights=None, **options):
 
 
 def solve(X, y, l2, loss="cross-entropy", *, K=None, weights=None, tolerance=1e-10, fast=True):
-    return problem(X, y, loss, K, weights).solve(l2, tolerance=tolerance, fast=fast)[0]
+    return least_cost(problem(X, y, loss, K, weights), l2, tolerance=tolerance, fast=fast)[0]
 
 
 def cost_of(X, y, W, b, l2, loss="cross-entropy", weights=None):
@@ -207,7 +209,7 @@ def test_with_the_largest_decay_no_weights_cost_a_share_more_at_most(loss, share
     (largest,) = own.largest_l2(share)
     b = find_loss(loss).biases(np.bincount(y) / len(y))
     flat = cost_of(X, y, np.zeros((4, 5)), b, 0, loss)
-    least = own.solve([largest], tolerance=1e-10)[0].cost[0]
+    least = least_cost(own, [largest], tolerance=1e-10)[0].cost[0]
     assert least <= flat <= least * (1 + share / (1 - share))
 
 
@@ -302,10 +304,10 @@ def test_the_search_in_float64_finds_the_same(loss):
 def test_a_search_from_a_solution_is_short_and_leaves_it_as_it_is(fast):
     X, y = samples(10)
     own = problem(X, y)
-    _, start = own.solve([0.01], tolerance=1e-6, fast=fast)
+    _, start = least_cost(own, [0.01], tolerance=1e-6, fast=fast)
     before = start.copy()
-    warm, _ = own.solve([0.009], tolerance=1e-6, start=start, fast=fast)
-    cold, _ = own.solve([0.009], tolerance=1e-6, fast=fast)
+    warm, _ = least_cost(own, [0.009], tolerance=1e-6, start=start, fast=fast)
+    cold, _ = least_cost(own, [0.009], tolerance=1e-6, fast=fast)
     np.testing.assert_array_equal(start, before)
     assert warm.evaluations[0] < cold.evaluations[0]
     assert warm.cost[0] == pytest.approx(cold.cost[0], rel=1e-6)
@@ -317,9 +319,9 @@ def test_rows_in_shards_and_rows_that_do_not_fit_give_the_same(loss, tmp_path):
     np.save(tmp_path / "X.npy", X.astype(np.float32))
     stored = np.load(tmp_path / "X.npy", mmap_mode="r")
     shards = Shards([stored[:700], stored[700:]])
-    expected = problem(np.array(stored), y, loss).solve(DECAYS, tolerance=1e-8)[0]
+    expected = least_cost(problem(np.array(stored), y, loss), DECAYS, tolerance=1e-8)[0]
     for rows, memory in ((stored, 0), (shards, 1 << 30), (shards, 0)):
-        found = problem(rows, y, loss, memory=memory).solve(DECAYS, tolerance=1e-8)[0]
+        found = least_cost(problem(rows, y, loss, memory=memory), DECAYS, tolerance=1e-8)[0]
         np.testing.assert_allclose(found.cost, expected.cost, rtol=2e-8)
         np.testing.assert_allclose(found.evaluations, expected.evaluations, atol=3)
 
@@ -335,13 +337,13 @@ def test_rows_that_are_not_held_are_read_once_in_order_at_each_evaluation(shape)
 
     rows = Derived(X.astype(np.float32), make, shape[1:], np.float32)
     held, streamed = (problem(rows, y, memory=memory) for memory in (1 << 30, 0))
-    expected, _ = held.solve([1e-3], tolerance=1e-6)
+    expected, _ = least_cost(held, [1e-3], tolerance=1e-6)
     read.clear()
     with threadpool_limits(1):
-        found, _ = streamed.solve([1e-3], tolerance=1e-6)
+        found, _ = least_cost(streamed, [1e-3], tolerance=1e-6)
     starts = [at.start for at in read]
     passes = starts.count(0)
-    assert starts == [*range(0, len(y), exact.ROWS)] * passes
+    assert starts == [*range(0, len(y), ROWS)] * passes
     assert found.evaluations[0] < passes <= found.evaluations[0] + 6  # and the proof
     assert found.cost[0] == pytest.approx(expected.cost[0], rel=2e-6)
 
@@ -361,7 +363,7 @@ def test_threads_change_no_more_than_rounding():
 def test_more_features_than_axes_are_found_for_have_the_same_least_cost(loss, monkeypatch):
     X, y = samples(13)
     expected = solve(X, y, DECAYS, loss)
-    monkeypatch.setattr("onelayer.training.axes.LARGEST", 3)
+    monkeypatch.setattr("onelayer.training.exact.axes.LARGEST", 3)
     found = solve(X, y, DECAYS, loss)
     np.testing.assert_allclose(found.cost, expected.cost, rtol=1e-9)
     assert sound(found)
@@ -379,7 +381,7 @@ def test_no_cost_is_further_above_the_least_than_its_excess(loss, seed, most, ex
     X, y = samples(seed, 40, 3, 3)
     l2 = [10**exponent]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "MOST_EVALUATIONS", most)
+        patch.setattr(search, "MOST_EVALUATIONS", most)
         rough = solve(X, y, l2, loss, tolerance=10**digits)
     fine = solve(X, y, l2, loss, tolerance=1e-11)
     assert rough.cost[0] - rough.convergence.excess[0] <= fine.cost[0]
@@ -400,8 +402,8 @@ def test_the_excess_is_the_duality_gap_where_the_biases_are_best(monkeypatch, si
     own = problem(X, y)
     assert own.axes.basis is not None
     start = np.hstack([own.axes.basis.along(W), (b + W @ own.axes.mean)[:, None]])[None]
-    monkeypatch.setattr(exact, "MOST_EVALUATIONS", 0)
-    judged, _ = own.solve([l2], tolerance=1e-12, start=start, fast=False)
+    monkeypatch.setattr(search, "MOST_EVALUATIONS", 0)
+    judged, _ = least_cost(own, [l2], tolerance=1e-12, start=start, fast=False)
     A = (P - np.eye(4)[y]).T @ X / len(y)
     # The conjugate of the loss is Σ p log p at p − e, that of λ Σ W² is Σ A² / 4λ at −A.
     dual = -np.mean(xlogy(P, P).sum(axis=1)) - np.sum(A**2) / (4 * l2)

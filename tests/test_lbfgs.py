@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import rosen, rosen_der
 
-from onelayer.training.lbfgs import Point, minimise
+from onelayer.training.exact.lbfgs import Point, minimise
 
 
 def quadratics(seed, M=4, n=12, units=3.0):

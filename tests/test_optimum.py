@@ -15,10 +15,11 @@ from onelayer.data.sample_weights import bootstrap_weights
 from onelayer.data.scaling import fit_scaling
 from onelayer.data.splitting import fold_weights
 from onelayer.errors import InputError
+from onelayer.evaluation import optimum
 from onelayer.evaluation.optimum import find_optimum, optima_of
 from onelayer.model import network
 from onelayer.model.losses import CROSS_ENTROPY
-from onelayer.training import exact
+from onelayer.training.exact import search
 from onelayer.training.hyperparameters import grid
 from onelayer.training.loop import train
 
@@ -146,7 +147,7 @@ def test_without_weight_decay_there_is_no_minimum_to_find(l2):
 
 def test_a_minimum_that_is_not_reached_is_no_answer(monkeypatch):
     X, y = problem(8)
-    monkeypatch.setattr(exact, "MOST_EVALUATIONS", 3)
+    monkeypatch.setattr(search, "MOST_EVALUATIONS", 3)
     with pytest.raises(InputError, match=r"l2 is 0.001: after \d+ steps the cost"):
         find_optimum(X, y, 4, 0.001)
 
@@ -171,13 +172,13 @@ def test_training_nears_the_optimum_of_each_setting_from_above(run):
 @pytest.fixture
 def searches(monkeypatch):
     """The decays that are searched for from now on, by loss."""
-    decays, solve = [], exact.Problem.solve
+    decays, solve = [], optimum.solve
 
     def counted(problem, l2, **options):
-        decays.extend((problem.loss.name, value) for value in l2)
+        decays.extend((problem.weighted_loss.loss.name, value) for value in l2)
         return solve(problem, l2, **options)
 
-    monkeypatch.setattr(exact.Problem, "solve", counted)
+    monkeypatch.setattr(optimum, "solve", counted)
     return decays
 
 

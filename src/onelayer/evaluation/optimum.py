@@ -17,7 +17,8 @@ from onelayer.errors import InputError
 from onelayer.model.losses import CROSS_ENTROPY, Loss, find_loss
 from onelayer.progress import progress_bar
 from onelayer.records import FINITE, Kind
-from onelayer.training.exact import Problem, Solution
+from onelayer.training.exact.problem import Problem
+from onelayer.training.exact.solve import Solution, solve
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import Run
 
@@ -91,7 +92,7 @@ def _solve(
 ) -> Solution:
     """Return the optimum for each λ; InputError if the tolerance is not reached."""
     problem = Problem(split, weights, scaling, loss, n_classes)
-    solution, _ = problem.solve(l2, tolerance=tolerance)
+    solution, _ = solve(problem, l2, tolerance=tolerance)
     excess = solution.convergence.excess
     for model in np.flatnonzero(~(excess <= tolerance * solution.cost)).tolist():
         raise InputError(

@@ -13,7 +13,8 @@ from onelayer.model.losses import find_loss
 from onelayer.thread_pools import limited
 from onelayer.training.engine import OnDevice
 from onelayer.training.epochs import feed
-from onelayer.training.exact import Problem, bytes_to_hold
+from onelayer.training.exact.problem import Problem
+from onelayer.training.exact.rows import bytes_to_hold
 from onelayer.training.job import Job
 from onelayer.training.ranks import alone
 from onelayer.training.schedules import LearningRates

@@ -25,7 +25,12 @@ from onelayer.training.augmentation import Augmentation, check_augmentation
 from onelayer.training.checkpoint import NOWHERE, Asked, Checkpoints
 from onelayer.training.engine import Engine, MakeEngine, OnDevice
 from onelayer.training.epochs import Measure, OnEpoch, Parameters, run_epochs
-from onelayer.training.exact import Solution, join_solutions
+from onelayer.training.exact.solve import Solution, join_solutions
+from onelayer.training.exact.stack import (
+    bytes_to_solve,
+    check_solvable,
+    solve_models,
+)
 from onelayer.training.hyperparameters import Hyperparameters, check_settings
 from onelayer.training.keeper import Keeper
 from onelayer.training.lockstep import Lockstep
@@ -35,11 +40,6 @@ from onelayer.training.options import TrainingOptions
 from onelayer.training.ranks import world
 from onelayer.training.run import CURVES
 from onelayer.training.schedules import LearningRates
-from onelayer.training.solving import (
-    bytes_to_solve,
-    check_solvable,
-    solve_models,
-)
 from onelayer.training.stacks import check_device_memory, cut_into_stacks
 
 T = TypeVar("T")

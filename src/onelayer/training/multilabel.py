@@ -16,15 +16,16 @@ from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.thread_pools import limited
-from onelayer.training.axes import Floats
 from onelayer.training.classifier import Classifier
-from onelayer.training.exact import Problem
+from onelayer.training.exact.axes import Floats
+from onelayer.training.exact.problem import Problem
+from onelayer.training.exact.solve import solve
+from onelayer.training.exact.stack import bytes_to_solve, check_solvable
 from onelayer.training.hyperparameters import Hyperparameters, check_settings
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import NOTHING_LEARNT, TOGETHER, Walk
 from onelayer.training.provenance import provenance
-from onelayer.training.solving import bytes_to_solve, check_solvable
 
 ANSWERS = ("0", "1")  # the classes of the model of a label
 
@@ -168,7 +169,8 @@ class _Group:
         """Add models of these λ to the targets; return the parameters of the last, in axes."""
         assert self._data.validation is not None
         targets = [target for target, values in l2.items() for _ in values]
-        solution, U = self._problem.solve(
+        solution, U = solve(
+            self._problem,
             [value for values in l2.values() for value in values],
             targets,
             tolerance=self._options.tolerance,

@@ -13,9 +13,11 @@ from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.model.losses import find_loss
 from onelayer.thread_pools import limited
-from onelayer.training.axes import Floats, principal_axes
 from onelayer.training.conversions import l2_from_C
-from onelayer.training.exact import Problem
+from onelayer.training.exact.axes import Floats, principal_axes
+from onelayer.training.exact.problem import Problem
+from onelayer.training.exact.solve import solve
+from onelayer.training.exact.stack import bytes_to_solve
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.job import judge_solution
 from onelayer.training.log import Trained
@@ -24,7 +26,6 @@ from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import origin_of
 from onelayer.training.run import Run
-from onelayer.training.solving import bytes_to_solve
 
 STEPS = 2  # λ in each power of ten
 TOGETHER = 2  # number of λ in one stack; more would go further beyond the best one
@@ -179,7 +180,8 @@ class _Path:
             self._solve(l2[first : first + self._together])
 
     def _solve(self, l2: Sequence[float]) -> None:
-        solution, U = self._problem.solve(
+        solution, U = solve(
+            self._problem,
             l2,
             tolerance=self._options.tolerance,
             start=self._nearest(l2),

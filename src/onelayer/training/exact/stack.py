@@ -9,10 +9,11 @@ from onelayer.data.sample_weights import SampleWeights
 from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
 from onelayer.model.losses import LOSSES, find_loss
-from onelayer.training.axes import ROWS, principal_axes
-from onelayer.training.exact import Problem, Solution, join_solutions
+from onelayer.training.exact.axes import ROWS, principal_axes
+from onelayer.training.exact.lbfgs import MEMORY
+from onelayer.training.exact.problem import Problem
+from onelayer.training.exact.solve import Solution, join_solutions, solve
 from onelayer.training.hyperparameters import Hyperparameters
-from onelayer.training.lbfgs import MEMORY
 
 
 def check_solvable(settings: Sequence[Hyperparameters]) -> None:
@@ -75,7 +76,7 @@ def solve_models(
         problem = Problem(
             split, values[group], scaling, find_loss(loss), K, axes=axes, memory=memory
         )
-        solution, _ = problem.solve(l2, tolerance=tolerance, fast=not in_float64)
+        solution, _ = solve(problem, l2, tolerance=tolerance, fast=not in_float64)
         parts.append(solution)
         places.append(own)
     return join_solutions(parts).take(np.argsort(np.concatenate(places)))

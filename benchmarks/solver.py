@@ -81,7 +81,8 @@ def make_features(case: Case) -> tuple[Floats, Labels]:
         width = some.stop - some.start
         X[:, some] = X[:, some] @ np.linalg.qr(generator.standard_normal((width, width)))[0]
     X = (X - X.mean(axis=0)) / X.std(axis=0)
-    return X.astype(np.float32)[:, generator.permutation(case.D)], y
+    X = X[:, generator.permutation(case.D)]
+    return np.ascontiguousarray(X, np.float32), y
 
 
 def decays_of(case: Case) -> list[float]:

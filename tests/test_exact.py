@@ -22,7 +22,7 @@ from onelayer.model import network
 from onelayer.model.losses import LOSSES, find_loss
 from onelayer.training.conversions import C_from_l2
 from onelayer.training.exact import search
-from onelayer.training.exact.axes import ROWS
+from onelayer.training.exact.axes import blocks_of
 from onelayer.training.exact.problem import Problem
 from onelayer.training.exact.solve import solve as least_cost
 from onelayer.training.hyperparameters import grid
@@ -343,7 +343,7 @@ def test_rows_that_are_not_held_are_read_once_in_order_at_each_evaluation(shape)
         found, _ = least_cost(streamed, [1e-3], tolerance=1e-6)
     starts = [at.start for at in read]
     passes = starts.count(0)
-    assert starts == [*range(0, len(y), ROWS)] * passes
+    assert starts == [some.start for some in blocks_of(len(y), shape[1] + 1)] * passes
     assert found.evaluations[0] < passes <= found.evaluations[0] + 6  # and the proof
     assert found.cost[0] == pytest.approx(expected.cost[0], rel=2e-6)
 

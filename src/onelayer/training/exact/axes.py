@@ -19,7 +19,7 @@ LARGEST = 1536  # axes that are all found; the search for more takes longer than
 SKETCHED = 64  # axes that are found where there are more; 32 and 128 took longer in all
 ROUNDED = 1 + 1e-3  # above what rounding takes from an eigenvalue
 UNLIKELY = 1e-13  # the probability that a bound from random numbers does not hold
-ROWS = 1024  # read at once
+ROWS = 1024  # read at once, of up to so many features; of more, fewer
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -149,6 +149,12 @@ def principal_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling
         return _find_axes(_Rows(split, rows, shares, scaling))
 
 
+def blocks_of(rows: int, width: int) -> list[slice]:
+    """Return slices of all rows of `width` numbers, each with as many as are read at once."""
+    together = ROWS * ROWS // max(width, ROWS)
+    return [slice(first, min(first + together, rows)) for first in range(0, rows, together)]
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Weighted rows of a split, read some at a time."""
@@ -160,8 +166,7 @@ class _Rows:
 
     def blocks(self) -> Iterator[tuple[Floats, Floats]]:
         """Yield scaled features in float64, and shares."""
-        for first in range(0, len(self.rows), ROWS):
-            some = slice(first, first + ROWS)
+        for some in blocks_of(len(self.rows), self.split.X.shape[1]):
             yield self.scaling.apply(self.split.X[self.rows[some]]), self.shares[some]
 
     def weighed(self, mean: Floats, unit: float) -> Iterator[NDArray[np.float32]]:

@@ -10,7 +10,7 @@ from onelayer.data.dataset import Split
 from onelayer.data.scaling import Scaling
 from onelayer.model.losses import Loss
 from onelayer.thread_pools import limited
-from onelayer.training.exact.axes import ROWS, Axes, Floats, principal_axes
+from onelayer.training.exact.axes import Axes, Floats, blocks_of, principal_axes
 from onelayer.training.exact.lbfgs import Models
 from onelayer.training.exact.rows import Held, Rows, Stored, bytes_to_hold
 from onelayer.training.exact.sums import (
@@ -64,8 +64,7 @@ class Problem:
         if bytes_to_hold(len(rows), width) <= memory:
             Z = np.empty((len(rows), width), np.float32)
             with limited(1):
-                for first in range(0, len(rows), ROWS):
-                    some = slice(first, first + ROWS)
+                for some in blocks_of(*Z.shape):
                     Z[some] = self._turned.read(some)
             self.fast_rows = self._turned = Held(Z)
         self.spread = self._spread(shares)
@@ -75,8 +74,7 @@ class Problem:
     def _spread(self, shares: Floats) -> Floats:
         """Return Σ w z² (R,) along the axes."""
         spread = np.zeros(self.axes.count)
-        for first in range(0, len(shares), ROWS):
-            some = slice(first, first + ROWS)
+        for some in blocks_of(len(shares), self.axes.count):
             spread += shares[some] @ np.square(self._turned.read(some)[:, :-1], dtype=float)
         return spread
 

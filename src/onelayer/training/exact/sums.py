@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer.model.losses import Loss
 from onelayer.thread_pools import limited, pools
-from onelayer.training.exact.axes import ROWS, Floats
+from onelayer.training.exact.axes import Floats, blocks_of
 from onelayer.training.exact.lbfgs import Models
 from onelayer.training.exact.rows import Rows
 
@@ -97,8 +97,7 @@ def add_up(
 
     Each thread of the pool adds up its own rows.
     """
-    N = len(of.shares)
-    blocks = [slice(first, min(first + ROWS, N)) for first in range(0, N, ROWS)]
+    blocks = blocks_of(len(of.shares), V.shape[2])
     parts = min(pool.threads, len(blocks))
     cuts = [len(blocks) * part // parts for part in range(parts + 1)]
     shares = [blocks[first:last] for first, last in itertools.pairwise(cuts)]
@@ -126,8 +125,9 @@ def _add_up_blocks(
     flat = V.reshape(-1, P).astype(rows.dtype)
     across = np.ascontiguousarray(flat.T)
     few = UNPACKED // flat.size
-    few = few if few >= FEWEST else ROWS
-    pieces = [slice(first, first + few) for first in range(0, ROWS, few)]
+    longest = blocks[0].stop
+    few = few if few >= FEWEST else longest
+    pieces = [slice(first, first + few) for first in range(0, longest, few)]
     sums = Sums(
         np.zeros(M),
         np.zeros((M, K, P)),

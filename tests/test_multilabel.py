@@ -1,13 +1,14 @@
 """Several labels a row: against scikit-learn, label by label, and the training of each alone."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from sklearn.datasets import make_multilabel_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
@@ -23,9 +24,11 @@ from onelayer.evaluation import multilabel, one_versus_rest
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.multilabel import judge_labels
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.experiments import multilabel as probes_of_labels
 from onelayer.training.machine import Machine
 from onelayer.training.multilabel import train_labels
 from onelayer.training.options import TrainingOptions
+from stored_records import read_record
 
 NAMES = ("sea", "sky", "boat")
 SIZES = {"train": 150, "validation": 80, "test": 80}
@@ -248,7 +251,7 @@ def test_the_metrics_are_scikit_learns(seed, ties, many):
     Y[:2], Y[2:4] = 1, 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(multilabel, "EXACT", 0 if many else one_versus_rest.EXACT)
-        overall, of_labels = judge_labels(S, Y, 5)
+        overall, of_labels, _ = judge_labels(S, Y, 5)
     expected, each = referee(S, Y)
     assert {name: found.value for name, found in overall.items()} == pytest.approx(expected)
     for label, found in enumerate(of_labels):
@@ -260,7 +263,7 @@ def test_the_metrics_are_scikit_learns(seed, ties, many):
 def test_what_has_no_value_is_missing():
     S, Y = np.array([[1.0, -1, -1], [2, -1, 1], [-1, -1, 1]]), np.zeros((3, 3), int)
     Y[:2, 0] = Y[:, 2] = 1
-    overall, (first, none, every) = judge_labels(S, Y, 20)
+    overall, (first, none, every), _ = judge_labels(S, Y, 20)
     assert set(first) == {"average-precision", "auroc", "f1"}
     assert (set(none), set(every)) == (set(), {"f1"})
     assert overall["map"].value == first["average-precision"].value
@@ -344,3 +347,36 @@ def test_every_label_is_told_with_its_model_where_a_folder_is_filled_too(tmp_pat
     onelayer.probe({"a": data}, out=tmp_path / "out", report="none", **told)
     assert len(beside) == 2
     assert beside == alone
+
+
+def test_probes_of_labels_go_on_after_an_interruption_to_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    X, Y = make_multilabel_classification(120, 6, n_classes=3, random_state=0)
+    for number in (1, 2, 3):
+        np.savez(f"layer{number}.npz", X=np.maximum(X - number, 0), y=Y)
+    command = ["probe", *sorted(map(str, tmp_path.glob("*.npz"))), "--report", "none", "--out"]
+    assert run([*command, "whole"]) == 0
+    train, trained = probes_of_labels.train_labels, []
+
+    def train_two(data, *rest, **options):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(data.name)
+        return train(data, *rest, **options)
+
+    monkeypatch.setattr(probes_of_labels, "train_labels", train_two)
+    assert run([*command, "out"]) == 130
+    assert run([*command, "out"]) == 2  # nothing that is finished is thrown away unasked
+    assert run([*command, "out", "--resume", "--metric", "auroc"]) == 2
+    trained.clear()
+    assert run(["resume", "out", "--plan"]) == 0
+    assert run(["resume", "out"]) == 0
+    assert trained == ["layer3.npz"]
+    assert not Path("out.unfinished").exists()
+    found, expected = (RunFolder.open(Path(name)).probes() for name in ("out", "whole"))
+    assert found == expected
+    for path in Path("whole/models").iterdir():
+        assert read_record(Path("out/models") / path.name)["record"] == read_record(path)["record"]
+        for ours, theirs in zip(*(load_file(Path(f) / "models" / path.name).values()
+                                  for f in ("out", "whole")), strict=True):  # fmt: skip
+            assert ours.tobytes() == theirs.tobytes()

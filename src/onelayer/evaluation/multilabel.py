@@ -84,19 +84,20 @@ def find_choice(metric: str) -> Callable[[Array, Array], Float64]:
 
 def judge_labels(
     S: NDArray[np.floating], Y: NDArray[np.integer], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[Found, list[Found]]:
+) -> tuple[Found, list[Found], Float64]:
     """Return the metrics of scores S (N, L) and labels Y (N, L): of all labels, and of each.
 
     A label is predicted where its score is above 0, that is where its probability is above 0.5.
     Average precision and AUROC exist for labels that some rows have and others lack, F1 for labels
     that some row has or is predicted to have; the means are over these labels. The accuracy is the
     share of the N L predictions that are right. A metric without a value is missing. Intervals come
-    from a bootstrap over rows, with the same resamples for all: see statistics.bootstrap.
+    from a bootstrap over rows, with the same resamples for all: see statistics.bootstrap. The last
+    array has the mean average precision in each resample, (R,), NaN where it has no value.
 
     Examples
     --------
     >>> S, Y = np.array([[1.0, -2], [3, 1], [-1, -1]]), np.array([[1, 0], [1, 1], [0, 1]])
-    >>> overall, (first, second) = judge_labels(S, Y)
+    >>> overall, (first, second), _ = judge_labels(S, Y)
     >>> overall["map"].value, first["f1"].value, round(second["f1"].value, 4)
     (1.0, 1.0, 0.6667)
     """
@@ -111,7 +112,8 @@ def judge_labels(
     ]
     L, first = Y.shape[1], len(OVERALL)
     of_labels = [dict(zip(OF_LABEL, found[first + label :: L], strict=True)) for label in range(L)]
-    return _known(dict(zip(OVERALL, found, strict=False))), list(map(_known, of_labels))
+    overall = _known(dict(zip(OVERALL, found, strict=False)))
+    return overall, list(map(_known, of_labels)), drawn[:, [*OVERALL].index("map")]
 
 
 def _known(found: Mapping[str, Interval | None]) -> Found:

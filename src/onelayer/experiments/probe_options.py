@@ -142,9 +142,7 @@ def with_iterations(options: TrainingOptions, iterations: int | None, rows: int)
     return replace(options, epochs=min(epochs, COUNT))
 
 
-def check_several_labels(
-    data: Dataset, fractions: Sequence[float], asked: ProbeOptions, resume: bool
-) -> None:
+def check_several_labels(data: Dataset, fractions: Sequence[float], asked: ProbeOptions) -> None:
     """Raise InputError for options that need one class a row, if the data is multi-label."""
     wanted = {
         "fractions": len({*fractions, 1.0}) > 1,
@@ -152,7 +150,6 @@ def check_several_labels(
         "C": asked.C is not None,
         "refit": asked.refit,
         "iterations": asked.iterations is not None,
-        "resume": resume,
     }
     if named := ", ".join(name for name, given in wanted.items() if given):
         raise InputError(

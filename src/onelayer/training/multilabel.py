@@ -100,16 +100,22 @@ def train_labels(
     return found
 
 
-def label_model(data: Dataset, models: LabelModels, number: int, scaling: Scaling) -> Classifier:
-    """Return model `number` of a label: 1 is the class of the rows that have it."""
+def label_model(
+    data: Dataset,
+    setting: Hyperparameters,
+    weights: NDArray[np.floating],
+    biases: NDArray[np.floating],
+    scaling: Scaling,
+) -> Classifier:
+    """Return the model of a label from W (2, D) and b (2,): 1 is the class of rows that have it."""
     return Classifier(
-        weights=models.weights[number],
-        biases=models.biases[number],
+        weights=weights,
+        biases=biases,
         scaling=scaling,
         class_names=ANSWERS,
         image_shape=data.image_shape,
         full_scale=data.full_scale,
-        hyperparameters=models.settings[number],
+        hyperparameters=setting,
         dataset=data.name,
         digests=dict(data.digests),
         version=provenance()["onelayer"],

@@ -47,11 +47,6 @@ class Task:
     command: Literal["", "reproduce", "probe"] = ""
     call: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def finished_sets(self) -> Kind[Any]:
-        """The kind of the records of finished feature sets: by the labels that it names, if any."""
-        return PROBED_LABELS if LABELS in self.asked.options else PROBED
-
 
 @dataclass(frozen=True)
 class Probed:
@@ -201,7 +196,7 @@ class Unfinished:
         name = probed.features.name
         self.probed[name] = replace(probed, digests=digests_of_splits(data))
         path = self.path / file_of_set(len(self.probed), name)
-        self.task.finished_sets.save(self.probed[name], path)
+        _kind_of(self.task).save(self.probed[name], path)
         self.checkpoints.clear()
 
 
@@ -248,7 +243,12 @@ def records_of(place: Path) -> list[Path]:
 
 def finished_sets(task: Task, place: Path) -> list[Probed | ProbedLabels]:
     """Return the finished feature sets in the folder `place`."""
-    return [task.finished_sets.load(path) for path in records_of(place)]
+    return [_kind_of(task).load(path) for path in records_of(place)]
+
+
+def _kind_of(task: Task) -> Kind[Any]:
+    """Return the kind of the records of feature sets: that of labels, if the request names them."""
+    return PROBED_LABELS if LABELS in task.asked.options else PROBED
 
 
 def _clear(place: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
+from scipy import stats
 from sklearn.datasets import make_multilabel_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
@@ -19,10 +20,11 @@ from onelayer.cli import run
 from onelayer.data.dataset import Dataset, Split
 from onelayer.data.multilabel import encode_matrix
 from onelayer.data.scaling import fit_scaling
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.evaluation import multilabel, one_versus_rest
 from onelayer.evaluation.model_evaluation import evaluate_model
-from onelayer.evaluation.multilabel import judge_labels
+from onelayer.evaluation.multilabel import LabelFeatures, compare_label_sets, judge_labels
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import multilabel as probes_of_labels
 from onelayer.training.machine import Machine
@@ -269,6 +271,24 @@ def test_what_has_no_value_is_missing():
     assert overall["map"].value == first["average-precision"].value
     assert overall["macro-f1"].value == pytest.approx((1 + every["f1"].value) / 2)
     assert all(one.low <= one.value <= one.high for one in overall.values())
+
+
+def test_feature_sets_are_compared_on_the_same_resamples_with_scikit_learns_precision():
+    generator, N, R = np.random.default_rng(0), 60, 30
+    Y = generator.integers(0, 2, (N, 3))
+    scores = [Y * gain + generator.normal(size=(N, 3)) for gain in (1, 1.5, 2)]
+    judged = [judge_labels(S, Y, R, seed=5) for S in scores]
+    sets = [LabelFeatures(f"{n}", 1, (), overall) for n, (overall, _, _) in enumerate(judged)]
+    compared = compare_label_sets(sets, np.stack([drawn for *_, drawn in judged], axis=1))
+    rows = [random_stream(5, Stream.BOOTSTRAP, r).integers(N, size=N) for r in range(R)]
+    drawn = np.array([[average_precision_score(Y[r], S[r]) for S in scores] for r in rows])
+    found = [average_precision_score(Y, S) for S in scores]
+    best = int(np.argmax(found))
+    errors = (drawn - drawn[:, [best]]).std(axis=0, ddof=1)
+    raw = {n: 2 * stats.norm.sf((found[best] - found[n]) / errors[n]) for n in {0, 1, 2} - {best}}
+    small, large = sorted(raw, key=raw.__getitem__)
+    expected = {best: None, small: min(1, 2 * raw[small]), large: max(2 * raw[small], raw[large])}
+    assert [features.p for features in compared] == [pytest.approx(expected[n]) for n in range(3)]
 
 
 def test_a_label_that_no_training_row_has_is_told_and_left_out(tmp_path):

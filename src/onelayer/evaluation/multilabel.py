@@ -1,7 +1,7 @@
 """Results of linear probes on multi-label data: each label alone, and all together."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.multilabel import has_both
 from onelayer.errors import InputError, unknown_name
+from onelayer.evaluation.comparison import bootstrap_z_test, holm_against
 from onelayer.evaluation.one_versus_rest import (
     AUROC,
     AVERAGE_PRECISION,
@@ -21,7 +22,7 @@ from onelayer.evaluation.per_class import mean_of_known, ratio
 from onelayer.evaluation.statistics import RESAMPLES, Interval, percentiles, resampled
 from onelayer.faces import face
 from onelayer.option import build
-from onelayer.records import Kind, Within
+from onelayer.records import SHARE, Kind, Within, only_more_fields
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MATTERS
@@ -174,12 +175,17 @@ class LabelProbe:
 
 @dataclass(frozen=True)
 class LabelFeatures:
-    """A feature set of D `n_features`: a probe for each label, and metrics of all together."""
+    """A feature set of D `n_features`: a probe for each label, and metrics of all together.
+
+    `p` is that of the test against the feature set with the highest mean average precision on the
+    same test rows, corrected for all feature sets (Holm): see compare_label_sets.
+    """
 
     name: str
     n_features: Annotated[int, Within(1)]
     probes: tuple[LabelProbe, ...]
     metrics: Mapping[str, Interval]
+    p: Annotated[float, SHARE] | None = None
 
     @property
     def merit(self) -> float:
@@ -234,8 +240,26 @@ class LabelProbing:
     @property
     def best(self) -> int:
         """The number of the feature set with the highest mean average precision on test rows."""
-        sets = self.feature_sets
-        return max(range(len(sets)), key=lambda number: sets[number].merit)
+        return best_label_set(self.feature_sets)
 
 
-LABEL_PROBING = Kind("probes of labels", LabelProbing, format=1)
+def best_label_set(feature_sets: Sequence[LabelFeatures]) -> int:
+    """Return the number of the set with the highest mean average precision, the first of equals."""
+    return max(range(len(feature_sets)), key=lambda number: feature_sets[number].merit)
+
+
+def compare_label_sets(
+    feature_sets: Sequence[LabelFeatures], drawn: NDArray[np.float64]
+) -> tuple[LabelFeatures, ...]:
+    """Return the feature sets with their p against the best, from a paired bootstrap.
+
+    `drawn` (R, S) is the mean average precision of each set in the same R resamples of the test
+    rows, from judge_labels.
+    """
+    best, merits = best_label_set(feature_sets), np.array([one.merit for one in feature_sets])
+    p = bootstrap_z_test(merits - merits[best], drawn - drawn[:, [best]])
+    corrected = holm_against(p, best)
+    return tuple(replace(one, p=value) for one, value in zip(feature_sets, corrected, strict=True))
+
+
+LABEL_PROBING = Kind("probes of labels", LabelProbing, format=2, upgrades={1: only_more_fields})

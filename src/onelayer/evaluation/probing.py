@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.errors import InputError
-from onelayer.evaluation.comparison import holm, mcnemar_test
+from onelayer.evaluation.comparison import holm_against, mcnemar_test
 from onelayer.evaluation.metrics import find_metric
 from onelayer.evaluation.optimism import Optimism
 from onelayer.evaluation.per_class import ClassScores
@@ -219,12 +219,8 @@ def compare_with_best(
     The best one has the most right test rows; of equal ones it is the first.
     """
     best = int(right.sum(axis=0).argmax())
-    p = mcnemar_test(right).p[best].copy()
-    p[best] = np.nan
-    corrected = [None if np.isnan(value) else float(value) for value in holm(p)]
-    return tuple(
-        replace(features, p=value) for features, value in zip(feature_sets, corrected, strict=True)
-    )
+    p = holm_against(mcnemar_test(right).p[best], best)
+    return tuple(replace(one, p=value) for one, value in zip(feature_sets, p, strict=True))
 
 
 PROBING = Kind("probes", Probing, format=4, upgrades={2: only_more_fields, 3: only_more_fields})

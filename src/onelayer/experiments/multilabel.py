@@ -11,6 +11,7 @@ from onelayer.evaluation.multilabel import (
     LabelFeatures,
     LabelProbe,
     LabelProbing,
+    compare_label_sets,
     find_choice,
     judge_labels,
 )
@@ -112,9 +113,10 @@ def _compare(
 ) -> LabelProbing:
     """Return the comparison of the probes of all feature sets."""
     first = next(iter(feature_sets.values()))
+    drawn = np.stack([each.drawn for each in probed], axis=1)
     digests = {name: dict(data.digests) for name, data in feature_sets.items()}
     return LabelProbing(
-        feature_sets=tuple(each.features for each in probed),
+        feature_sets=compare_label_sets([each.features for each in probed], drawn),
         labels=first.class_names,
         positives={name: tuple(s.y.sum(axis=0).tolist()) for name, s in first.splits.items()},
         samples={name: len(split) for name, split in first.splits.items()},

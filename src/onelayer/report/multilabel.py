@@ -62,6 +62,7 @@ def sets_table(probing: LabelProbing) -> Table:
             Column("features", "words", [features.name for features in sets]),
             Column("D", "count", [features.n_features for features in sets], key="n_features"),
             *_metrics(OVERALL, [features.metrics for features in sets]),
+            Column("p", "p", [features.p for features in sets], key="p_against_best"),
         ),
     )
 
@@ -94,12 +95,14 @@ def _metrics(titles: Mapping[str, str], rows: Sequence[Mapping[str, Interval]]) 
 
 def overall_table(probing: LabelProbing) -> Table:
     """Return the metrics of all labels together for each feature set; the best is set off."""
-    rows, every = _shown(probing), len(probing.feature_sets)
+    rows, every, compared = _shown(probing), len(probing.feature_sets), ""
+    if any(features.p is not None for features in probing.feature_sets):
+        compared = " p: against the highest mAP (paired bootstrap, Holm)."
     note = f" Shown: {SHOWN} of {every:,} feature sets; {CSV} has all." if every > SHOWN else ""
     return make_table(
         "probes",
         f"Probes of {len(probing.labels):,} labels on {probing.samples['test']:,} test rows, with "
-        f"95{PER_CENT} bootstrap intervals. mAP: mean average precision.{note}",
+        f"95{PER_CENT} bootstrap intervals. mAP: mean average precision.{compared}{note}",
         *sets_table(probing).take(rows).columns,
         strong=rows.index(probing.best),
         mark="the highest mAP",
@@ -208,3 +211,9 @@ def _tell_method(probing: LabelProbing) -> Iterator[str]:
         "accuracy the share of all answers that are right. Average precision and AUROC are of "
         "labels that some test rows have and others have not, and mAP is the mean of these."
     )
+    if len(probing.feature_sets) > 1:
+        yield (
+            "p compares the mAP of a feature set with the highest one on the same test rows: their "
+            "difference over its standard deviation in resamples of these rows, the same for both, "
+            "against the normal distribution, corrected for all feature sets (Holm)."
+        )

@@ -22,7 +22,7 @@ def show_probes(probing: Probing | LabelProbing) -> None:
     For multi-label data, print the metrics of all labels, and of each on the best feature set.
     """
     if isinstance(probing, LabelProbing):
-        show_table(overall_table(probing).without(("n_features", "auroc", "accuracy")))
+        show_table(overall_table(probing).without(("n_features", "micro_f1", "auroc", "accuracy")))
         show_table(label_table(probing, probing.best))
         for note in tell_of_labels(probing):
             print(f"note: {note}")

@@ -153,7 +153,7 @@ def bootstrap_test(
 
 
 def bootstrap_z_test(differences: ArrayLike, drawn: ArrayLike) -> NDArray[np.float64]:
-    """Return the two-sided p (M,) of differences (M,) from their values in R resamples, (R, M).
+    """Return the two-sided p (…) of differences (…) from their values in R resamples, (R, …).
 
     Equation (S12): a difference over its standard deviation in the resamples, against the normal
     distribution. Unlike that of (S9), this p has no least value, so that it can be small after a

@@ -19,6 +19,7 @@ from onelayer.evaluation.one_versus_rest import (
     first_order,
 )
 from onelayer.evaluation.per_class import mean_of_known, ratio
+from onelayer.evaluation.probing import Drawn
 from onelayer.evaluation.statistics import RESAMPLES, Interval, percentiles, resampled
 from onelayer.faces import face
 from onelayer.option import build
@@ -117,6 +118,25 @@ def judge_labels(
     return overall, list(map(_known, of_labels)), drawn[:, [*OVERALL].index("map")]
 
 
+def mean_average_precision(S: NDArray[np.floating], Y: NDArray[np.integer]) -> float:
+    """Return the mean average precision of scores S (N, L) and labels Y (N, L).
+
+    It is over the labels that some rows have and others lack, NaN without such a label.
+
+    Examples
+    --------
+    >>> S, Y = np.array([[1.0, -2], [3, 1], [-1, -1]]), np.array([[1, 0], [1, 1], [0, 1]])
+    >>> mean_average_precision(S, Y)
+    1.0
+    """
+    once = np.ones(len(Y), np.intp)
+    values = [  # label by label, as the order of all would take several times the memory of S
+        AVERAGE_PRECISION.values(Ranked(S[None, :, label], Y[None, :, label] == 1), once)[0]
+        for label in has_both(Y)
+    ]
+    return float(mean_of_known(np.array(values)))
+
+
 def _known(found: Mapping[str, Interval | None]) -> Found:
     return {name: interval for name, interval in found.items() if interval is not None}
 
@@ -174,11 +194,29 @@ class LabelProbe:
 
 
 @dataclass(frozen=True)
+class MeanPrecision:
+    """The mean average precision on the training rows of a draw and on the test split."""
+
+    train: Annotated[float, SHARE]
+    test: Annotated[float, SHARE]
+
+
+@dataclass(frozen=True)
+class LabelledRows(Drawn):
+    """The mean average precision of probes of all labels on `labels` training rows."""
+
+    draws: tuple[MeanPrecision, ...]
+
+
+@dataclass(frozen=True)
 class LabelFeatures:
     """A feature set of D `n_features`: a probe for each label, and metrics of all together.
 
     `p` is that of the test against the feature set with the highest mean average precision on the
-    same test rows, corrected for all feature sets (Holm): see compare_label_sets.
+    same test rows, corrected for all feature sets (Holm): see compare_label_sets. `by_labels` has
+    the fractions of the training rows, the last with all of them, if fractions or a control were
+    asked for. `control` is the settings of the probes trained on shuffled rows of labels: its train
+    values are for these, its test values for the true ones.
     """
 
     name: str
@@ -186,11 +224,18 @@ class LabelFeatures:
     probes: tuple[LabelProbe, ...]
     metrics: Mapping[str, Interval]
     p: Annotated[float, SHARE] | None = None
+    by_labels: tuple[LabelledRows, ...] = ()
+    control: LabelledRows | None = None
 
     @property
     def merit(self) -> float:
         """The mean average precision, −1 where no label has one."""
         return self.metrics["map"].value if "map" in self.metrics else -1.0
+
+    @property
+    def selectivity(self) -> float | None:
+        """The mean average precision minus the mean of that of the control."""
+        return None if self.control is None else float(self.merit - self.control.test.mean[0])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,26 +38,45 @@ class Tried:
     value: Annotated[float, FINITE]
 
 
+class Outcome(Protocol):
+    """The value of one metric on the training rows of a draw and on the test split."""
+
+    @property
+    def train(self) -> float:
+        """The value on the training rows."""
+
+    @property
+    def test(self) -> float:
+        """The value on the test split."""
+
+
 @dataclass(frozen=True)
-class Labelled:
-    """The probes on `labels` training rows, a `fraction` of all: one for each draw.
+class Drawn:
+    """The outcomes of training on `labels` rows, a `fraction` of all: one for each draw.
 
     A draw chooses these rows or, for a control, shuffles the labels.
     """
 
     fraction: Annotated[float, SHARE]
     labels: Annotated[int, Within(1)]
-    draws: tuple[Probe, ...]
+    draws: tuple[Outcome, ...]
 
     @property
     def test(self) -> Spread:
-        """The test accuracies over the draws, each field (1,)."""
+        """The metric on the test split over the draws, each field (1,)."""
         return spread(np.array([[draw.test] for draw in self.draws]))
 
     @property
     def train(self) -> float:
-        """The mean accuracy on the labelled rows."""
+        """The mean of the metric on the labelled rows."""
         return float(np.mean([draw.train for draw in self.draws]))
+
+
+@dataclass(frozen=True)
+class Labelled(Drawn):
+    """The probes on `labels` training rows, a `fraction` of all, and their accuracies."""
+
+    draws: tuple[Probe, ...]
 
     @property
     def validation(self) -> float:

@@ -97,6 +97,7 @@ class ProbedLabels:
             yield f"{self.features.name}/{label}", model
 
 
+Finished = Probed | ProbedLabels
 LABELS = "labels"  # the name of an option: the labels of multi-label data
 TASK = Kind("unfinished work", Task, format=1, sealed=True)
 PROBED = Kind("probes of a feature set", Probed, format=1)
@@ -110,7 +111,7 @@ class Unfinished:
     path: Path
     task: Task
     checkpoints: Checkpoints
-    probed: dict[str, Probed | ProbedLabels] = field(default_factory=dict)
+    probed: dict[str, Finished] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
@@ -190,7 +191,7 @@ class Unfinished:
             for words in elsewhere(kept.provenance, here):
                 yield f"{name}: {words}"
 
-    def keep(self, probed: Probed | ProbedLabels, data: Dataset) -> None:
+    def keep(self, probed: Finished, data: Dataset) -> None:
         """Store the probes of a feature set, whole or not at all."""
         _describe(self.task, self.path)
         name = probed.features.name
@@ -241,7 +242,7 @@ def records_of(place: Path) -> list[Path]:
     return sorted(place.glob("*.safetensors"))
 
 
-def finished_sets(task: Task, place: Path) -> list[Probed | ProbedLabels]:
+def finished_sets(task: Task, place: Path) -> list[Finished]:
     """Return the finished feature sets in the folder `place`."""
     return [_kind_of(task).load(path) for path in records_of(place)]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onelayer.arguments import checked
 from onelayer.data.dataset import Dataset
+from onelayer.data.multilabel import label_subset_weights
 from onelayer.data.splitting import subset_weights
 from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.optimism import optimism_of
@@ -18,22 +19,24 @@ from onelayer.evaluation.probing import Probing, compare_with_best
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.test_log import name_of_test
 from onelayer.evaluation.unfinished import (
+    LABELS,
+    Finished,
     Probed,
-    ProbedLabels,
     Task,
     Unfinished,
     check_resumable,
 )
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
-from onelayer.experiments.multilabel import probes_of_labels
+from onelayer.experiments.multilabel import compare_labels, probe_labels
 from onelayer.experiments.probe_options import (
     DEFAULTS,
     ProbeOptions,
     check_search,
+    check_several_labels,
     probe_grid,
     with_iterations,
 )
-from onelayer.experiments.probe_training import Probes, probe_features
+from onelayer.experiments.probe_training import probe_features
 from onelayer.experiments.workload import Planned, Progress, Workload, plan
 from onelayer.option import takes
 from onelayer.progress import progress_bar
@@ -125,13 +128,36 @@ def probe(
         with progress_bar("drawing the page", None):
             write_any_probes(probing, folder.path, report)
 
-    of = probes_of_labels if first.multilabel else _probes_of_classes
-    probes = of(feature_sets, settings, fractions, options, machine, asked)
+    if first.multilabel:
+        check_several_labels(first, fractions, asked)
+    work, options = _work(feature_sets, settings, fractions, options, asked)
+    settings = work.settings
+    of_one, join = (
+        (probe_labels, compare_labels) if first.multilabel else (probe_features, _compare)
+    )
+
+    def find(sets: Mapping[str, Dataset], kept: Checkpoints = NOWHERE) -> Iterator[Finished]:
+        with progress_bar("probes", sum(map(work.of_set, sets.values())), share=True) as tell:
+            progress = Progress(tell, work)
+            for name, data in sets.items():
+                own = kept.of(f"probe-{hashlib.sha256(name.encode()).hexdigest()[:12]}")
+                yield of_one(name, data, asked, options, machine, progress, own)
+
+    def compare(probed: Sequence[Any]) -> Probing | LabelProbing:
+        if on_model is not None:
+            for each in probed:
+                for name, model in each.models(feature_sets[each.features.name]):
+                    on_model(name, model)
+        return join(feature_sets, probed, settings, asked, options)
+
     if out is None:
-        probed = [*probes.find(feature_sets, NOWHERE)]
-        _hand_out(probed, feature_sets, on_model)
-        return probes.compare(probed)
-    task = Task(probes.asked, "probe", call) if call else Task(probes.asked)
+        return compare([*find(feature_sets)])
+    wanted = Asked(
+        None if settings is None else tuple(settings),
+        {"fractions": [*work.subsets], **asdict(asked), **asdict(options)}
+        | ({LABELS: first.class_names} if first.multilabel else {}),
+    )
+    task = Task(wanted, "probe", call) if call else Task(wanted)
     with (
         Unfinished.hold(
             Path(out),
@@ -144,57 +170,21 @@ def probe(
         RunFolder.create(Path(out), force=force) as folder,
     ):
         unfinished.check(feature_sets)
+        engine = machine.find_engine(options.dtype, settings or grid())
         with limited(machine.threads):
-            for note in unfinished.tell(probes.origin()):
+            here = origin_of(engine)
+            for note in unfinished.tell(here):
                 announce(f"note: {note}")
         missing = {n: d for n, d in feature_sets.items() if n not in unfinished.probed}
-        for found in probes.find(missing, unfinished.checkpoints):
+        for found in find(missing, unfinished.checkpoints):
             unfinished.keep(found, missing[found.features.name])
         probed = [unfinished.probed[name] for name in feature_sets]
-        probing = probes.compare(probed)
-        _hand_out(probed, feature_sets, folder.save_probe, on_model)
+        probing = compare(probed)
+        for each in probed:
+            for name, model in each.models(feature_sets[each.features.name]):
+                folder.save_probe(name, model)
         store(folder, probing)
     return probing
-
-
-def _probes_of_classes(
-    feature_sets: Mapping[str, Dataset],
-    settings: Sequence[Hyperparameters] | None,
-    fractions: Sequence[float],
-    options: TrainingOptions,
-    machine: Machine,
-    asked: ProbeOptions,
-) -> Probes:
-    work, options = _work(feature_sets, settings, fractions, options, asked)
-
-    def find(sets: Mapping[str, Dataset], kept: Checkpoints) -> Iterator[Probed]:
-        with progress_bar("probes", sum(map(work.of_set, sets.values())), share=True) as tell:
-            progress = Progress(tell, work)
-            for name, data in sets.items():
-                own = kept.of(f"probe-{hashlib.sha256(name.encode()).hexdigest()[:12]}")
-                yield probe_features(name, data, asked, options, machine, progress, own)
-
-    return Probes(
-        Asked(
-            None if work.settings is None else tuple(work.settings),
-            {"fractions": [*work.subsets], **asdict(asked), **asdict(options)},
-        ),
-        find,
-        lambda probed: _compare(feature_sets, probed, work.settings, asked, options),
-        lambda: origin_of(machine.find_engine(options.dtype, work.settings or grid())),
-    )
-
-
-def _hand_out(
-    probed: Sequence[Probed | ProbedLabels],
-    feature_sets: Mapping[str, Dataset],
-    *takers: Callable[[str, Classifier], None] | None,
-) -> None:
-    """Call every taker, if there is one, with the name and the model of each probe."""
-    for each in probed:
-        for name, model in each.models(feature_sets[each.features.name]):
-            for take in filter(None, takers):
-                take(name, model)
 
 
 def _work(
@@ -341,9 +331,8 @@ def _draw_subsets(
     data: Dataset, fractions: Sequence[float], draws: int, seed: int
 ) -> dict[float, NDArray[np.uint8]]:
     """Return the weights (R, N) of the subsets of each fraction; the full set comes once."""
-    weights = subset_weights(
-        data.train.y, fractions, draws=draws, seed=seed, class_names=data.class_names
-    )
+    of = label_subset_weights if data.multilabel else subset_weights
+    weights = of(data.train.y, fractions, draws=draws, seed=seed, class_names=data.class_names)
     return {
         fraction: weights[: draws if fraction < 1 else 1, place]
         for place, fraction in enumerate(fractions)

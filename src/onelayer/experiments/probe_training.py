@@ -1,9 +1,8 @@
 """The probes of one feature set: trained, chosen by validation, judged on the test split."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +14,14 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import DivergedError, InputError
 from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
-from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.optimism import best_of_halves, optimism_of, rows_to_choose
-from onelayer.evaluation.probing import ClassCounts, FeatureSet, Labelled, Probe, Probing, Tried
+from onelayer.evaluation.probing import ClassCounts, FeatureSet, Labelled, Probe, Tried
 from onelayer.evaluation.selection import check_choice, choose
 from onelayer.evaluation.unfinished import Probed
 from onelayer.experiments.probe_options import ProbeOptions
 from onelayer.experiments.workload import Progress
 from onelayer.model.losses import CROSS_ENTROPY
-from onelayer.training.checkpoint import NOWHERE, Asked, Checkpoints
+from onelayer.training.checkpoint import NOWHERE, Checkpoints
 from onelayer.training.classifier import Classifier, model_of
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.log import Curves
@@ -32,20 +30,6 @@ from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import follow_paths
 from onelayer.training.run import Run
-
-
-@dataclass(frozen=True)
-class Probes:
-    """The probes that a call asks for, of classes or of labels.
-
-    `find` yields the finished record of each feature set, `compare` joins those of all sets, and
-    `origin` returns the provenance of what is trained now.
-    """
-
-    asked: Asked
-    find: Callable[[Mapping[str, Dataset], Checkpoints], Iterator[Any]]
-    compare: Callable[[Sequence[Any]], Probing | LabelProbing]
-    origin: Callable[[], dict[str, Any]]
 
 
 def probe_features(

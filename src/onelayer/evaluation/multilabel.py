@@ -268,6 +268,11 @@ class LabelProbing:
         of_each = [*(features.probes for features in self.feature_sets), *self.positives.values()]
         if not self.feature_sets or any(len(each) != len(self.labels) for each in of_each):
             raise InputError(f"expected feature sets with a probe for each of {len(self.labels)}")
+        sets = self.feature_sets
+        parts = {(len(one.by_labels), one.control is not None) for one in sets}
+        drawn = [part for one in sets for part in (*one.by_labels, one.control) if part]
+        if len(parts) > 1 or (0, True) in parts or not all(part.draws for part in drawn):
+            raise InputError("feature sets with other fractions, or a fraction without a draw")
         object.__setattr__(self, "training", vars(build(TrainingOptions, self.training)))
         for name in ("onelayer", "cpu"):
             if not isinstance(self.provenance.get(name), str):

@@ -125,11 +125,13 @@ def probe_labels(
     """
     work, scaling = progress.work, fit_scaling(options.scaling, data)
     more = work.draws + work.shuffles > 1
-    axes = axes_of_rows(data, scaling) if more else None
-    labels = _Labels(data, asked.chooses_labels_by, options, machine, scaling, axes)
-    whole, by_labels = _train_fractions(name, labels, progress, judge=more)
-    control = _train_controls(name, labels, whole, progress) if work.shuffles else None
-    S, Y = labels.scores(whole, data.splits["test"])
+    with limited(machine.threads):
+        axes = axes_of_rows(data, scaling) if more else None
+        labels = _Labels(data, asked.chooses_labels_by, options, machine, scaling, axes)
+        whole, by_labels = _train_fractions(name, labels, progress, judge=more)
+        control = _train_controls(name, labels, whole, progress) if work.shuffles else None
+        S, Y = labels.scores(whole, data.splits["test"])
+        origin = provenance()
     overall, of_labels, drawn = judge_labels(S, Y, seed=options.seed)
     probes = [LabelProbe(None)] * data.n_classes
     for (label, probe), metrics in zip(whole.probes.items(), of_labels, strict=True):
@@ -137,8 +139,7 @@ def probe_labels(
     features = LabelFeatures(
         name, data.n_features, tuple(probes), overall, by_labels=by_labels, control=control
     )
-    with limited(machine.threads):
-        return ProbedLabels(features, whole.weights, whole.biases, scaling, drawn, provenance())
+    return ProbedLabels(features, whole.weights, whole.biases, scaling, drawn, origin)
 
 
 def _train_fractions(

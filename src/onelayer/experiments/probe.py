@@ -51,6 +51,8 @@ from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MOST
 from onelayer.training.provenance import origin_of, provenance
 
+AnyProbing = Probing | LabelProbing
+
 
 @takes(DEFAULTS, options=TrainingOptions, machine=Machine, asked=ProbeOptions)
 @checked
@@ -70,7 +72,7 @@ def probe(
     show: Callable[[Any], None] | None = None,
     on_model: Callable[[str, Classifier], None] | None = None,
     call: Mapping[str, Any] | None = None,
-) -> Probing | LabelProbing:
+) -> AnyProbing:
     """Train the probes of every feature set and judge them on its test split.
 
     The feature sets, by name, hold the same rows: in every split their labels are the same. On each
@@ -118,7 +120,7 @@ def probe(
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
 
-    def store(folder: RunFolder, probing: Probing | LabelProbing) -> None:
+    def store(folder: RunFolder, probing: AnyProbing) -> None:
         folder.save_probes(probing)
         tested = probing.tested
         if warning := folder.add_look(len(tested), max(tested), name_of_test(first)):
@@ -132,9 +134,8 @@ def probe(
         check_several_labels(first, fractions, asked)
     work, options = _work(feature_sets, settings, fractions, options, asked)
     settings = work.settings
-    of_one, join = (
-        (probe_labels, compare_labels) if first.multilabel else (probe_features, _compare)
-    )
+    of_one: Callable[..., Finished] = probe_labels if first.multilabel else probe_features
+    compare: Callable[..., AnyProbing] = compare_labels if first.multilabel else _compare
 
     def find(sets: Mapping[str, Dataset], kept: Checkpoints = NOWHERE) -> Iterator[Finished]:
         with progress_bar("probes", sum(map(work.of_set, sets.values())), share=True) as tell:
@@ -143,20 +144,11 @@ def probe(
                 own = kept.of(f"probe-{hashlib.sha256(name.encode()).hexdigest()[:12]}")
                 yield of_one(name, data, asked, options, machine, progress, own)
 
-    def compare(probed: Sequence[Any]) -> Probing | LabelProbing:
-        if on_model is not None:
-            for each in probed:
-                for name, model in each.models(feature_sets[each.features.name]):
-                    on_model(name, model)
-        return join(feature_sets, probed, settings, asked, options)
-
     if out is None:
-        return compare([*find(feature_sets)])
-    wanted = Asked(
-        None if settings is None else tuple(settings),
-        {"fractions": [*work.subsets], **asdict(asked), **asdict(options)}
-        | ({LABELS: first.class_names} if first.multilabel else {}),
-    )
+        probed = [*find(feature_sets)]
+        _hand_out(probed, feature_sets, on_model)
+        return compare(feature_sets, probed, settings, asked, options)
+    wanted = _asked(first, work, options, asked)
     task = Task(wanted, "probe", call) if call else Task(wanted)
     with (
         Unfinished.hold(
@@ -172,19 +164,37 @@ def probe(
         unfinished.check(feature_sets)
         engine = machine.find_engine(options.dtype, settings or grid())
         with limited(machine.threads):
-            here = origin_of(engine)
-            for note in unfinished.tell(here):
+            for note in unfinished.tell(origin_of(engine)):
                 announce(f"note: {note}")
         missing = {n: d for n, d in feature_sets.items() if n not in unfinished.probed}
         for found in find(missing, unfinished.checkpoints):
             unfinished.keep(found, missing[found.features.name])
         probed = [unfinished.probed[name] for name in feature_sets]
-        probing = compare(probed)
-        for each in probed:
-            for name, model in each.models(feature_sets[each.features.name]):
-                folder.save_probe(name, model)
+        probing = compare(feature_sets, probed, settings, asked, options)
+        _hand_out(probed, feature_sets, folder.save_probe, on_model)
         store(folder, probing)
     return probing
+
+
+def _asked(data: Dataset, work: Workload, options: TrainingOptions, asked: ProbeOptions) -> Asked:
+    """Return the request for probes of this data."""
+    labels = {LABELS: data.class_names} if data.multilabel else {}
+    return Asked(
+        None if work.settings is None else tuple(work.settings),
+        {"fractions": [*work.subsets], **labels, **asdict(asked), **asdict(options)},
+    )
+
+
+def _hand_out(
+    probed: Sequence[Finished],
+    feature_sets: Mapping[str, Dataset],
+    *takers: Callable[[str, Classifier], None] | None,
+) -> None:
+    """Call every taker, if there is one, with the name and the model of each probe."""
+    for each in probed:
+        for name, model in each.models(feature_sets[each.features.name]):
+            for take in filter(None, takers):
+                take(name, model)
 
 
 def _work(
@@ -250,7 +260,7 @@ def probe_sources(
     resume: bool = False,
     announce: Callable[[str], None] = print,
     **options: Any,
-) -> Probing | LabelProbing:
+) -> AnyProbing:
     """Probe files, folders or data sets and fill the folder `out`, as probe does.
 
     `data` holds the options for reading all of them (see load_feature_sets), `options` are those of

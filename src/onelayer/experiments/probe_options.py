@@ -165,10 +165,8 @@ def check_several_labels(data: Dataset, fractions: Sequence[float], asked: Probe
             "leave that out"
         )
     find_choice(asked.chooses_labels_by)
-    learned = has_both(data.train.y)
-    if (asked.control or {*fractions} - {1.0}) and not len(
-        has_both(data.splits["test"].y[:, learned])
-    ):
+    compared = has_both(data.splits["test"].y[:, has_both(data.train.y)])
+    if (asked.control or {*fractions} - {1.0}) and not len(compared):
         raise InputError(
             f"{data.name}: each label is in all test rows or in none, so there is no mean average "
             "precision to compare; leave fractions and control out"

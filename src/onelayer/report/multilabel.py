@@ -22,6 +22,7 @@ from onelayer.report.blocks import (
     make_table,
 )
 from onelayer.report.labels import PER_CENT, count_of
+from onelayer.report.lettering import legend
 from onelayer.report.markup import write_data, write_markup
 from onelayer.report.options import provenance_table, tell_byline
 from onelayer.report.probe_tables import (
@@ -231,11 +232,16 @@ def _labels(facts: Facts[LabelProbing]) -> list[Table]:
     return [label_table(facts.probing, number) for number in _shown(facts.probing)]
 
 
+def _names(facts: Facts[LabelProbing]) -> list[Block | None]:
+    return [legend([features.name for features in facts.probing.feature_sets])]
+
+
 SECTIONS: tuple[Section[Facts[LabelProbing]], ...] = (
     Section("Outcome", _outcome),
     Section("Control", lambda facts: [label_control_table(facts.probing)]),
     Section("Labels", _labels),
     Section("Method", lambda facts: [Bullets(tuple(_tell_method(facts.probing)))], folded=True),
+    Section("Names", _names, folded=True),
     Section("Provenance", lambda facts: [provenance_table(facts.probing.provenance)], folded=True),
 )
 

@@ -68,9 +68,10 @@ def draw_by_features(probing: Probing | LabelProbing) -> style.Drawing:
 
 
 def _tell_by_features(probing: Probing | LabelProbing, controls: Sequence[Spread]) -> str:
-    rows, method, dotted = probing.samples["train"], "a bootstrap", ""
+    """Return the caption of draw_by_features."""
+    rows, method, dotted = probing.samples["train"], "the bootstrap's", ""
     if isinstance(probing, Probing):
-        rows, method = probing.feature_sets[0].by_labels[-1].labels, "Wilson"
+        rows, method = probing.feature_sets[0].by_labels[-1].labels, "Wilson's"
         dotted = " Dotted: the share of the most frequent training class."
     dashed = ""
     if controls:
@@ -78,7 +79,7 @@ def _tell_by_features(probing: Probing | LabelProbing, controls: Sequence[Spread
         dashed = f" Dashed: trained on labels shuffled {shuffles}, mean and standard deviation."
     return (
         f"Test {measure_of(probing)} of the probe of each feature set, trained with all {rows:,} "
-        f"labelled rows, with the 95{PER_CENT} interval of {method}.{dashed}{dotted}"
+        f"labelled rows, with {method} 95{PER_CENT} interval.{dashed}{dotted}"
     )
 
 

@@ -269,6 +269,8 @@ class LabelProbing:
         if not self.feature_sets or any(len(each) != len(self.labels) for each in of_each):
             raise InputError(f"expected feature sets with a probe for each of {len(self.labels)}")
         sets = self.feature_sets
+        if any("accuracy" not in one.metrics for one in sets):
+            raise InputError("feature_sets: one has no accuracy")
         parts = {(len(one.by_labels), one.control is not None) for one in sets}
         drawn = [part for one in sets for part in (*one.by_labels, one.control) if part]
         if len(parts) > 1 or (0, True) in parts or not all(part.draws for part in drawn):

@@ -78,6 +78,11 @@ class ProbedLabels:
     `weights` (T, 2, D) and `biases` (T, 2), on features of this `scaling`, are those of the T
     labels that have a probe. `drawn` (R,) is the mean average precision in each resample of the
     test rows. `provenance` and `digests` are as in Probed.
+
+    Raises
+    ------
+    InputError
+        If there are weights or biases of another number of labels.
     """
 
     features: LabelFeatures
@@ -87,6 +92,10 @@ class ProbedLabels:
     drawn: Annotated[NDArray[np.float64], "(R,)"]
     provenance: Mapping[str, Any]
     digests: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        T = sum(probe.setting is not None for probe in self.features.probes)
+        check_arrays(self, self.scaling, T=T)
 
     def models(self, data: Dataset) -> Iterator[tuple[str, Classifier]]:
         """Yield the name, of feature set and label, and the model of each label that has one."""

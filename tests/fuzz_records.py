@@ -273,6 +273,16 @@ def edit_toml(path: Path, generator: Generator) -> None:
     path.write_text("\n".join(lines))
 
 
+def write_json(value: Any) -> str:
+    """Return values as JSON that may be nested deeper than the caller has room for."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(2 * limit)
+    try:
+        return json.dumps(value)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def edit(path: Path, generator: Generator) -> None:
     """Edit a stored file."""
     if generator.integers(8) == 0:
@@ -280,13 +290,13 @@ def edit(path: Path, generator: Generator) -> None:
     elif path.suffix == ".toml":
         edit_toml(path, generator)
     elif path.suffix == ".json":
-        path.write_text(json.dumps(edit_json(json.loads(path.read_text("utf-8")), generator)))
+        path.write_text(write_json(edit_json(json.loads(path.read_text("utf-8")), generator)))
     else:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata()
         arrays = load_file(path)
         if generator.integers(2) and "onelayer" in metadata:
-            metadata["onelayer"] = json.dumps(
+            metadata["onelayer"] = write_json(
                 edit_json(json.loads(metadata["onelayer"]), generator)
             )
         else:

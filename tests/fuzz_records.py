@@ -96,6 +96,7 @@ def lay_out(folder: Path) -> dict[str, Stored]:
     X[np.arange(60), y] //= 4
     np.savez(folder / "made.npz", X=X, y=y)
     np.savez(folder / "layer1.npz", X=X.reshape(60, 16).astype(np.float32), y=y)
+    np.savez(folder / "tags.npz", X=X.reshape(60, 16), y=np.stack([y > 0, y < 2], axis=1))
     np.savez(folder / "new.npz", X=X[:2])
     Image.fromarray(X[0]).save(folder / "new.png")
     for place in ("saved", "model", "model-1", "specs"):
@@ -107,6 +108,7 @@ def lay_out(folder: Path) -> dict[str, Stored]:
         ["train", "made.npz", "--l2", "0,0.1", *small, "--out", "train"],
         ["reproduce", "specs/small.toml", "--out", "reproduce"],
         ["probe", "layer1.npz", "--fractions", "0.5", "--control", "--out", "probe"],
+        ["probe", "tags.npz", "--fractions", "0.5", "--control", "--out", "labels"],
     ):
         quiet = io.StringIO()
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
@@ -120,6 +122,7 @@ def lay_out(folder: Path) -> dict[str, Stored]:
             folder / "reproduce", ("report", "load_results", "again", "reproduce", *MODEL_DOORS)
         ),
         "probe": Stored(folder / "probe", ("report", "load_probes")),
+        "labels": Stored(folder / "labels", ("report", "load_probes")),
         "saved": Stored(folder / "saved", ("load_run", "predict", "export")),
         "model": Stored(folder / "model/model.safetensors", MODEL_DOORS),
         "model-1": Stored(folder / "model-1/model-1.safetensors", ("export", "to_onnx")),
@@ -270,6 +273,16 @@ def edit_toml(path: Path, generator: Generator) -> None:
     path.write_text("\n".join(lines))
 
 
+def write_json(value: Any) -> str:
+    """Return values as JSON that may be nested deeper than the caller has room for."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(2 * limit)
+    try:
+        return json.dumps(value)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def edit(path: Path, generator: Generator) -> None:
     """Edit a stored file."""
     if generator.integers(8) == 0:
@@ -277,13 +290,13 @@ def edit(path: Path, generator: Generator) -> None:
     elif path.suffix == ".toml":
         edit_toml(path, generator)
     elif path.suffix == ".json":
-        path.write_text(json.dumps(edit_json(json.loads(path.read_text("utf-8")), generator)))
+        path.write_text(write_json(edit_json(json.loads(path.read_text("utf-8")), generator)))
     else:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata()
         arrays = load_file(path)
         if generator.integers(2) and "onelayer" in metadata:
-            metadata["onelayer"] = json.dumps(
+            metadata["onelayer"] = write_json(
                 edit_json(json.loads(metadata["onelayer"]), generator)
             )
         else:

@@ -1,7 +1,8 @@
 """Kills `onelayer probe` at several of its steps, resumes it, and says what came of each.
 
 A step is whatever Python tells its audit hooks of. Each try runs in a fork of this process, every
-other one over an earlier run. Prints a JSON list of the tries.
+other one over an earlier run. Prints a JSON list of the tries. Its arguments are the kind of the
+rows, of "classes" or "labels", and the number of tries.
 """
 
 import io
@@ -42,17 +43,21 @@ def run_in_fork(command, step=None):
     told, teller = os.pipe()
     child = os.fork()
     if child == 0:
-        find, steps = probes.probe_features, count()
+        steps = count()
 
-        def begin(name, *rest):
-            os.write(teller, f"{name}\n".encode())
-            return find(name, *rest)
+        def telling(find):
+            def begin(name, *rest):
+                os.write(teller, f"{name}\n".encode())
+                return find(name, *rest)
+
+            return begin
 
         def hook(event, _):
             if event.startswith(("open", "os.", "shutil.", "fcntl.")) and next(steps) == step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        probes.probe_features = begin
+        probes.probe_features = telling(probes.probe_features)
+        probes.probe_labels = telling(probes.probe_labels)
         sys.addaudithook(hook)
         status = run_quietly(command)
         os.write(teller, f"{next(steps)}\n".encode())
@@ -69,7 +74,7 @@ def results(folder):
     found = {}
     for path in sorted(folder.rglob("*.*")):
         name = path.relative_to(folder).as_posix()
-        if name == "probe.json" or path.suffix == ".safetensors":
+        if name in ("probe.json", "label_probes.json") or path.suffix == ".safetensors":
             found[name] = json.dumps(read_record(path)["record"])
         elif path.suffix != ".json":
             found[name] = path.read_text("utf-8")
@@ -101,7 +106,7 @@ def try_once(step, reference, *, over):
     return found
 
 
-def main(tries):
+def main(kind, tries):
     sys.modules["pyarrow"] = None  # its threads end with a fork, too
     # What takes most of the time, and has no part in this.
     os.fsync, intervals = lambda _: None, ModelEvaluation.intervals
@@ -110,7 +115,7 @@ def main(tries):
         os.chdir(name)
         for number, file in enumerate(SETS):
             X, y = np.random.default_rng(number).random((90, 5)), np.arange(90) % 3
-            np.savez(file, X=X, y=y)
+            np.savez(file, X=X, y=y if kind == "classes" else np.stack([y > 0, y < 2], axis=1))
         assert run_quietly([*COMMAND, "earlier"]) == 0  # what it imports the forks have, too
         reference = results(Path("earlier"))
         status, steps, begun = run_in_fork([*COMMAND, str(OUT)])
@@ -126,4 +131,4 @@ def main(tries):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(sys.argv[1], int(sys.argv[2]))

@@ -15,6 +15,7 @@ from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.evaluation.comparison import (
     bootstrap_test,
+    bootstrap_z_test,
     holm,
     holm_pairs,
     mcnemar_test,
@@ -207,6 +208,23 @@ def test_the_paired_bootstrap_of_accuracies_has_the_normal_interval_and_p():
     # A quantile of R draws strays by √(q (1 − q) / R) over the density, and by the grid of 1/N.
     stray = 4 * np.sqrt(0.025 * 0.975 / R) * error / stats.norm.pdf(1.96) + 1 / 250
     np.testing.assert_allclose(found, each.mean() + error * np.array([-1.96, 1.96]), atol=stray)
+
+
+def test_the_bootstraps_normal_p_is_that_of_scipys_standard_error():
+    each = GENERATOR.normal(0.1, 1, size=(3, 60))
+    found = [stats.bootstrap((d,), np.mean, n_resamples=99, rng=0, method="basic") for d in each]
+    drawn = np.stack([one.bootstrap_distribution for one in found], axis=1)
+    z = each.mean(axis=1) / [one.standard_error for one in found]
+    p = bootstrap_z_test(each.mean(axis=1), drawn)
+    np.testing.assert_allclose(p, 2 * stats.norm.sf(abs(z)), rtol=1e-9)
+    drawn[:50, 0], expected = np.nan, np.std(drawn[50:, 0], ddof=1)
+    p = bootstrap_z_test(each.mean(axis=1), drawn)[0]
+    assert p == pytest.approx(2 * stats.norm.sf(abs(each[0].mean()) / expected))
+
+
+def test_differences_that_never_vary_or_have_no_value_have_the_p_of_their_limit():
+    drawn = np.tile([0, 0.2, np.nan], (9, 1))
+    np.testing.assert_array_equal(bootstrap_z_test([0, 0.2, np.nan], drawn), [1, 0, np.nan])
 
 
 def test_models_without_a_value_are_nan_throughout_and_none_is_refused():

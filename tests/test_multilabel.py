@@ -1,13 +1,17 @@
 """Several labels a row: against scikit-learn, label by label, and the training of each alone."""
 
 import csv
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
+from scipy import stats
 from sklearn.datasets import make_multilabel_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
@@ -16,16 +20,27 @@ from sklearn.multiclass import OneVsRestClassifier
 import onelayer
 from onelayer.cli import run
 from onelayer.data.dataset import Dataset, Split
-from onelayer.data.multilabel import encode_matrix
+from onelayer.data.multilabel import encode_matrix, label_subset_weights
 from onelayer.data.scaling import fit_scaling
+from onelayer.data.streams import Stream, random_stream
 from onelayer.errors import InputError
 from onelayer.evaluation import multilabel, one_versus_rest
+from onelayer.evaluation.comparison import bootstrap_z_test
 from onelayer.evaluation.model_evaluation import evaluate_model
-from onelayer.evaluation.multilabel import judge_labels
+from onelayer.evaluation.multilabel import (
+    LABEL_PROBING,
+    LabelFeatures,
+    compare_label_sets,
+    judge_labels,
+)
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.experiments import multilabel as probes_of_labels
+from onelayer.report import style
+from onelayer.report.probe_figures import draw_probes
 from onelayer.training.machine import Machine
-from onelayer.training.multilabel import train_labels
+from onelayer.training.multilabel import scores_of, train_labels
 from onelayer.training.options import TrainingOptions
+from stored_records import read_record
 
 NAMES = ("sea", "sky", "boat")
 SIZES = {"train": 150, "validation": 80, "test": 80}
@@ -248,7 +263,7 @@ def test_the_metrics_are_scikit_learns(seed, ties, many):
     Y[:2], Y[2:4] = 1, 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(multilabel, "EXACT", 0 if many else one_versus_rest.EXACT)
-        overall, of_labels = judge_labels(S, Y, 5)
+        overall, of_labels, _ = judge_labels(S, Y, 5)
     expected, each = referee(S, Y)
     assert {name: found.value for name, found in overall.items()} == pytest.approx(expected)
     for label, found in enumerate(of_labels):
@@ -260,12 +275,158 @@ def test_the_metrics_are_scikit_learns(seed, ties, many):
 def test_what_has_no_value_is_missing():
     S, Y = np.array([[1.0, -1, -1], [2, -1, 1], [-1, -1, 1]]), np.zeros((3, 3), int)
     Y[:2, 0] = Y[:, 2] = 1
-    overall, (first, none, every) = judge_labels(S, Y, 20)
+    overall, (first, none, every), _ = judge_labels(S, Y, 20)
     assert set(first) == {"average-precision", "auroc", "f1"}
     assert (set(none), set(every)) == (set(), {"f1"})
     assert overall["map"].value == first["average-precision"].value
     assert overall["macro-f1"].value == pytest.approx((1 + every["f1"].value) / 2)
     assert all(one.low <= one.value <= one.high for one in overall.values())
+
+
+def test_subsets_of_rows_are_the_same_for_all_labels_and_nested():
+    data = make_data()
+    weights = label_subset_weights(
+        data.train.y, [0.2, 0.5, 1.0], draws=3, seed=0, class_names=NAMES
+    )
+    assert (np.diff(weights.astype(int), axis=1) >= 0).all()
+    np.testing.assert_array_equal(weights.sum(axis=2), np.tile([30, 75, 150], (3, 1)))
+    assert (weights[0] != weights[1]).any()
+
+
+@pytest.mark.parametrize(("value", "word"), [(0, "lack"), (1, "have")])
+def test_a_label_that_a_subset_cannot_teach_is_told(value, word):
+    data = make_data()
+    data.train.y[:, 2] = value
+    onelayer.probe({"a": data}, onelayer.grid(l2=[0.1]), fractions=[0.1], draws=1)  # nobody could
+    data.train.y[7, 2] = 1 - value
+    few = data.train.y[:, 2].sum()
+    words = f"15 rows of draw 1 all {word} the label 'boat', which {few} of 150 training rows have"
+    with pytest.raises(InputError, match=f"fraction 0.1: the {words}; take a larger fraction"):
+        onelayer.probe({"a": data}, fractions=[0.1])
+
+
+def test_without_a_mean_precision_there_is_nothing_to_compare_by_fraction():
+    data = make_data()
+    data.test.y[:] = 1
+    onelayer.probe({"a": data}, onelayer.grid(l2=[0.1]))
+    for options in ({"fractions": [0.5]}, {"control": True}):
+        with pytest.raises(InputError, match="no mean average precision to compare"):
+            onelayer.probe({"a": data}, **options)
+
+
+def precisions(data, l2, rows, Y, truth):
+    """Return scikit-learn's mean average precision on these rows of Y and on the test split."""
+    scaling = fit_scaling("standardise", data)
+    X, Z = (scaling.apply(split.X) for split in (data.train, data.test))
+    C = onelayer.C_from_l2(l2, len(rows), 2)
+    model = OneVsRestClassifier(LogisticRegression(C=C, tol=1e-10, max_iter=10**4))
+    model.fit(X[rows], Y[rows])
+    return [
+        average_precision_score(y, model.decision_function(rows_of_X))
+        for y, rows_of_X in ((Y[rows], X[rows]), (truth, Z))
+    ]
+
+
+def test_fractions_and_controls_have_scikit_learns_mean_precision():
+    data, l2 = make_data(), 0.03
+    exact = {"dtype": "float64", "tolerance": 1e-12}
+    (features,) = onelayer.probe(
+        {"a": data}, onelayer.grid(l2=[l2]), fractions=[0.3], draws=2, control=True, **exact
+    ).feature_sets
+    Y, truth = data.train.y, data.test.y
+    weights = label_subset_weights(Y, [0.3, 1.0], draws=2, seed=0, class_names=NAMES)
+    few, every = features.by_labels
+    assert [(one.fraction, one.labels) for one in (few, every)] == [(0.3, 45), (1.0, 150)]
+    for draw, own in zip((*few.draws, *every.draws), (*weights[:, 0], weights[0, 1]), strict=True):
+        expected = precisions(data, l2, np.flatnonzero(own), Y, truth)
+        assert [draw.train, draw.test] == pytest.approx(expected, abs=1e-9)
+    assert every.draws[0].test == pytest.approx(features.metrics["map"].value)
+    generator, tests = random_stream(0, Stream.SHUFFLED_LABELS), []
+    for draw in features.control.draws:
+        shuffled = Y[generator.permutation(150)]  # rows: labels that go together stay so
+        expected = precisions(data, l2, np.arange(150), shuffled, truth)
+        assert [draw.train, draw.test] == pytest.approx(expected, abs=1e-9)
+        tests.append(draw.test)
+    assert features.selectivity == pytest.approx(every.draws[0].test - np.mean(tests))
+
+
+def test_a_control_keeps_the_setting_of_each_label():
+    data = make_data(noise=np.array([0.2, 3.0, 20.0]))
+    (features,) = onelayer.probe({"a": data}, control=True, draws=1).feature_sets
+    settings = {label: [probe.setting] for label, probe in enumerate(features.probes)}
+    assert len({own[0].l2 for own in settings.values()}) > 1
+    Y = random_stream(0, Stream.SHUFFLED_LABELS).permutation(data.train.y)
+    shuffled = replace(data, train=replace(data.train, y=Y))
+    found, scaling = exact_models(shuffled, settings)
+    W, b = (
+        np.concatenate([getattr(found[n], name) for n in range(3)])
+        for name in ("weights", "biases")
+    )
+    S = scores_of(data.test, W, b, scaling).T
+    expected = average_precision_score(data.test.y, S)
+    assert features.control.draws[0].test == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_figures_show_the_mean_precision():
+    data = make_data()
+    part = {name: replace(split, X=split.X[:, :3]) for name, split in data.splits.items()}
+    layers = {"first": data, "second": replace(data, **part)}
+    found = onelayer.probe(layers, onelayer.grid(l2=[0.1]), fractions=[0.2], draws=2, control=True)
+    with style.look():
+        by_features, by_labels = draw_probes(found)
+    (ax,) = by_features.figure.axes
+    controls = [features.control.test.mean[0] for features in found.feature_sets]
+    merits = [features.merit for features in found.feature_sets]
+    for container, values in zip(ax.containers, (merits, controls), strict=True):
+        np.testing.assert_allclose(container.lines[0].get_ydata(orig=False), values)
+    (ax,) = by_labels.figure.axes
+    for line, features in zip(ax.lines, found.feature_sets, strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), [30, 150])
+        few, every = (one.test.mean[0] for one in features.by_labels)
+        np.testing.assert_allclose(line.get_ydata(), [few, every])
+
+
+def test_probes_of_the_format_before_fractions_are_read(tmp_path):
+    probing = onelayer.probe({"a": make_data()}, onelayer.grid(l2=[0.1]))
+    path = tmp_path / "probes.json"
+    LABEL_PROBING.save(probing, path)
+    stored = json.loads(path.read_text("utf-8")) | {"format": 1}
+    for features in stored["record"]["feature_sets"]:
+        for name in ("p", "by_labels", "control"):
+            del features[name]
+    path.write_text(json.dumps(stored), "utf-8")
+    assert LABEL_PROBING.load(path) == probing
+
+
+def test_feature_sets_are_compared_on_the_same_resamples_with_scikit_learns_precision():
+    generator, N, R = np.random.default_rng(0), 60, 30
+    Y = generator.integers(0, 2, (N, 3))
+    scores = [Y * gain + generator.normal(size=(N, 3)) for gain in (1, 1.5, 2)]
+    judged = [judge_labels(S, Y, R, seed=5) for S in scores]
+    sets = [LabelFeatures(f"{n}", 1, (), overall) for n, (overall, _, _) in enumerate(judged)]
+    compared = compare_label_sets(sets, np.stack([drawn for *_, drawn in judged], axis=1))
+    rows = [random_stream(5, Stream.BOOTSTRAP, r).integers(N, size=N) for r in range(R)]
+    drawn = np.array([[average_precision_score(Y[r], S[r]) for S in scores] for r in rows])
+    found = [average_precision_score(Y, S) for S in scores]
+    best = int(np.argmax(found))
+    errors = (drawn - drawn[:, [best]]).std(axis=0, ddof=1)
+    raw = {n: 2 * stats.norm.sf((found[best] - found[n]) / errors[n]) for n in {0, 1, 2} - {best}}
+    small, large = sorted(raw, key=raw.__getitem__)
+    expected = {best: None, small: min(1, 2 * raw[small]), large: max(2 * raw[small], raw[large])}
+    assert [features.p for features in compared] == [pytest.approx(expected[n]) for n in range(3)]
+
+
+@pytest.mark.slow
+def test_between_sets_that_are_equally_good_p_is_small_as_seldom_as_it_says():
+    small = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        Y = generator.integers(0, 2, (60, 4))
+        both = Y * 1.5 + generator.normal(size=(60, 4))  # what two layers have in common
+        scores = [both + generator.normal(size=(60, 4)) for _ in "ab"]
+        (a, _, first), (b, _, second) = (judge_labels(S, Y, 100, seed) for S in scores)
+        small += bootstrap_z_test(a["map"].value - b["map"].value, first - second) < 0.05
+    assert stats.binomtest(small, 200, 0.05).pvalue > 0.01
 
 
 def test_a_label_that_no_training_row_has_is_told_and_left_out(tmp_path):
@@ -288,8 +449,8 @@ def test_feature_sets_must_have_the_same_labels():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"fractions": [0.1]}, "fractions: of one class a row"),
-        ({"control": True}, "control: of one class a row"),
+        ({"C": (1.0,), "refit": True}, "C, refit: of one class a row"),
+        ({"fractions": [0.001]}, "keeps none of the 150 training rows; expected more than 0.0033"),
         ({"metric": "top-5"}, "metric of several labels a row 'top-5'"),
         ({"class_weight": "balanced"}, "no classes to weigh"),
         ({"solver": "descent"}, "solver exact alone"),
@@ -306,12 +467,19 @@ def test_the_command_writes_tables_models_and_a_page(tmp_path, capsys):
     features = tmp_path / "layer1.npz"
     np.savez(features, X=X, y=Y, class_names=list(NAMES))
     out = tmp_path / "out"
-    assert run(["probe", str(features), "--out", str(out), "--report", "html"]) == 0
-    assert "mAP" in capsys.readouterr().out
+    command = ["probe", str(features), "--fractions", "0.5", "--draws", "2", "--control", "--out"]
+    assert run([*command, str(out)]) == 0
+    assert "selectivity" in capsys.readouterr().out
     probing = RunFolder.open(out).probes()
     with (out / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == list(NAMES)
+    with (out / "probe.csv").open() as file:
+        few, every = csv.DictReader(file)
+    (by_labels,) = (features.by_labels for features in probing.feature_sets)
+    assert float(few["test_map"]) == by_labels[0].test.mean[0]
+    assert (few["draws"], few["selectivity"], every["draws"]) == ("2", "", "1")
+    assert float(every["selectivity"]) == probing.feature_sets[0].selectivity
     assert "mean average precision" in (out / "probe.html").read_text("utf-8")
     model = onelayer.load_model(out / "models/1-layer1-sea.safetensors")
     data = onelayer.load_dataset(str(features))
@@ -344,3 +512,39 @@ def test_every_label_is_told_with_its_model_where_a_folder_is_filled_too(tmp_pat
     onelayer.probe({"a": data}, out=tmp_path / "out", report="none", **told)
     assert len(beside) == 2
     assert beside == alone
+
+
+def test_probes_of_labels_go_on_after_an_interruption_to_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    X, Y = make_multilabel_classification(120, 6, n_classes=3, random_state=0)
+    for number in (1, 2, 3):
+        np.savez(f"layer{number}.npz", X=np.maximum(X - number, 0), y=Y)
+    command = ["probe", "layer1.npz", "layer2.npz", "layer3.npz", "--fractions", "0.5", "--draws",
+               "2", "--control", "--report", "none", "--out"]  # fmt: skip
+    assert run([*command, "whole"]) == 0
+    train, trained = probes_of_labels.train_labels, []
+
+    def train_two(data, *rest, **options):
+        if (
+            len(trained) == 12
+        ):  # in the third set: each trains two subsets, all rows and two controls
+            raise KeyboardInterrupt
+        trained.append(data.name)
+        return train(data, *rest, **options)
+
+    monkeypatch.setattr(probes_of_labels, "train_labels", train_two)
+    assert run([*command, "out"]) == 130
+    assert run([*command, "out"]) == 2  # nothing that is finished is thrown away unasked
+    assert run([*command, "out", "--resume", "--metric", "auroc"]) == 2
+    trained.clear()
+    assert run(["resume", "out", "--plan"]) == 0
+    assert run(["resume", "out"]) == 0
+    assert trained == ["layer3.npz"] * 5
+    assert not Path("out.unfinished").exists()
+    found, expected = (RunFolder.open(Path(name)).probes() for name in ("out", "whole"))
+    assert found == expected
+    for path in Path("whole/models").iterdir():
+        assert read_record(Path("out/models") / path.name)["record"] == read_record(path)["record"]
+        for ours, theirs in zip(*(load_file(Path(f) / "models" / path.name).values()
+                                  for f in ("out", "whole")), strict=True):  # fmt: skip
+            assert ours.tobytes() == theirs.tobytes()

@@ -95,7 +95,7 @@ def probing(names):
 
 
 def label_probing(names):
-    found = {"map": Interval(0.7, 0.6, 0.8, "bootstrap")}
+    found = dict.fromkeys(("map", "accuracy"), Interval(0.7, 0.6, 0.8, "bootstrap"))
     probe = LabelProbe(Hyperparameters(), {"f1": Interval(0.5, 0.4, 0.6, "bootstrap")})
     counts = {"train": 10, "validation": 10, "test": 10}
     return LabelProbing(

@@ -70,9 +70,16 @@ def interrupt(layers, trained, **options):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.kill)])
-def test_a_kill_at_any_step_loses_one_feature_set_and_resuming_gives_the_same_bits(kills):
-    command = [sys.executable, killed_probes.__file__, str(kills)]
+@pytest.mark.parametrize(
+    ("kind", "kills"),
+    [
+        ("classes", 2),
+        pytest.param("classes", 12, marks=pytest.mark.kill),
+        pytest.param("labels", 12, marks=pytest.mark.kill),
+    ],
+)
+def test_a_kill_at_any_step_loses_one_feature_set_and_resuming_gives_the_same_bits(kind, kills):
+    command = [sys.executable, killed_probes.__file__, kind, str(kills)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stderr == ""
     for number, one in enumerate(json.loads(done.stdout)):

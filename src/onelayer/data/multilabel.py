@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onelayer.data.cells import is_missing, read_number
 from onelayer.data.columns import listed
 from onelayer.data.dataset import Split
+from onelayer.data.splitting import Weights, strata_of, subset_weights
 from onelayer.errors import InputError
 
 _TRUTHS = {"true": 1.0, "false": 0.0}
@@ -59,6 +60,40 @@ def encode_matrix(
 def has_both(Y: NDArray[Any]) -> NDArray[np.intp]:
     """Return the indices of the labels of Y (N, L) that some rows have and others lack."""
     return np.flatnonzero(Y.any(axis=0) & ~Y.all(axis=0))
+
+
+def label_subset_weights(
+    Y: NDArray[np.intp],
+    fractions: Sequence[float],
+    *,
+    draws: int,
+    seed: int,
+    class_names: Sequence[str],
+) -> Weights:
+    """Return the sample weights (draws, F, N), 0 or 1, of subsets of the rows of Y (N, L).
+
+    They are those of subset_weights for rows of one class: drawn from all rows alike, nested, and
+    the same for all labels.
+
+    Raises
+    ------
+    InputError
+        If a subset has only rows with a label, or only rows without it, that Y has both of; or as
+        subset_weights does.
+    """
+    weights = subset_weights(strata_of(Y), fractions, draws=draws, seed=seed)
+    both = has_both(Y)
+    for draw, nested in enumerate(weights, 1):
+        for fraction, own in zip(fractions, nested, strict=True):
+            kept = Y[own > 0]
+            for label in np.setdiff1d(both, has_both(kept))[:1]:
+                have = "have" if kept[0, label] else "lack"
+                raise InputError(
+                    f"fraction {fraction:g}: the {len(kept):,} rows of draw {draw} all {have} the "
+                    f"label {class_names[label][:40]!r}, which {Y[:, label].sum():,} of {len(Y):,} "
+                    "training rows have; take a larger fraction, or leave the label out"
+                )
+    return weights
 
 
 def notes_on_labels(

@@ -320,11 +320,11 @@ def subset_weights(
     classes, class_of_row, sizes = np.unique(y, return_inverse=True, return_counts=True)
     kept = np.rint(np.outer(fractions, sizes)).astype(np.intp)  # (F, classes)
     rarest = sizes.argmin()
+    of = f" of class {_class_name(classes[rarest], class_names)}" if len(classes) > 1 else ""
     for fraction, row in zip(fractions, kept, strict=True):
         if row[rarest] == 0:
             raise InputError(
-                f"fraction {fraction:g}: keeps none of the {sizes[rarest]} training rows of class "
-                f"{_class_name(classes[rarest], class_names)}; "
+                f"fraction {fraction:g}: keeps none of the {sizes[rarest]} training rows{of}; "
                 f"expected more than {0.5 / sizes[rarest]:.3g}"
             )
     generator = random_stream(seed, Stream.SUBSETS)

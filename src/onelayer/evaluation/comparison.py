@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import Metric, value_of
+from onelayer.evaluation.per_class import ratio
 from onelayer.evaluation.statistics import (
     RESAMPLES,
     bootstrap,
@@ -151,6 +152,30 @@ def bootstrap_test(
     )
 
 
+def bootstrap_z_test(differences: ArrayLike, drawn: ArrayLike) -> NDArray[np.float64]:
+    """Return the two-sided p (…) of differences (…) from their values in R resamples, (R, …).
+
+    Equation (S12): a difference over its standard deviation in the resamples, against the normal
+    distribution. Unlike that of (S9), this p has no least value, so that it can be small after a
+    correction for many tests. Without any difference p is 1, a constant difference has p = 0; NaN
+    stands for a resample without a value.
+
+    Examples
+    --------
+    >>> bootstrap_z_test([0.0, 1.96], [[0.5, 1], [-0.5, 3]]).round(3)
+    array([1.   , 0.166])
+    """
+    from scipy.special import ndtr
+
+    difference, values = np.asarray(differences, np.float64), np.asarray(drawn, np.float64)
+    known = np.count_nonzero(~np.isnan(values), axis=0)
+    centred = values - ratio(np.nansum(values, axis=0), known)
+    error = np.sqrt(ratio(np.nansum(centred**2, axis=0), known - 1))
+    z = np.where(difference == 0, 0.0, np.inf)  # where nothing varies
+    np.divide(np.abs(difference), error, out=z, where=error != 0)
+    return np.asarray(2 * ndtr(-z))
+
+
 def holm(p: ArrayLike) -> NDArray[np.float64]:
     """Return p-values (m,) corrected for the number m of tests: equation (S3).
 
@@ -170,6 +195,16 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.full(len(p), np.nan)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(m, 0, -1)))
     return adjusted
+
+
+def holm_against(p: ArrayLike, best: int) -> list[float | None]:
+    """Return the p-values (M,) against model `best` corrected for their number: see holm.
+
+    None stands for no test: that of the best with itself, or one without a value.
+    """
+    others = np.array(p, np.float64)
+    others[best] = np.nan
+    return [None if np.isnan(value) else float(value) for value in holm(others)]
 
 
 def holm_pairs(p: NDArray[np.float64]) -> NDArray[np.float64]:

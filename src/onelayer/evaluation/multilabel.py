@@ -1,7 +1,7 @@
 """Results of linear probes on multi-label data: each label alone, and all together."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from onelayer.data.multilabel import has_both
 from onelayer.errors import InputError, unknown_name
+from onelayer.evaluation.comparison import bootstrap_z_test, holm_against
 from onelayer.evaluation.one_versus_rest import (
     AUROC,
     AVERAGE_PRECISION,
@@ -18,10 +19,11 @@ from onelayer.evaluation.one_versus_rest import (
     first_order,
 )
 from onelayer.evaluation.per_class import mean_of_known, ratio
+from onelayer.evaluation.probing import Drawn
 from onelayer.evaluation.statistics import RESAMPLES, Interval, percentiles, resampled
 from onelayer.faces import face
 from onelayer.option import build
-from onelayer.records import Kind, Within
+from onelayer.records import SHARE, Kind, Within, only_more_fields
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MATTERS
@@ -84,19 +86,20 @@ def find_choice(metric: str) -> Callable[[Array, Array], Float64]:
 
 def judge_labels(
     S: NDArray[np.floating], Y: NDArray[np.integer], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[Found, list[Found]]:
+) -> tuple[Found, list[Found], Float64]:
     """Return the metrics of scores S (N, L) and labels Y (N, L): of all labels, and of each.
 
     A label is predicted where its score is above 0, that is where its probability is above 0.5.
     Average precision and AUROC exist for labels that some rows have and others lack, F1 for labels
     that some row has or is predicted to have; the means are over these labels. The accuracy is the
     share of the N L predictions that are right. A metric without a value is missing. Intervals come
-    from a bootstrap over rows, with the same resamples for all: see statistics.bootstrap.
+    from a bootstrap over rows, with the same resamples for all: see statistics.bootstrap. The last
+    array has the mean average precision in each resample, (R,), NaN where it has no value.
 
     Examples
     --------
     >>> S, Y = np.array([[1.0, -2], [3, 1], [-1, -1]]), np.array([[1, 0], [1, 1], [0, 1]])
-    >>> overall, (first, second) = judge_labels(S, Y)
+    >>> overall, (first, second), _ = judge_labels(S, Y)
     >>> overall["map"].value, first["f1"].value, round(second["f1"].value, 4)
     (1.0, 1.0, 0.6667)
     """
@@ -111,7 +114,27 @@ def judge_labels(
     ]
     L, first = Y.shape[1], len(OVERALL)
     of_labels = [dict(zip(OF_LABEL, found[first + label :: L], strict=True)) for label in range(L)]
-    return _known(dict(zip(OVERALL, found, strict=False))), list(map(_known, of_labels))
+    overall = _known(dict(zip(OVERALL, found, strict=False)))
+    return overall, list(map(_known, of_labels)), drawn[:, [*OVERALL].index("map")]
+
+
+def mean_average_precision(S: NDArray[np.floating], Y: NDArray[np.integer]) -> float:
+    """Return the mean average precision of scores S (N, L) and labels Y (N, L).
+
+    It is over the labels that some rows have and others lack, NaN without such a label.
+
+    Examples
+    --------
+    >>> S, Y = np.array([[1.0, -2], [3, 1], [-1, -1]]), np.array([[1, 0], [1, 1], [0, 1]])
+    >>> mean_average_precision(S, Y)
+    1.0
+    """
+    once = np.ones(len(Y), np.intp)
+    values = [  # label by label, as the order of all would take several times the memory of S
+        AVERAGE_PRECISION.values(Ranked(S[None, :, label], Y[None, :, label] == 1), once)[0]
+        for label in has_both(Y)
+    ]
+    return float(mean_of_known(np.array(values)))
 
 
 def _known(found: Mapping[str, Interval | None]) -> Found:
@@ -171,18 +194,48 @@ class LabelProbe:
 
 
 @dataclass(frozen=True)
+class MeanPrecision:
+    """The mean average precision on the training rows of a draw and on the test split."""
+
+    train: Annotated[float, SHARE]
+    test: Annotated[float, SHARE]
+
+
+@dataclass(frozen=True)
+class LabelledRows(Drawn):
+    """The mean average precision of probes of all labels on `labels` training rows."""
+
+    draws: tuple[MeanPrecision, ...]
+
+
+@dataclass(frozen=True)
 class LabelFeatures:
-    """A feature set of D `n_features`: a probe for each label, and metrics of all together."""
+    """A feature set of D `n_features`: a probe for each label, and metrics of all together.
+
+    `p` is that of the test against the feature set with the highest mean average precision on the
+    same test rows, corrected for all feature sets (Holm): see compare_label_sets. `by_labels` has
+    the fractions of the training rows, the last with all of them, if fractions or a control were
+    asked for. `control` is the settings of the probes trained on shuffled rows of labels: its train
+    values are for these, its test values for the true ones.
+    """
 
     name: str
     n_features: Annotated[int, Within(1)]
     probes: tuple[LabelProbe, ...]
     metrics: Mapping[str, Interval]
+    p: Annotated[float, SHARE] | None = None
+    by_labels: tuple[LabelledRows, ...] = ()
+    control: LabelledRows | None = None
 
     @property
     def merit(self) -> float:
         """The mean average precision, −1 where no label has one."""
         return self.metrics["map"].value if "map" in self.metrics else -1.0
+
+    @property
+    def selectivity(self) -> float | None:
+        """The mean average precision minus the mean of that of the control."""
+        return None if self.control is None else float(self.merit - self.control.test.mean[0])
 
 
 @dataclass(frozen=True)
@@ -215,6 +268,13 @@ class LabelProbing:
         of_each = [*(features.probes for features in self.feature_sets), *self.positives.values()]
         if not self.feature_sets or any(len(each) != len(self.labels) for each in of_each):
             raise InputError(f"expected feature sets with a probe for each of {len(self.labels)}")
+        sets = self.feature_sets
+        if any("accuracy" not in one.metrics for one in sets):
+            raise InputError("feature_sets: one has no accuracy")
+        parts = {(len(one.by_labels), one.control is not None) for one in sets}
+        drawn = [part for one in sets for part in (*one.by_labels, one.control) if part]
+        if len(parts) > 1 or (0, True) in parts or not all(part.draws for part in drawn):
+            raise InputError("feature sets with other fractions, or a fraction without a draw")
         object.__setattr__(self, "training", vars(build(TrainingOptions, self.training)))
         for name in ("onelayer", "cpu"):
             if not isinstance(self.provenance.get(name), str):
@@ -232,8 +292,26 @@ class LabelProbing:
     @property
     def best(self) -> int:
         """The number of the feature set with the highest mean average precision on test rows."""
-        sets = self.feature_sets
-        return max(range(len(sets)), key=lambda number: sets[number].merit)
+        return best_label_set(self.feature_sets)
 
 
-LABEL_PROBING = Kind("probes of labels", LabelProbing, format=1)
+def best_label_set(feature_sets: Sequence[LabelFeatures]) -> int:
+    """Return the number of the set with the highest mean average precision, the first of equals."""
+    return max(range(len(feature_sets)), key=lambda number: feature_sets[number].merit)
+
+
+def compare_label_sets(
+    feature_sets: Sequence[LabelFeatures], drawn: NDArray[np.float64]
+) -> tuple[LabelFeatures, ...]:
+    """Return the feature sets with their p against the best, from a paired bootstrap.
+
+    `drawn` (R, S) is the mean average precision of each set in the same R resamples of the test
+    rows, from judge_labels.
+    """
+    best, merits = best_label_set(feature_sets), np.array([one.merit for one in feature_sets])
+    p = bootstrap_z_test(merits - merits[best], drawn - drawn[:, [best]])
+    corrected = holm_against(p, best)
+    return tuple(replace(one, p=value) for one, value in zip(feature_sets, corrected, strict=True))
+
+
+LABEL_PROBING = Kind("probes of labels", LabelProbing, format=2, upgrades={1: only_more_fields})

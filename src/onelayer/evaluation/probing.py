@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.errors import InputError
-from onelayer.evaluation.comparison import holm, mcnemar_test
+from onelayer.evaluation.comparison import holm_against, mcnemar_test
 from onelayer.evaluation.metrics import find_metric
 from onelayer.evaluation.optimism import Optimism
 from onelayer.evaluation.per_class import ClassScores
@@ -38,26 +38,45 @@ class Tried:
     value: Annotated[float, FINITE]
 
 
+class Outcome(Protocol):
+    """The value of one metric on the training rows of a draw and on the test split."""
+
+    @property
+    def train(self) -> float:
+        """The value on the training rows."""
+
+    @property
+    def test(self) -> float:
+        """The value on the test split."""
+
+
 @dataclass(frozen=True)
-class Labelled:
-    """The probes on `labels` training rows, a `fraction` of all: one for each draw.
+class Drawn:
+    """The outcomes of training on `labels` rows, a `fraction` of all: one for each draw.
 
     A draw chooses these rows or, for a control, shuffles the labels.
     """
 
     fraction: Annotated[float, SHARE]
     labels: Annotated[int, Within(1)]
-    draws: tuple[Probe, ...]
+    draws: tuple[Outcome, ...]
 
     @property
     def test(self) -> Spread:
-        """The test accuracies over the draws, each field (1,)."""
+        """The metric on the test split over the draws, each field (1,)."""
         return spread(np.array([[draw.test] for draw in self.draws]))
 
     @property
     def train(self) -> float:
-        """The mean accuracy on the labelled rows."""
+        """The mean of the metric on the labelled rows."""
         return float(np.mean([draw.train for draw in self.draws]))
+
+
+@dataclass(frozen=True)
+class Labelled(Drawn):
+    """The probes on `labels` training rows, a `fraction` of all, and their accuracies."""
+
+    draws: tuple[Probe, ...]
 
     @property
     def validation(self) -> float:
@@ -219,12 +238,8 @@ def compare_with_best(
     The best one has the most right test rows; of equal ones it is the first.
     """
     best = int(right.sum(axis=0).argmax())
-    p = mcnemar_test(right).p[best].copy()
-    p[best] = np.nan
-    corrected = [None if np.isnan(value) else float(value) for value in holm(p)]
-    return tuple(
-        replace(features, p=value) for features, value in zip(feature_sets, corrected, strict=True)
-    )
+    p = holm_against(mcnemar_test(right).p[best], best)
+    return tuple(replace(one, p=value) for one, value in zip(feature_sets, p, strict=True))
 
 
 PROBING = Kind("probes", Probing, format=4, upgrades={2: only_more_fields, 3: only_more_fields})

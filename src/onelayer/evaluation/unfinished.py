@@ -16,15 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Dataset
+from onelayer.data.scaling import Scaling
 from onelayer.errors import InputError
+from onelayer.evaluation.multilabel import LabelFeatures
 from onelayer.evaluation.optimism import DIVISIONS
 from onelayer.evaluation.probing import FeatureSet
 from onelayer.evaluation.run_folder import file_of_set
+from onelayer.evaluation.statistics import RESAMPLES
 from onelayer.records import SHARE, Kind, check_arrays
 from onelayer.storage import check_output_folder, unfinished_folder, unfinished_place
 from onelayer.training.checkpoint import CHECKPOINTS, Asked, Checkpoints, checkpoints_of
 from onelayer.training.classifier import Classifier
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.multilabel import label_model
 from onelayer.training.provenance import elsewhere
 
 TASK_FILE = "asked.json"
@@ -62,9 +66,51 @@ class Probed:
     provenance: Mapping[str, Any]
     digests: Mapping[str, str] = field(default_factory=dict)
 
+    def models(self, data: Dataset) -> Iterator[tuple[str, Classifier]]:
+        """Yield the name and the model of the feature set."""
+        yield self.features.name, self.model
 
+
+@dataclass(frozen=True)
+class ProbedLabels:
+    """The probes of one feature set of multi-label data, with the data to compare several sets.
+
+    `weights` (T, 2, D) and `biases` (T, 2), on features of this `scaling`, are those of the T
+    labels that have a probe. `drawn` (R,) is the mean average precision in each resample of the
+    test rows. `provenance` and `digests` are as in Probed.
+
+    Raises
+    ------
+    InputError
+        If there are weights or biases of another number of labels.
+    """
+
+    features: LabelFeatures
+    weights: Annotated[NDArray[Any], "(T, 2, D)"]
+    biases: Annotated[NDArray[Any], "(T, 2)"]
+    scaling: Scaling
+    drawn: Annotated[NDArray[np.float64], "(R,)"]
+    provenance: Mapping[str, Any]
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        T = sum(probe.setting is not None for probe in self.features.probes)
+        check_arrays(self, self.scaling, T=T)
+
+    def models(self, data: Dataset) -> Iterator[tuple[str, Classifier]]:
+        """Yield the name, of feature set and label, and the model of each label that has one."""
+        probes = zip(data.class_names, self.features.probes, strict=True)
+        learned = ((label, probe.setting) for label, probe in probes if probe.setting is not None)
+        for (label, setting), W, b in zip(learned, self.weights, self.biases, strict=True):
+            model = label_model(data, setting, W, b, self.scaling)
+            yield f"{self.features.name}/{label}", model
+
+
+Finished = Probed | ProbedLabels
+LABELS = "labels"  # the name of an option: the labels of multi-label data
 TASK = Kind("unfinished work", Task, format=1, sealed=True)
 PROBED = Kind("probes of a feature set", Probed, format=1)
+PROBED_LABELS = Kind("probes of the labels of a feature set", ProbedLabels, format=1)
 
 
 @dataclass(frozen=True)
@@ -74,7 +120,7 @@ class Unfinished:
     path: Path
     task: Task
     checkpoints: Checkpoints
-    probed: dict[str, Probed] = field(default_factory=dict)
+    probed: dict[str, Finished] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
@@ -109,7 +155,7 @@ class Unfinished:
                 raise InputError(
                     f"{out}: {found}, in what is to be resumed; expected the same, {_ANEW}"
                 )
-            kept = [PROBED.load(path) for path in records_of(place)]
+            kept = finished_sets(task, place)
             probed = {each.features.name: each for each in kept}
             describe = partial(_describe, task, place)
             checkpoints = Checkpoints.beside(place, every, announce, describe)
@@ -136,13 +182,15 @@ class Unfinished:
                     f"{self.path}: holds probes of {name}, which is not asked for now; expected "
                     f"the same feature sets or more, {_ANEW}"
                 )
-            now = digests_of_splits(feature_sets[name])
+            data = feature_sets[name]
+            now = digests_of_splits(data)
             if changed := [split for split in now if now[split] != kept.digests.get(split)]:
                 raise InputError(
                     f"{name}: the {' and '.join(changed)} rows are not those that were probed "
                     f"before; expected the same data, {_ANEW}"
                 )
-            check_arrays(kept, N=len(feature_sets[name].splits["test"]), S=2 * DIVISIONS)
+            sizes = {"N": len(data.splits["test"]), "S": 2 * DIVISIONS, "R": RESAMPLES}
+            check_arrays(kept, **sizes, D=data.n_features)
 
     def tell(self, here: Mapping[str, Any]) -> Iterator[str]:
         """Yield sentences: the finished sets, and differences of their provenance from `here`."""
@@ -152,12 +200,13 @@ class Unfinished:
             for words in elsewhere(kept.provenance, here):
                 yield f"{name}: {words}"
 
-    def keep(self, probed: Probed, data: Dataset) -> None:
+    def keep(self, probed: Finished, data: Dataset) -> None:
         """Store the probes of a feature set, whole or not at all."""
         _describe(self.task, self.path)
         name = probed.features.name
         self.probed[name] = replace(probed, digests=digests_of_splits(data))
-        PROBED.save(self.probed[name], self.path / file_of_set(len(self.probed), name))
+        path = self.path / file_of_set(len(self.probed), name)
+        _kind_of(self.task).save(self.probed[name], path)
         self.checkpoints.clear()
 
 
@@ -200,6 +249,16 @@ def _is_kept(out: Path) -> bool:
 def records_of(place: Path) -> list[Path]:
     """Return the files of the finished feature sets."""
     return sorted(place.glob("*.safetensors"))
+
+
+def finished_sets(task: Task, place: Path) -> list[Finished]:
+    """Return the finished feature sets in the folder `place`."""
+    return [_kind_of(task).load(path) for path in records_of(place)]
+
+
+def _kind_of(task: Task) -> Kind[Any]:
+    """Return the kind of the records of feature sets: that of labels, if the request names them."""
+    return PROBED_LABELS if LABELS in task.asked.options else PROBED
 
 
 def _clear(place: Path) -> None:

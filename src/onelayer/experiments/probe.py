@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,23 @@ from numpy.typing import NDArray
 
 from onelayer.arguments import checked
 from onelayer.data.dataset import Dataset
+from onelayer.data.multilabel import label_subset_weights
 from onelayer.data.splitting import subset_weights
 from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.optimism import optimism_of
-from onelayer.evaluation.probing import (
-    Probing,
-    compare_with_best,
-)
+from onelayer.evaluation.probing import Probing, compare_with_best
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.test_log import name_of_test
-from onelayer.evaluation.unfinished import Probed, Task, Unfinished, check_resumable
+from onelayer.evaluation.unfinished import (
+    LABELS,
+    Finished,
+    Probed,
+    Task,
+    Unfinished,
+    check_resumable,
+)
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
-from onelayer.experiments.multilabel import probe_labels
+from onelayer.experiments.multilabel import compare_labels, probe_labels
 from onelayer.experiments.probe_options import (
     DEFAULTS,
     ProbeOptions,
@@ -47,6 +51,8 @@ from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MOST
 from onelayer.training.provenance import origin_of, provenance
 
+AnyProbing = Probing | LabelProbing
+
 
 @takes(DEFAULTS, options=TrainingOptions, machine=Machine, asked=ProbeOptions)
 @checked
@@ -66,7 +72,7 @@ def probe(
     show: Callable[[Any], None] | None = None,
     on_model: Callable[[str, Classifier], None] | None = None,
     call: Mapping[str, Any] | None = None,
-) -> Probing | LabelProbing:
+) -> AnyProbing:
     """Train the probes of every feature set and judge them on its test split.
 
     The feature sets, by name, hold the same rows: in every split their labels are the same. On each
@@ -114,7 +120,7 @@ def probe(
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
 
-    def store(folder: RunFolder, probing: Probing | LabelProbing) -> None:
+    def store(folder: RunFolder, probing: AnyProbing) -> None:
         folder.save_probes(probing)
         tested = probing.tested
         if warning := folder.add_look(len(tested), max(tested), name_of_test(first)):
@@ -125,42 +131,24 @@ def probe(
             write_any_probes(probing, folder.path, report)
 
     if first.multilabel:
-        check_several_labels(first, fractions, asked, resume)
-        several = partial(probe_labels, feature_sets, settings, options, machine)
-        if out is None:
-            return several(metric=asked.metric, on_model=on_model)
-        with RunFolder.create(Path(out), force=force) as folder:
-
-            def keep(name: str, model: Classifier) -> None:
-                folder.save_probe(name, model)
-                if on_model is not None:
-                    on_model(name, model)
-
-            labels = several(metric=asked.metric, on_model=keep)
-            store(folder, labels)
-        return labels
+        check_several_labels(first, fractions, asked)
     work, options = _work(feature_sets, settings, fractions, options, asked)
     settings = work.settings
+    of_one: Callable[..., Finished] = probe_labels if first.multilabel else probe_features
+    compare: Callable[..., AnyProbing] = compare_labels if first.multilabel else _compare
 
-    def find(sets: Mapping[str, Dataset], kept: Checkpoints = NOWHERE) -> Iterator[Probed]:
+    def find(sets: Mapping[str, Dataset], kept: Checkpoints = NOWHERE) -> Iterator[Finished]:
         with progress_bar("probes", sum(map(work.of_set, sets.values())), share=True) as tell:
             progress = Progress(tell, work)
             for name, data in sets.items():
                 own = kept.of(f"probe-{hashlib.sha256(name.encode()).hexdigest()[:12]}")
-                yield probe_features(name, data, asked, options, machine, progress, own)
-
-    def compare(probed: Sequence[Probed]) -> Probing:
-        if on_model is not None:
-            for each in probed:
-                on_model(each.features.name, each.model)
-        return _compare(feature_sets, probed, settings, asked, options)
+                yield of_one(name, data, asked, options, machine, progress, own)
 
     if out is None:
-        return compare([*find(feature_sets)])
-    wanted = Asked(
-        None if settings is None else tuple(settings),
-        {"fractions": [*work.subsets], **asdict(asked), **asdict(options)},
-    )
+        probed = [*find(feature_sets)]
+        _hand_out(probed, feature_sets, on_model)
+        return compare(feature_sets, probed, settings, asked, options)
+    wanted = _asked(first, work, options, asked)
     task = Task(wanted, "probe", call) if call else Task(wanted)
     with (
         Unfinished.hold(
@@ -176,18 +164,37 @@ def probe(
         unfinished.check(feature_sets)
         engine = machine.find_engine(options.dtype, settings or grid())
         with limited(machine.threads):
-            here = origin_of(engine)
-            for note in unfinished.tell(here):
+            for note in unfinished.tell(origin_of(engine)):
                 announce(f"note: {note}")
         missing = {n: d for n, d in feature_sets.items() if n not in unfinished.probed}
         for found in find(missing, unfinished.checkpoints):
             unfinished.keep(found, missing[found.features.name])
         probed = [unfinished.probed[name] for name in feature_sets]
-        probing = compare(probed)
-        for each in probed:
-            folder.save_probe(each.features.name, each.model)
+        probing = compare(feature_sets, probed, settings, asked, options)
+        _hand_out(probed, feature_sets, folder.save_probe, on_model)
         store(folder, probing)
     return probing
+
+
+def _asked(data: Dataset, work: Workload, options: TrainingOptions, asked: ProbeOptions) -> Asked:
+    """Return the request for probes of this data."""
+    labels = {LABELS: data.class_names} if data.multilabel else {}
+    return Asked(
+        None if work.settings is None else tuple(work.settings),
+        {"fractions": [*work.subsets], **labels, **asdict(asked), **asdict(options)},
+    )
+
+
+def _hand_out(
+    probed: Sequence[Finished],
+    feature_sets: Mapping[str, Dataset],
+    *takers: Callable[[str, Classifier], None] | None,
+) -> None:
+    """Call every taker, if there is one, with the name and the model of each probe."""
+    for each in probed:
+        for name, model in each.models(feature_sets[each.features.name]):
+            for take in filter(None, takers):
+                take(name, model)
 
 
 def _work(
@@ -253,7 +260,7 @@ def probe_sources(
     resume: bool = False,
     announce: Callable[[str], None] = print,
     **options: Any,
-) -> Probing | LabelProbing:
+) -> AnyProbing:
     """Probe files, folders or data sets and fill the folder `out`, as probe does.
 
     `data` holds the options for reading all of them (see load_feature_sets), `options` are those of
@@ -334,9 +341,8 @@ def _draw_subsets(
     data: Dataset, fractions: Sequence[float], draws: int, seed: int
 ) -> dict[float, NDArray[np.uint8]]:
     """Return the weights (R, N) of the subsets of each fraction; the full set comes once."""
-    weights = subset_weights(
-        data.train.y, fractions, draws=draws, seed=seed, class_names=data.class_names
-    )
+    of = label_subset_weights if data.multilabel else subset_weights
+    weights = of(data.train.y, fractions, draws=draws, seed=seed, class_names=data.class_names)
     return {
         fraction: weights[: draws if fraction < 1 else 1, place]
         for place, fraction in enumerate(fractions)

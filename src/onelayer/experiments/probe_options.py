@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from onelayer.data.dataset import Dataset
+from onelayer.data.multilabel import has_both
 from onelayer.errors import InputError, shown
 from onelayer.evaluation.metrics import METRICS
+from onelayer.evaluation.multilabel import find_choice
 from onelayer.option import COUNT, Checked, option
 from onelayer.training.hyperparameters import Hyperparameters, grid
 from onelayer.training.options import TrainingOptions
@@ -109,6 +111,14 @@ class ProbeOptions(Checked):
         """The name of the metric that chooses if a row has one class."""
         return self.metric or "accuracy"
 
+    @property
+    def chooses_labels_by(self) -> str:
+        """The name of the metric that chooses for each label if a row may have several.
+
+        A ranking alone is often best with a λ so large that no probability exceeds 0.5.
+        """
+        return self.metric or "log-loss"
+
 
 def check_search(
     asked: ProbeOptions, settings: Sequence[Hyperparameters] | None, options: TrainingOptions
@@ -142,20 +152,22 @@ def with_iterations(options: TrainingOptions, iterations: int | None, rows: int)
     return replace(options, epochs=min(epochs, COUNT))
 
 
-def check_several_labels(
-    data: Dataset, fractions: Sequence[float], asked: ProbeOptions, resume: bool
-) -> None:
-    """Raise InputError for options that need one class a row, if the data is multi-label."""
+def check_several_labels(data: Dataset, fractions: Sequence[float], asked: ProbeOptions) -> None:
+    """Raise InputError for options that do not suit multi-label data."""
     wanted = {
-        "fractions": len({*fractions, 1.0}) > 1,
-        "control": asked.control,
         "C": asked.C is not None,
         "refit": asked.refit,
         "iterations": asked.iterations is not None,
-        "resume": resume,
     }
     if named := ", ".join(name for name, given in wanted.items() if given):
         raise InputError(
             f"{data.name}: {named}: of one class a row, and here a row may have several labels; "
             "leave that out"
+        )
+    find_choice(asked.chooses_labels_by)
+    compared = has_both(data.splits["test"].y[:, has_both(data.train.y)])
+    if (asked.control or {*fractions} - {1.0}) and not len(compared):
+        raise InputError(
+            f"{data.name}: each label is in all test rows or in none, so there is no mean average "
+            "precision to compare; leave fractions and control out"
         )

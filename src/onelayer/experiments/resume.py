@@ -10,7 +10,7 @@ from onelayer.errors import InputError
 from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.results import Results
-from onelayer.evaluation.unfinished import PROBED, TASK, TASK_FILE, Task, records_of
+from onelayer.evaluation.unfinished import TASK, TASK_FILE, Task, finished_sets
 from onelayer.experiments.complaints import plain_words
 from onelayer.experiments.probe import probe_sources
 from onelayer.experiments.probe_options import ProbeOptions
@@ -70,7 +70,7 @@ def plan_resume(folder: str | Path, *, force: bool = False) -> ResumePlan:
             "resume=True goes on"
         )
     check_output_folder(out, force=force or bool(task.call.get("force")))
-    sets = [PROBED.load(path) for path in records_of(place)]
+    sets = finished_sets(task, place)
     stacks, damaged = kept.latest()
     words = [f"{each.features.name} is probed" for each in sets]
     words += [f"{stack}: {record.words}" for stack, record in stacks.items()]

@@ -1,19 +1,20 @@
 """Linear probes of multi-label data, as tables for other programs and as a page."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from onelayer.data.columns import listed
 from onelayer.evaluation.multilabel import OF_LABEL, OVERALL, LabelFeatures, LabelProbing
 from onelayer.evaluation.probing import Probing
-from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.evaluation.statistics import Interval
 from onelayer.report.blocks import (
     Block,
     Bullets,
     Column,
     Paragraph,
+    Picture,
     Report,
     Section,
     Table,
@@ -21,27 +22,50 @@ from onelayer.report.blocks import (
     make_table,
 )
 from onelayer.report.labels import PER_CENT, count_of
+from onelayer.report.lettering import legend
 from onelayer.report.markup import write_data, write_markup
 from onelayer.report.options import provenance_table, tell_byline
-from onelayer.report.page import write_page
-from onelayer.report.probe_tables import CSV, ends_of
-from onelayer.report.probes import write_probes
+from onelayer.report.probe_tables import (
+    COLUMNS,
+    CONTROL_CAPTION,
+    CSV,
+    ends_of,
+    facts_of_comparison,
+    facts_of_draws,
+    facts_table,
+)
+from onelayer.report.probes import Facts, tell_of_draws, write_probe_page, write_probes
 
 LABELS_CSV = "labels.csv"
 SHOWN = 60  # feature sets, and labels of one, in tables
+# The columns of all labels together: those of probes of one class, of mAP in place of accuracy.
+_COLUMNS = {
+    **{key: COLUMNS[key] for key in ("features", "n_features", "fraction")},
+    "labels": ("rows", "count"),
+    "draws": COLUMNS["draws"],
+    "train_map": COLUMNS["train_accuracy"],
+    "test_map": ("mAP", "decimals"),
+    **{key: COLUMNS[key] for key in ("test_sd", "test")},
+    **{name.replace("-", "_"): (t, "estimate") for name, t in OVERALL.items() if name != "map"},
+    "p_against_best": COLUMNS["p_against_best"],
+    "control_train_map": COLUMNS["control_train_accuracy"],
+    "control_test_map": COLUMNS["control_test_accuracy"],
+    **{key: COLUMNS[key] for key in ("control_test_sd", "selectivity")},
+}
+LABEL_CONTROL = ("control_train_map", "control_test_map", "selectivity")
 
 
 def write_label_probes(probing: LabelProbing, folder: Path, form: str = "all") -> None:
-    """Write the tables probe.csv, .md, .tex and labels.csv, and probe.html, into a folder.
+    """Write the tables, figures/ and probe.html into an existing folder: see write_probes.
 
-    probe.csv has a line for each feature set, labels.csv for each label on each feature set. The
-    form "none" has no page. The same results give the same bytes.
+    The tables are probe.csv, .md and .tex and labels.csv, which has a line for each label on each
+    feature set.
     """
     write_data(sets_table(probing), folder / CSV)
     write_data(labels_table(probing), folder / LABELS_CSV)
     write_markup(overall_table(probing), folder / "probe")
-    if form != "none":
-        write_page(report_of(probing), folder / PROBES_PAGE, figures=False)
+    drawn = replace(probing, feature_sets=tuple(probing.feature_sets[n] for n in _shown(probing)))
+    write_probe_page(folder, form, drawn, lambda pictures: report_of(probing, pictures))
 
 
 def write_any_probes(probing: Probing | LabelProbing, folder: Path, form: str = "all") -> None:
@@ -53,17 +77,22 @@ def write_any_probes(probing: Probing | LabelProbing, folder: Path, form: str = 
 
 
 def sets_table(probing: LabelProbing) -> Table:
-    """Return the metrics of all labels together, a row for each feature set."""
-    sets = probing.feature_sets
-    return Table(
-        "probes",
-        "Every feature set.",
-        (
-            Column("features", "words", [features.name for features in sets]),
-            Column("D", "count", [features.n_features for features in sets], key="n_features"),
-            *_metrics(OVERALL, [features.metrics for features in sets]),
-        ),
-    )
+    """Return the metrics of all labels together, for each feature set and number of rows."""
+    rows = []
+    for features in probing.feature_sets:
+        found = [facts_of_draws(features, drawn, "map") for drawn in features.by_labels]
+        found = found or [{"features": features.name, "n_features": features.n_features}]
+        found[-1] |= _of_all_rows(features) | facts_of_comparison(features, "map")
+        rows += found
+    return facts_table(_COLUMNS, rows)
+
+
+def _of_all_rows(features: LabelFeatures) -> dict[str, Any]:
+    """Return the metrics of the probes of all rows, by column."""
+    found: dict[str, Any] = {_key(name): ends_of(features.metrics.get(name)) for name in OVERALL}
+    if whole := found.pop("map"):
+        found |= {"test_map": whole[0], "test": whole[1:]}
+    return found
 
 
 def labels_table(probing: LabelProbing) -> Table:
@@ -89,21 +118,43 @@ def labels_table(probing: LabelProbing) -> Table:
 def _metrics(titles: Mapping[str, str], rows: Sequence[Mapping[str, Interval]]) -> Iterator[Column]:
     for name, title in titles.items():
         values = [ends_of(found.get(name)) for found in rows]
-        yield Column(title, "estimate", values, key=name.replace("-", "_"))
+        yield Column(title, "estimate", values, key=_key(name))
+
+
+def _key(metric: str) -> str:
+    return metric.replace("-", "_")
 
 
 def overall_table(probing: LabelProbing) -> Table:
-    """Return the metrics of all labels together for each feature set; the best is set off."""
-    rows, every = _shown(probing), len(probing.feature_sets)
+    """Return the metrics of all labels together for each feature set; the best is set off.
+
+    With fractions each of them has a row.
+    """
+    shown, every, compared = _shown(probing), len(probing.feature_sets), ""
+    if any(features.p is not None for features in probing.feature_sets):
+        compared = " p: against the highest mAP (paired bootstrap, Holm)."
     note = f" Shown: {SHOWN} of {every:,} feature sets; {CSV} has all." if every > SHOWN else ""
+    table = sets_table(probing)
+    of_each = len(table.rows) // every
+    rows = [number * of_each + row for number in shown for row in range(of_each)]
     return make_table(
         "probes",
         f"Probes of {len(probing.labels):,} labels on {probing.samples['test']:,} test rows, with "
-        f"95{PER_CENT} bootstrap intervals. mAP: mean average precision.{note}",
-        *sets_table(probing).take(rows).columns,
-        strong=rows.index(probing.best),
+        f"95{PER_CENT} bootstrap intervals. mAP: mean average precision.{compared}{note}",
+        *table.take(rows).without(("fraction", "draws", "control_test_sd")).columns,
+        strong=(shown.index(probing.best) + 1) * of_each - 1,
         mark="the highest mAP",
     )
+
+
+def label_control_table(probing: LabelProbing) -> Table | None:
+    """Return each feature set with all rows beside its control, if there are controls."""
+    if probing.feature_sets[0].control is None:
+        return None
+    table, every = sets_table(probing), len(probing.feature_sets[0].by_labels)
+    rows = [(number + 1) * every - 1 for number in _shown(probing)]
+    keys = ("features", "train_map", "test_map", *LABEL_CONTROL)
+    return make_table("control", CONTROL_CAPTION, *table.take(rows).pick(keys))
 
 
 def label_table(probing: LabelProbing, number: int) -> Table:
@@ -164,30 +215,42 @@ def _shown(probing: LabelProbing) -> list[int]:
     return sorted(sorted(range(len(sets)), key=lambda number: -sets[number].merit)[:SHOWN])
 
 
-def _outcome(probing: LabelProbing) -> Iterator[Block]:
+def _outcome(facts: Facts[LabelProbing]) -> Iterator[Block]:
+    probing = facts.probing
     best = probing.feature_sets[probing.best]
     yield Paragraph(
         f"{best.name} has the highest mAP, {best.merit:.4f}, of "
         f"{count_of(len(probing.feature_sets), 'feature set')}.",
         "summary",
     )
-    yield overall_table(probing)
+    yield overall_table(probing).without(("train_map", *LABEL_CONTROL))
     yield from (Paragraph(f"Note: {note}.") for note in tell_of_labels(probing))
+    yield from facts.pictures.values()
 
 
-SECTIONS: tuple[Section[LabelProbing], ...] = (
+def _labels(facts: Facts[LabelProbing]) -> list[Table]:
+    return [label_table(facts.probing, number) for number in _shown(facts.probing)]
+
+
+def _names(facts: Facts[LabelProbing]) -> list[Block | None]:
+    return [legend([features.name for features in facts.probing.feature_sets])]
+
+
+SECTIONS: tuple[Section[Facts[LabelProbing]], ...] = (
     Section("Outcome", _outcome),
-    Section("Labels", lambda probing: [label_table(probing, one) for one in _shown(probing)]),
-    Section("Method", lambda probing: [Bullets(tuple(_tell_method(probing)))], folded=True),
-    Section("Provenance", lambda probing: [provenance_table(probing.provenance)], folded=True),
+    Section("Control", lambda facts: [label_control_table(facts.probing)]),
+    Section("Labels", _labels),
+    Section("Method", lambda facts: [Bullets(tuple(_tell_method(facts.probing)))], folded=True),
+    Section("Names", _names, folded=True),
+    Section("Provenance", lambda facts: [provenance_table(facts.probing.provenance)], folded=True),
 )
 
 
-def report_of(probing: LabelProbing) -> Report:
-    """Return the report of probes of multi-label data."""
+def report_of(probing: LabelProbing, pictures: Mapping[str, Picture]) -> Report:
+    """Return the report of probes of multi-label data with the figures that were drawn, by stem."""
     title = f"Linear probes of {count_of(len(probing.labels), 'label')}"
     byline = tell_byline(probing.provenance)
-    return Report(title, "", "", compose(SECTIONS, probing), byline)
+    return Report(title, "", "", compose(SECTIONS, Facts(probing, pictures)), byline)
 
 
 def _tell_method(probing: LabelProbing) -> Iterator[str]:
@@ -208,3 +271,12 @@ def _tell_method(probing: LabelProbing) -> Iterator[str]:
         "accuracy the share of all answers that are right. Average precision and AUROC are of "
         "labels that some test rows have and others have not, and mAP is the mean of these."
     )
+    kept = "rows are drawn from all alike; each label keeps at least one with it and one without"
+    shuffled = "rows of labels in random order, so that labels that go together stay together"
+    yield from tell_of_draws(probing, kept, shuffled)
+    if len(probing.feature_sets) > 1:
+        yield (
+            "p compares the mAP of a feature set with the highest one on the same test rows: their "
+            "difference over its standard deviation in resamples of these rows, the same for both, "
+            "against the normal distribution, corrected for all feature sets (Holm)."
+        )

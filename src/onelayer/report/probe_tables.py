@@ -1,12 +1,13 @@
 """Tables of linear probes: one with all facts of each probe, and others cut from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from onelayer.evaluation.metrics import METRICS
+from onelayer.evaluation.multilabel import LabelFeatures
 from onelayer.evaluation.optimism import DIVISIONS
-from onelayer.evaluation.probing import FeatureSet, Labelled, Probing
+from onelayer.evaluation.probing import Drawn, FeatureSet, Labelled, Probing
 from onelayer.evaluation.statistics import Interval
 from onelayer.report.blocks import Column, Table, make_table
 from onelayer.report.labels import PER_CENT, count_of
@@ -22,7 +23,7 @@ _METRICS = {
     if name != "accuracy"
 }
 # The columns with all facts of a probe: heading and kind.
-_COLUMNS = {
+COLUMNS = {
     "features": ("features", "words"),
     "n_features": ("D", "count"),
     "fraction": ("fraction", "number"),
@@ -45,6 +46,7 @@ _COLUMNS = {
     "selectivity": ("selectivity", "difference"),
 }
 CONTROL = ("control_train_accuracy", "control_test_accuracy", "selectivity")
+CONTROL_CAPTION = "Each feature set with all labels, against shuffled labels (control)."
 _TESTED = (
     "features", "n_features", "labels", "setting",
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_sd", "test",
@@ -60,11 +62,19 @@ def probes_table(probing: Probing) -> Table:
         | (_of_features(features) if probe is features.by_labels[-1] else {})
         for features, probe in probing.rows()
     ]
-    columns = (
-        Column(name, kind, [row.get(key) for row in rows], key=key)
-        for key, (name, kind) in _COLUMNS.items()
+    return facts_table(COLUMNS, rows)
+
+
+def facts_table(columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table of all facts, by the key of their column."""
+    return Table(
+        "probes",
+        "Every probe.",
+        tuple(
+            Column(name, kind, [row.get(key) for row in rows], key=key)
+            for key, (name, kind) in columns.items()
+        ),
     )
-    return Table("probes", "Every probe.", tuple(columns))
 
 
 def _of_labels(
@@ -74,18 +84,10 @@ def _of_labels(
     probe: Labelled,
 ) -> dict[str, Any]:
     """Return the facts of a probe with any number of labels, by column."""
-    draws, spread = probe.draws, probe.test
-    found: dict[str, Any] = {
-        "features": features.name,
-        "n_features": features.n_features,
-        "fraction": probe.fraction,
-        "labels": probe.labels,
-        "draws": len(draws),
+    draws = probe.draws
+    found = facts_of_draws(features, probe, "accuracy") | {
         "setting": count_of(len(draws), "draw"),
-        "train_accuracy": probe.train,
         "validation_accuracy": probe.validation,
-        "test_accuracy": float(spread.mean[0]),
-        "test_sd": float(spread.sd[0]),
     }
     if len(draws) == 1:
         setting = draws[0].setting
@@ -96,18 +98,38 @@ def _of_labels(
     return found
 
 
+def facts_of_draws(
+    features: FeatureSet | LabelFeatures, drawn: Drawn, measure: str
+) -> dict[str, Any]:
+    """Return the facts of a fraction of the labels, by column; `measure` is the metric's name."""
+    return {
+        "features": features.name,
+        "n_features": features.n_features,
+        "fraction": drawn.fraction,
+        "labels": drawn.labels,
+        "draws": len(drawn.draws),
+        f"train_{measure}": drawn.train,
+        f"test_{measure}": float(drawn.test.mean[0]),
+        "test_sd": float(drawn.test.sd[0]),
+    }
+
+
 def _of_features(features: FeatureSet) -> dict[str, Any]:
     """Return the facts of only the probe with all labels, by column."""
-    found: dict[str, Any] = {
-        key: ends_of(features.metrics.get(name)) for key, (_, name) in _METRICS.items()
-    }
-    found |= {"p_against_best": features.p, "selectivity": features.selectivity}
+    found = facts_of_comparison(features, "accuracy")
+    found |= {key: ends_of(features.metrics.get(name)) for key, (_, name) in _METRICS.items()}
     if features.optimism is not None:
         found["optimism"] = features.optimism.size
+    return found
+
+
+def facts_of_comparison(features: FeatureSet | LabelFeatures, measure: str) -> dict[str, Any]:
+    """Return p and the facts of the control, by column."""
+    found: dict[str, Any] = {"p_against_best": features.p, "selectivity": features.selectivity}
     if features.control is not None:
         control = features.control.test
-        found["control_train_accuracy"] = features.control.train
-        found["control_test_accuracy"] = float(control.mean[0])
+        found[f"control_train_{measure}"] = features.control.train
+        found[f"control_test_{measure}"] = float(control.mean[0])
         found["control_test_sd"] = float(control.sd[0])
     return found
 
@@ -154,8 +176,7 @@ def control_table(probing: Probing) -> Table | None:
     if not probing.feature_sets[0].control:
         return None
     keys = ["features", "setting", "train_accuracy", "test_accuracy", *CONTROL]
-    caption = "Each feature set with all labels, against shuffled labels (control)."
-    return make_table("control", caption, *_of_all_labels(probing).pick(keys))
+    return make_table("control", CONTROL_CAPTION, *_of_all_labels(probing).pick(keys))
 
 
 def _of_all_labels(probing: Probing) -> Table:

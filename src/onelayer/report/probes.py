@@ -1,10 +1,12 @@
 """Linear probes as files and as a page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from onelayer.evaluation.metrics import METRICS
+from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.run_folder import PROBES_PAGE
 from onelayer.evaluation.selection import edges_of
@@ -50,14 +52,24 @@ def write_probes(probing: Probing, folder: Path, form: str = "all") -> None:
         if table is not None:
             write_data(table, folder / name)
     write_markup(probe_table(probing), folder / "probe")
+    write_probe_page(folder, form, shown(probing), lambda pictures: report_of(probing, pictures))
+
+
+def write_probe_page(
+    folder: Path,
+    form: str,
+    drawn: Probing | LabelProbing,
+    report: Callable[[Mapping[str, Picture]], Report],
+) -> None:
+    """Write the figures of the probes that are drawn, and the page of the report with them."""
     if form == "none":
         return
     from onelayer.report.probe_figures import draw_probes
     from onelayer.report.style import save_all
 
     with figure_folder(folder, form) as figures:
-        pictures = save_all(draw_probes(shown(probing)), figures, dots=form == "all")
-        write_page(report_of(probing, pictures), folder / PROBES_PAGE, figures=form == "all")
+        pictures = save_all(draw_probes(drawn), figures, dots=form == "all")
+        write_page(report(pictures), folder / PROBES_PAGE, figures=form == "all")
 
 
 def tell_edges(probing: Probing) -> Iterator[str]:
@@ -67,13 +79,18 @@ def tell_edges(probing: Probing) -> Iterator[str]:
             yield f"{features.name}: {edge}"
 
 
+P = TypeVar("P", Probing, LabelProbing)
+
+
 @dataclass(frozen=True)
-class _Facts:
-    probing: Probing
+class Facts(Generic[P]):
+    """The facts of a report on probes: the results, and the figures that were drawn, by stem."""
+
+    probing: P
     pictures: Mapping[str, Picture]
 
 
-def _outcome(facts: _Facts) -> Iterator[Block]:
+def _outcome(facts: Facts[Probing]) -> Iterator[Block]:
     probing = facts.probing
     sets, best = probing.feature_sets, best_of(probing)
     low, high = probing.interval(best.probe.test)
@@ -90,7 +107,7 @@ def _outcome(facts: _Facts) -> Iterator[Block]:
     yield from facts.pictures.values()
 
 
-SECTIONS: tuple[Section[_Facts], ...] = (
+SECTIONS: tuple[Section[Facts[Probing]], ...] = (
     Section("Outcome", _outcome),
     Section("Metrics", lambda facts: [metrics_table(facts.probing)]),
     Section("Control", lambda facts: [control_table(facts.probing)]),
@@ -113,12 +130,12 @@ def report_of(probing: Probing, pictures: Mapping[str, Picture]) -> Report:
         byline=tell_byline(probing.provenance),
         source="",
         notice="",
-        sections=compose(SECTIONS, _Facts(probing, pictures)),
+        sections=compose(SECTIONS, Facts(probing, pictures)),
     )
 
 
 def _tell_method(probing: Probing) -> Iterator[str]:
-    training, samples, sets = probing.training, probing.samples, probing.feature_sets
+    training, samples = probing.training, probing.samples
     also = "".join(f", {word}" for word in common_words(probing.grid))
     if training["solver"] == "exact":
         how = f"at its least cost, to {training['tolerance']:g} of it, by the exact solver"
@@ -142,16 +159,23 @@ def _tell_method(probing: Probing) -> Iterator[str]:
             "The setting chosen with all labels is trained again, with the same C (λN), on the "
             "training and validation rows together; that probe is tested."
         )
-    if len(sets[0].by_labels) > 1:
+    kept = "each class keeps the same share of its training rows"
+    yield from tell_of_draws(probing, kept, "shuffled labels")
+
+
+def tell_of_draws(probing: Probing | LabelProbing, kept: str, shuffled: str) -> Iterator[str]:
+    """Yield sentences on fractions and control; `kept` says what a fraction keeps of the rows."""
+    features, judged = probing.feature_sets[0], probing.samples["validation"]
+    if len(features.by_labels) > 1:
         yield (
-            "Fewer labels: each class keeps the same share of its training rows. A smaller share "
-            "is part of a larger one, and all feature sets use the same rows. Selection always "
-            f"uses the labels of all {samples['validation']:,} validation rows."
+            f"Fewer labels: {kept}. A smaller share is part of a larger one, and all feature sets "
+            f"use the same rows. Selection always uses the labels of all {judged:,} validation "
+            "rows."
         )
-    if sets[0].control:
+    if features.control:
         yield (
-            f"control: the same setting trained on shuffled labels, mean of "
-            f"{count_of(len(sets[0].control.draws), 'shuffle')}. On the test split it is right by "
+            f"control: the same settings trained on {shuffled}, mean of "
+            f"{count_of(len(features.control.draws), 'shuffle')}. On the test split it is right by "
             "chance alone; on its own training rows (control, train) it shows how much the probe "
-            "can memorise. selectivity: test accuracy minus the control's."
+            "can memorise. selectivity: the test value minus the control's."
         )

@@ -3,7 +3,7 @@
 All labels are targets of one problem of the exact solver, so they share its axes and its products.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +17,7 @@ from onelayer.errors import InputError
 from onelayer.model.losses import CROSS_ENTROPY
 from onelayer.thread_pools import limited
 from onelayer.training.classifier import Classifier
-from onelayer.training.exact.axes import Floats
+from onelayer.training.exact.axes import Axes, Floats, principal_axes
 from onelayer.training.exact.problem import Problem
 from onelayer.training.exact.solve import solve
 from onelayer.training.exact.stack import bytes_to_solve, check_solvable
@@ -27,6 +27,7 @@ from onelayer.training.options import TrainingOptions
 from onelayer.training.path import NOTHING_LEARNT, TOGETHER, Walk
 from onelayer.training.provenance import provenance
 
+Settings = Sequence[Hyperparameters]
 ANSWERS = ("0", "1")  # the classes of the model of a label
 
 
@@ -55,18 +56,21 @@ class LabelModels:
 
 def train_labels(
     data: Dataset,
-    settings: Sequence[Hyperparameters] | None,
+    settings: Settings | Mapping[int, Settings] | None,
     *,
     options: TrainingOptions,
     machine: Machine,
     scaling: Scaling,
+    weights: NDArray[np.uint8] | None = None,
+    axes: Axes | None = None,
     on_label: Callable[[int], None] = lambda ended: None,
 ) -> dict[int, LabelModels]:
-    """Return the models of each label that can be learned, with all settings or on a path of λ.
+    """Return the models of each label that can be learned, with its settings or on a path of λ.
 
-    A path is that of follow_paths; each label's path has its own end. The models are those that
-    `train` gives for the column of the label alone, with the classes 0 and 1: λ means the same.
-    `on_label` receives the number of labels that are done.
+    The settings are the same for all labels, or those of each. A path is that of follow_paths; each
+    label's path has its own end. The models are those that `train` gives for the column of the
+    label alone, with the classes 0 and 1: λ means the same. Rows with the weight 0 (N,) are left
+    out. `axes` may come from more rows. `on_label` receives the number of labels that are done.
 
     Raises
     ------
@@ -74,19 +78,20 @@ def train_labels(
         If a setting has no use in the exact solver, its loss is not the cross-entropy, classes are
         weighed, or no label can be learned.
     """
-    _check(data, settings, options)
+    _check(data, None if isinstance(settings, Mapping) else settings, options)
     labels = has_both(data.train.y)
+    each = dict.fromkeys(labels.tolist(), settings) if isinstance(settings, Sequence) else settings
     most = machine.memory_bytes // bytes_to_solve(2, data.n_features)
-    count = max(1, most // (TOGETHER if settings is None else len(settings)))
+    count = max(1, most // (TOGETHER if each is None else max(map(len, each.values()))))
+    shares = np.ones(len(data.train)) if weights is None else weights.astype(np.float64)
     found: dict[int, LabelModels] = {}
     with limited(machine.threads):
-        axes = None
         for first in range(0, len(labels), count):
             some = labels[first : first + count]
             split = replace(data.train, y=data.train.y[:, some])
             problem = Problem(
                 split,
-                np.ones(len(split)),
+                shares,
                 scaling,
                 CROSS_ENTROPY,
                 2,
@@ -96,20 +101,41 @@ def train_labels(
             axes = problem.axes
             on_label(first)
             group = _Group(data, some, problem, options, scaling)
-            found |= group.solve_all(settings, partial(_count, on_label, first))
+            own = None if each is None else [each[label] for label in some.tolist()]
+            found |= group.solve_all(own, partial(_count, on_label, first))
     return found
 
 
-def label_model(data: Dataset, models: LabelModels, number: int, scaling: Scaling) -> Classifier:
-    """Return model `number` of a label: 1 is the class of the rows that have it."""
+def axes_of_rows(data: Dataset, scaling: Scaling) -> Axes:
+    """Return the principal axes of all training rows, which serve every training of train_labels.
+
+    Raises
+    ------
+    InputError
+        If a feature is missing.
+    """
+    if data.allow_missing:
+        data.check_finite()
+    rows = np.arange(len(data.train))
+    return principal_axes(data.train, rows, np.full(len(rows), 1 / len(rows)), scaling)
+
+
+def label_model(
+    data: Dataset,
+    setting: Hyperparameters,
+    weights: NDArray[np.floating],
+    biases: NDArray[np.floating],
+    scaling: Scaling,
+) -> Classifier:
+    """Return the model of a label from W (2, D) and b (2,): 1 is the class of rows that have it."""
     return Classifier(
-        weights=models.weights[number],
-        biases=models.biases[number],
+        weights=weights,
+        biases=biases,
         scaling=scaling,
         class_names=ANSWERS,
         image_shape=data.image_shape,
         full_scale=data.full_scale,
-        hyperparameters=models.settings[number],
+        hyperparameters=setting,
         dataset=data.name,
         digests=dict(data.digests),
         version=provenance()["onelayer"],
@@ -144,11 +170,11 @@ class _Group:
         self._parts: dict[int, list[LabelModels]] = {target: [] for target in range(len(labels))}
 
     def solve_all(
-        self, settings: Sequence[Hyperparameters] | None, on_label: Callable[[int], None]
+        self, settings: Sequence[Settings] | None, on_label: Callable[[int], None]
     ) -> dict[int, LabelModels]:
-        """Return the models of each label."""
+        """Return the models of each label, with its settings or on a path."""
         if settings is not None:
-            self._solve({target: [setting.l2 for setting in settings] for target in self._parts})
+            self._solve({n: [one.l2 for one in own] for n, own in enumerate(settings)})
         else:
             self._follow(on_label)
         return {int(label): _join(self._parts[target]) for target, label in enumerate(self._labels)}
@@ -212,9 +238,7 @@ def _join(parts: Sequence[LabelModels]) -> LabelModels:
     )
 
 
-def _check(
-    data: Dataset, settings: Sequence[Hyperparameters] | None, options: TrainingOptions
-) -> None:
+def _check(data: Dataset, settings: Settings | None, options: TrainingOptions) -> None:
     """Raise InputError for options that do not work with multi-label data."""
     if data.allow_missing:
         data.check_finite()

@@ -13,6 +13,11 @@ _PAGE_ONLY = (  # a line is 80 letters
     "train_accuracy",
     "validation_accuracy",
     "control_train_accuracy",
+    "train_map",
+    "micro_f1",
+    "auroc",
+    "accuracy",
+    "control_train_map",
 )
 
 
@@ -22,7 +27,8 @@ def show_probes(probing: Probing | LabelProbing) -> None:
     For multi-label data, print the metrics of all labels, and of each on the best feature set.
     """
     if isinstance(probing, LabelProbing):
-        show_table(overall_table(probing).without(("n_features", "auroc", "accuracy")))
+        drawn = ("macro_f1",) if probing.feature_sets[0].by_labels else ()
+        show_table(overall_table(probing).without((*_PAGE_ONLY, *drawn)))
         show_table(label_table(probing, probing.best))
         for note in tell_of_labels(probing):
             print(f"note: {note}")

@@ -1,11 +1,10 @@
-"""Commands that are interrupted go on by `onelayer resume`; `onelayer verify` trains them again."""
+"""Commands that are interrupted go on by `onelayer resume`."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,7 @@ from onelayer.experiments import probe_training
 from onelayer.experiments.reproduce import reproduce
 from onelayer.experiments.resume import plan_resume
 from onelayer.experiments.spec import Spec, adjust
-from onelayer.experiments.verify import find_departure
 from onelayer.training.checkpoint import checkpoints_of
-from onelayer.training.run import CURVES
 
 TRAIN = ["train", "data.npz", "--validation", "0.2", "--epochs", "3", "--batch-size", "20",
          "--l2", "0,0.1", "--report", "none", "--threads", "1"]  # fmt: skip
@@ -127,7 +124,7 @@ def test_a_task_that_is_cut_is_refused(capsys, left):
     path = KEPT / "asked.json"
     path.write_bytes(path.read_bytes()[:left])
     assert command(["resume", "out"]) == 2
-    assert "asked.json: holds no unfinished work that can be read" in capsys.readouterr().err
+    assert "asked.json: holds no request that can be read" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals and permissions of POSIX")
@@ -166,59 +163,3 @@ def test_probes_go_on_inside_a_feature_set(stop_in, monkeypatch):
         for path in Path("whole/models").iterdir():
             same = onelayer.load_model(OUT / "models" / path.name)
             assert bits(same) == bits(onelayer.load_model(path))
-
-
-def test_a_departure_is_the_first_epoch_and_model_and_how_far():
-    data = onelayer.load_dataset("data.npz")
-    run = onelayer.train(data, onelayer.grid(l2=[0, 0.1]), epochs=3)
-    assert find_departure("training", run, run) is None
-    curves = {name: getattr(run.history, name).copy() for name in CURVES}
-    curves["train_loss"][0, 3] += 9
-    curves["train_cost"][1, 2] += 0.25
-    other = replace(run, history=replace(run.history, **curves))
-    found = find_departure("training", run, other)
-    assert (found.epoch, found.model, found.quantity) == (2, 1, "train cost")
-    assert found.distance == pytest.approx(0.25)
-    weights = run.weights.copy()
-    weights[1, 2, 3] = np.nextafter(weights[1, 2, 3], 9)  # one bit
-    found = find_departure("training", run, replace(run, weights=weights))
-    assert (found.epoch, found.model, found.quantity) == (3, 1, "weights")
-    assert 0 < found.distance < 1e-6
-
-
-def test_verify_tells_the_bit_that_is_another_and_why(capsys):
-    assert command([*TRAIN, "--folds", "2", "--repeats", "1", "--out", "out"]) == 0
-    capsys.readouterr()
-    assert command(["verify", "out", "--threads", "1"]) == 0
-    told = capsys.readouterr().out
-    assert told.endswith("identical to the bit: folds, training, repeat 1\n")
-    change_run()
-    assert command(["verify", "out", "--threads", "1"]) == 1
-    told = capsys.readouterr().out
-    assert "training: leaves the stored one at epoch 0, model 0: train loss differs by 1" in told
-    assert "trained where cpu is 'another'" in told
-
-
-def change_run():
-    """Let the folder hold losses that are 1 higher, from another processor."""
-    stored = RunFolder.open(OUT)
-    found, spec = stored.results(), stored.spec_file.read_text()
-    other = replace(
-        found.run,
-        history=replace(found.run.history, train_loss=found.run.history.train_loss + 1),
-        provenance={**found.run.provenance, "cpu": "another"},
-    )
-    with RunFolder.create(OUT, force=True) as folder:
-        folder.save_results(replace(found, run=other))
-        folder.spec_file.write_text(spec)
-
-
-def test_verify_refuses_what_it_cannot_train_again(capsys):
-    assert command([*TRAIN, "--out", "out"]) == 0
-    with np.load("data.npz") as arrays:
-        np.savez("data.npz", X=arrays["X"] + 1, y=arrays["y"])
-    assert command(["verify", "out"]) == 2
-    assert command(["verify", "."]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert "the data are not those of the training: data.npz" in lines[0]
-    assert "holds no results" in lines[1]

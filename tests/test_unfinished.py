@@ -174,7 +174,9 @@ def test_a_resumed_probe_tells_what_was_trained_elsewhere(layers, trained):
     interrupt(layers, trained, threads=1)
     told = []
     now = {"announce": told.append, "threads": 2, "engine": "numpy"}
-    onelayer.probe(layers, SETTINGS, **QUIET | now, resume=True)
+    found = onelayer.probe(layers, SETTINGS, **QUIET | now, resume=True)
+    assert found.provenance["threads"] == 1
+    assert "c: trained where threads is 2, not 1" in found.provenance["elsewhere"]
     assert "note: a, b: finished before" in told
     assert any("a: trained where threads is 1, not 2" in note for note in told)
     differs = any("a: trained where engine is 'CompiledEngine'" in note for note in told)

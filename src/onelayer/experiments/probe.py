@@ -17,12 +17,12 @@ from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.optimism import optimism_of
 from onelayer.evaluation.probing import Probing, compare_with_best
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.task import Task
 from onelayer.evaluation.test_log import name_of_test
 from onelayer.evaluation.unfinished import (
     LABELS,
     Finished,
     Probed,
-    Task,
     Unfinished,
     check_resumable,
 )
@@ -36,9 +36,9 @@ from onelayer.experiments.probe_options import (
     probe_grid,
     with_iterations,
 )
-from onelayer.experiments.probe_training import probe_features
+from onelayer.experiments.probe_training import probe_features, provenance_of
 from onelayer.experiments.workload import Planned, Progress, Workload, plan
-from onelayer.option import takes
+from onelayer.option import build, takes
 from onelayer.progress import progress_bar
 from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form
@@ -49,7 +49,7 @@ from onelayer.training.hyperparameters import Hyperparameters, check_settings, g
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MOST
-from onelayer.training.provenance import origin_of, provenance
+from onelayer.training.provenance import origin_of
 
 AnyProbing = Probing | LabelProbing
 
@@ -120,8 +120,9 @@ def probe(
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
 
-    def store(folder: RunFolder, probing: AnyProbing) -> None:
+    def store(folder: RunFolder, probing: AnyProbing, task: Task) -> None:
         folder.save_probes(probing)
+        folder.save_task(task)
         tested = probing.tested
         if warning := folder.add_look(len(tested), max(tested), name_of_test(first)):
             announce(warning)
@@ -172,7 +173,7 @@ def probe(
         probed = [unfinished.probed[name] for name in feature_sets]
         probing = compare(feature_sets, probed, settings, asked, options)
         _hand_out(probed, feature_sets, folder.save_probe, on_model)
-        store(folder, probing)
+        store(folder, probing, task)
     return probing
 
 
@@ -231,7 +232,6 @@ def _compare(
     """Return the comparison of the probes of all feature sets."""
     first = next(iter(feature_sets.values()))
     found = {setting for each in probed for setting in each.settings}
-    digests = {name: dict(data.digests) for name, data in feature_sets.items()}
     right = np.stack([each.right for each in probed], axis=1)
     known = [each.features.optimism for each in probed if each.features.optimism]
     models, rows = sum(one.models for one in known), known[0].rows if known else 0
@@ -243,7 +243,7 @@ def _compare(
         scaling=options.scaling,
         grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
         training=asdict(options),
-        provenance=provenance() | {"digests": digests},
+        provenance=provenance_of(feature_sets, probed),
         metric=asked.chooses_by,
         refit=asked.refit,
         optimism=optimism_of([each.halves for each in probed], models, rows),
@@ -293,6 +293,17 @@ def probe_sources(
         call=call,
         **options,
     )
+
+
+def read_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of probe_sources that a task holds as plain values."""
+    settings = call["settings"]
+    return {
+        **call,
+        "settings": settings and [Hyperparameters(**setting) for setting in settings],
+        "options": build(TrainingOptions, call["options"]),
+        "asked": build(ProbeOptions, call["asked"]),
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,9 @@
 """The probes of one feature set: trained, chosen by validation, judged on the test split."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.optimism import best_of_halves, optimism_of, rows_to_choose
 from onelayer.evaluation.probing import ClassCounts, FeatureSet, Labelled, Probe, Tried
 from onelayer.evaluation.selection import check_choice, choose
-from onelayer.evaluation.unfinished import Probed
+from onelayer.evaluation.unfinished import Finished, Probed
 from onelayer.experiments.probe_options import ProbeOptions
 from onelayer.experiments.workload import Progress
 from onelayer.model.losses import CROSS_ENTROPY
@@ -29,7 +30,22 @@ from onelayer.training.loop import train
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import follow_paths
+from onelayer.training.provenance import elsewhere, place_of
 from onelayer.training.run import Run
+
+
+def provenance_of(
+    feature_sets: Mapping[str, Dataset], probed: Sequence[Finished]
+) -> dict[str, Any]:
+    """Return the provenance of the first feature set, and how that of the others differs."""
+    here = place_of(probed[0].provenance)
+    differs = "; ".join(
+        f"{each.features.name}: {words}"
+        for each in probed
+        for words in elsewhere(each.provenance, here)
+    )
+    digests = {name: dict(data.digests) for name, data in feature_sets.items()}
+    return here | {"digests": digests} | ({"elsewhere": differs} if differs else {})
 
 
 def probe_features(

@@ -11,8 +11,9 @@ from onelayer.errors import InputError, unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow, ablation_rows
 from onelayer.evaluation.results import BatchCheck, Results, write_checks
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.task import Task
 from onelayer.evaluation.test_log import name_of_test
-from onelayer.evaluation.unfinished import Task, Unfinished
+from onelayer.evaluation.unfinished import Unfinished
 from onelayer.experiments.experiment import (
     load_data,
     load_splits,

@@ -10,19 +10,17 @@ from onelayer.errors import InputError
 from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.results import Results
-from onelayer.evaluation.unfinished import TASK, TASK_FILE, Task, finished_sets
+from onelayer.evaluation.task import TASK, TASK_FILE, Task
+from onelayer.evaluation.unfinished import finished_sets
 from onelayer.experiments.complaints import plain_words
-from onelayer.experiments.probe import probe_sources
-from onelayer.experiments.probe_options import ProbeOptions
+from onelayer.experiments.probe import probe_sources, read_call
 from onelayer.experiments.reproduce import reproduce, take_part
 from onelayer.experiments.spec import Spec
 from onelayer.option import build
 from onelayer.storage import check_output_folder, unfinished_place
 from onelayer.thread_pools import limited
 from onelayer.training.checkpoint import checkpoints_of
-from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.machine import Machine
-from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import elsewhere, provenance
 from onelayer.training.ranks import check_alone
 
@@ -109,11 +107,7 @@ def resume(
         source = call.pop("source")
         source = None if source is None else Path(source)
         return reproduce(_spec_of(plan), plan.out, source=source, **call)
-    sources, settings = call.pop("sources"), call.pop("settings")
-    settings = settings and [Hyperparameters(**setting) for setting in settings]
-    call["options"] = build(TrainingOptions, call["options"])
-    call["asked"] = build(ProbeOptions, call["asked"])
-    return probe_sources(sources, plan.out, settings, **call)
+    return probe_sources(out=plan.out, **read_call(call))
 
 
 def help_to_resume(plan: ResumePlan) -> None:

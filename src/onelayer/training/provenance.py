@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.errors import shown
+from onelayer.errors import InputError, shown
 from onelayer.thread_pools import pools
 from onelayer.training.engine import MakeEngine, OnDevice
+
+_OF_THE_TRAINING = {"date", "seconds", "stacks", "digests", "processes"}
 
 
 def provenance() -> dict[str, Any]:
@@ -35,6 +37,18 @@ def origin_of(make_engine: MakeEngine) -> dict[str, Any]:
     """Return the provenance of a training with this class of engine: also its name and device."""
     own = make_engine.origin() if isinstance(make_engine, OnDevice) else {}
     return provenance() | {"engine": getattr(make_engine, "__name__", "")} | own
+
+
+def recorded(record: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """Return an entry of a record, or raise InputError if it is missing or not of that type."""
+    if name not in record or not isinstance(record[name], kind):
+        raise InputError(f"{name} is missing from its record, or of another type")
+    return record[name]
+
+
+def place_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a training's provenance that say where it was trained."""
+    return {name: value for name, value in known.items() if name not in _OF_THE_TRAINING}
 
 
 def elsewhere(before: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:

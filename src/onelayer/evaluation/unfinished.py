@@ -26,7 +26,7 @@ from onelayer.evaluation.statistics import RESAMPLES
 from onelayer.evaluation.task import TASK, TASK_FILE, Task
 from onelayer.records import SHARE, Kind, check_arrays
 from onelayer.storage import check_output_folder, unfinished_folder, unfinished_place
-from onelayer.training.checkpoint import CHECKPOINTS, Checkpoints, checkpoints_of
+from onelayer.training.checkpoint import CHECKPOINTS, NOWHERE, Checkpoints, checkpoints_of
 from onelayer.training.classifier import Classifier
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.multilabel import label_model
@@ -109,6 +109,25 @@ class Unfinished:
     probed: dict[str, Finished] = field(default_factory=dict)
 
     @classmethod
+    def find(cls, out: Path, task: Task, checkpoints: Checkpoints = NOWHERE) -> "Unfinished":
+        """Return the finished parts for the output folder `out`, none if nothing is unfinished.
+
+        Raises
+        ------
+        InputError
+            If they belong to another request.
+        """
+        place = unfinished_place(out)
+        if not _is_kept(out):
+            return cls(place, task, checkpoints)
+        if found := "; ".join(TASK.load(place / TASK_FILE).asked.differences(task.asked)):
+            raise InputError(
+                f"{out}: {found}, in what is to be resumed; expected the same, {_ANEW}"
+            )
+        probed = {each.features.name: each for each in finished_sets(task, place)}
+        return cls(place, task, checkpoints, probed)
+
+    @classmethod
     @contextmanager
     def hold(
         cls,
@@ -137,16 +156,11 @@ class Unfinished:
             check_resumable(out, force=force, resume=resume)  # another process may have come first
             if not (resume and _is_kept(out)):
                 _clear(place)
-            elif found := "; ".join(TASK.load(place / TASK_FILE).asked.differences(task.asked)):
-                raise InputError(
-                    f"{out}: {found}, in what is to be resumed; expected the same, {_ANEW}"
-                )
-            kept = finished_sets(task, place)
-            probed = {each.features.name: each for each in kept}
             describe = partial(_describe, task, place)
             checkpoints = Checkpoints.beside(place, every, announce, describe)
+            found = cls.find(out, task, checkpoints)
             try:
-                yield cls(place, task, checkpoints, probed)
+                yield found
             except BaseException:
                 if _is_kept(out):
                     how = _command(out) if task.command else "the same call with resume=True"

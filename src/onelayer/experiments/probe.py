@@ -1,7 +1,7 @@
 """Linear probes: the accuracy of one layer on several feature sets of the same rows."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -322,8 +322,12 @@ def plan_sources(
     asked: ProbeOptions,
     data: Mapping[str, Any] | None = None,
     fractions: Sequence[float] = (1.0,),
+    resumed: Path | None = None,
+    announce: Callable[[str], None] = print,
 ) -> tuple[Workload, list[Planned]]:
     """Return the work of probe_sources, and the time and memory for each feature set.
+
+    Sets that are finished in what is `resumed`, an output folder, are announced and take no time.
 
     Raises
     ------
@@ -332,11 +336,19 @@ def plan_sources(
     """
     feature_sets = load_feature_sets(sources, **data or {})
     check_same_rows(feature_sets)
-    next(iter(feature_sets.values())).check_one_class("a plan of probes")
+    first = next(iter(feature_sets.values()))
+    first.check_one_class("a plan of probes")
     work, options = _work(feature_sets, settings, fractions, options, asked)
+    finished: Collection[str] = ()
+    if resumed is not None:
+        kept = Unfinished.find(resumed, Task(_asked(first, work, options, asked)))
+        kept.check(feature_sets)
+        for note in kept.tell({}):
+            announce(f"note: {note}")
+        finished = kept.probed
     with progress_bar("measuring", len(feature_sets)) as update:
         planned = []
-        for each in plan(feature_sets, work, options, machine):
+        for each in plan(feature_sets, work, options, machine, finished):
             planned.append(each)
             update(len(planned), "")
     return work, planned

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ import onelayer
 from bits import bits
 from onelayer.cli import run as command
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.task import TASK, TASK_FILE
 from onelayer.experiments import probe_training
 from onelayer.experiments.reproduce import reproduce
 from onelayer.experiments.resume import plan_resume
 from onelayer.experiments.spec import Spec, adjust
-from onelayer.training.checkpoint import checkpoints_of
+from onelayer.training.checkpoint import CHECKPOINT, checkpoints_of
 
 TRAIN = ["train", "data.npz", "--validation", "0.2", "--epochs", "3", "--batch-size", "20",
          "--l2", "0,0.1", "--report", "none", "--threads", "1"]  # fmt: skip
@@ -125,6 +127,34 @@ def test_a_task_that_is_cut_is_refused(capsys, left):
     path.write_bytes(path.read_bytes()[:left])
     assert command(["resume", "out"]) == 2
     assert "asked.json: holds no request that can be read" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_task_that_was_edited_is_refused_by_its_name(capsys):
+    task = TASK.load(KEPT / TASK_FILE)
+    for changes, words in (
+        ({"machine": 1}, "asked.json: machine is missing from its record, or of another type"),
+        ({"machine": {"threads": "x"}}, "asked.json: threads is 'x'; expected a whole number"),
+        ({"source": 5}, "asked.json: source is missing from its record, or of another type"),
+        ({"track": 0.5}, "track is 0.5; expected a text"),
+    ):
+        TASK.save(replace(task, call={**task.call, **changes}), KEPT / TASK_FILE)
+        assert command(["resume", "out"]) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_checkpoint_that_was_edited_is_refused_by_its_name(capsys):
+    records = {path: CHECKPOINT.load(path) for path in checkpoints_of(OUT).files()}
+    for changes, words in (
+        ({"running": np.ones(1, bool)}, "running of the shape (1,)"),
+        ({"measured": (7,)}, "measured: expected epochs from 0 to 1, up to 3"),
+        ({"curves": {"train_loss": np.zeros((2, 9))}}, "curves.train_loss: float64 of the shape"),
+    ):
+        for path, record in records.items():
+            CHECKPOINT.save(replace(record, log=replace(record.log, **changes)), path)
+        assert command(["resume", "out"]) == 2
+        assert f"no checkpoint of this stack: {words}" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals and permissions of POSIX")

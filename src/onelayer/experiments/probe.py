@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ from onelayer.training.hyperparameters import Hyperparameters, check_settings, g
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MOST
-from onelayer.training.provenance import origin_of
+from onelayer.training.provenance import origin_of, recorded
 
 AnyProbing = Probing | LabelProbing
 
@@ -250,6 +251,7 @@ def _compare(
     )
 
 
+@checked
 def probe_sources(
     sources: Sequence[str],
     out: Path,
@@ -296,13 +298,23 @@ def probe_sources(
 
 
 def read_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of probe_sources that a task holds as plain values."""
-    settings = call["settings"]
+    """Return the arguments of probe_sources that a task holds as plain values.
+
+    Raises
+    ------
+    InputError
+        If one is missing or of another type.
+    """
+    settings = recorded(call, "settings", list | NoneType)
     return {
         **call,
-        "settings": settings and [Hyperparameters(**setting) for setting in settings],
-        "options": build(TrainingOptions, call["options"]),
-        "asked": build(ProbeOptions, call["asked"]),
+        "sources": recorded(call, "sources", list),
+        "data": recorded(call, "data", Mapping),
+        "fractions": recorded(call, "fractions", list),
+        "settings": settings and [build(Hyperparameters, setting) for setting in settings],
+        "options": build(TrainingOptions, recorded(call, "options", Mapping)),
+        "asked": build(ProbeOptions, recorded(call, "asked", Mapping)),
+        "machine": recorded(call, "machine", Mapping),
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from onelayer.arguments import checked
 from onelayer.data.dataset import Dataset
 from onelayer.errors import InputError, unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow, ablation_rows
@@ -43,6 +44,7 @@ from onelayer.training.machine import HERE, Machine
 Show = Callable[[Results, Sequence[AblationRow]], None]
 
 
+@checked
 def reproduce(
     spec: Spec,
     out: Path,

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from onelayer.arguments import checked
 from onelayer.data.dataset import Dataset
-from onelayer.errors import InputError
+from onelayer.errors import InputError, about
 from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.task import TASK_FILE
 from onelayer.experiments.departure import Departure, find_departure
 from onelayer.experiments.experiment import cross_validate_spec, load_data, train_spec
 from onelayer.experiments.feature_sets import load_feature_sets
@@ -138,25 +139,28 @@ def _probes(stored: RunFolder, machine: Machine, source: Path | None) -> Iterato
     """Yield the probes of each feature set."""
     if source is not None:
         raise InputError(f"source: {source}; probes read the files of the first time: leave it out")
-    before, kept, call = stored.probes(), stored.probe_models(), read_call(stored.task().call)
-    then, models = call["machine"], list[Classifier]()
-    memory = then["memory"] if machine.memory == HERE.memory else machine.memory
+    before, kept, task = stored.probes(), stored.probe_models(), stored.task()
+    with about(stored.path / TASK_FILE):
+        call, models = read_call(task.call), list[Classifier]()
+        memory = recorded(call["machine"], "memory", int | float)
+    here = memory if machine.memory == HERE.memory else machine.memory
     again = probe(
         _feature_sets(stored.path, before, call),
         call["settings"],
         options=call["options"],
-        machine=replace(machine, memory=memory, stacks=machine.stacks or then["stacks"]),
+        machine=replace(
+            machine, memory=here, stacks=machine.stacks or call["machine"].get("stacks")
+        ),
         asked=call["asked"],
         fractions=call["fractions"],
         on_model=lambda _, model: models.append(model),
     )
     if len(kept) != len(models):
         raise InputError(f"{stored.path}: holds {len(kept)} models; expected {len(models)}")
-    place = {**before.provenance, "memory": then["memory"]}
-    here = {**again.provenance, "memory": memory}
+    places = {**before.provenance, "memory": memory}, {**again.provenance, "memory": here}
     found = _by_set(again, models)
     for name, record in _by_set(before, kept).items():
-        yield _Pair(name, record, found[name], place, here)
+        yield _Pair(name, record, found[name], *places)
 
 
 def _feature_sets(

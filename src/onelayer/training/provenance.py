@@ -62,7 +62,8 @@ def elsewhere(before: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[st
 def _differ(before: Any, here: Any) -> bool:
     """Whether two values differ; of two lists of libraries, one may contain the other."""
     if isinstance(before, list) and isinstance(here, list):
-        return not (set(before) <= set(here) or set(here) <= set(before))
+        one, other = set(map(str, before)), set(map(str, here))
+        return not (one <= other or other <= one)
     return bool(before != here)
 
 

@@ -70,12 +70,13 @@ def run_in_fork(command, step=None):
 
 
 def results(folder):
-    """Return what all files hold but the run's id and the time of its look at the test split."""
+    """Return what all files hold but the run, where it was made, and its look at the test split."""
     found = {}
     for path in sorted(folder.rglob("*.*")):
         name = path.relative_to(folder).as_posix()
         if name in ("probe.json", "label_probes.json") or path.suffix == ".safetensors":
-            found[name] = json.dumps(read_record(path)["record"])
+            record = read_record(path)["record"]
+            found[name] = json.dumps({k: v for k, v in record.items() if k != "provenance"})
         elif path.suffix != ".json":
             found[name] = path.read_text("utf-8")
         if path.suffix == ".safetensors":

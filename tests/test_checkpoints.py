@@ -115,6 +115,23 @@ def test_folds_go_on_too_with_the_sums_over_rows_that_were_held_out(
     assert bits(interrupted(stop_in, 7, call)) == expected
 
 
+@pytest.mark.parametrize("step", [4, 22, 30], ids=["first-pass", "second-pass", "refit"])
+def test_a_search_that_ends_at_any_moment_goes_on_to_the_same_bits(stop_in, step):
+    model = onelayer.OneLayerClassifier(epochs=3, random_state=0, threads=1)
+    tried = {"batch_size": [15, 30], "l2": [0, 0.1]}  # 18 steps, then 9
+
+    def call(**kept):
+        search = onelayer.OneLayerSearchCV(model, tried, cv=2, **kept)
+        search.fit(DATA.train.X, DATA.train.y)
+        found = {name: v for name, v in search.cv_results_.items() if "time" not in name}
+        return bits([found, search.best_estimator_.coef_, search.best_estimator_.intercept_])
+
+    expected, steps = call(), stop_in.taken
+    found = interrupted(stop_in, step, lambda: call(folder="out", checkpoint="1"))
+    assert found == expected
+    assert stop_in.taken < steps + step  # what was trained is not trained again
+
+
 @pytest.mark.usefixtures("_two_stacks")
 def test_a_stack_that_is_solved_is_not_solved_again(monkeypatch):
     settings, solved = onelayer.grid(l2=[0.1, 1]), []

@@ -620,6 +620,8 @@ def test_a_stopped_setting_ranks_last():
         ({"estimator": LogisticRegression()}, "expected a OneLayerClassifier"),
         ({"scoring": "f1_macro"}, "expected accuracy or neg_log_loss"),
         ({"refit": "accuracy"}, "refit is 'accuracy'; expected True or False"),
+        ({"folder": 5}, "folder is 5; expected a text or a path or None"),
+        ({"checkpoint": "often"}, "checkpoint is 'often'; expected a number of epochs"),
         ({"select": "2se"}, "unknown selection rule '2se'"),
         ({"select": "1se", "scoring": "neg_log_loss"}, "1se.*goes by accuracies"),
         ({"param_grid": {"validation_fraction": [0.1]}}, "the folds judge the models"),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from sklearn.datasets import load_diabetes
+from sklearn.utils.multiclass import type_of_target
 
 import onelayer
 from onelayer.cli import run as run_command
@@ -196,7 +197,52 @@ def test_the_only_sample_of_a_class_trains():
     assert "with one sample only: 10 of the 12 classes (c, d, e, f, g, …)" in data.notes[0]
 
 
-def test_many_classes_are_noted():
-    y = load_diabetes().target  # of whole numbers, that are a regression all the same
-    data = onelayer.dataset_from(load_diabetes())
-    assert f"{len(set(y))} classes for {len(y)} samples" in data.notes[-1]
+AGES = np.random.default_rng(0).binomial(90, 0.5, 2000)
+
+
+@pytest.mark.parametrize(
+    ("labels", "doubted"),
+    [
+        (load_diabetes().target, True),  # of whole numbers
+        (np.arange(180) % 90 + 1, True),  # each of 1 to 90 twice
+        (AGES[:150], True),
+        (np.repeat(np.arange(1950, 2020), 10), True),
+        (np.repeat(np.arange(0, 700, 10), 10), True),
+        (np.repeat(np.arange(200), 59), False),  # 200 birds of 59 pictures each
+        (np.repeat(np.arange(1, 103), 80), False),
+        (np.repeat(np.arange(64), 5), False),
+        (np.repeat([3, 7, 9], 40), False),
+        (AGES % 10, False),
+    ],
+    ids=["diabetes", "twice", "ages", "years", "tens", "birds", "from-1", "few", "three", "digits"],
+)
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_whole_numbers_that_are_hardly_classes_are_doubted_in_one_note(labels, doubted, kind):
+    labels = labels.astype(int)
+    data = onelayer.dataset_from(np.zeros((len(labels), 1)), [*map(kind, labels)])
+    K, few = len(set(labels)), sum(np.unique(labels, return_counts=True)[1] < 3)
+    (*_, note) = data.notes or [""]
+    assert ("a regression" in note) == doubted
+    if doubted:
+        rare = f", {few} of them with fewer than 3" if few else ""
+        assert f"{K} classes for {len(labels)} samples{rare}, whole numbers from" in note
+        assert f"from {min(labels):,} to {max(labels):,}:" in note
+        assert not any("with one sample only" in each for each in data.notes)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("step", [0.1, 0.5, 1.0, 3.0])
+def test_what_scikit_learn_calls_continuous_is_refused_in_one_line(dtype, step):
+    y = (np.arange(60) % 6 * step).astype(dtype)
+    if type_of_target(y) == "continuous":
+        with pytest.raises(InputError, match=r"row 1 has the label .* a regression"):
+            onelayer.dataset_from(np.zeros((60, 1)), y)
+    else:
+        assert onelayer.dataset_from(np.zeros((60, 1)), y).n_classes == 6
+
+
+def test_names_of_single_samples_are_doubted():
+    names = [f"picture {number}" for number in range(30)] * 2
+    note = onelayer.dataset_from(np.zeros((60, 1)), names).notes[-1]
+    assert "30 classes for 60 samples, 30 of them with fewer than 3:" in note
+    assert note.endswith("are the labels names of single samples?")

@@ -29,6 +29,7 @@ from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import probe as probes
+from onelayer.experiments import probe_training
 from onelayer.experiments.feature_sets import name_sources
 from onelayer.experiments.probe_options import ProbeOptions, probe_grid
 from onelayer.report import style
@@ -440,6 +441,21 @@ def test_each_class_of_each_feature_set_is_told_and_on_the_page_of_the_preferred
     best = rows[K]
     assert folder.probes().preferred == 1
     assert f"{float(best['f1']):.4f} ({float(best['f1_low']):.4f}–" in page
+
+
+@pytest.mark.parametrize(("metric", "subsets"), [("accuracy", 1), ("log-loss", 3)])
+def test_no_model_is_scored_twice_on_the_rows_that_choose(monkeypatch, metric, subsets):
+    judge, scored = probe_training.evaluate_model, []
+
+    def count(model, data, split="test", metrics=()):
+        scored.append((split, model.weights.tobytes()))
+        return judge(model, data, split, metrics)
+
+    monkeypatch.setattr(probe_training, "evaluate_model", count)
+    settings = onelayer.grid(l2=[0.01, 0.1])
+    onelayer.probe({"a": make_features(1.0)}, settings, fractions=[0.5], draws=2, metric=metric)
+    validation = [one for one in scored if one[0] == "validation"]
+    assert len(validation) == len({*validation}) == subsets * len(settings)
 
 
 @pytest.mark.parametrize("name", ["log-loss", "macro-f1"])

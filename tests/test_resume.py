@@ -1,4 +1,4 @@
-"""Commands that are interrupted go on by `onelayer resume`; `onelayer verify` trains them again."""
+"""Commands that are interrupted go on by `onelayer resume`."""
 
 import os
 import signal
@@ -15,13 +15,12 @@ import onelayer
 from bits import bits
 from onelayer.cli import run as command
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.task import TASK, TASK_FILE
 from onelayer.experiments import probe_training
 from onelayer.experiments.reproduce import reproduce
 from onelayer.experiments.resume import plan_resume
 from onelayer.experiments.spec import Spec, adjust
-from onelayer.experiments.verify import find_departure
-from onelayer.training.checkpoint import checkpoints_of
-from onelayer.training.run import CURVES
+from onelayer.training.checkpoint import CHECKPOINT, checkpoints_of
 
 TRAIN = ["train", "data.npz", "--validation", "0.2", "--epochs", "3", "--batch-size", "20",
          "--l2", "0,0.1", "--report", "none", "--threads", "1"]  # fmt: skip
@@ -127,7 +126,35 @@ def test_a_task_that_is_cut_is_refused(capsys, left):
     path = KEPT / "asked.json"
     path.write_bytes(path.read_bytes()[:left])
     assert command(["resume", "out"]) == 2
-    assert "asked.json: holds no unfinished work that can be read" in capsys.readouterr().err
+    assert "asked.json: holds no request that can be read" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_task_that_was_edited_is_refused_by_its_name(capsys):
+    task = TASK.load(KEPT / TASK_FILE)
+    for changes, words in (
+        ({"machine": 1}, "asked.json: machine is missing from its record, or of another type"),
+        ({"machine": {"threads": "x"}}, "asked.json: threads is 'x'; expected a whole number"),
+        ({"source": 5}, "asked.json: source is missing from its record, or of another type"),
+        ({"track": 0.5}, "track is 0.5; expected a text"),
+    ):
+        TASK.save(replace(task, call={**task.call, **changes}), KEPT / TASK_FILE)
+        assert command(["resume", "out"]) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_checkpoint_that_was_edited_is_refused_by_its_name(capsys):
+    records = {path: CHECKPOINT.load(path) for path in checkpoints_of(OUT).files()}
+    for changes, words in (
+        ({"running": np.ones(1, bool)}, "running of the shape (1,)"),
+        ({"measured": (7,)}, "measured: expected epochs from 0 to 1, up to 3"),
+        ({"curves": {"train_loss": np.zeros((2, 9))}}, "curves.train_loss: float64 of the shape"),
+    ):
+        for path, record in records.items():
+            CHECKPOINT.save(replace(record, log=replace(record.log, **changes)), path)
+        assert command(["resume", "out"]) == 2
+        assert f"no checkpoint of this stack: {words}" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals and permissions of POSIX")
@@ -166,59 +193,3 @@ def test_probes_go_on_inside_a_feature_set(stop_in, monkeypatch):
         for path in Path("whole/models").iterdir():
             same = onelayer.load_model(OUT / "models" / path.name)
             assert bits(same) == bits(onelayer.load_model(path))
-
-
-def test_a_departure_is_the_first_epoch_and_model_and_how_far():
-    data = onelayer.load_dataset("data.npz")
-    run = onelayer.train(data, onelayer.grid(l2=[0, 0.1]), epochs=3)
-    assert find_departure("training", run, run) is None
-    curves = {name: getattr(run.history, name).copy() for name in CURVES}
-    curves["train_loss"][0, 3] += 9
-    curves["train_cost"][1, 2] += 0.25
-    other = replace(run, history=replace(run.history, **curves))
-    found = find_departure("training", run, other)
-    assert (found.epoch, found.model, found.quantity) == (2, 1, "train cost")
-    assert found.distance == pytest.approx(0.25)
-    weights = run.weights.copy()
-    weights[1, 2, 3] = np.nextafter(weights[1, 2, 3], 9)  # one bit
-    found = find_departure("training", run, replace(run, weights=weights))
-    assert (found.epoch, found.model, found.quantity) == (3, 1, "weights")
-    assert 0 < found.distance < 1e-6
-
-
-def test_verify_tells_the_bit_that_is_another_and_why(capsys):
-    assert command([*TRAIN, "--folds", "2", "--repeats", "1", "--out", "out"]) == 0
-    capsys.readouterr()
-    assert command(["verify", "out", "--threads", "1"]) == 0
-    told = capsys.readouterr().out
-    assert told.endswith("identical to the bit: folds, training, repeat 1\n")
-    change_run()
-    assert command(["verify", "out", "--threads", "1"]) == 1
-    told = capsys.readouterr().out
-    assert "training: leaves the stored one at epoch 0, model 0: train loss differs by 1" in told
-    assert "trained where cpu is 'another'" in told
-
-
-def change_run():
-    """Let the folder hold losses that are 1 higher, from another processor."""
-    stored = RunFolder.open(OUT)
-    found, spec = stored.results(), stored.spec_file.read_text()
-    other = replace(
-        found.run,
-        history=replace(found.run.history, train_loss=found.run.history.train_loss + 1),
-        provenance={**found.run.provenance, "cpu": "another"},
-    )
-    with RunFolder.create(OUT, force=True) as folder:
-        folder.save_results(replace(found, run=other))
-        folder.spec_file.write_text(spec)
-
-
-def test_verify_refuses_what_it_cannot_train_again(capsys):
-    assert command([*TRAIN, "--out", "out"]) == 0
-    with np.load("data.npz") as arrays:
-        np.savez("data.npz", X=arrays["X"] + 1, y=arrays["y"])
-    assert command(["verify", "out"]) == 2
-    assert command(["verify", "."]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert "the data are not those of the training: data.npz" in lines[0]
-    assert "holds no results" in lines[1]

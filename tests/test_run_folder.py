@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,9 +11,11 @@ import time
 from pathlib import Path
 
 import filelock
+import numpy as np
 import pytest
 
 import interrupted
+from anywhere import ordinary_user
 from onelayer import load_dataset, load_run, storage
 from onelayer.cli import run as run_command
 from onelayer.cli.options import place_of
@@ -191,6 +194,59 @@ def test_a_folder_that_is_mounted_is_not_replaced(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "a mount point cannot be replaced; choose a new folder inside it" in done.stderr
+
+
+AS_A_USER = """
+import contextlib, io, json, sys
+from onelayer.cli import run
+found = []
+for command in json.load(sys.stdin):
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        status = run(command)
+    found.append((status, told.getvalue()))
+print(json.dumps(found))
+"""
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_read_only_result_is_one_clear_line_and_stays_as_it_is(tmp_path, monkeypatch):
+    if not (prefix := ordinary_user(tmp_path)) and os.geteuid() == 0:
+        pytest.skip("runs as root, which neither unshare nor setpriv can make an ordinary user")
+    monkeypatch.chdir(tmp_path)
+    np.savez("data.npz", X=np.random.default_rng(0).random((60, 4)), y=np.arange(60) % 3)
+    quiet = ["--report", "none", "--threads", "1", "--out", "out"]
+    train = ["train", "data.npz", "--epochs", "1", "--batch-size", "20", *quiet]
+    assert run_command(train) == 0
+    commands = [
+        [*train, "--force"],
+        ["probe", "data.npz", *quiet, "--force"],
+        ["report", "out"],
+        ["evaluate", "out", "data.npz"],
+        ["export", "out", "--out", "out/model.onnx"],
+    ]
+    before = contents(Path("out"))
+    Path("out").chmod(0o555)
+    (Path("out") / "test_evaluations.json").chmod(0o444)
+    try:
+        done = subprocess.run(
+            [*prefix, sys.executable, "-c", AS_A_USER],
+            input=json.dumps(commands),
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        Path("out").chmod(0o755)
+    assert done.stderr == ""
+    for command, (status, told) in zip(commands, json.loads(done.stdout), strict=True):
+        assert status == 2, command
+        assert re.fullmatch(r"onelayer: \S*out\b.*(read-only|Permission denied).*\n", told), command
+    assert contents(Path("out")) == before
+    assert {path.name for path in Path().iterdir()} <= {"data.npz", "out", "locked"}
 
 
 def test_a_further_run_gets_a_folder_with_a_number_and_its_look_is_still_a_further_one(

@@ -13,14 +13,17 @@ import pytest
 
 import killed_probes
 import onelayer
+from bits import bits
+from onelayer.cli import run
 from onelayer.data.dataset import Dataset, Split
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import probe as probes
-from onelayer.experiments import probe_training
+from onelayer.experiments import probe_training, workload
 from onelayer.storage import latest_unfinished, unfinished_folder
 from onelayer.training.compiled_engine import WIDTHS
+from onelayer.training.forecast import Forecast
 
 OUT = Path("out")
 QUIET = {"out": "out", "report": "none", "announce": lambda _: None}
@@ -95,10 +98,11 @@ def test_after_ctrl_c_the_others_are_probed_and_all_is_as_without_it(layers, tra
     trained.names.clear()
     interrupt(layers, trained)
     assert not OUT.exists()
-    assert onelayer.probe(layers, SETTINGS, **QUIET, resume=True) == expected
+    found = onelayer.probe(layers, SETTINGS, **QUIET, resume=True)
+    assert bits(found) == bits(expected)
     assert trained.names == ["c"]
     assert os.listdir() == ["out"]
-    assert RunFolder.open(OUT).probes() == expected
+    assert RunFolder.open(OUT).probes() == found
     assert [path.name[0] for path in sorted((OUT / "models").iterdir())] == list("123")
 
 
@@ -162,7 +166,7 @@ def test_one_may_resume_with_more_feature_sets_or_data_that_were_not_probed_befo
     layers |= {"c": make_layer(5), "d": make_layer(6)}
     found = onelayer.probe(layers, SETTINGS, **QUIET, resume=True)
     assert trained.names == ["c", "d"]
-    assert found == onelayer.probe(layers, SETTINGS)
+    assert bits(found) == bits(onelayer.probe(layers, SETTINGS))
 
 
 def test_nothing_to_resume_is_a_probe_from_the_beginning(layers, trained):
@@ -174,7 +178,9 @@ def test_a_resumed_probe_tells_what_was_trained_elsewhere(layers, trained):
     interrupt(layers, trained, threads=1)
     told = []
     now = {"announce": told.append, "threads": 2, "engine": "numpy"}
-    onelayer.probe(layers, SETTINGS, **QUIET | now, resume=True)
+    found = onelayer.probe(layers, SETTINGS, **QUIET | now, resume=True)
+    assert found.provenance["threads"] == 1
+    assert "c: trained where threads is 2, not 1" in found.provenance["elsewhere"]
     assert "note: a, b: finished before" in told
     assert any("a: trained where threads is 1, not 2" in note for note in told)
     differs = any("a: trained where engine is 'CompiledEngine'" in note for note in told)
@@ -205,3 +211,26 @@ def test_the_latest_unfinished_folder_is_the_one_that_goes_on(tmp_path):
         place.mkdir()
         os.utime(place, (10 + age, 10 + age))
     assert latest_unfinished(usual) == usual
+
+
+def test_a_plan_to_resume_counts_what_is_left_alone(layers, trained, capsys, monkeypatch):
+    for name, data in layers.items():
+        rows = {f"X_{split}": part.X for split, part in data.splits.items()}
+        labels = {f"y_{split}": part.y for split, part in data.splits.items()}
+        np.savez(f"{name}.npz", **rows, **labels)
+    monkeypatch.setattr(workload, "forecast", lambda job: Forecast((1,), 0, 0, 1.0))
+    command = ["probe", "a.npz", "b.npz", "c.npz", "--l2", "0.1", "--report", "none", "--out=out"]
+    trained.stop = "c"
+    assert run(command) == 130
+    for options, words in (
+        (["--plan"], ["time: about 3 s"]),
+        (["--plan", "--resume"], ["note: a, b: finished before", "time: about 1 s"]),
+    ):
+        assert run([*command, *options]) == 0
+        told = capsys.readouterr().out
+        assert all(each in told for each in words)
+    assert run([*command, "--plan", "--resume", "--seed", "1"]) == 2
+    assert "seed was 0, not 1" in capsys.readouterr().err
+    trained.stop = ""
+    assert run([*command, "--resume"]) == 0
+    assert trained.names == list("abc")

@@ -2,7 +2,9 @@
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 LISTED, COMPARED = 40, 1000  # names in a message, and those that are compared with a wrong one
@@ -15,6 +17,15 @@ class InputError(ValueError):
 
 class DivergedError(InputError):
     """Every setting diverged, so that none could be chosen: a command ends with status 3."""
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Let the message of an InputError in the block begin with the file that it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def printable(text: str) -> str:
@@ -51,7 +62,7 @@ def visible(text: str) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that is not one of `known`; it suggests the nearest."""
     names = sorted(known)
-    nearest = difflib.get_close_matches(name[:LONGEST].lower(), names[:COMPARED], n=1)
+    nearest = difflib.get_close_matches(str(name)[:LONGEST].lower(), names[:COMPARED], n=1)
     more = ", …" * (len(names) > LISTED)
     hint = (
         f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(names[:LISTED])}{more}"

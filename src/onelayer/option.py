@@ -168,6 +168,8 @@ def build(cls: type[T], values: Mapping[str, Any], kind: str = "option") -> T:
     InputError
         If a name is not one of its fields (suggests the nearest), or `cls` refuses a value.
     """
+    if not isinstance(values, Mapping):
+        raise InputError(f"found {shown(values)}; expected a value for each {kind}")
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:

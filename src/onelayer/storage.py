@@ -96,6 +96,12 @@ def check_output_folder(path: Path, *, force: bool) -> None:
         raise InputError(f"{path}: the folder is not empty; add --force to replace an earlier run")
     if what := _why_it_stays(path):
         raise InputError(f"{path}: {what} cannot be replaced; choose a new folder inside it")
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    if not os.access(path, os.W_OK):
+        raise InputError(f"{path}: the folder is read-only for this user; choose another --out")
 
 
 def _check_above(path: Path) -> None:
@@ -206,6 +212,7 @@ def added_files(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()  # a link to the folder stays a link
     _remove_litter(path)
+    _check_writable(path)
     with _workshop(path) as workshop:
         new = workshop / _NEW
         new.mkdir()

@@ -195,7 +195,7 @@ def _place() -> Group:
 @app.command(cls=command_of(lambda: [_place()]), epilog="Example: onelayer verify runs/dd2424-a1")
 def verify(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="A folder written by reproduce or train.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of train, reproduce or probe.")],
     source: Source = None,
 ) -> int:
     """Train a stored run again and compare: identical to the bit, or where it leaves and how far.

@@ -1,7 +1,7 @@
 """Linear probes of features."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,9 +101,10 @@ def probe(
         "machine": machine.build(context.obj),
     }
     if plan:
-        _show_plan(*plan_sources(features, settings, **task))
+        resumed = _unfinished(out) if resume else None
+        _show_plan(*plan_sources(features, settings, resumed=resumed, **task))
         return
-    with _place_of(out, force=force, resume=resume) as folder:
+    with nullcontext(_unfinished(out)) if resume else place_of(out, "probe", force) as folder:
         probe_sources(
             features,
             folder,
@@ -117,13 +118,11 @@ def probe(
     show_page(folder)
 
 
-def _place_of(out: Path | None, *, force: bool, resume: bool) -> AbstractContextManager[Path]:
-    """Return the output folder; to resume without --out, the latest unfinished one."""
+def _unfinished(out: Path | None) -> Path:
+    """Return the output folder to resume; without --out, the latest unfinished one."""
     from onelayer.storage import latest_unfinished
 
-    if resume and out is None:
-        return nullcontext(latest_unfinished(Path("runs/probe")))
-    return place_of(out, "probe", force)
+    return out or latest_unfinished(Path("runs/probe"))
 
 
 def _show_plan(work: "Workload", planned: "Sequence[Planned]") -> None:

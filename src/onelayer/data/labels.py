@@ -4,6 +4,7 @@ Labels are whole numbers, True and False, or texts, and are compared as texts: 1
 are one label, so that the same samples have the same classes in every format.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from onelayer.errors import InputError
 
 MOST_CLASSES = 100_000
 _SHARED = 0.9  # labels a sample: with more they cannot be classes
+_FEW = 3  # samples of a class
 _EXACT = 2**53  # from here on float64 lacks some whole numbers
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,19})", re.ASCII)
 _DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -130,14 +132,34 @@ def notes_on_classes(
             f"{source}: without a training sample, so it cannot be learned: {classes(absent)}; "
             f"samples of them elsewhere: {', '.join(others[1:]) or 'none'}"
         )
-    if (single := total == 1).any():
+    if doubt := _doubt(class_names, total):
+        notes.append(f"{source}: {doubt}")
+    elif (single := total == 1).any():
         notes.append(f"{source}: with one sample only: {classes(single)}")
-    if total.sum() < 3 * K:
-        notes.append(
-            f"{source}: {K:,} classes for {total.sum():,} samples: are the labels numbers to "
-            "predict, or names of single samples?"
-        )
     return tuple(notes)
+
+
+def _doubt(class_names: tuple[str, ...], counts: NDArray[np.intp]) -> str:
+    """Return a question if labels with these counts are hardly classes, else nothing.
+
+    Whole numbers are rather numbers to predict if most of them are rare, or if they are many and do
+    not count from 0 or 1: so are ages, years and prices, but not the numbers of a long list.
+    """
+    seen = counts[counts > 0]
+    K, N, few = len(seen), int(seen.sum()), int(np.count_nonzero(seen < _FEW))
+    found = f"{K:,} classes for {N:,} samples"
+    found += f", {few:,} of them with fewer than {_FEW}" if few else ""
+    values = [value for name in class_names if (value := _whole(name)) is not None]
+    if not values or len(values) < len(class_names):
+        return f"{found}: are the labels names of single samples?" if N < _FEW * K else ""
+    least, most = min(values), max(values)
+    counted = least in (0, 1) and most - least == len(values) - 1
+    if 2 * few <= K and (counted or math.sqrt(N) >= K):
+        return ""
+    return (
+        f"{found}, whole numbers from {least:,} to {most:,}: if they are numbers to predict, that "
+        "is a regression, which onelayer does not do"
+    )
 
 
 def _indices(

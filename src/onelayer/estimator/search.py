@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.utils.metadata_routing import UNUSED, process_routing
 
+from onelayer.arguments import check_type
+from onelayer.data.dataset import Dataset
 from onelayer.data.sample_weights import check_sample_weights, class_weights
 from onelayer.errors import InputError, unknown_name
 from onelayer.estimator.classifier import (
@@ -24,6 +27,7 @@ from onelayer.estimator.classifier import (
 )
 from onelayer.evaluation.selection import RULES, edges_of, select
 from onelayer.model.losses import LOSSES, find_loss
+from onelayer.training.checkpoint import Checkpoints, Spacing
 from onelayer.training.cross_validation import cross_validate
 
 SCORINGS = ("accuracy", "neg_log_loss")
@@ -50,6 +54,10 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         "accuracy" (also None) or "neg_log_loss", minus equation (6).
     select
         "best", or "1se": the simplest setting within one standard error of the best.
+    folder, checkpoint
+        The folder beside which checkpoints are kept, as often as `checkpoint` says (see train): a
+        search that was killed goes on when the same fit is called again, with a number as the
+        estimator's random_state. None are kept without a folder; a refit begins again.
 
     Examples
     --------
@@ -74,6 +82,8 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         refit: bool = True,
         cv: Any = 5,
         select: str = "best",
+        folder: str | Path | None = None,
+        checkpoint: str = "auto",
     ) -> None:
         self.estimator = estimator
         self.param_grid = param_grid
@@ -81,6 +91,8 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         self.refit = refit
         self.cv = cv
         self.select = select
+        self.folder = folder
+        self.checkpoint = checkpoint
 
     def fit(
         self,
@@ -99,7 +111,8 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         ------
         InputError
             If a parameter of the search is not one of those above, every setting was stopped on
-            some fold, or cross_validate refuses its arguments.
+            some fold, cross_validate refuses its arguments, or the folder has checkpoints of
+            another search.
         """
         self._check_parameters()
         reader = clone(self.estimator)
@@ -112,8 +125,25 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         candidates = list(ParameterGrid(self.param_grid))
         models = [clone(self.estimator).set_params(**candidate) for candidate in candidates]
         self._check_models(models)
+        with Checkpoints.hold(self.folder, self.checkpoint) as checkpoints:
+            scores, seconds = self._score_all(models, data, classes, splits, own, checkpoints)
+            self._choose(candidates, models, scores, seconds, len(splits[0][1]))
+            if self.refit:
+                self._refit(models[self.best_index_], X, labels, in_fit)
+        return self
+
+    def _score_all(
+        self,
+        models: Sequence[OneLayerClassifier],
+        data: Dataset,
+        classes: Sequence[Any],
+        splits: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
+        own: tuple[NDArray[Any], NDArray[Any]],
+        checkpoints: Checkpoints,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the scores (M, R) of all models on all folds, and the seconds (M,) of each."""
         scores, seconds = np.empty((len(models), len(splits))), np.empty(len(models))
-        for some in _passes(models):
+        for number, some in enumerate(_passes(models), 1):
             begin, first = time.perf_counter(), models[some[0]]
             weights, held_out = _weights(first.class_weight, data.train.y, classes, splits, *own)
             found = cross_validate(
@@ -123,12 +153,23 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
                 held_out=held_out,
                 threads=first.threads,
                 seed=seed_of(first),
+                folder=checkpoints.of(f"pass-{number}"),
                 **options_for(first),
             )
             value = -found.loss if self.scoring == "neg_log_loss" else found.accuracy
             scores[some] = value.T
             seconds[some] = (time.perf_counter() - begin) / value.size
-        n_held_out = len(splits[0][1])
+        return scores, seconds
+
+    def _choose(
+        self,
+        candidates: list[dict[str, Any]],
+        models: Sequence[OneLayerClassifier],
+        scores: NDArray[np.float64],
+        seconds: NDArray[np.float64],
+        n_held_out: int,
+    ) -> None:
+        """Set the attributes that say what was tried, and which setting is chosen."""
         settings, accuracies = [setting_of(m) for m in models], self.scoring != "neg_log_loss"
         selection = select(scores.T, settings, self.select, n_held_out, accuracies=accuracies)
         self.best_index_ = selection.chosen
@@ -137,14 +178,13 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
         self.best_params_ = candidates[self.best_index_]
         self.scorer_ = check_scoring(self.estimator, self.scoring)
-        if self.refit:
-            begin = time.perf_counter()
-            self.best_estimator_ = clone(models[self.best_index_])
-            self.best_estimator_.fit(X, labels, sample_weight=in_fit)
-            self.refit_time_ = time.perf_counter() - begin
-            if hasattr(self.best_estimator_, "feature_names_in_"):
-                self.feature_names_in_ = self.best_estimator_.feature_names_in_
-        return self
+
+    def _refit(self, model: OneLayerClassifier, X: Any, labels: Any, sample_weight: Any) -> None:
+        begin = time.perf_counter()
+        self.best_estimator_ = clone(model).fit(X, labels, sample_weight=sample_weight)
+        self.refit_time_ = time.perf_counter() - begin
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
     def _route(self, sample_weight: Any, groups: Any) -> tuple[Any, Any, Any]:
         """Return the weights in training, those in the scores, and the groups."""
@@ -169,6 +209,9 @@ class OneLayerSearchCV(GridSearchCV):  # type: ignore[misc]
                 f"scoring is {self.scoring!r}; expected {' or '.join(SCORINGS)}: one pass keeps no "
                 "predictions, GridSearchCV has every other scorer"
             )
+        check_type("folder", self.folder, str | Path | None)
+        check_type("checkpoint", self.checkpoint, str)
+        Spacing.parse(self.checkpoint)
         if not isinstance(self.refit, bool):
             raise InputError(f"refit is {self.refit!r}; expected True or False: see `select`")
         if self.select not in RULES:

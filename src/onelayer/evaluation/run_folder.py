@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from onelayer.data.files import by_number
 from onelayer.errors import InputError
 from onelayer.evaluation.ablation import ABLATION, AblationRow, write_ablation
 from onelayer.evaluation.multilabel import LABEL_PROBING, LabelProbing
 from onelayer.evaluation.probing import PROBING, Probing
 from onelayer.evaluation.results import RESULTS, Results, write_checks, write_history
+from onelayer.evaluation.task import TASK, TASK_FILE, Task
 from onelayer.evaluation.test_log import TEST_LOG, TestEvaluation, warn_of_second_look
 from onelayer.records import Kind
 from onelayer.storage import added_files, output_folder, read_manifest
@@ -157,10 +159,29 @@ class RunFolder:
         else:
             self._save(PROBING, probing, _PROBING)
 
+    def save_task(self, task: Task) -> None:
+        """Write the request and its call, to be read by `task`; nothing for data in memory."""
+        if task.command:
+            self._save(TASK, task, TASK_FILE)
+
+    def task(self) -> Task:
+        """Read the request that save_task wrote; raises InputError as `results` does."""
+        if not (self.path / TASK_FILE).is_file():
+            raise InputError(
+                f"{self.path}: does not say how it was made ({TASK_FILE}): it was probed from "
+                "Python with data in memory, or by an earlier version"
+            )
+        return self._load(TASK, TASK_FILE)
+
     def save_probe(self, name: str, model: Classifier) -> None:
         """Write the model of a feature set as a file of its own."""
         place = len(list((self.path / _MODELS).glob("*"))) + 1
         self._save(MODEL, model, f"{_MODELS}/{file_of_set(place, name)}")
+
+    def probe_models(self) -> list[Classifier]:
+        """Read the models of all feature sets, or of each of their labels, as they were written."""
+        names = [path.name for path in (self.path / _MODELS).glob("*.safetensors")]
+        return [self._load(MODEL, f"{_MODELS}/{name}") for name in sorted(names, key=by_number)]
 
     def probe_model(self, number: int | None) -> Classifier:
         """Read the model of feature set `number`, or of that with the best validation accuracy."""

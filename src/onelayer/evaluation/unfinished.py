@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,29 +23,16 @@ from onelayer.evaluation.optimism import DIVISIONS
 from onelayer.evaluation.probing import FeatureSet
 from onelayer.evaluation.run_folder import file_of_set
 from onelayer.evaluation.statistics import RESAMPLES
+from onelayer.evaluation.task import TASK, TASK_FILE, Task
 from onelayer.records import SHARE, Kind, check_arrays
 from onelayer.storage import check_output_folder, unfinished_folder, unfinished_place
-from onelayer.training.checkpoint import CHECKPOINTS, Asked, Checkpoints, checkpoints_of
+from onelayer.training.checkpoint import CHECKPOINTS, NOWHERE, Checkpoints, checkpoints_of
 from onelayer.training.classifier import Classifier
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.multilabel import label_model
 from onelayer.training.provenance import elsewhere
 
-TASK_FILE = "asked.json"
 _ANEW = "or --force without --resume to begin again"
-
-
-@dataclass(frozen=True)
-class Task:
-    """The request for an output folder, and the call that makes it.
-
-    `call` holds the arguments of the `command` "reproduce" or "probe" as plain values. Probes of
-    data in memory have neither, as no other process has these data.
-    """
-
-    asked: Asked
-    command: Literal["", "reproduce", "probe"] = ""
-    call: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,7 +95,6 @@ class ProbedLabels:
 
 Finished = Probed | ProbedLabels
 LABELS = "labels"  # the name of an option: the labels of multi-label data
-TASK = Kind("unfinished work", Task, format=1, sealed=True)
 PROBED = Kind("probes of a feature set", Probed, format=1)
 PROBED_LABELS = Kind("probes of the labels of a feature set", ProbedLabels, format=1)
 
@@ -121,6 +107,25 @@ class Unfinished:
     task: Task
     checkpoints: Checkpoints
     probed: dict[str, Finished] = field(default_factory=dict)
+
+    @classmethod
+    def find(cls, out: Path, task: Task, checkpoints: Checkpoints = NOWHERE) -> "Unfinished":
+        """Return the finished parts for the output folder `out`, none if nothing is unfinished.
+
+        Raises
+        ------
+        InputError
+            If they belong to another request.
+        """
+        place = unfinished_place(out)
+        if not _is_kept(out):
+            return cls(place, task, checkpoints)
+        if found := "; ".join(TASK.load(place / TASK_FILE).asked.differences(task.asked)):
+            raise InputError(
+                f"{out}: {found}, in what is to be resumed; expected the same, {_ANEW}"
+            )
+        probed = {each.features.name: each for each in finished_sets(task, place)}
+        return cls(place, task, checkpoints, probed)
 
     @classmethod
     @contextmanager
@@ -151,16 +156,11 @@ class Unfinished:
             check_resumable(out, force=force, resume=resume)  # another process may have come first
             if not (resume and _is_kept(out)):
                 _clear(place)
-            elif found := "; ".join(TASK.load(place / TASK_FILE).asked.differences(task.asked)):
-                raise InputError(
-                    f"{out}: {found}, in what is to be resumed; expected the same, {_ANEW}"
-                )
-            kept = finished_sets(task, place)
-            probed = {each.features.name: each for each in kept}
             describe = partial(_describe, task, place)
             checkpoints = Checkpoints.beside(place, every, announce, describe)
+            found = cls.find(out, task, checkpoints)
             try:
-                yield cls(place, task, checkpoints, probed)
+                yield found
             except BaseException:
                 if _is_kept(out):
                     how = _command(out) if task.command else "the same call with resume=True"

@@ -24,6 +24,7 @@ from onelayer.evaluation.multilabel import (
 )
 from onelayer.evaluation.unfinished import ProbedLabels
 from onelayer.experiments.probe_options import ProbeOptions
+from onelayer.experiments.probe_training import provenance_of
 from onelayer.experiments.workload import Progress
 from onelayer.thread_pools import limited
 from onelayer.training.checkpoint import Checkpoints
@@ -186,7 +187,6 @@ def compare_labels(
     """Return the comparison of the probes of all feature sets."""
     first = next(iter(feature_sets.values()))
     drawn = np.stack([each.drawn for each in probed], axis=1)
-    digests = {name: dict(data.digests) for name, data in feature_sets.items()}
     return LabelProbing(
         feature_sets=compare_label_sets([each.features for each in probed], drawn),
         labels=first.class_names,
@@ -194,6 +194,6 @@ def compare_labels(
         samples={name: len(split) for name, split in first.splits.items()},
         scaling=options.scaling,
         training=asdict(options),
-        provenance=provenance() | {"digests": digests},
+        provenance=provenance_of(feature_sets, probed),
         metric=asked.chooses_labels_by,
     )

@@ -1,9 +1,10 @@
 """Linear probes: the accuracy of one layer on several feature sets of the same rows."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.optimism import optimism_of
 from onelayer.evaluation.probing import Probing, compare_with_best
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.task import Task
 from onelayer.evaluation.test_log import name_of_test
 from onelayer.evaluation.unfinished import (
     LABELS,
     Finished,
     Probed,
-    Task,
     Unfinished,
     check_resumable,
 )
@@ -36,9 +37,9 @@ from onelayer.experiments.probe_options import (
     probe_grid,
     with_iterations,
 )
-from onelayer.experiments.probe_training import probe_features
+from onelayer.experiments.probe_training import probe_features, provenance_of
 from onelayer.experiments.workload import Planned, Progress, Workload, plan
-from onelayer.option import takes
+from onelayer.option import build, takes
 from onelayer.progress import progress_bar
 from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form
@@ -49,7 +50,7 @@ from onelayer.training.hyperparameters import Hyperparameters, check_settings, g
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MOST
-from onelayer.training.provenance import origin_of, provenance
+from onelayer.training.provenance import origin_of, recorded
 
 AnyProbing = Probing | LabelProbing
 
@@ -120,8 +121,9 @@ def probe(
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
 
-    def store(folder: RunFolder, probing: AnyProbing) -> None:
+    def store(folder: RunFolder, probing: AnyProbing, task: Task) -> None:
         folder.save_probes(probing)
+        folder.save_task(task)
         tested = probing.tested
         if warning := folder.add_look(len(tested), max(tested), name_of_test(first)):
             announce(warning)
@@ -172,7 +174,7 @@ def probe(
         probed = [unfinished.probed[name] for name in feature_sets]
         probing = compare(feature_sets, probed, settings, asked, options)
         _hand_out(probed, feature_sets, folder.save_probe, on_model)
-        store(folder, probing)
+        store(folder, probing, task)
     return probing
 
 
@@ -231,7 +233,6 @@ def _compare(
     """Return the comparison of the probes of all feature sets."""
     first = next(iter(feature_sets.values()))
     found = {setting for each in probed for setting in each.settings}
-    digests = {name: dict(data.digests) for name, data in feature_sets.items()}
     right = np.stack([each.right for each in probed], axis=1)
     known = [each.features.optimism for each in probed if each.features.optimism]
     models, rows = sum(one.models for one in known), known[0].rows if known else 0
@@ -243,13 +244,14 @@ def _compare(
         scaling=options.scaling,
         grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
         training=asdict(options),
-        provenance=provenance() | {"digests": digests},
+        provenance=provenance_of(feature_sets, probed),
         metric=asked.chooses_by,
         refit=asked.refit,
         optimism=optimism_of([each.halves for each in probed], models, rows),
     )
 
 
+@checked
 def probe_sources(
     sources: Sequence[str],
     out: Path,
@@ -295,6 +297,27 @@ def probe_sources(
     )
 
 
+def read_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of probe_sources that a task holds as plain values.
+
+    Raises
+    ------
+    InputError
+        If one is missing or of another type.
+    """
+    settings = recorded(call, "settings", list | NoneType)
+    return {
+        **call,
+        "sources": recorded(call, "sources", list),
+        "data": recorded(call, "data", Mapping),
+        "fractions": recorded(call, "fractions", list),
+        "settings": settings and [build(Hyperparameters, setting) for setting in settings],
+        "options": build(TrainingOptions, recorded(call, "options", Mapping)),
+        "asked": build(ProbeOptions, recorded(call, "asked", Mapping)),
+        "machine": recorded(call, "machine", Mapping),
+    }
+
+
 def _plain(value: Any) -> Any:
     """Return an argument of probe as a plain value: options become a dict by name."""
     if isinstance(value, Machine):
@@ -311,8 +334,12 @@ def plan_sources(
     asked: ProbeOptions,
     data: Mapping[str, Any] | None = None,
     fractions: Sequence[float] = (1.0,),
+    resumed: Path | None = None,
+    announce: Callable[[str], None] = print,
 ) -> tuple[Workload, list[Planned]]:
     """Return the work of probe_sources, and the time and memory for each feature set.
+
+    Sets that are finished in what is `resumed`, an output folder, are announced and take no time.
 
     Raises
     ------
@@ -321,11 +348,19 @@ def plan_sources(
     """
     feature_sets = load_feature_sets(sources, **data or {})
     check_same_rows(feature_sets)
-    next(iter(feature_sets.values())).check_one_class("a plan of probes")
+    first = next(iter(feature_sets.values()))
+    first.check_one_class("a plan of probes")
     work, options = _work(feature_sets, settings, fractions, options, asked)
+    finished: Collection[str] = ()
+    if resumed is not None:
+        kept = Unfinished.find(resumed, Task(_asked(first, work, options, asked)))
+        kept.check(feature_sets)
+        for note in kept.tell({}):
+            announce(f"note: {note}")
+        finished = kept.probed
     with progress_bar("measuring", len(feature_sets)) as update:
         planned = []
-        for each in plan(feature_sets, work, options, machine):
+        for each in plan(feature_sets, work, options, machine, finished):
             planned.append(each)
             update(len(planned), "")
     return work, planned

@@ -1,8 +1,9 @@
 """The probes of one feature set: trained, chosen by validation, judged on the test split."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.optimism import best_of_halves, optimism_of, rows_to_choose
 from onelayer.evaluation.probing import ClassCounts, FeatureSet, Labelled, Probe, Tried
 from onelayer.evaluation.selection import check_choice, choose
-from onelayer.evaluation.unfinished import Probed
+from onelayer.evaluation.unfinished import Finished, Probed
 from onelayer.experiments.probe_options import ProbeOptions
 from onelayer.experiments.workload import Progress
 from onelayer.model.losses import CROSS_ENTROPY
@@ -29,7 +30,22 @@ from onelayer.training.loop import train
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import follow_paths
+from onelayer.training.provenance import elsewhere, place_of
 from onelayer.training.run import Run
+
+
+def provenance_of(
+    feature_sets: Mapping[str, Dataset], probed: Sequence[Finished]
+) -> dict[str, Any]:
+    """Return the provenance of the first feature set, and how that of the others differs."""
+    here = place_of(probed[0].provenance)
+    differs = "; ".join(
+        f"{each.features.name}: {words}"
+        for each in probed
+        for words in elsewhere(each.provenance, here)
+    )
+    digests = {name: dict(data.digests) for name, data in feature_sets.items()}
+    return here | {"digests": digests} | ({"elsewhere": differs} if differs else {})
 
 
 def probe_features(
@@ -44,30 +60,11 @@ def probe_features(
     """Return the probes of a feature set: only the chosen ones see the test split, once."""
     work, scale = progress.work, fit_scaling(options.scaling, data)
     rows = rows_to_choose(len(data.splits["validation"]), len(data.splits["test"]))
-    settings, subsets = work.settings, work.subsets
-    weights = np.concatenate([*subsets.values()])
-    with progress.part(data, work.passes, name) as tell:
-        if settings is None:
-            done = np.cumsum([0, *work.shares]) / work.shares.sum()
-            run, models = follow_paths(
-                data,
-                CROSS_ENTROPY.name,
-                weights,
-                options=options,
-                machine=machine,
-                scaling=scale,
-                C=asked.C or (),
-                halvings=asked.halvings,
-                on_path=lambda number: tell(float(done[number])),
-            )
-        else:
-            M, R = len(settings), len(weights)
-            every = np.repeat(weights, M, axis=0) if R > 1 else None
-            kept = checkpoints.of("training")
-            run = _train(data, list(settings) * R, scale, options, machine, tell, kept, every)
-            models = [list(range(M * r, M * (r + 1))) for r in range(R)]
-    metric = METRICS[asked.chooses_by]
-    chosen, values = zip(*(_choose(name, run, some, data, metric) for some in models), strict=True)
+    run, models = _train_subsets(name, data, asked, options, machine, progress, scale, checkpoints)
+    chosen, values, seen = list[int](), dict[int, float](), dict[int, ModelEvaluation]()
+    for some in models:  # what is known of the last, which has all labels, is needed further down
+        model, values, seen = _choose(name, run, some, data, METRICS[asked.chooses_by])
+        chosen.append(model)
     best = model_of(run, chosen[-1])
     if asked.refit:
         found, kept = run.settings[chosen[-1]], checkpoints.of("refit")
@@ -85,7 +82,7 @@ def probe_features(
             int(own[0].sum()) + more * (fraction == 1),
             tuple(itertools.islice(draws, len(own))),
         )
-        for fraction, own in subsets.items()
+        for fraction, own in work.subsets.items()
     )
     control = None
     if work.shuffles:
@@ -93,9 +90,8 @@ def probe_features(
             name, data, probes[-1].setting, scale, options, machine, progress, checkpoints
         )
     metrics = judged.intervals(seed=options.seed)
-    sound = [*values[-1]]
-    seen = (evaluate_model(model_of(run, model), data, "validation") for model in sound)
-    halves = best_of_halves(np.stack([each.right for each in seen], axis=1), rows, options.seed)
+    tried = (seen.get(m) or evaluate_model(model_of(run, m), data, "validation") for m in values)
+    halves = best_of_halves(np.stack([each.right for each in tried], axis=1), rows, options.seed)
     features = FeatureSet(
         name,
         data.n_features,
@@ -103,10 +99,44 @@ def probe_features(
         control,
         metrics=metrics,
         classes=ClassCounts.of(judged.class_scores),
-        optimism=optimism_of([halves], len(sound), rows),
-        tried=tuple(Tried(run.settings[model], value) for model, value in values[-1].items()),
+        optimism=optimism_of([halves], len(values), rows),
+        tried=tuple(Tried(run.settings[model], value) for model, value in values.items()),
     )
     return Probed(features, run.settings, judged.right, halves, best, run.provenance)
+
+
+def _train_subsets(
+    name: str,
+    data: Dataset,
+    asked: ProbeOptions,
+    options: TrainingOptions,
+    machine: Machine,
+    progress: Progress,
+    scale: Scaling,
+    checkpoints: Checkpoints,
+) -> tuple[Run, list[list[int]]]:
+    """Return the models of all subsets of the labels, and the numbers of those of each subset."""
+    work = progress.work
+    settings, weights = work.settings, np.concatenate([*work.subsets.values()])
+    with progress.part(data, work.passes, name) as tell:
+        if settings is None:
+            done = np.cumsum([0, *work.shares]) / work.shares.sum()
+            return follow_paths(
+                data,
+                CROSS_ENTROPY.name,
+                weights,
+                options=options,
+                machine=machine,
+                scaling=scale,
+                C=asked.C or (),
+                halvings=asked.halvings,
+                on_path=lambda number: tell(float(done[number])),
+            )
+        M, R = len(settings), len(weights)
+        every = np.repeat(weights, M, axis=0) if R > 1 else None
+        kept = checkpoints.of("training")
+        run = _train(data, list(settings) * R, scale, options, machine, tell, kept, every)
+        return run, [list(range(M * r, M * (r + 1))) for r in range(R)]
 
 
 def _train(
@@ -154,10 +184,11 @@ def _refit(
 
 def _choose(
     name: str, run: Run, models: Sequence[int], data: Dataset, metric: Metric
-) -> tuple[int, dict[int, float]]:
+) -> tuple[int, dict[int, float], dict[int, ModelEvaluation]]:
     """Return the one of `models` with the best metric on validation, the first of equals.
 
-    Also returns this metric for each model that did not diverge.
+    Also returns this metric for each model that did not diverge, and the evaluations that it took:
+    none for the accuracy, which the run knows.
     """
     try:
         check_choice(run, models)
@@ -167,12 +198,12 @@ def _choose(
     sound = [model for model in models if not run.stopped[model]]
     if metric.name == "accuracy":
         found = run.final("validation_accuracy")[sound].tolist()
-        return models[selection.chosen], dict(zip(sound, found, strict=True))
-    judged = [evaluate_model(model_of(run, m), data, "validation", [metric]) for m in sound]
-    if why := judged[0].left_out.get(metric.name):
+        return models[selection.chosen], dict(zip(sound, found, strict=True)), {}
+    judged = {m: evaluate_model(model_of(run, m), data, "validation", [metric]) for m in sound}
+    if why := judged[sound[0]].left_out.get(metric.name):
         raise InputError(f"{name}: metric {metric.name}: {why}; choose by another one")
-    values = {m: one.value(metric.name) for m, one in zip(sound, judged, strict=True)}
-    return max(values, key=lambda model: metric.merit(values[model])), values
+    values = {model: one.value(metric.name) for model, one in judged.items()}
+    return max(values, key=lambda model: metric.merit(values[model])), values, judged
 
 
 def _probe(run: Run, model: int, on_test: ModelEvaluation) -> Probe:

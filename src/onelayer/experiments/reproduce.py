@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from onelayer.arguments import checked
 from onelayer.data.dataset import Dataset
 from onelayer.errors import InputError, unknown_name, visible
 from onelayer.evaluation.ablation import AblationRow, ablation_rows
 from onelayer.evaluation.results import BatchCheck, Results, write_checks
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.task import Task
 from onelayer.evaluation.test_log import name_of_test
-from onelayer.evaluation.unfinished import Task, Unfinished
+from onelayer.evaluation.unfinished import Unfinished
 from onelayer.experiments.experiment import (
     load_data,
     load_splits,
@@ -42,6 +44,7 @@ from onelayer.training.machine import HERE, Machine
 Show = Callable[[Results, Sequence[AblationRow]], None]
 
 
+@checked
 def reproduce(
     spec: Spec,
     out: Path,

@@ -1,29 +1,28 @@
 """Resume unfinished work from its finished parts and checkpoints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from onelayer.arguments import checked
-from onelayer.errors import InputError
+from onelayer.errors import InputError, about
 from onelayer.evaluation.multilabel import LabelProbing
 from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.results import Results
-from onelayer.evaluation.unfinished import TASK, TASK_FILE, Task, finished_sets
+from onelayer.evaluation.task import TASK, TASK_FILE, Task
+from onelayer.evaluation.unfinished import finished_sets
 from onelayer.experiments.complaints import plain_words
-from onelayer.experiments.probe import probe_sources
-from onelayer.experiments.probe_options import ProbeOptions
+from onelayer.experiments.probe import probe_sources, read_call
 from onelayer.experiments.reproduce import reproduce, take_part
 from onelayer.experiments.spec import Spec
 from onelayer.option import build
 from onelayer.storage import check_output_folder, unfinished_place
 from onelayer.thread_pools import limited
 from onelayer.training.checkpoint import checkpoints_of
-from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.machine import Machine
-from onelayer.training.options import TrainingOptions
-from onelayer.training.provenance import elsewhere, provenance
+from onelayer.training.provenance import elsewhere, provenance, recorded
 from onelayer.training.ranks import check_alone
 
 _ENDING = ".unfinished"
@@ -75,7 +74,7 @@ def plan_resume(folder: str | Path, *, force: bool = False) -> ResumePlan:
     words = [f"{each.features.name} is probed" for each in sets]
     words += [f"{stack}: {record.words}" for stack, record in stacks.items()]
     before = [each.provenance for each in sets] + [each.provenance for each in stacks.values()]
-    with limited(task.call["machine"]["threads"]):
+    with limited(_call_of(task, place)["machine"].threads):
         here = provenance()
     differs = dict.fromkeys(words for each in before for words in elsewhere(each, here))
     return ResumePlan(out, task, (*words, *damaged), tuple(differs))
@@ -101,19 +100,23 @@ def resume(
         As plan_resume does; if the data have changed, or all checkpoints of a stack are damaged.
     """
     plan = plan_resume(folder, force=force)
-    call: dict[str, Any] = dict(plan.task.call)
-    call["force"] = force or bool(call.get("force"))
-    call["machine"] = build(Machine, call["machine"])
+    call = _call_of(plan.task, unfinished_place(plan.out))
     call |= {"resume": True, "announce": announce, "show": show}
+    call["force"] = force or bool(call.get("force"))
     if plan.task.command == "reproduce":
-        source = call.pop("source")
-        source = None if source is None else Path(source)
-        return reproduce(_spec_of(plan), plan.out, source=source, **call)
-    sources, settings = call.pop("sources"), call.pop("settings")
-    settings = settings and [Hyperparameters(**setting) for setting in settings]
-    call["options"] = build(TrainingOptions, call["options"])
-    call["asked"] = build(ProbeOptions, call["asked"])
-    return probe_sources(sources, plan.out, settings, **call)
+        return reproduce(_spec_of(plan), plan.out, **call)
+    return probe_sources(out=plan.out, **call)
+
+
+def _call_of(task: Task, place: Path) -> dict[str, Any]:
+    """Return the arguments of the command that left something in `place`."""
+    with about(place / TASK_FILE):
+        call = dict(task.call) if task.command == "reproduce" else read_call(task.call)
+        call["machine"] = build(Machine, recorded(call, "machine", Mapping))
+        if task.command == "reproduce":
+            source = recorded(call, "source", str | NoneType)
+            call["source"] = None if source is None else Path(source)
+        return call
 
 
 def help_to_resume(plan: ResumePlan) -> None:
@@ -126,9 +129,9 @@ def help_to_resume(plan: ResumePlan) -> None:
     """
     if plan.task.command != "reproduce":
         check_alone("a probe")
-    source, machine = plan.task.call["source"], build(Machine, plan.task.call["machine"])
-    source = None if source is None else Path(source)
-    take_part(_spec_of(plan), plan.out, plan.task, source=source, machine=machine)
+    call = _call_of(plan.task, unfinished_place(plan.out))
+    asked = {"source": call["source"], "machine": call["machine"]}
+    take_part(_spec_of(plan), plan.out, plan.task, **asked)
 
 
 def _spec_of(plan: ResumePlan) -> Spec:

@@ -1,7 +1,7 @@
 """Verification: train a stored run again from its options and data, and compare bit for bit."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +10,22 @@ from numpy.typing import NDArray
 
 from onelayer.arguments import checked
 from onelayer.data.dataset import Dataset
-from onelayer.errors import InputError
+from onelayer.errors import InputError, about
+from onelayer.evaluation.multilabel import LabelProbing
+from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.results import Results
 from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.task import TASK_FILE
+from onelayer.experiments.departure import Departure, find_departure
 from onelayer.experiments.experiment import cross_validate_spec, load_data, train_spec
+from onelayer.experiments.feature_sets import load_feature_sets
+from onelayer.experiments.probe import probe, read_call
 from onelayer.experiments.spec import Spec, load_spec
 from onelayer.option import takes
-from onelayer.training.cross_validation import CrossValidation
-from onelayer.training.machine import Machine
-from onelayer.training.provenance import elsewhere
-from onelayer.training.run import CURVES, Run
-
-_NOT_OF_THE_PLACE = {"date", "seconds", "stacks", "digests", "processes"}
-
-
-@dataclass(frozen=True)
-class Departure:
-    """The first difference between a training and the stored one: its name, epoch and model.
-
-    `quantity` is the curve, or the part of the run, that differs; `distance` is its largest
-    difference over all models at that epoch, NaN where only one of the two is a number.
-    """
-
-    training: str
-    epoch: int
-    model: int
-    quantity: str
-    distance: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.training}: leaves the stored one at epoch {self.epoch}, model {self.model}: "
-            f"{self.quantity} differs by {self.distance:.3g}"
-        )
+from onelayer.training.classifier import Classifier
+from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.machine import HERE, Machine
+from onelayer.training.provenance import elsewhere, place_of, recorded
 
 
 @dataclass(frozen=True)
@@ -59,6 +42,24 @@ class Receipt:
         return not self.departures
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """A training as it is stored, and again, each with its provenance if it is known."""
+
+    name: str
+    before: Any
+    again: Any
+    place: Mapping[str, Any] = field(default_factory=dict)
+    here: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Model:
+    setting: Hyperparameters
+    weights: NDArray[np.floating]
+    biases: NDArray[np.floating]
+
+
 @takes(machine=Machine)
 @checked
 def verify(
@@ -68,32 +69,41 @@ def verify(
     source: str | Path | None = None,
     announce: Callable[[str], None] = print,
 ) -> Receipt:
-    """Train all of a folder of results again, and compare: runs, repeats, folds, variants.
+    """Train all of a folder again, and compare: runs, repeats, folds and variants, or probes.
 
-    `source` is the place of the data set, if not the cache. `announce` gets a sentence for each
-    comparison.
+    `source` is the place of the data set of a run, if not the cache. `announce` gets a sentence for
+    each comparison. Probes take the memory of the first time unless `machine` has another one.
 
     Raises
     ------
     InputError
-        If the folder holds no results, or the data are not those of the training.
+        If the folder holds no results, does not say how they were made, or the data are not those
+        of the training.
     """
     stored = RunFolder.open(Path(folder))
+    find = _probes if stored.has_probes else _trainings
     departures, names, reasons = list[Departure](), list[str](), dict[str, None]()
-    for part, found, spec in _experiments(stored):
-        data = load_data(spec.data, None if source is None else Path(source))
-        _check_data(stored.path, found.run, data)
-        same = replace(machine, stacks=machine.stacks or len(found.run.provenance["stacks"]))
-        for name, before, again in _pairs(found, spec, data, same):
-            names.append(f"{part}{name}")
-            departure = find_departure(names[-1], before, again)
-            announce(f"{names[-1]}: the same" if departure is None else str(departure))
-            if departure is not None:
-                departures.append(departure)
-            if isinstance(before, Run) and isinstance(again, Run):
-                here = {k: v for k, v in again.provenance.items() if k not in _NOT_OF_THE_PLACE}
-                reasons |= dict.fromkeys(elsewhere(before.provenance, here))
+    for pair in find(stored, machine, None if source is None else Path(source)):
+        names.append(pair.name)
+        departure = find_departure(pair.name, pair.before, pair.again)
+        announce(f"{pair.name}: the same" if departure is None else str(departure))
+        if departure is not None:
+            departures.append(departure)
+        reasons |= dict.fromkeys(elsewhere(pair.place, place_of(pair.here)))
+        if of_some := pair.place.get("elsewhere"):
+            reasons[str(of_some)] = None
     return Receipt(tuple(names), tuple(departures), tuple(reasons))
+
+
+def _trainings(stored: RunFolder, machine: Machine, source: Path | None) -> Iterator[_Pair]:
+    """Yield each training of an experiment and of its variants."""
+    for part, found, spec in _experiments(stored):
+        data = load_data(spec.data, source)
+        before = found.run.provenance
+        _check_data(stored.path, recorded(before, "digests", Mapping), data)
+        same = replace(machine, stacks=machine.stacks or len(recorded(before, "stacks", list)))
+        for pair in _pairs(found, spec, data, same):
+            yield replace(pair, name=f"{part}{pair.name}")
 
 
 def _experiments(stored: RunFolder) -> Iterator[tuple[str, Results, Spec]]:
@@ -104,8 +114,7 @@ def _experiments(stored: RunFolder) -> Iterator[tuple[str, Results, Spec]]:
         yield f"{variant.name}, ", stored.variant(variant.name).results(), own
 
 
-def _check_data(path: Path, run: Run, data: Dataset) -> None:
-    before = run.provenance.get("digests", data.digests)
+def _check_data(path: Path, before: Mapping[str, str], data: Dataset) -> None:
     for file in sorted(before.keys() | data.digests.keys()):
         if before.get(file) != data.digests.get(file):
             raise InputError(
@@ -114,65 +123,81 @@ def _check_data(path: Path, run: Run, data: Dataset) -> None:
             )
 
 
-def _pairs(
-    found: Results, spec: Spec, data: Dataset, machine: Machine
-) -> Iterator[tuple[str, Run | CrossValidation, Run | CrossValidation]]:
-    """Yield each training of an experiment: its name, the stored one, and the new one."""
+def _pairs(found: Results, spec: Spec, data: Dataset, machine: Machine) -> Iterator[_Pair]:
+    """Yield each training of an experiment."""
     settings = list(found.run.settings)
     if found.cross_validation is not None:
-        again = cross_validate_spec(spec, data, settings, machine)
-        assert again is not None
-        yield "folds", found.cross_validation, again
+        folds = cross_validate_spec(spec, data, settings, machine)
+        yield _Pair("folds", found.cross_validation, folds)
     for number, before in enumerate((found.run, *found.repeats)):
         name = f"repeat {number}" if number else "training"
-        yield name, before, train_spec(spec, data, list(before.settings), machine, number)
+        again = train_spec(spec, data, list(before.settings), machine, number)
+        yield _Pair(name, before, again, before.provenance, again.provenance)
 
 
-def find_departure(name: str, before: Any, again: Any) -> Departure | None:
-    """Return the first difference of two trainings, None if they are bit-identical."""
-    stored, new = _curves(before), _curves(again)
-    found = [
-        Departure(name, epoch, model, quantity.replace("_", " "), distance)
-        for quantity in stored
-        for epoch, model, distance in _differences(stored[quantity], new[quantity])
-    ]
-    if found or not isinstance(before, Run):
-        return min(found, key=lambda departure: departure.epoch, default=None)
-    for part in ("weights", "biases"):
-        ours, theirs = getattr(before, part), getattr(again, part)
-        for model in np.flatnonzero((ours != theirs).reshape(len(ours), -1).any(axis=1))[:1]:
-            distance = float(abs(ours - theirs).max())
-            return Departure(name, int(before.kept[model]), int(model), part, distance)
-    return None
+def _probes(stored: RunFolder, machine: Machine, source: Path | None) -> Iterator[_Pair]:
+    """Yield the probes of each feature set."""
+    if source is not None:
+        raise InputError(f"source: {source}; probes read the files of the first time: leave it out")
+    before, kept, task = stored.probes(), stored.probe_models(), stored.task()
+    with about(stored.path / TASK_FILE):
+        call, models = read_call(task.call), list[Classifier]()
+        memory = recorded(call["machine"], "memory", int | float)
+    here = memory if machine.memory == HERE.memory else machine.memory
+    again = probe(
+        _feature_sets(stored.path, before, call),
+        call["settings"],
+        options=call["options"],
+        machine=replace(
+            machine, memory=here, stacks=machine.stacks or call["machine"].get("stacks")
+        ),
+        asked=call["asked"],
+        fractions=call["fractions"],
+        on_model=lambda _, model: models.append(model),
+    )
+    if len(kept) != len(models):
+        raise InputError(f"{stored.path}: holds {len(kept)} models; expected {len(models)}")
+    places = {**before.provenance, "memory": memory}, {**again.provenance, "memory": here}
+    found = _by_set(again, models)
+    for name, record in _by_set(before, kept).items():
+        yield _Pair(name, record, found[name], *places)
 
 
-def _curves(training: Run | CrossValidation) -> dict[str, tuple[NDArray[np.intp], NDArray[Any]]]:
-    """Return the epochs (C,) and the values (M, C) of every curve."""
-    if isinstance(training, Run):
-        history = training.history
-        return {name: (history.measured, getattr(history, name)) for name in CURVES}
-    curves = {each.name: getattr(training, each.name) for each in fields(training)}
-    flat = {n: v.reshape(-1, v.shape[-1]) for n, v in curves.items() if n.endswith("_curves")}
-    ends = {n: v.reshape(-1, 1) for n, v in curves.items() if n in ("accuracy", "loss")}
-    E = next(iter(flat.values())).shape[1]
-    epochs = {**dict.fromkeys(flat, np.arange(1, E + 1)), **dict.fromkeys(ends, np.array([E]))}
-    return {name: (epochs[name], values) for name, values in {**flat, **ends}.items()}
+def _feature_sets(
+    path: Path, probing: Probing | LabelProbing, call: Mapping[str, Any]
+) -> dict[str, Dataset]:
+    """Return the feature sets of a call, or raise InputError if they are not those of before."""
+    feature_sets = load_feature_sets(call["sources"], **call["data"])
+    names = [features.name for features in probing.feature_sets]
+    if [*feature_sets] != names:
+        raise InputError(
+            f"{path}: holds probes of {', '.join(names)}, and {', '.join(feature_sets)} are there "
+            "now; expected the same feature sets"
+        )
+    digests = recorded(probing.provenance, "digests", Mapping)
+    for name, data in feature_sets.items():
+        _check_data(path, recorded(digests, name, Mapping), data)
+    return feature_sets
 
 
-def _differences(
-    one: tuple[NDArray[np.intp], NDArray[Any]], other: tuple[NDArray[np.intp], NDArray[Any]]
-) -> Iterator[tuple[int, int, float]]:
-    """Yield epoch, model and distance of the first difference of two curves; none if equal."""
-    every = np.union1d(one[0], other[0])
-    a, b = (_at(every, *curve) for curve in (one, other))
-    unequal = ~((a == b) | (np.isnan(a) & np.isnan(b)))
-    for column in np.flatnonzero(unequal.any(axis=0))[:1]:
-        models = np.flatnonzero(unequal[:, column])
-        distance = abs(a[models, column] - b[models, column]).max()
-        yield int(every[column]), int(models[0]), float(distance)
-
-
-def _at(every: NDArray[np.intp], epochs: NDArray[np.intp], values: NDArray[Any]) -> NDArray[Any]:
-    filled = np.full((len(values), len(every)), np.nan)
-    filled[:, np.searchsorted(every, epochs)] = values
-    return filled
+def _by_set(probing: Probing | LabelProbing, models: Sequence[Classifier]) -> dict[str, Any]:
+    """Return all that is known of each feature set, in the order of the work, by its name."""
+    parameters = iter([_Model(one.hyperparameters, one.weights, one.biases) for one in models])
+    if isinstance(probing, Probing):
+        return {
+            features.name: {
+                "tried": features.tried,
+                "by_labels": features.by_labels,
+                "model": next(parameters),
+                **vars(features),
+            }
+            for features in probing.feature_sets
+        }
+    return {
+        features.name: {
+            label: {"model": one.setting and next(parameters), "probe": one}
+            for label, one in zip(probing.labels, features.probes, strict=True)
+        }
+        | {name: value for name, value in vars(features).items() if name != "probes"}
+        for features in probing.feature_sets
+    }

@@ -1,6 +1,6 @@
 """The amount of work of probes: for the time left, and for a plan without training."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -106,14 +106,19 @@ def plan(
     work: Workload,
     options: TrainingOptions,
     machine: Machine,
+    finished: Collection[str] = (),
 ) -> Iterator[Planned]:
-    """Yield the plan of every feature set; the time is measured once for each D."""
+    """Yield the plan of every feature set; the time is measured once for each D.
+
+    Of those that are `finished` only the features take memory.
+    """
     known: dict[int, Forecast] = {}
     for name, data in feature_sets.items():
         D = data.n_features
-        if D not in known:
+        if D not in known and name not in finished:
             known[D] = work.forecast(data, options, machine)
-        yield Planned(name, D, _bytes_of(data), known[D])
+        ahead = Forecast((), 0, 0, 0.0) if name in finished else known[D]
+        yield Planned(name, D, _bytes_of(data), ahead)
 
 
 def _bytes_of(data: Dataset) -> int:

@@ -22,6 +22,7 @@ from onelayer.model.links import Link
 from onelayer.model.losses import find_loss
 from onelayer.records import Arrays, Kind, check_arrays, only_more_fields
 from onelayer.training.hyperparameters import Hyperparameters
+from onelayer.training.provenance import recorded
 from onelayer.training.run import Run
 
 MODEL_FILE = "model.safetensors"
@@ -223,11 +224,11 @@ def model_of(run: Run, number: int = 0) -> Classifier:
         scaling=run.scaling,
         class_names=run.class_names,
         image_shape=run.image_shape,
-        full_scale=float(_recorded(run.training, "full_scale", int | float)),
+        full_scale=float(recorded(run.training, "full_scale", int | float)),
         hyperparameters=run.settings[number],
-        dataset=_recorded(run.training, "dataset", str),
-        digests=_recorded(run.provenance, "digests", Mapping),
-        version=_recorded(run.provenance, "onelayer", str),
+        dataset=recorded(run.training, "dataset", str),
+        digests=recorded(run.provenance, "digests", Mapping),
+        version=recorded(run.provenance, "onelayer", str),
         columns=run.columns,
         pool=run.pool,
     )
@@ -257,9 +258,3 @@ def load_model(path: str | Path) -> Classifier:
     """
     path = Path(path)
     return MODEL.load(path / MODEL_FILE if path.is_dir() else path)
-
-
-def _recorded(record: Mapping[str, Any], name: str, kind: Any) -> Any:
-    if name not in record or not isinstance(record[name], kind):
-        raise InputError(f"{name} is missing from its record, or of another type")
-    return record[name]

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from onelayer.data.dataset import Split
 from onelayer.errors import InputError
 from onelayer.process import HeldSignals, held_signals
-from onelayer.records import check_arrays
 from onelayer.training.checkpoint import CHECKPOINT, ENDING, Asked, Checkpoint, Checkpoints
 from onelayer.training.engine import Engine, MakeEngine, State
 from onelayer.training.log import Log, Trained
@@ -93,7 +92,7 @@ class Keeper:
             if record.log is None:
                 raise InputError("it has no log")
             _check_state(record.state, stack.state())
-            check_arrays(record.log, M=len(range(*record.models)))
+            record.log.check(len(range(*record.models)), record.asked.options["epochs"])
         except InputError as error:
             raise InputError(f"{path}: no checkpoint of this stack: {error}") from error
         stack.load(record.state)

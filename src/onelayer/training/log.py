@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.records import COUNT
+from onelayer.errors import InputError
+from onelayer.records import COUNT, check_arrays
 from onelayer.training.convergence import Convergence
 from onelayer.training.engine import Engine, Models, PerModel
 from onelayer.training.options import TrainingOptions
@@ -95,6 +96,15 @@ class Log:
             best=Best.of(models) if options.keeps_best else None,
             curves={},
         )
+
+    def check(self, models: int, epochs: int) -> None:
+        """Raise InputError unless this is a log of so many models and epochs."""
+        check_arrays(self, self.plateaus, *([self.best] if self.best else []), M=models)
+        for name, curve in self.curves.items():
+            if curve.shape != (models, epochs + 1) or curve.dtype != np.float64:
+                raise InputError(f"curves.{name}: {curve.dtype} of the shape {curve.shape}")
+        if not self.epoch < epochs + 1 or not {*self.measured} <= {*range(self.epoch + 1)}:
+            raise InputError(f"measured: expected epochs from 0 to {self.epoch}, up to {epochs}")
 
     @property
     def over(self) -> bool:

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.errors import shown
+from onelayer.errors import InputError, shown
 from onelayer.thread_pools import pools
 from onelayer.training.engine import MakeEngine, OnDevice
+
+_OF_THE_TRAINING = {"date", "seconds", "stacks", "digests", "processes"}
 
 
 def provenance() -> dict[str, Any]:
@@ -37,6 +39,18 @@ def origin_of(make_engine: MakeEngine) -> dict[str, Any]:
     return provenance() | {"engine": getattr(make_engine, "__name__", "")} | own
 
 
+def recorded(record: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """Return an entry of a record, or raise InputError if it is missing or not of that type."""
+    if name not in record or not isinstance(record[name], kind):
+        raise InputError(f"{name} is missing from its record, or of another type")
+    return record[name]
+
+
+def place_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a training's provenance that say where it was trained."""
+    return {name: value for name, value in known.items() if name not in _OF_THE_TRAINING}
+
+
 def elsewhere(before: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
     """Yield one sentence for each difference of a training's provenance, `before`, from `here`."""
     for what in sorted(here.keys() & before.keys()):
@@ -48,7 +62,8 @@ def elsewhere(before: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[st
 def _differ(before: Any, here: Any) -> bool:
     """Whether two values differ; of two lists of libraries, one may contain the other."""
     if isinstance(before, list) and isinstance(here, list):
-        return not (set(before) <= set(here) or set(here) <= set(before))
+        one, other = set(map(str, before)), set(map(str, here))
+        return not (one <= other or other <= one)
     return bool(before != here)
 
 

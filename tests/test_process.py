@@ -118,7 +118,8 @@ def test_a_signal_during_the_training_leaves_nothing_behind(tmp_path):
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "onelayer: interrupted by SIGINT\n")
+    # On a slow machine a note says first how long the training will take.
+    assert (process.returncode, err.splitlines()[-1]) == (130, "onelayer: interrupted by SIGINT")
     assert list(tmp_path.iterdir()) == []
 
 

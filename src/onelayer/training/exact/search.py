@@ -74,10 +74,8 @@ class Search:
             sums = self.problem.add_up(targets, rows, V, self.pool, BIASES)
             cost = sums.loss + self.l2[models] * squares(V[..., :-1])
             step, rise, moved = self._left_by_biases(sums)
-            left, allowed = (
-                rise + moved**2 / (4 * self.l2[models]),
-                NEGLIGIBLE * self.tolerance * cost,
-            )
+            left = rise + moved**2 / (4 * self.l2[models])
+            allowed = NEGLIGIBLE * self.tolerance * cost
             far = (left > allowed) & ~(left > last / 2)
             U[models[far], :, -1] += step[far]
             # A step of Newton's method leaves about the square of what was left.

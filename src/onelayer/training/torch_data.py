@@ -23,13 +23,17 @@ _TYPES: dict[np.dtype[Any], torch.dtype] = {
 _AHEAD = 2  # batches that the processor may be ahead of the device
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class KeptSplit:
-    """A split on a device: X (N, D) in the type that it is stored in, y (N,)."""
+    """A split on a device: X (N, D) in the type that it is stored in, y (N,).
+
+    `order` is the last order of its rows, and that order on the device.
+    """
 
     split: Split
     X: Tensor
     y: Tensor
+    order: tuple[NDArray[np.intp], Tensor] | None = None
 
 
 # Stacks with different scalings share one copy of a split. A kept split holds a reference to its
@@ -56,7 +60,7 @@ class Feed:
         if known is not None:
             return known
         sample = _read(split.X, slice(0, 1))
-        takes = len(split) * (sample.nbytes + split.y.itemsize)
+        takes = len(split) * (sample.nbytes + split.y.itemsize + np.intp().itemsize)
         if takes > room or self._scales_before(split.X):
             return split
         X = torch.empty((len(split), sample.shape[1]), dtype=sample.dtype, device=self._device)
@@ -68,7 +72,7 @@ class Feed:
     def batch(self, data: "KeptSplit | Split", rows: Rows) -> tuple[Tensor, Tensor]:
         """Return x (B, D) of equation (1) and labels (B,) on the device."""
         if isinstance(data, KeptSplit):
-            at = rows if isinstance(rows, slice) else self.upload(torch.from_numpy(rows))
+            at = rows if isinstance(rows, slice) else self._row_numbers(data, rows)
             return self._scale(data.X[at], data.split.X), data.y[at]
         self._wait_for_room()
         if self._scales_before(data.X):
@@ -76,6 +80,18 @@ class Feed:
             return self.upload(torch.from_numpy(X)), self.upload(_labels(data, rows))
         stored = self._upload_aside(_read(data.X, rows))
         return self._scale(stored, data.X), self.upload(_labels(data, rows))
+
+    def _row_numbers(self, data: KeptSplit, rows: NDArray[np.intp]) -> Tensor:
+        """Return the numbers of rows on the device, where a batch is cut out of its order."""
+        order = _order_of(rows)
+        if order is None:
+            return self.upload(torch.from_numpy(rows))
+        known = data.order
+        if known is None or known[0] is not order:
+            data.order = None  # there is room for one
+            known = data.order = order, self.upload(torch.tensor(order))
+        first = (rows.ctypes.data - order.ctypes.data) // order.itemsize
+        return known[1][first : first + len(rows)]
 
     def upload(self, tensor: Tensor) -> Tensor:
         """Return the tensor on the device, which copies it after its earlier work."""
@@ -129,6 +145,14 @@ class Feed:
                 self.upload(torch.from_numpy(factor).to(kind)) if (factor != 1).any() else None,
             )
         return self._numbers[kind]
+
+
+def _order_of(rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
+    """Return the array of which rows are a stretch, if nobody writes to it: see data.batches."""
+    order = rows.base
+    if not isinstance(order, np.ndarray) or order.flags.writeable:
+        return None
+    return order if order.strides == rows.strides else None
 
 
 def _read(X: Features, rows: Rows) -> Tensor:

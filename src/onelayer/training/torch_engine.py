@@ -1,9 +1,10 @@
 """The engine on PyTorch, for GPUs: the contract of NumpyEngine on tensors (M, K, D).
 
 Nothing in a step waits for the device. Steps, stopped models and sums over held-out rows live
-there; rows, rates and weights of samples go over without a wait. Learning rates and batch size are
-multiplied into the slopes, and where all models share their momentum μ, v ← μ v + Gᵀ X is one
-product. On CUDA torch.compile makes one pass over the scores of what is written here as several.
+there. The order of an epoch, learning rates and sample weights are sent to it without a wait.
+Learning rates and batch size are multiplied into the slopes. Where all models share their momentum
+μ, v ← μ v + Gᵀ X is one product. On CUDA torch.compile makes one pass over the scores of what is
+written here as several.
 """
 
 import shutil

@@ -76,7 +76,7 @@ class Split:
         found = hashlib.sha256(f"{self.X.dtype} {self.X.shape}".encode())
         found.update(np.asarray(self.y, np.int64).tobytes())
         for rows in self.blocks(BLOCK):
-            found.update(np.asarray(self.X[rows]).tobytes())
+            found.update(np.ascontiguousarray(self.X[rows]).data)
         return found.hexdigest()
 
     def check_unchanged(self) -> None:

@@ -268,8 +268,10 @@ class _Joined(World):
         self._meetings += 1
         name = f"{self._prefix}/meeting/{self._meetings}"
         self._store.add(name, 1)
+        pause = _SOON / 16  # short at first: mostly all come at the same time
         while self._store.add(name, 0) < self.size:
-            time.sleep(_SOON)
+            time.sleep(pause)
+            pause = min(2 * pause, _SOON)
 
     @contextmanager
     def _connected(self) -> Iterator[None]:

@@ -49,7 +49,7 @@ class Derived:
             return chosen
         if isinstance(at, int | np.integer):
             return np.asarray(self[np.array([at])][0])
-        asked = np.arange(len(self))[at]
+        asked = self._numbers(at)
         wanted = asked if self._rows is None else self._rows[asked]
         if len(wanted) <= self._together:
             return self._read(wanted)
@@ -89,6 +89,15 @@ class Derived:
 
     def _of(self, rows: NDArray[np.intp]) -> "Derived":
         return Derived(self._stored, self._make, self.shape[1:], self.dtype, rows, self.kind)
+
+    def _numbers(self, at: Any) -> NDArray[np.intp]:
+        """Return the numbers of the rows `at`: of few rows without a list of all."""
+        if isinstance(at, slice):
+            return np.arange(*at.indices(len(self)))
+        whole = isinstance(at, np.ndarray) and at.dtype.kind == "i" and at.size > 0
+        if whole and 0 <= at.min() <= at.max() < len(self):
+            return np.asarray(at, np.intp)
+        return np.asarray(np.arange(len(self))[at])
 
     def _read(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Return rows; consecutive rows are read as one slice."""

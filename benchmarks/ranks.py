@@ -3,8 +3,8 @@
     python -m benchmarks.ranks [--models 20] [--rows 20000] [--epochs 2] [--rounds 5]
 
 Both train the same grid on made pixels of the size of CIFAR-10, in turns, in processes of their
-own; timed from the call of `onelayer.train` to the whole result, on all ranks. Beside the seconds
-are those of processors, of all ranks together: other work on the machine changes them less.
+own; timed from the call of `onelayer.train` to the whole result, on all ranks. The seconds
+of processors, summed over ranks, are told too: other work on the machine changes them less.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SIZES = {"one process, two threads": (1, 2), "two processes, one thread each": (
 
 
 class Round(NamedTuple):
-    """Seconds of rank 0, those of processors, the sum of all weights, and the engine."""
+    """Seconds of rank 0, seconds of all processors, the sum of all weights, and the engine."""
 
     seconds: float
     worked: float
@@ -35,7 +35,7 @@ class Round(NamedTuple):
 
 
 def train_once(asked: argparse.Namespace) -> None:
-    """Train in this process, and others if there are any; print what it took this one."""
+    """Train in this process, together with others if there are any; print its seconds."""
     data = make_data(asked.rows)
     settings = onelayer.grid(l2=np.geomspace(1e-4, 1, asked.models).tolist())
     with onelayer.ranks() as world:
@@ -48,7 +48,7 @@ def train_once(asked: argparse.Namespace) -> None:
 
 
 def time_round(asked: argparse.Namespace, size: int, threads: int) -> Round:
-    """Return what it took as many processes of as many threads."""
+    """Return the outcome of this number of processes and of threads in each."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]

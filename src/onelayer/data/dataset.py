@@ -66,9 +66,9 @@ class Split:
         return (slice(n, min(n + rows, len(self))) for n in range(0, len(self), rows))
 
     def digest(self) -> str:
-        """Return the SHA-256 of all labels and rows, in the type in which these are stored.
+        """Return the SHA-256 of all labels and rows, the rows in the type in which they are stored.
 
-        The format of their files does not matter.
+        The format of the files does not matter.
 
         Raises
         ------

@@ -92,11 +92,11 @@ class Derived:
         return Derived(self._stored, self._make, self.shape[1:], self.dtype, rows, self.kind)
 
     def _numbers(self, at: Any) -> NDArray[np.intp]:
-        """Return the numbers of the rows `at`: of few rows without a list of all."""
+        """Return the numbers of the rows `at`; for a batch, without a list of all rows."""
         if isinstance(at, slice):
             return np.arange(*at.indices(len(self)))
-        whole = isinstance(at, np.ndarray) and at.dtype.kind == "i" and at.size > 0
-        if whole and 0 <= at.min() <= at.max() < len(self):
+        numbers = isinstance(at, np.ndarray) and at.dtype.kind == "i" and at.size > 0
+        if numbers and 0 <= at.min() <= at.max() < len(self):
             return np.asarray(at, np.intp)
         return np.asarray(np.arange(len(self))[at])
 

@@ -86,12 +86,11 @@ class Feed:
         order = _order_of(rows)
         if order is None:
             return self.upload(torch.from_numpy(rows))
-        known = data.order
-        if known is None or known[0] is not order:
+        if data.order is None or data.order[0] is not order:
             data.order = None  # first, since there is room for one
-            known = data.order = order, self.upload(torch.tensor(order))
+            data.order = order, self.upload(torch.tensor(order))
         first = (rows.ctypes.data - order.ctypes.data) // order.itemsize
-        return known[1][first : first + len(rows)]
+        return data.order[1][first : first + len(rows)]
 
     def upload(self, tensor: Tensor) -> Tensor:
         """Return the tensor on the device, copied in turn with the other work there."""

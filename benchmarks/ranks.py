@@ -3,7 +3,8 @@
     python -m benchmarks.ranks [--models 20] [--rows 20000] [--epochs 2] [--rounds 5]
 
 Both train the same grid on made pixels of the size of CIFAR-10, in turns, in processes of their
-own; timed from the call of `onelayer.train` to the whole result, on all ranks.
+own; timed from the call of `onelayer.train` to the whole result, on all ranks. The seconds
+of processors, summed over ranks, are told too: other work on the machine changes them less.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,22 +25,30 @@ from benchmarks.checkpoint import make_data
 SIZES = {"one process, two threads": (1, 2), "two processes, one thread each": (2, 1)}
 
 
+class Round(NamedTuple):
+    """Seconds of rank 0, seconds of all processors, the sum of all weights, and the engine."""
+
+    seconds: float
+    worked: float
+    weights: float
+    engine: str
+
+
 def train_once(asked: argparse.Namespace) -> None:
-    """Train in this process, and others if there are any; print the seconds as rank 0."""
+    """Train in this process, together with others if there are any; print its seconds."""
     data = make_data(asked.rows)
     settings = onelayer.grid(l2=np.geomspace(1e-4, 1, asked.models).tolist())
     with onelayer.ranks() as world:
         onelayer.train(data, settings[: world.size], epochs=0, threads=asked.threads)
         world.gather(None)
-        begin = time.perf_counter()
+        begin, worked = time.perf_counter(), time.process_time()
         run = onelayer.train(data, settings, epochs=asked.epochs, threads=asked.threads)
-        seconds = time.perf_counter() - begin
-    if world.leads:
-        print(json.dumps([seconds, float(run.weights.sum()), run.provenance["engine"]]))
+        took = time.perf_counter() - begin, time.process_time() - worked
+    print(json.dumps([*took, float(run.weights.sum()), run.provenance["engine"]]))
 
 
-def time_round(asked: argparse.Namespace, size: int, threads: int) -> list:
-    """Return what rank 0 of as many processes prints."""
+def time_round(asked: argparse.Namespace, size: int, threads: int) -> Round:
+    """Return the outcome of this number of processes and of threads in each."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -51,12 +61,13 @@ def time_round(asked: argparse.Namespace, size: int, threads: int) -> list:
         place |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": threads}
         environment = os.environ | {name: str(value) for name, value in place.items()}
         started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE))
-    told = [process.communicate()[0] for process in started]
-    return json.loads(told[0])
+    told = [json.loads(process.communicate()[0]) for process in started]
+    seconds, _, weights, engine = told[0]
+    return Round(seconds, sum(worked for _, worked, *_ in told), weights, engine)
 
 
 def main() -> None:
-    """Print the seconds of each round, their medians, and the ratio of the medians."""
+    """Print the seconds of each round, the medians, and the ratios of the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("models", 20), ("rows", 20_000), ("epochs", 2), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -70,11 +81,12 @@ def main() -> None:
         for _ in range(asked.rounds)
     ]
     for each in rounds:
-        words = ", ".join(f"{name}: {found[0]:.2f} s" for name, found in each.items())
-        print(f"{words}, {next(iter(each.values()))[2]}, load {os.getloadavg()[0]:.1f}")
-    sums = {found[1] for each in rounds for found in each.values()}
-    one, two = (median(each[name][0] for each in rounds) for name in SIZES)
-    print(f"medians {one:.2f} and {two:.2f} s: {one / two:.2f} × the speed; ", end="")
+        words = ", ".join(f"{name}: {found.seconds:.2f} s" for name, found in each.items())
+        print(f"{words}, {next(iter(each.values())).engine}, load {os.getloadavg()[0]:.1f}")
+    for what, unit in (("seconds", "s"), ("worked", "s of processors")):
+        one, two = (median(getattr(each[name], what) for each in rounds) for name in SIZES)
+        print(f"medians {one:.2f} and {two:.2f} {unit}: {one / two:.2f} ×")
+    sums = {found.weights for each in rounds for found in each.values()}
     print("the same weights" if len(sums) == 1 else f"OTHER WEIGHTS: {sums}")
 
 

@@ -9,6 +9,7 @@ import pytest
 import onelayer
 from made import make_data
 from onelayer.cli import run as onelayer_command
+from onelayer.data import batches
 from onelayer.data.dataset import Dataset, Split
 from onelayer.data.derived import bfloat16, widened
 from onelayer.data.sample_weights import bootstrap_weights
@@ -94,6 +95,25 @@ TRAININGS = {
 @pytest.mark.parametrize(("settings", "options"), TRAININGS.values(), ids=TRAININGS.keys())
 def test_a_training_is_that_of_numpy(settings, options):
     assert_equal_runs(*both(planted(), settings, **options))
+
+
+@pytest.mark.parametrize(("order", "pieces"), [("file", 0), ("shuffled", 1), ("windowed", 6)])
+def test_the_numbers_of_rows_go_over_once_an_epoch(monkeypatch, order, pieces):
+    """In windowed order once a window, here of 100 of 600 rows, with the rest of the one before."""
+    monkeypatch.setattr(batches, "RUN", 20)
+    monkeypatch.setattr(batches, "WINDOW", 5)
+    sent, upload = [], torch_data.Feed.upload
+
+    def counted(feed, tensor):
+        sent.extend([len(tensor)] * (tensor.dtype == torch.int64))
+        return upload(feed, tensor)
+
+    monkeypatch.setattr(torch_data.Feed, "upload", counted)
+    assert_equal_runs(*both(planted(), grid(), order=order))
+    labels, numbers = sent[:2], sent[2:]
+    assert labels == [600, 600]
+    assert len(numbers) == 6 * pieces
+    assert sum(numbers) < 6 * (600 + 16 * pieces)
 
 
 def test_augmented_batches_are_those_of_numpy():
@@ -206,7 +226,7 @@ def test_a_processor_scales_for_a_device_without_float64(monkeypatch):
 def test_a_split_for_which_there_is_no_room_is_read_batch_by_batch():
     feed = torch_data.Feed(torch.device("cpu"), fit_scaling("unit", planted()), np.dtype("f4"))
     split = planted().train
-    takes = split.X.nbytes + split.y.nbytes
+    takes = split.X.nbytes + 2 * split.y.nbytes  # rows, labels and an order
     assert feed.open(split, takes - 1) is split
     kept = feed.open(split, takes)
     assert kept is not split

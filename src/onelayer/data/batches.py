@@ -22,7 +22,7 @@ def batches(
     "file" takes consecutive rows, "shuffled" a fresh permutation drawn from `generator`, which
     takes 8 bytes a sample. "windowed" shuffles in constant memory and reads in runs: WINDOW runs of
     RUN consecutive rows, drawn at random, are shuffled together, then the next ones. The last batch
-    may be smaller.
+    may be smaller. Batches are views of the permutation or window, which cannot be written to.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def batches(
         return _cut(windows, batch_size)
     if order != "shuffled":
         raise unknown_name("order", order, ORDERS)
-    permutation = generator.permutation(n_samples)
+    permutation = _fixed(generator.permutation(n_samples))
     return (permutation[start : start + batch_size] for start in starts)
 
 
@@ -54,9 +54,15 @@ def _cut(pieces: Iterator[NDArray[np.intp]], size: int) -> Iterator[NDArray[np.i
     """Yield batches of `size` rows across the ends of the pieces; the last may be smaller."""
     rest = np.empty(0, np.intp)
     for piece in pieces:
-        rows = np.concatenate([rest, piece])
+        rows = _fixed(np.concatenate([rest, piece]))
         whole = len(rows) // size * size
         yield from rows[:whole].reshape(-1, size)
         rest = rows[whole:]
     if len(rest):
         yield rest
+
+
+def _fixed(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows as an order that cannot be written to: an engine may keep its copy of it."""
+    rows.flags.writeable = False
+    return rows

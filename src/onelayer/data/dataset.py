@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onelayer.arguments import check_fields
 from onelayer.data.columns import Columns
-from onelayer.data.derived import Derived
+from onelayer.data.derived import Derived, are_finite, as_stored, kind_of
 from onelayer.data.npy import Mapped
 from onelayer.data.shards import Shards
 from onelayer.errors import InputError, unknown_name
@@ -66,17 +66,19 @@ class Split:
         return (slice(n, min(n + rows, len(self))) for n in range(0, len(self), rows))
 
     def digest(self) -> str:
-        """Return the SHA-256 of all rows and labels; it does not depend on their format.
+        """Return the SHA-256 of all labels and rows, the rows in the type in which they are stored.
+
+        The format of the files does not matter.
 
         Raises
         ------
         InputError
             If a mapped file has changed since it was opened.
         """
-        found = hashlib.sha256(f"{self.X.dtype} {self.X.shape}".encode())
+        found = hashlib.sha256(f"{kind_of(self.X)} {self.X.shape}".encode())
         found.update(np.asarray(self.y, np.int64).tobytes())
         for rows in self.blocks(BLOCK):
-            found.update(np.asarray(self.X[rows]).tobytes())
+            found.update(np.ascontiguousarray(as_stored(self.X, rows)).data)
         return found.hexdigest()
 
     def check_unchanged(self) -> None:
@@ -224,7 +226,7 @@ def check_labels(
 def check_finite(where: str, split: Split, columns: Columns | None = None) -> None:
     """Raise InputError if a value of X is missing or infinite; names the row, and its column."""
     for rows in split.blocks(BLOCK) if split.X.dtype.kind == "f" else ():
-        finite = np.isfinite(split.X[rows])
+        finite = are_finite(split.X, rows)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
             name = "" if columns is None else f", column {columns.features[column][:40]!r},"

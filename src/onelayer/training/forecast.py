@@ -42,7 +42,8 @@ class Forecast:
 class Sharing:
     """What processes would share, in bytes: all `rows`, or the `gradient` that a step sends.
 
-    `devices` is how many of them keep the rows beside a stack; 1 where they need not be kept.
+    `devices` is the number of devices that together hold the rows and an order of them, each beside
+    a stack; 1 where a device has no memory of its own.
     """
 
     rows: int
@@ -58,7 +59,8 @@ def sharing(job: Job) -> Sharing:
     models = max(map(len, job.stacks))
     gradient = 4 * len(job.settings) * (data.n_classes * (data.n_features + 1) + 1)
     free = job.make_engine.free_bytes() if isinstance(job.make_engine, OnDevice) else None
-    devices = 1 if free is None else -(-rows // max(1, free - models * job.model_bytes))
+    order = np.intp().itemsize * sum(map(len, splits))
+    devices = 1 if free is None else -(-(rows + order) // max(1, free - models * job.model_bytes))
     return Sharing(rows, gradient, devices)
 
 

@@ -1,8 +1,8 @@
-"""Several processes that train one job: a launcher like torchrun starts, PyTorch joins them.
+"""Several processes that train one job: a launcher such as torchrun starts, PyTorch joins them.
 
-A process is a rank of a world. All run the same program: each trains its part, what it found is
-gathered, and rank 0 alone tells and writes. A thread of each rank says every second that it lives
-and looks after the others: when one is lost, the rest end.
+Each process is a rank of a world. All ranks run the same program: each trains its part, the results
+are gathered, and only rank 0 prints and writes. Each rank gives a sign of life every second and
+watches those of the others: if a rank is lost, the others end.
 """
 
 import math
@@ -22,17 +22,17 @@ from onelayer.errors import InputError, printable, shown
 from onelayer.process import GRACE, Stopped, abandon
 
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_BEAT, _SOON = 1.0, 0.01  # seconds between two signs of life, and between two looks at a meeting
+_BEAT, _SOON = 1.0, 0.01  # seconds between two signs of life, and, at most, two looks at a meeting
 TIMEOUT = 60.0  # seconds without a sign of life, by default
 LONGEST = 86_400.0  # seconds without a sign of life that may be allowed
-_COMING = 60.0  # seconds in which all ranks must have begun, at least
+_COMING = 60.0  # seconds in which all ranks have to come; a longer timeout replaces it
 _MOST = 100_000  # ranks, and ports
 _LEFT, _FAILED = "left", "failed: "
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a launcher says to a process: its rank, the number of all, and where rank 0 listens."""
+    """What a launcher tells a process: its rank, the number of ranks, and where rank 0 listens."""
 
     rank: int
     size: int
@@ -42,12 +42,12 @@ class Place:
 
     @classmethod
     def found(cls, variables: Mapping[str, str]) -> "Place | None":
-        """Return the place of this process, None if it is alone.
+        """Return the place of this process; None if it was started alone.
 
         Raises
         ------
         InputError
-            If a variable is missing or is no such number.
+            If a variable is missing, or is not a number in its range.
         """
         if "RANK" not in variables and variables.get("WORLD_SIZE", "1") == "1":
             return None
@@ -76,20 +76,20 @@ def _number(variables: Mapping[str, str], name: str, least: int, most: int) -> i
 
 
 def check_alone(what: str) -> None:
-    """Raise InputError if a launcher has started several processes, since `what` is for one."""
+    """Raise InputError if a launcher has started several processes; `what` runs on one."""
     place = Place.found(os.environ)
     if place is not None:
         raise InputError(f"{what} takes one process; {place.size} were started (WORLD_SIZE)")
 
 
 class World:
-    """A world of one: what a process is that nobody started together with others."""
+    """A world of one rank: a process that was started alone."""
 
     rank, size, local_rank = 0, 1, 0
 
     @property
     def leads(self) -> bool:
-        """Whether this is rank 0, which alone tells and writes."""
+        """Whether this is rank 0, the only one that prints and writes."""
         return self.rank == 0
 
     def gather(self, value: Any) -> list[Any]:
@@ -97,10 +97,10 @@ class World:
         return [value]
 
     def sum(self, tensor: Any) -> None:
-        """Let the tensor be the sum of those of all ranks."""
+        """Replace the tensor by the sum of the tensors of all ranks."""
 
     def agree(self, facts: Mapping[str, Any]) -> None:
-        """Raise InputError, on all ranks, unless the facts are the same on all of them."""
+        """Raise InputError on all ranks if a fact differs between them."""
 
 
 _ALONE = World()
@@ -114,7 +114,7 @@ def world() -> World:
 
 @contextmanager
 def inside(other: World) -> Iterator[World]:
-    """Let this thread be in another world while the block runs."""
+    """Put this thread into another world while the block runs."""
     before = _current.set(other)
     try:
         yield other
@@ -123,7 +123,7 @@ def inside(other: World) -> Iterator[World]:
 
 
 def alone() -> AbstractContextManager[World]:
-    """Let this process be alone in a block that the others do not run at that time."""
+    """Make this process alone in a block that the other ranks do not run."""
     return inside(_ALONE)
 
 
@@ -132,16 +132,16 @@ def alone() -> AbstractContextManager[World]:
 def ranks(timeout: float = TIMEOUT) -> Iterator[World]:
     """Join the processes that a launcher has started together, while the block runs.
 
-    All of them run the same program. What they train in the block is shared between them, and each
-    gets the whole result. A process that was started alone stays alone. When a rank fails, ends,
-    or gives no sign of life for `timeout` seconds, the others are ended: by SIGTERM, and those that
-    do not hear it a few seconds later.
+    All of them run the same program. They share the work of each training in the block, and each
+    gets the whole result. A process that was started alone stays alone. If a rank fails, ends, or
+    gives no sign of life for `timeout` seconds, each of the others sends itself SIGTERM, and ends a
+    few seconds later if that has no effect.
 
     Raises
     ------
     InputError
-        If a variable of the launcher is missing or wrong, PyTorch is not installed, or a rank does
-        not come within the timeout.
+        If a variable of the launcher is missing or wrong, PyTorch is not installed, or a rank has
+        not joined within the timeout, or a minute if that is longer.
 
     Examples
     --------
@@ -179,7 +179,7 @@ class _Joined(World):
         self._coming = max(timeout, _COMING)
         self._distributed = _import_distributed()
         self._over, self._seen = threading.Event(), list[bytes]()
-        self._heard = time.monotonic()  # when the store answered
+        self._heard = time.monotonic()  # when the store last answered
         threading.Thread(target=self._watch, daemon=True).start()
         try:
             self._join(timedelta(seconds=self._coming))
@@ -199,15 +199,15 @@ class _Joined(World):
         )
 
     def _join(self, limit: timedelta) -> None:
-        """Connect to all others; rank 0 holds the store, or the launcher does."""
+        """Connect to all others through the store, which rank 0 or the launcher holds."""
         self._store, _, _ = next(iter(self._distributed.rendezvous("env://", timeout=limit)))
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._prefix = f"onelayer/{again}"
-        self._signs = self._store.clone()  # a connection of its own: no wait holds it up
+        self._signs = self._store.clone()  # its own connection, which no other call blocks
         self._names = [f"{self._prefix}/{rank}" for rank in range(self.size)]
         self._signs.set(self._names[self.rank], "0")
         self._signs.wait(self._names, limit)
-        # The watcher knows who is lost; a rank that is slow is waited for.
+        # No timeout for a rank that is slow: the watcher finds those that are lost.
         self._distributed.init_process_group(
             _backend(),
             store=self._store,
@@ -217,7 +217,7 @@ class _Joined(World):
         )
 
     def gather(self, value: Any) -> list[Any]:
-        """See World.gather; ranks that come first wait as long as the others live."""
+        """See World.gather; the first ranks wait for the others as long as these live."""
         found: list[Any] = [None] * self.size
         with self._connected():
             self._meet()
@@ -230,7 +230,7 @@ class _Joined(World):
             self._distributed.all_reduce(tensor)
 
     def agree(self, facts: Mapping[str, Any]) -> None:
-        """See World.agree; rank 0 says what differs, rank by rank."""
+        """See World.agree; rank 0 says what differs on which rank."""
         first, *others = self.gather(dict(facts))
         wrong = [
             f"rank {rank}: {name} is {shown(other.get(name))}, not {shown(first.get(name))}"
@@ -244,12 +244,12 @@ class _Joined(World):
             raise InputError(f"{'; '.join(wrong)} as of rank 0: expected the same on all ranks")
 
     def leave(self, sign: str) -> None:
-        """Tell the others how this rank ends; rank 0, which may hold the store, goes last."""
+        """Tell the others how this rank ends; rank 0 leaves last, since it may hold the store."""
         well = sign == _LEFT
-        if self._over.is_set():  # it is another one that is lost
+        if self._over.is_set():  # another rank is lost, not this one
             sign = _LEFT
         self._over.set()
-        self._living.join(GRACE / 2)  # or it might write over what is said here
+        self._living.join(GRACE / 2)  # its next sign would overwrite this one
         with suppress(RuntimeError):
             self._signs.set(self._names[self.rank], sign.encode("utf-8", "backslashreplace"))
             end = time.monotonic() + (self._timeout if well else GRACE / 2)
@@ -264,28 +264,30 @@ class _Joined(World):
         return all(sign.decode().startswith((_LEFT, _FAILED)) for sign in others)
 
     def _meet(self) -> None:
-        """Wait until all ranks are here, however long that takes."""
+        """Wait until all ranks have come, without a limit."""
         self._meetings += 1
         name = f"{self._prefix}/meeting/{self._meetings}"
         self._store.add(name, 1)
+        pause = _SOON / 16  # short at first: often all come at about the same time
         while self._store.add(name, 0) < self.size:
-            time.sleep(_SOON)
+            time.sleep(pause)
+            pause = min(2 * pause, _SOON)
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
-        """Leave it to the watcher to say who is lost where a connection breaks."""
+        """If a connection breaks in the block, wait until the watcher says which rank is lost."""
         try:
             yield
         except RuntimeError:
             self._await_end()
 
     def _await_end(self) -> None:
-        """Wait for the watcher, which ends this process, since others do not go on."""
+        """Wait for the watcher to end this process, since another rank has ended."""
         time.sleep(self._timeout + GRACE)
         raise InputError(f"rank {self.rank} of {self.size}: the other ranks do not answer")
 
     def _live(self) -> None:
-        """Give signs of life, and take in those of the others."""
+        """Give a sign of life every second, and read those of the others."""
         for beat in count(1):
             if self._over.wait(_BEAT):
                 return
@@ -297,7 +299,7 @@ class _Joined(World):
                 return
 
     def _watch(self) -> None:
-        """End this process if another one is lost; this thread asks nobody and so never waits."""
+        """End this process if another rank is lost; this thread never waits for an answer."""
         known = {rank: (b"", time.monotonic()) for rank in range(self.size) if rank != self.rank}
         while not self._over.wait(_BEAT):
             lost = self._look(known)
@@ -305,7 +307,7 @@ class _Joined(World):
                 self._end(lost)
 
     def _look(self, known: dict[int, tuple[bytes, float]]) -> dict[int, str]:
-        """Return why ranks are lost; `known` are their last signs of life and when they came."""
+        """Return the lost ranks and why; `known` has the last sign of each rank and its time."""
         lost, now = {}, time.monotonic()
         if not self._seen:  # they are still coming
             return {0: self._absence} if now - self._heard > self._coming + _BEAT else {}
@@ -313,7 +315,7 @@ class _Joined(World):
             return {0: f"it has ended, or does not answer for {self._timeout:g} s"}
         for rank, (before, since) in known.items():
             sign = self._seen[rank]
-            if sign.decode().startswith(_FAILED):  # rank 0 says so itself
+            if sign.decode().startswith(_FAILED):  # rank 0 has printed why itself
                 lost[rank] = sign.decode().removeprefix(_FAILED) if rank else ""
             elif sign != before:
                 known[rank] = sign, now
@@ -325,7 +327,7 @@ class _Joined(World):
         return lost
 
     def _end(self, lost: Mapping[int, str]) -> None:
-        """End this process; the first of those that are left says why, if it is not known."""
+        """End this process; of the ranks that are left the first says why, if nobody has yet."""
         self._over.set()
         first = min(set(range(self.size)) - lost.keys())
         rank, why = min(lost.items())
@@ -335,7 +337,7 @@ class _Joined(World):
 
 
 def _backend() -> str:
-    """Return what carries the sums: NCCL between GPUs of CUDA, else Gloo."""
+    """Return the backend of the sums: NCCL between CUDA devices, else Gloo."""
     import torch
 
     cuda = torch.cuda.is_available() and torch.distributed.is_nccl_available()

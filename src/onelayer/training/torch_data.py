@@ -1,4 +1,4 @@
-"""Splits for PyTorch: kept on the device as they are stored, or streamed to it by batches."""
+"""Splits for PyTorch: kept on the device as they are stored, or sent to it batch by batch."""
 
 from collections import deque
 from collections.abc import MutableMapping
@@ -20,16 +20,20 @@ _TYPES: dict[np.dtype[Any], torch.dtype] = {
     np.dtype(kind): getattr(torch, np.dtype(kind).name)
     for kind in ("bool", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 }
-_AHEAD = 2  # batches that the processor may be ahead of the device
+_AHEAD = 2  # batches by which the processor may be ahead of the device
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class KeptSplit:
-    """A split on a device: X (N, D) in the type that it is stored in, y (N,)."""
+    """A split on a device: X (N, D) in the type in which it is stored, y (N,).
+
+    `order` is the last order of its rows, here and on the device.
+    """
 
     split: Split
     X: Tensor
     y: Tensor
+    order: tuple[NDArray[np.intp], Tensor] | None = None
 
 
 # Stacks with different scalings share one copy of a split. A kept split holds a reference to its
@@ -38,10 +42,10 @@ _kept: MutableMapping[tuple[int, torch.device], KeptSplit] = WeakValueDictionary
 
 
 class Feed:
-    """A feed of batches of a split to a device, scaled, in the type of the models.
+    """Sends the batches of splits to a device, scaled and in the type of the models.
 
-    Data for a CUDA device goes through pinned memory, features in a stream of their own: the next
-    batch is copied while the last one is computed, and a copy waits only for room.
+    Data for a CUDA device goes through pinned memory. A stream of its own copies the features: the
+    next batch is copied while the device computes the last one.
     """
 
     def __init__(self, device: torch.device, scaling: Scaling, dtype: np.dtype[Any]) -> None:
@@ -56,7 +60,7 @@ class Feed:
         if known is not None:
             return known
         sample = _read(split.X, slice(0, 1))
-        takes = len(split) * (sample.nbytes + split.y.itemsize)
+        takes = len(split) * (sample.nbytes + split.y.itemsize + np.intp().itemsize)
         if takes > room or self._scales_before(split.X):
             return split
         X = torch.empty((len(split), sample.shape[1]), dtype=sample.dtype, device=self._device)
@@ -68,7 +72,7 @@ class Feed:
     def batch(self, data: "KeptSplit | Split", rows: Rows) -> tuple[Tensor, Tensor]:
         """Return x (B, D) of equation (1) and labels (B,) on the device."""
         if isinstance(data, KeptSplit):
-            at = rows if isinstance(rows, slice) else self.upload(torch.from_numpy(rows))
+            at = rows if isinstance(rows, slice) else self._row_numbers(data, rows)
             return self._scale(data.X[at], data.split.X), data.y[at]
         self._wait_for_room()
         if self._scales_before(data.X):
@@ -77,14 +81,25 @@ class Feed:
         stored = self._upload_aside(_read(data.X, rows))
         return self._scale(stored, data.X), self.upload(_labels(data, rows))
 
+    def _row_numbers(self, data: KeptSplit, rows: NDArray[np.intp]) -> Tensor:
+        """Return the numbers of rows on the device, cut from their order, which is sent once."""
+        order = _order_of(rows)
+        if order is None:
+            return self.upload(torch.from_numpy(rows))
+        if data.order is None or data.order[0] is not order:
+            data.order = None  # first, since there is room for one
+            data.order = order, self.upload(torch.tensor(order))
+        first = (rows.ctypes.data - order.ctypes.data) // order.itemsize
+        return data.order[1][first : first + len(rows)]
+
     def upload(self, tensor: Tensor) -> Tensor:
-        """Return the tensor on the device, which copies it after its earlier work."""
+        """Return the tensor on the device, copied in turn with the other work there."""
         if self._side is None:
             return tensor.to(self._device)
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def _upload_aside(self, tensor: Tensor) -> Tensor:
-        """Return the tensor on the device, which copies it during its current work."""
+        """Return the tensor on the device, copied beside the other work there."""
         if self._side is None:
             return tensor.to(self._device)
         now = torch.cuda.current_stream(self._device)
@@ -95,7 +110,7 @@ class Feed:
         return there
 
     def _wait_for_room(self) -> None:
-        """Wait until at most the last _AHEAD batches are left to do on the device."""
+        """Wait until the device has at most _AHEAD batches left to compute."""
         if self._side is None:
             return
         self._behind.append(torch.cuda.current_stream(self._device).record_event())
@@ -103,14 +118,14 @@ class Feed:
             self._behind.popleft().synchronize()
 
     def _scales_before(self, X: Features) -> bool:
-        """Return whether the processor must scale: Apple's GPUs have no float64."""
+        """Return whether the processor has to scale, since Apple's GPUs have no float64."""
         if self._device.type != "mps":
             return False
         precise = _TYPES[self._scaling.precision(X.dtype, self._dtype)]
         return torch.float64 in (precise, _read(X, slice(0, 1)).dtype)
 
     def _scale(self, stored: Tensor, X: Features) -> Tensor:
-        """Return x of the stored features, computed as Scaling.apply does."""
+        """Return x of the stored features, with the same arithmetic as Scaling.apply."""
         precise = _TYPES[self._scaling.precision(X.dtype, self._dtype)]
         shift, factor = self._numbers_in(precise)
         x = stored.to(precise)
@@ -129,6 +144,17 @@ class Feed:
                 self.upload(torch.from_numpy(factor).to(kind)) if (factor != 1).any() else None,
             )
         return self._numbers[kind]
+
+
+def _order_of(rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
+    """Return the order of an epoch that these rows are cut from, else None.
+
+    It cannot be written to, so it is still what was sent: see data.batches.
+    """
+    order = rows.base
+    if not isinstance(order, np.ndarray) or order.flags.writeable:
+        return None
+    return order if order.strides == rows.strides else None
 
 
 def _read(X: Features, rows: Rows) -> Tensor:

@@ -1,4 +1,4 @@
-"""The device that PyTorch trains on: which there is, its name, its memory."""
+"""The device that PyTorch trains on: whether it is there, its name, its free memory."""
 
 import re
 from typing import Any
@@ -11,15 +11,15 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
 def check_device(device: str) -> None:
-    """Raise InputError unless this can be the name of a device."""
+    """Raise InputError unless `device` has the form of a name of a device."""
     if not _DEVICE.fullmatch(device):
         raise InputError(f"device is {device!r}; expected auto, cpu, cuda, cuda:N or mps")
 
 
 def find_device(device: str) -> str:
-    """Return the device of that name if it is there; auto is a GPU where there is one, else cpu.
+    """Return the device of that name if it is there; auto is a GPU if there is one, else cpu.
 
-    Of several processes on a machine each has a GPU of its own, where no number is given.
+    Without a number, each of several processes on a machine has its own GPU.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def check_numbers(device: str, precision: str, dtype: str) -> None:
 
 
 def free_bytes(device: str) -> int | None:
-    """Return the memory that is free on a device, None if it is that of the processor."""
+    """Return the free memory of a device in bytes; None if it is the memory of the processor."""
     torch = _import_torch()
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
@@ -60,7 +60,7 @@ def free_bytes(device: str) -> int | None:
 
 
 def describe_device(device: str) -> str:
-    """Return the device and what it is, such as cuda:0 (NVIDIA H100)."""
+    """Return the device with its model, such as cuda:0 (NVIDIA H100)."""
     if device.startswith("cuda"):
         return f"{device} ({_import_torch().cuda.get_device_name(device)})"
     return device
@@ -81,7 +81,7 @@ def _import_torch() -> Any:
 
 
 def _find_cuda(torch: Any, device: str) -> str:
-    """Return the number of a CUDA device that is there."""
+    """Return the name, with its number, of a CUDA device that is there."""
     if not torch.backends.cuda.is_built():
         raise InputError(
             f"device is {device}; this PyTorch ({torch.__version__}) was built without CUDA: "

@@ -1,9 +1,10 @@
 """The engine on PyTorch, for GPUs: the contract of NumpyEngine on tensors (M, K, D).
 
 Nothing in a step waits for the device. Steps, stopped models and sums over held-out rows live
-there; rows, rates and weights of samples go over without a wait. Learning rates and batch size are
-multiplied into the slopes, and where all models share their momentum μ, v ← μ v + Gᵀ X is one
-product. On CUDA torch.compile makes one pass over the scores of what is written here as several.
+there. The order of an epoch, learning rates and sample weights are sent to it without a wait.
+Learning rates and batch size are multiplied into the slopes. Where all models share their momentum
+μ, v ← μ v + Gᵀ X is one product. On CUDA torch.compile makes one pass over the scores of what is
+written here as several.
 """
 
 import shutil
@@ -36,8 +37,8 @@ from onelayer.training.torch_products import Products
 
 Array = NDArray[Any]
 _ROUNDINGS = {"float32": 0.0, "tf32": 2.0**-10, "bfloat16": 2.0**-8}  # tf32 may cut digits off
-_EVALUATED = {"cpu": 1 << 20}  # features and scores of a block that is evaluated: cache, or memory
-_ROWS = 1000  # of a batch, to guess what a stack takes while splits are placed
+_EVALUATED = {"cpu": 1 << 20}  # features and scores of a block to evaluate: they fit the cache
+_ROWS = 1000  # of a batch, to estimate the memory of a stack when a split is opened
 
 
 class TorchEngine:
@@ -82,7 +83,7 @@ class TorchEngine:
         self._device, self._dtype = torch.device(self.device), weights.dtype
         self._feed = Feed(self._device, scaling, self._dtype)
         self._products = Products(self.precision, self._device)
-        # What is summed over many rows, where the device has the type for it.
+        # The type of sums over many rows: float64 if the device has it.
         self._double = torch.float32 if self._device.type == "mps" else torch.float64
         with self._at_work():
             self._W, self._b = self._tensor(weights), self._tensor(biases)  # (M, K, D), (M, K)
@@ -99,7 +100,7 @@ class TorchEngine:
         self._glide, self._follow = self._fused(_glide), self._fused(_follow)
 
     def open(self, split: Split) -> Opened:
-        """See Engine.open: a split that leaves room for the stack stays on the device."""
+        """See Engine.open: a split is kept on the device if it leaves room for the stack."""
         free = self.free_bytes()
         if free is None:
             return split
@@ -204,14 +205,14 @@ class TorchEngine:
     def model_bytes(n_classes: int, n_features: int, batch_size: int) -> int:
         """See MakeEngine.model_bytes.
 
-        A weight takes, in float64, the initial draw and its copy in the models' precision, on the
-        device its own place, velocity or gradient, the best one and what is made while it is
-        updated, and the copy that is handed back.
+        Counted in float64, a weight takes seven places: the initial draw, its copy in the models'
+        precision, the weight itself, its velocity or gradient, the best weight, an intermediate
+        value of the update, and the copy that is returned.
         """
         return n_classes * (n_features * 7 * 8 + 8 * 8 * batch_size)
 
     def _batch(self, data: Opened, rows: Rows) -> tuple[Tensor, Tensor, Rows, int]:
-        """Return x and labels of a batch, the places in it that they have, and its size."""
+        """Return x and labels of a batch, their places in the batch, and its size."""
         X, y = self._feed.batch(data, rows)
         return X, y, slice(None), len(y)
 
@@ -221,7 +222,7 @@ class TorchEngine:
         return S.view(len(X), *self._b.shape)
 
     def _set_rates(self, rates: PerModel) -> None:
-        """Bring learning rates (M,) and the decays that follow from them over, if they are new."""
+        """Send learning rates (M,), and the decays that follow from them, if they are new."""
         if not np.array_equal(rates, self._known_rates):
             self._known_rates = rates.copy()
             self._rates = self._tensor(rates)
@@ -246,16 +247,16 @@ class TorchEngine:
             self._go_along(of, gradient, sums)
 
     def _decay(self) -> None:
-        """Take the part of the step that makes weights smaller, where no model has momentum."""
+        """Take the part of the step that is weight decay, if no model has momentum."""
         if self._l2.any():
             self._W.mul_(torch.where(self._stopped == 0, self._decays, 1)[:, None, None])
 
     def _of_moving(self, numbers: Tensor) -> Tensor:
-        """Return the numbers (M,) of the models as (M, 1), 0 of those that were stopped."""
+        """Return numbers (M,) of the models as (M, 1), with 0 for those that were stopped."""
         return torch.where(self._stopped == 0, numbers, 0)[:, None]
 
     def _go_along(self, of: "_Momenta", gradient: Tensor, sums: Tensor) -> None:
-        """Take the step of the loss's gradient (M, K, D) and of its sums (M, K), with momentum."""
+        """Take a step with momentum from the gradients of the loss by W (M, K, D) and b (M, K)."""
         rates = self._of_moving(self._rates)
         gradient = gradient + self._of_moving(of.twice_l2)[:, None] * self._W
         momentum, nesterov = of.momentum[:, None], of.nesterov[:, None]
@@ -263,13 +264,13 @@ class TorchEngine:
         self._follow(self._b, of.b, sums, rates, momentum, nesterov)
 
     def _hold_out(self, S: Tensor, y: Tensor, held_out: Tensor) -> None:
-        """Add the sums over the rows (B, M) that are held out, of models that move."""
+        """Add the sums over the held-out rows (B, M), for models that were not stopped."""
         counted = torch.where(held_out & (self._stopped == 0), self._found(self._groups, S, y), 0)
         sums = torch.cat((counted, held_out[None])).sum(dim=1, dtype=self._double)
         self._held_out = sums if self._held_out is None else self._held_out + sums
 
     def _losses_of(self, settings: Sequence[Hyperparameters]) -> Groups:
-        """Return each loss that occurs, with the models it is for."""
+        """Return each loss that occurs, with the numbers of its models."""
         names = np.array([setting.loss for setting in settings])
         check_losses(names)
         if (names == names[0]).all():
@@ -280,7 +281,7 @@ class TorchEngine:
         ]
 
     def _momenta_at_rest(self, settings: Sequence[Hyperparameters]) -> "_Momenta | None":
-        """Return those of all models, None where no model has momentum."""
+        """Return momenta with velocities of 0; None if no model has momentum."""
         momentum = np.array([setting.momentum for setting in settings])
         if not momentum.any():
             return None
@@ -305,24 +306,24 @@ class TorchEngine:
         return parts
 
     def _copy(self, models: Models, source: Sequence[Tensor], target: Sequence[Tensor]) -> None:
-        """Copy what is of these models."""
+        """Copy the rows of these models."""
         chosen = self._tensor(np.flatnonzero(models), np.int64)
         for old, new in zip(target, source, strict=True):
             old[chosen] = new[chosen]
 
     def _tensor(self, array: ArrayLike, dtype: Any = None) -> Tensor:
-        """Return a copy on the device, in the models' type if no other is named."""
+        """Return a copy on the device, in the type `dtype` or that of the models."""
         with np.errstate(over="ignore"):  # a model that overflows is found out and stopped
             return self._feed.upload(torch.from_numpy(np.array(array, dtype or self._dtype)))
 
     def _fused(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function as one that passes over its tensors once, where that is there."""
+        """Return the function compiled to one pass, if CUDA and Triton are there."""
         there = find_spec("triton") and any(map(shutil.which, ("cc", "gcc", "clang")))
         return torch.compile(work) if self._device.type == "cuda" and there else work
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Multiply in the precision that was asked for, and say in a line if memory runs out."""
+        """Multiply in the chosen precision; say in a line if memory runs out."""
         try:
             with self._products.allowed():
                 yield
@@ -334,9 +335,9 @@ class TorchEngine:
 
 
 class _Momenta(NamedTuple):
-    """Momentum, Nesterov's or not, and twice λ of every model (M,); the velocities of W and b.
+    """Momentum, whether it is Nesterov's, and 2 λ of every model (M,); the velocities of W and b.
 
-    `shared` is the momentum if all models have the same, and none Nesterov's.
+    `shared` is the momentum if all models have the same one and none has Nesterov's, else None.
     """
 
     momentum: Tensor
@@ -348,7 +349,7 @@ class _Momenta(NamedTuple):
 
 
 def _glide(P: Tensor, v: Tensor, rates: Tensor, twice_l2: Tensor) -> None:
-    """Add the weight decay to velocities v that have all else, and go along them."""
+    """Add the weight decay to velocities v, which have the rest, and step along them."""
     v.addcmul_(P, twice_l2)
     P.addcmul_(v, rates, value=-1)
 
@@ -356,7 +357,7 @@ def _glide(P: Tensor, v: Tensor, rates: Tensor, twice_l2: Tensor) -> None:
 def _follow(
     P: Tensor, v: Tensor, gradient: Tensor, rates: Tensor, momentum: Tensor, nesterov: Tensor
 ) -> None:
-    """Let v be μ v + g where the rate is not 0, and go along it; Nesterov's way is g + μ v."""
+    """Set v to μ v + g where the rate is not 0, and step along v, or g + μ v with Nesterov's."""
     v.copy_(torch.where(rates > 0, momentum * v + gradient, v))
     P.sub_(rates * torch.where(nesterov, gradient + momentum * v, v))
 

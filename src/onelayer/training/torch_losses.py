@@ -1,7 +1,7 @@
 """The losses of model/losses.py on tensors: scores (B, M, K), labels y (B,).
 
-Softmax is written out: PyTorch's own is slow for few classes on a CPU, and torch.compile makes one
-pass of it.
+Softmax is written out, since PyTorch's own is slow for few classes on a CPU; torch.compile turns it
+into one pass.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -61,7 +61,7 @@ def _of_label(S: Tensor, y: Tensor) -> Tensor:
 
 
 def _own(S: Tensor, y: Tensor) -> Tensor:
-    """Return a mask of each row's own class, (B, 1, K)."""
+    """Return whether a class is the row's own, (B, 1, K)."""
     return torch.arange(S.shape[2], device=S.device) == y[:, None, None]
 
 
@@ -70,7 +70,7 @@ TORCH_LOSSES = {
     Hinge.name: TorchLoss(_hinge, _hinge_slopes),
     BinaryCrossEntropy.name: TorchLoss(_binary, _binary_slopes),
 }
-Groups = Sequence[tuple[TorchLoss, Tensor | None]]  # a loss and its models; None: all of them
+Groups = Sequence[tuple[TorchLoss, Tensor | None]]  # each loss and its models; None: all models
 
 
 def check_losses(names: Iterable[str]) -> None:
@@ -83,11 +83,11 @@ def check_losses(names: Iterable[str]) -> None:
 def scaled_slopes(
     groups: Groups, S: Tensor, y: Tensor, factor: Tensor, stopped: Tensor, step: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return dl/ds (B, M, K) times a factor (M,) or (B, M), and the step of each stop (M,).
+    """Return dl/ds (B, M, K) times a factor (M,) or (B, M), and when models were stopped (M,).
 
     A model with a score that is not finite is stopped in this step; its slopes are 0.
     """
-    if not len(S):  # of this batch a rank may have no rows
+    if not len(S):  # a rank may have no rows of this batch
         return S, stopped
     low, high = S.aminmax(dim=2)
     sound = low.amin(dim=0).isfinite() & high.amax(dim=0).isfinite()  # NaN passes through both

@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class Products:
-    """Products with a stack W (M·K, D) on a device; sums are in the type of the models."""
+    """Products with a stack W (M·K, D) on a device; sums have the type of the models."""
 
     def __init__(self, precision: str, device: torch.device) -> None:
         self._precision, self._device = precision, device
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Use this precision for products of float32, whatever the setting of the process."""
+        """Use this precision for products of float32, whatever PyTorch is set to in the process."""
         backend = self._backend()
         if backend is None:
             yield
@@ -46,7 +46,7 @@ class Products:
         left, right = left.bfloat16(), right.bfloat16()
         if self._device.type == "cuda":
             return torch.mm(left, right, out_dtype=torch.float32)
-        return left.float() @ right.float()  # no such product there: slower, but equal
+        return left.float() @ right.float()  # the CPU has no such product: slower, the same numbers
 
     def _backend(self) -> Any:
         kinds: dict[str, Any] = {"cuda": torch.backends.cuda, "cpu": torch.backends.mkldnn}

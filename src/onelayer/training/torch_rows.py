@@ -1,7 +1,7 @@
-"""The engine on PyTorch where each rank has a part of the rows: what it sums is summed over all.
+"""The engine on PyTorch for ranks that have a part of the rows each: sums go over all ranks.
 
-Blocks of rows are dealt to the ranks in turn, so each has nearly as many of any batch that is
-drawn at random, or follows the files. The batches are those of one process.
+Blocks of rows are dealt to the ranks in turn, so that each rank has about as many rows of a batch,
+in random order and in file order. The batches are those of one process.
 """
 
 from collections.abc import MutableMapping
@@ -21,26 +21,26 @@ from onelayer.training.engine import Opened, Rows
 from onelayer.training.ranks import World, world
 from onelayer.training.torch_engine import TorchEngine, as_array
 
-DEALT = 64  # rows that follow each other, of one rank
+DEALT = 64  # consecutive rows that go to one rank
 
 
 @dataclass(frozen=True, eq=False)
 class OwnRows:
-    """The rows of a split that a rank has: their numbers (n,), and them as the engine opened it."""
+    """The rows of a split that a rank has: their numbers (n,), and the handle of these rows."""
 
     whole: Split
     rows: NDArray[np.intp]
     opened: Opened
 
 
-# As in torch_data: an OwnRows holds on to the whole split, whose id is therefore its own.
+# As in torch_data: an OwnRows holds a reference to its Split, so no other Split has the same id.
 _opened: MutableMapping[tuple[int, int, int, torch.device], OwnRows] = WeakValueDictionary()
 
 
 class RowsEngine(TorchEngine):
-    """A stack that all ranks hold, each with its rows: gradients and losses are summed over them.
+    """A stack that every rank has, each with its own rows; gradients and losses are summed.
 
-    What a rank finds is what all find, to the bit where their devices are of one kind.
+    All ranks find the same: on devices of one kind the same bits.
     """
 
     def __init__(self, *parameters: Any, **options: Any) -> None:
@@ -53,13 +53,13 @@ class RowsEngine(TorchEngine):
         key = id(split), ranks.rank, ranks.size, self._device
         known = _opened.get(key)
         if known is None:
-            rows = np.flatnonzero(_is_own(np.arange(len(split)), ranks))
+            rows = _dealt(len(split), ranks)
             own = Split(_chosen(split.X, rows), split.y[rows], split.files)
             known = _opened[key] = OwnRows(split, rows, super().open(own))
         return known
 
     def _hold_out(self, S: Tensor, y: Tensor, held_out: Tensor) -> None:
-        """See TorchEngine._hold_out: summed at once, so that every rank's state is that of all."""
+        """See TorchEngine._hold_out: summed over ranks in each step, so that all have one state."""
         before, self._held_out = self._held_out, None
         super()._hold_out(S, y, held_out)
         self._world.sum(self._held_out)
@@ -76,9 +76,12 @@ class RowsEngine(TorchEngine):
         return as_array(sums, np.float64)
 
     def _batch(self, data: Opened, rows: Rows) -> tuple[Tensor, Tensor, Rows, int]:
-        """See TorchEngine._batch: this rank's part of the batch, or of one made for all."""
+        """See TorchEngine._batch: the rows of the batch that this rank has.
+
+        Of a batch that was made for itself, such as an augmented one, each rank takes a share.
+        """
         ranks, whole = self._world, data if isinstance(data, Split) else data.whole
-        rows = np.arange(len(whole))[rows] if isinstance(rows, slice) else rows
+        rows = np.arange(*rows.indices(len(whole))) if isinstance(rows, slice) else rows
         if whole is data:
             at = np.arange(ranks.rank, len(rows), ranks.size)
             return *self._feed.batch(data, rows[at]), at, len(rows)
@@ -86,7 +89,7 @@ class RowsEngine(TorchEngine):
         return *self._feed.batch(data.opened, _place(rows[at], ranks)), at, len(rows)
 
     def _descend(self, X: Tensor, G: Tensor, *, every: bool) -> None:
-        """See TorchEngine._descend: gradient and unsound models are summed in one go."""
+        """See TorchEngine._descend: gradients and stopped models are summed in one call."""
         M, K, D = self._shape
         found = torch.zeros(M * (K * D + K + 1), dtype=self._W.dtype, device=self._device)
         gradient, sums, unsound = found.split((M * K * D, M * K, M))
@@ -105,18 +108,25 @@ class RowsEngine(TorchEngine):
         self._b.sub_(torch.where(moving[:, None], sums.view(M, K), 0))
 
 
+def _dealt(n_samples: int, ranks: World) -> NDArray[np.intp]:
+    """Return the rows that this rank has of a split, in their order."""
+    starts = np.arange(ranks.rank * DEALT, n_samples, ranks.size * DEALT)
+    rows = (starts[:, None] + np.arange(DEALT)).ravel()
+    return rows[rows < n_samples]
+
+
 def _is_own(rows: NDArray[np.intp], ranks: World) -> NDArray[np.bool_]:
     """Return which of the rows of a split this rank has."""
     return np.asarray(rows // DEALT % ranks.size == ranks.rank)
 
 
 def _place(rows: NDArray[np.intp], ranks: World) -> NDArray[np.intp]:
-    """Return where a rank's rows of a split are among those that it has."""
+    """Return the places of these rows of a split among all rows that the rank has."""
     return np.asarray(rows // (DEALT * ranks.size) * DEALT + rows % DEALT)
 
 
 def _chosen(X: Features, rows: NDArray[np.intp]) -> Features:
-    """Return rows of features, which are read when they are asked for."""
+    """Return rows of features, unread until they are used."""
     if isinstance(X, Derived):
         return X.take(rows)
     return Derived(X, lambda stored, at: stored[at], X.shape[1:], X.dtype, rows)

@@ -1,5 +1,5 @@
-/* Arithmetic on whole registers. Included once for each instruction set by tiles.h, which says how
- * NAME and WIDTH are meant. */
+/* Arithmetic on whole registers. Included once for each instruction set by tiles.h, which explains
+ * NAME and WIDTH. */
 
 typedef float NAME(vector) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef int32_t NAME(integers) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
@@ -63,7 +63,7 @@ INLINE float NAME(sum)(V v)
  * that of Cephes. */
 INLINE V NAME(exponential)(V x)
 {
-    x = NAME(choose)(x >= -87.0f, x, NAME(all)(-87.0f)); /* what is not a number, too */
+    x = NAME(choose)(x >= -87.0f, x, NAME(all)(-87.0f)); /* also if x is not a number */
     V n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* nearest whole number */
     V r = x - n * 0.693145752f - n * 1.42860677e-6f;
     V p = NAME(all)(1.9875691500e-4f);

@@ -1,10 +1,10 @@
 /* The losses, of one model on one register of rows: lane i is row i, and the scores of class k are
- * at scores + k * stride. Nothing goes across lanes, so that a class costs the same for every K.
+ * at scores + k * stride. Lanes are not mixed, so that the cost of a class does not depend on K.
  * Included once for each instruction set by tiles.h. Equations as in docs/maths.md. */
 
 #define S(k) (*(V *)(scores + (k) * stride))
 
-/* The largest score, which is subtracted before anything is exponentiated. */
+/* The largest score, which is subtracted before exp. */
 INLINE V NAME(largest)(const float *scores, long stride, long K)
 {
     V best = S(0);
@@ -12,7 +12,7 @@ INLINE V NAME(largest)(const float *scores, long stride, long K)
     return best;
 }
 
-/* Equation (4); the first of equals. */
+/* Equation (4); of equal scores the first class. */
 INLINE I NAME(predictions)(const float *scores, long stride, long K)
 {
     V best = S(0);
@@ -45,7 +45,7 @@ INLINE V NAME(cross_entropy)(const float *scores, long stride, long K, I label)
     return NAME(logarithm)(sum) - own;
 }
 
-/* The derivatives of (6) by the scores, in their place and times `scale`: scale (p - [k = y]). */
+/* Replace the scores by the derivatives of (6), times `scale`: scale (p - [k = y]). */
 INLINE void NAME(cross_entropy_slopes)(float *scores, long stride, long K, I label, V scale)
 {
     V largest = NAME(largest)(scores, stride, K), sum = {0};
@@ -73,7 +73,7 @@ INLINE V NAME(hinge)(const float *scores, long stride, long K, I label)
     return sum;
 }
 
-/* Its derivatives times `scale`: 1 for a violated margin, minus their number at y. */
+/* Its derivatives times `scale`: 1 for a violated margin; at y, minus the number of these. */
 INLINE void NAME(hinge_slopes)(float *scores, long stride, long K, I label, V scale)
 {
     V own = NAME(own)(scores, stride, K, label), sum = {0};
@@ -127,8 +127,8 @@ INLINE void NAME(slopes)(int loss, float *scores, long stride, long K, I label, 
     }
 }
 
-/* Add the parts and the biases in the place of the first part, zero in the lanes without a row.
- * Lanes of the result are 0, or not a number where one of the scores is not finite. */
+/* Replace the first part of the scores by the sum of parts and biases; lanes without a row get 0.
+ * A lane of the result is 0, or not a number if one of its scores is not finite. */
 INLINE V NAME(assemble)(float *scores, long stride, long K, long part_stride, long parts,
                         const float *biases, I counted)
 {
@@ -143,8 +143,8 @@ INLINE V NAME(assemble)(float *scores, long stride, long K, long part_stride, lo
     return check;
 }
 
-/* Add what these scores say of the rows that count, weighted. Where `check` is not a number there is
- * no loss. */
+/* Add the weighted losses and hits of these scores; the loss is not a number where `check` is not
+ * one. */
 INLINE void NAME(tally)(int loss, const float *scores, long stride, long K, I label, V check,
                         V weights, found *sum)
 {
@@ -157,8 +157,9 @@ INLINE void NAME(tally)(int loss, const float *scores, long stride, long K, I la
     }
 }
 
-/* Turn the scores of some rows, or a register if that is less, into the slopes of their loss times
- * `scale`; tell first what they say of rows without weight. Returns whether they are all finite. */
+/* Turn the scores of `rows`, at most a register of them, into slopes of the loss times `scale`.
+ * Before that, add losses and hits of the rows of weight 0 to `held_out`. Returns whether all
+ * scores are finite. */
 static int NAME(differentiate)(float *scores, long stride, long K, long part_stride, long parts,
                                const float *biases, int loss, const samples *rows, float scale,
                                found *held_out)

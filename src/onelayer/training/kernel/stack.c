@@ -1,9 +1,9 @@
 /* A stack of M softmax networks in float32: one step of gradient descent, and evaluation.
  *
- * Letters as in docs/maths.md; C = M*K columns of scores. The features are cut into `parts`, each
- * with its own stretch of X and W, so that a thread finds both in its own cache in the product for
- * the scores and in the one for the gradient. The parts and the order of all sums depend on the
- * problem alone: the result's bits are the same for any number of threads.
+ * Letters as in docs/maths.md; C = M*K columns of scores. The features are cut into `parts`. A part
+ * has its own range of X and W, which a thread finds in its cache both for the scores and for the
+ * gradient. The parts and the order of all sums do not depend on the number of threads, so neither
+ * do the bits of the result.
  */
 #include <math.h>
 #include <stdint.h>
@@ -13,14 +13,14 @@
 #include <omp.h>
 #endif
 
-#define PART 768            /* features a part, about: a tile of W then stays in the L1 cache */
-#define EVALUATION_ROWS 96  /* rows scored at a time: their part of X stays in the L2 cache */
+#define PART 768            /* features of a part, about: a tile of W fits the L1 cache */
+#define EVALUATION_ROWS 96  /* rows scored at a time: their part of X fits the L2 cache */
 
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 
-/* Shift and factor of each feature (D), as floats, too, for features that are bytes. */
+/* Shift and factor of each feature (D); the floats are for features that are bytes. */
 typedef struct {
     double *shift_double, *factor_double;
     float *shift_float, *factor_float;
@@ -38,22 +38,22 @@ static const char *const loss_names[LOSSES] = {
     [BINARY_CROSS_ENTROPY] = "binary-cross-entropy",
 };
 
-/* What one model keeps for all its steps. */
+/* What stays the same for one model in all steps. */
 typedef struct {
     double l2, momentum;
     int32_t nesterov, loss;
 } setting;
 
-/* What becomes of one model in one step: its slopes are times `scale`, and w <- decay w - g; or, in
- * a stack with velocities, g <- g + penalty w, v <- momentum v + g, and w goes along v, or along
- * g + momentum v if `nesterov`, by `rate`. */
+/* One step of one model, whose slopes are multiplied by `scale`: w <- decay w - g. In a stack with
+ * velocities: g <- g + penalty w, v <- momentum v + g, w <- w - rate v; if `nesterov`,
+ * w <- w - rate (g + momentum v). */
 typedef struct {
     float scale, decay, rate, penalty, momentum, nesterov;
 } change;
 
 static const change AT_REST = {.decay = 1, .momentum = 1};
 
-/* Some rows from one on, as one model sees them. */
+/* Some rows, with the weights that they have for one model. */
 typedef struct {
     const int32_t *labels;
     const float *weights; /* NULL: all 1 */
@@ -66,7 +66,7 @@ typedef struct {
 } found;
 
 typedef struct {
-    int cols, width; /* columns of a tile, floats a register */
+    int cols, width; /* columns of a tile, floats of a register */
     void (*scores)(const float *X, long x_stride, const float *W, long w_stride, long length,
                    long rows, long C, float *out, long out_stride, int add);
     void (*descend)(const float *X, long x_stride, const float *G, long g_stride, long rows,
@@ -115,7 +115,7 @@ static const kernels *find_kernels(int width)
 static const kernels *find_kernels(int width) { return width ? NULL : NULL; }
 #endif
 
-/* The threads that the next stack will use: all cores, or what the user or threadpoolctl says. */
+/* The number of threads of the next stack: all cores, unless the user or threadpoolctl set it. */
 int stack_threads(void)
 {
 #ifdef _OPENMP
@@ -141,11 +141,11 @@ typedef struct {
     long parts, threads, capacity;                   /* capacity: rows the batch buffers hold */
     const kernels *run;
     float *weights, *biases;             /* (C, padded), (C) */
-    float *velocity, *bias_velocity;     /* the same; NULL where no model has momentum */
+    float *velocity, *bias_velocity;     /* the same; NULL if no model has momentum */
     setting *settings;                   /* (M) */
     change *changes;                     /* (M), of this step */
-    int64_t steps, *stopped;             /* taken so far; (M): the first step with a score that was
-                                            not finite, counted from 1, or 0 */
+    int64_t steps, *stopped;             /* taken so far; (M): the first step, from 1, with a score
+                                            that was not finite, or 0 */
     uint8_t *unsound;                    /* (M): whether such a score was found */
     float *best_weights, *best_biases;   /* those remembered; NULL until then */
     scaling scaling;
@@ -183,14 +183,14 @@ void stack_free(stack *s)
     free(s);
 }
 
-/* Where the weights (C, padded) and biases (C) of one kind are; NULL if there are none. */
+/* Find the weights (C, padded) and biases (C) of one kind; NULL if there are none. */
 static void find_parameters(const stack *s, int kind, float **weights, float **biases)
 {
     *weights = kind == WEIGHTS ? s->weights : kind == VELOCITIES ? s->velocity : s->best_weights;
     *biases = kind == WEIGHTS ? s->biases : kind == VELOCITIES ? s->bias_velocity : s->best_biases;
 }
 
-/* Room for the parameters to be remembered. 0: no memory. */
+/* Make room for the best parameters. 0: no memory. */
 static int reserve_best(stack *s)
 {
     if (!s->best_weights) s->best_weights = floats(s->columns * s->padded);
@@ -210,7 +210,7 @@ int stack_get(const stack *s, int kind, float *weights, float *biases)
     return 1;
 }
 
-/* The other way round. 0: no memory, or the models have no velocities. */
+/* Copy them in. 0: no memory, or the models have no velocities. */
 int stack_set(stack *s, int kind, const float *weights, const float *biases)
 {
     float *W, *b;
@@ -223,7 +223,7 @@ int stack_set(stack *s, int kind, const float *weights, const float *biases)
     return 1;
 }
 
-/* The steps taken, and in which of them each model was stopped (M). */
+/* Return the number of steps, and the step in which each model was stopped (M). */
 int64_t stack_get_steps(const stack *s, int64_t *stopped)
 {
     memcpy(stopped, s->stopped, s->models * sizeof *stopped);
@@ -244,7 +244,7 @@ static void copy_models(const stack *s, const uint8_t *models, const float *from
         if (models[m]) memcpy(to + m * size, from + m * size, size * sizeof(float));
 }
 
-/* Keep the parameters that the chosen models (M) have now. 0: no memory. */
+/* Remember the present parameters of the chosen models (M). 0: no memory. */
 int stack_remember(stack *s, const uint8_t *models)
 {
     if (!reserve_best(s)) return 0;
@@ -253,7 +253,7 @@ int stack_remember(stack *s, const uint8_t *models)
     return 1;
 }
 
-/* Give the chosen models (M) back what they had then. */
+/* Restore the remembered parameters of the chosen models (M). */
 void stack_recall(stack *s, const uint8_t *models)
 {
     if (!s->best_weights || !s->best_biases) return;
@@ -261,7 +261,7 @@ void stack_recall(stack *s, const uint8_t *models)
     copy_models(s, models, s->best_biases, s->biases, 1);
 }
 
-/* Take over shift and factor (D). 0: no memory. */
+/* Copy shift and factor (D). 0: no memory. */
 static int set_scaling(scaling *to, long features, const double *shift, const double *factor)
 {
     size_t bytes = features * sizeof(double);
@@ -308,7 +308,8 @@ stack *stack_new(int width, long models, long classes, long features, const floa
     return s;
 }
 
-/* Threads worth waking for `rows` rows: below some ten microseconds each, waiting costs more. */
+/* The number of threads for `rows` rows: with less than some 10 microseconds of work for each, more
+ * threads would only wait. */
 static int team(const stack *s, long rows)
 {
     double useful = 1 + (double)rows * s->columns * s->padded / 250000;
@@ -344,10 +345,10 @@ static float *scores_of(const stack *s, long m, long r)
     return s->scores + m * s->classes * s->capacity + r;
 }
 
-/* How many weights each model has for a batch of `rows`: whole registers on every instruction set. */
+/* The number of sample weights of a model for `rows` rows: whole registers of the widest kind. */
 long stack_room(long rows) { return rounded(rows, 16); }
 
-/* What a step of the learning rate `rate` on this batch does to model m. */
+/* The change of model m in a step on this batch with the learning rate `rate`. */
 static change change_of(const stack *s, long m, double rate, const samples *batch)
 {
     const setting *own = s->settings + m;
@@ -366,8 +367,8 @@ static change change_of(const stack *s, long m, double rate, const samples *batc
                     .nesterov = own->nesterov};
 }
 
-/* Turn the parts' scores into slopes, for one model and register `i` of rows. Says whether they are
- * all finite, and that the model is not sound if not. */
+/* Turn the scores of all parts into slopes, for one model and the rows of register `i`. Returns
+ * whether all scores are finite; if not, the model is marked as unsound. */
 static int differentiate(stack *s, long m, long i, const samples *batch)
 {
     long r = i * s->run->width, registers = s->capacity / s->run->width;
@@ -385,7 +386,7 @@ static int differentiate(stack *s, long m, long i, const samples *batch)
     return finite;
 }
 
-/* A model that is not sound stays where it is. */
+/* Stop the models that are unsound: their parameters stay as they are. */
 static void freeze(stack *s)
 {
     for (long m = 0; m < s->models; m++) {
@@ -396,7 +397,7 @@ static void freeze(stack *s)
     }
 }
 
-/* The step of one bias, as that of a weight without penalty. */
+/* The step of one bias: that of a weight without penalty. */
 static void move_bias(stack *s, long c, float g, const change *model)
 {
     if (!s->velocity) {
@@ -408,7 +409,7 @@ static void move_bias(stack *s, long c, float g, const change *model)
     s->biases[c] -= (model->nesterov ? g + *v * model->momentum : *v) * model->rate;
 }
 
-/* Add what the batch said of each model's held-out rows, (M). */
+/* Add loss and hits of the held-out rows of the batch, for each model (M). */
 static void add_held_out(const stack *s, long registers, found *sums)
 {
     for (long m = 0; m < s->models; m++) {
@@ -420,7 +421,7 @@ static void add_held_out(const stack *s, long registers, found *sums)
     }
 }
 
-/* The labels as the kernels read them: whole registers of 32 bits. */
+/* Convert labels to 32 bits, as the kernels read them. */
 static void narrow(const int64_t *y, long rows, int32_t *labels)
 {
     for (long r = 0; r < rows; r++) labels[r] = (int32_t)y[r];
@@ -440,7 +441,7 @@ static int reserve(stack *s, long rows)
     return s->capacity > 0;
 }
 
-/* The stretch of X and W, and the columns, that one item of work covers. */
+/* The range of features and the columns of one item of work. */
 typedef struct {
     long part, start, length, first, columns;
 } share;
@@ -456,9 +457,9 @@ static share share_of(const stack *s, long item, long groups)
     return w;
 }
 
-/* One step on the rows at the addresses X, so that a batch is read where it lies, in however many
- * arrays; y (rows), weights (M, stack_room(rows)) or NULL, learning rates (M). If there are
- * weights, what the rows without one say is added to `held_out` (M). 0: no memory. */
+/* One step on the rows at the addresses X: a batch is read where it is stored, in any number of
+ * arrays. y (rows), weights (M, stack_room(rows)) or NULL, learning rates (M). With weights, loss
+ * and hits of the rows of weight 0 are added to `held_out` (M). 0: no memory. */
 int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows,
                const float *weights, const double *rates, found *held_out)
 {
@@ -471,7 +472,7 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
     const kernels *run = s->run;
     long C = s->columns, room = s->capacity, whole = rounded(rows, 4);
     long registers = (rows + run->width - 1) / run->width;
-    long groups = (threads + s->parts - 1) / s->parts; /* of columns, where parts are too few */
+    long groups = (threads + s->parts - 1) / s->parts; /* of columns, if parts are too few */
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(static)
@@ -515,7 +516,7 @@ int stack_step(stack *s, int type, const int64_t *X, const int64_t *y, long rows
     return 1;
 }
 
-/* Add what one block of rows says of each model, (M); weights are those of its first row. */
+/* Add loss and hits of one block of rows for each model (M); `weights` begin at its first row. */
 static void evaluate_block(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
                            const float *weights, long stride, float *features, float *scores,
                            found *sums)
@@ -537,10 +538,11 @@ static void evaluate_block(const stack *s, int type, const int64_t *X, const int
         }
 }
 
-/* A caller who evaluates piece by piece cuts at multiples of so many rows: the bits are the same. */
+/* Pieces that begin at multiples of this number of rows give the same bits as one evaluation. */
 long stack_evaluation_rows(void) { return EVALUATION_ROWS; }
 
-/* Add to `sums` (M) what the rows at X say; weights (M, stack_room(rows)) or NULL. 0: no memory. */
+/* Add loss and hits of the rows at X to `sums` (M); weights (M, stack_room(rows)) or NULL. 0: no
+ * memory. */
 int stack_evaluate(const stack *s, int type, const int64_t *X, const int64_t *y, long rows,
                    const float *weights, found *sums)
 {

@@ -3,7 +3,7 @@
  *   WIDTH       floats in a vector register
  *   COLS        columns of a tile: four rows of scores, or four registers of a row, times COLS
  *               fill the registers
- *   LOAD_BYTES  WIDTH bytes as floats; left to itself the compiler goes a roundabout way
+ *   LOAD_BYTES  WIDTH bytes as floats; the compiler's own code for it is slow
  * Letters as in docs/maths.md; C = M*K is the number of stacked columns. Scores and their slopes
  * lie by columns, out[c][r], so that what follows the products has a row in each lane. */
 #include "lanes.h"
@@ -25,7 +25,7 @@ INLINE void NAME(scores_tile)(
             for (int c = 0; c < cols; c++) sum[c][r] += x * w[c];
         }
     }
-#pragma GCC unroll 6 /* early: the sums stay in registers */
+#pragma GCC unroll 6 /* early, so that the sums stay in registers */
     for (int c = 0; c < cols; c++) {
         four total = NAME(sums)(sum[c][0], sum[c][1], sum[c][2], sum[c][3]);
         four *column = (four *)(out + c * out_stride);
@@ -49,16 +49,16 @@ static void NAME(scores_cols)(
     }
 }
 
-/* Fetch what of the next tile's columns falls to rows r to r + 4 of this tile's: a tile of W is
- * used by all rows of the batch, so that the first would wait for every line of it. Beyond the
- * last column there is nothing to fetch and no harm in asking. */
+/* While rows r to r + 4 use this tile of W, fetch their share of the next tile: else the first rows
+ * of that tile would wait for each of its cache lines. A prefetch beyond the last column does no
+ * harm. */
 INLINE void NAME(fetch_ahead)(const float *W, long w_stride, long length, long r, long rows)
 {
     for (long d = r * length / rows; d < (r + 4) * length / rows; d += 64 / sizeof(float))
         for (int c = 0; c < COLS; c++) __builtin_prefetch(W + c * w_stride + d, 0, 2);
 }
 
-/* All scores of `rows` rows (a multiple of four) over one stretch of features. */
+/* All scores of `rows` rows (a multiple of four) over one range of features. */
 static void NAME(scores)(
     const float *X, long x_stride, const float *W, long w_stride, long length,
     long rows, long C, float *out, long out_stride, int add)
@@ -73,7 +73,7 @@ static void NAME(scores)(
     }
 }
 
-/* One register of weights after its step, with the slopes' sum g; v is its velocity, if any. */
+/* The step of one register of weights; g is the gradient, v the velocity or NULL. */
 INLINE void NAME(move)(V *w, V *v, V g, const change *model)
 {
     if (!v) {
@@ -123,7 +123,7 @@ INLINE void NAME(descend_tile)(
                                velocity ? velocity + d : NULL, w_stride, models, n, 1); \
         break;
 
-/* Columns `first` to `first` + C, at which G, W and velocity begin; each model has K of them. */
+/* Move the columns `first` to `first` + C, K for each model; G, W and velocity begin at `first`. */
 static void NAME(descend)(
     const float *X, long x_stride, const float *G, long g_stride, long rows, long length,
     long first, long C, long K, float *W, float *velocity, long w_stride, const change *changes)
@@ -143,7 +143,7 @@ static void NAME(descend)(
     }
 }
 
-/* The sum of a column of slopes over `rows` rows and the lanes without one, which hold zeros. */
+/* The sum of a column of slopes over `rows` rows; lanes without a row hold zeros. */
 static float NAME(total)(const float *G, long rows)
 {
     V sum = {0};
@@ -151,10 +151,10 @@ static float NAME(total)(const float *G, long rows)
     return NAME(sum)(sum);
 }
 
-/* out[r][d] = (x[d] - shift[d]) * factor[d], x from feature `start` of the row of any stored type
- * at the address X[r]; pads with zeros. Computed in doubles, so that a large mean takes no digits of
- * x; floats hold bytes and their differences well enough, and are faster.
- * A part of a row is too short for the processor to see ahead by itself, hence the prefetch. */
+/* out[r][d] = (x[d] - shift[d]) * factor[d], padded with zeros; x begins at feature `start` of the
+ * row, of any stored type, at the address X[r]. Doubles keep the digits of x beside a large mean;
+ * for bytes floats are precise enough, and faster. A part of a row is too short for the processor's
+ * own prefetch, hence ours. */
 #define CONVERT(type, name, real, SCALE) \
     static void NAME(name)( \
         const int64_t *X, long start, long rows, long length, long padded, const scaling *by, \

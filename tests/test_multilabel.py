@@ -35,8 +35,10 @@ from onelayer.evaluation.multilabel import (
 )
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import multilabel as probes_of_labels
+from onelayer.experiments.workload import Workload
 from onelayer.report import style
 from onelayer.report.probe_figures import draw_probes
+from onelayer.training import forecast
 from onelayer.training.machine import Machine
 from onelayer.training.multilabel import scores_of, train_labels
 from onelayer.training.options import TrainingOptions
@@ -548,3 +550,25 @@ def test_probes_of_labels_go_on_after_an_interruption_to_the_same_bits(tmp_path,
         for ours, theirs in zip(*(load_file(Path(f) / "models" / path.name).values()
                                   for f in ("out", "whole")), strict=True):  # fmt: skip
             assert ours.tobytes() == theirs.tobytes()
+
+
+def test_a_plan_takes_labels_for_as_many_models(monkeypatch):
+    monkeypatch.setattr(forecast, "_time_of", lambda work: 1.0)
+    data, every = make_data(), {1.0: np.ones((1, SIZES["train"]), np.uint8)}
+    work = Workload(onelayer.grid(l2=[0.1, 1]), every, 0, SIZES["validation"], "exact")
+    options = TrainingOptions(solver="exact")
+    one, three = (work.forecast(d, options, Machine()) for d in (data.of_label(0), data))
+    assert (sum(one.stacks), sum(three.stacks)) == (2, 6)
+    assert (three.bytes, three.kept) == (3 * one.bytes, 3 * one.kept)
+
+
+def test_a_plan_of_labels_trains_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(probes_of_labels, "train_labels", None)
+    monkeypatch.setattr(forecast, "_SECONDS", 0.01)
+    X, Y = make_multilabel_classification(120, 6, n_classes=3, random_state=0)
+    np.savez("layer.npz", X=X, y=Y)
+    assert run(["probe", "layer.npz", "--plan"]) == 0
+    assert "1 probe, each of a path of λ" in capsys.readouterr().out
+    assert run(["probe", "layer.npz", "--C", "1", "--plan"]) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["layer.npz"]

@@ -3,7 +3,7 @@
 import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -167,6 +167,12 @@ class Dataset:
                 f"{self.name}: {self.n_classes:,} labels, of which a row may have several, and "
                 f"{what} takes one class a row; onelayer probe takes several labels"
             )
+
+    def of_label(self, label: int) -> "Dataset":
+        """Return multi-label data with one label in place of all: the classes are 0 and 1."""
+        alone = {name: replace(split, y=split.y[:, label]) for name, split in self.splits.items()}
+        changed: dict[str, Any] = alone | {"class_names": ("0", "1")}
+        return replace(self, **changed)
 
     @property
     def splits(self) -> dict[str, Split]:

@@ -132,8 +132,6 @@ def probe(
         with progress_bar("drawing the page", None):
             write_any_probes(probing, folder.path, report)
 
-    if first.multilabel:
-        check_several_labels(first, fractions, asked)
     work, options = _work(feature_sets, settings, fractions, options, asked)
     settings = work.settings
     of_one: Callable[..., Finished] = probe_labels if first.multilabel else probe_features
@@ -210,12 +208,14 @@ def _work(
 
     The epochs of the options are the number of iterations.
     """
+    first = next(iter(feature_sets.values()))
+    if first.multilabel:
+        check_several_labels(first, fractions, asked)
     settings = probe_grid(options.solver) if settings is None else settings
     check_search(asked, settings, options)
     fractions = sorted({*map(float, fractions), 1.0})
     on_path = max(MOST, len(asked.C or ()) + 2 * asked.halvings)
     check_settings(on_path if settings is None else len(settings), len(fractions), asked.draws)
-    first = next(iter(feature_sets.values()))
     options = with_iterations(options, asked.iterations, len(first.train))
     subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
     shuffles, judged = asked.draws if asked.control else 0, len(first.splits["validation"])
@@ -349,7 +349,6 @@ def plan_sources(
     feature_sets = load_feature_sets(sources, **data or {})
     check_same_rows(feature_sets)
     first = next(iter(feature_sets.values()))
-    first.check_one_class("a plan of probes")
     work, options = _work(feature_sets, settings, fractions, options, asked)
     finished: Collection[str] = ()
     if resumed is not None:

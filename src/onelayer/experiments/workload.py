@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Dataset
+from onelayer.data.multilabel import has_both
 from onelayer.data.scaling import fit_scaling
 from onelayer.training.forecast import Forecast, forecast
 from onelayer.training.hyperparameters import Hyperparameters, grid
@@ -70,16 +71,23 @@ class Workload:
         return (self.passes + self.alone) * one_pass(data)
 
     def forecast(self, data: Dataset, options: TrainingOptions, machine: Machine) -> Forecast:
-        """Predict the memory and the time of a feature set, without a whole training."""
-        scaling = fit_scaling(options.scaling, data)
+        """Predict the memory and the time of a feature set, without a whole training.
+
+        Models of several labels cost what as many models of one label do.
+        """
+        scaling, copies = fit_scaling(options.scaling, data), 1
+        if data.multilabel:
+            labels = has_both(data.train.y)
+            data, copies = data.of_label(labels[0]), len(labels)
 
         def cost(settings: Sequence[Hyperparameters]) -> Forecast:
-            return forecast(Job(data, settings, options, machine, scaling))
+            return forecast(Job(data, [*settings] * copies, options, machine, scaling))
 
         if self.settings is None:
             one = cost(grid())
             seconds, models = (self.passes + self.alone) * one.seconds, MOST * self.draws
-            return Forecast((TOGETHER,), TOGETHER * one.bytes, models * one.kept, seconds)
+            together = tuple(TOGETHER * size for size in one.stacks)
+            return Forecast(together, TOGETHER * one.bytes, models * one.kept, seconds)
         if self.solver == "exact":
             every = cost(self.settings)
             kept, times = self.draws * every.kept, float(self.shares.sum())

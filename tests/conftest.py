@@ -22,6 +22,8 @@ settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("steady")
+# A shell that runs the tests in the background lets them ignore Ctrl-C, and so would all commands.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONGEST_ID = 40

@@ -7,8 +7,6 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.linalg
-import scipy.special
 from numpy.typing import NDArray
 
 from onelayer.data.dataset import Split
@@ -68,7 +66,9 @@ class Reflections:
     @classmethod
     def completing(cls, vectors: Floats) -> "Reflections":
         """Return a basis that begins with orthonormal vectors (D, R)."""
-        factored, T, _ = scipy.linalg.lapack.dgeqrt(vectors.shape[1], vectors)
+        from scipy.linalg.lapack import dgeqrt  # SciPy loads slowly
+
+        factored, T, _ = dgeqrt(vectors.shape[1], vectors)
         V = np.tril(factored, -1)
         np.fill_diagonal(V, 1)
         return cls(V, T)
@@ -214,9 +214,11 @@ def _sketch(rows: _Rows, mean: Floats, unit: float) -> tuple[Floats, float]:
     ‖GΩ‖² is at least λ² times the sum of SKETCHED squares of normal numbers, whose distribution
     gives the bound.
     """
+    from scipy.special import gammaincinv
+
     start = np.random.default_rng(0).standard_normal((len(mean), SKETCHED))
     product = rows.gram_times(start, mean, unit)
-    least = 2 * scipy.special.gammaincinv(SKETCHED / 2, UNLIKELY)
+    least = 2 * gammaincinv(SKETCHED / 2, UNLIKELY)
     bound = ROUNDED * np.linalg.norm(product) / math.sqrt(least)
     first = np.linalg.qr(product)[0]
     product = rows.gram_times(first, mean, unit)

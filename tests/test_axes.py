@@ -53,6 +53,8 @@ def test_the_first_axes_are_eigenvectors_and_no_eigenvalue_is_larger(N, most, mo
     assert found.count == along.shape[1]
     spread = np.sort(shares @ along**2)[::-1]
     np.testing.assert_allclose(spread[:4], values[:4], rtol=1e-3)
+    if most == D:  # all are found, and their spread with them
+        np.testing.assert_allclose(np.sort(found.spread)[::-1][:4], values[:4], rtol=1e-3)
     Q = found.basis.back(np.eye(found.count))  # its rows are the axes
     near = np.abs(Q @ vectors[:, :3]).max(axis=0)
     np.testing.assert_allclose(near, 1, atol=1e-3)

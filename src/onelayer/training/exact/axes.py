@@ -92,11 +92,13 @@ class Axes:
     """The mean (D,) of scaled features, and R axes: z = (x − mean) Q. Without a basis, Q = I.
 
     No eigenvalue of the Gram matrix Σ w z zᵀ, of the rows that they come from, is above `largest`.
+    `spread` (R,) is the diagonal of that matrix, None where it takes a look at the rows.
     """
 
     mean: Floats
     basis: Basis | None
     largest: float
+    spread: Floats | None = None
 
     def turn(self, X: Array) -> NDArray[np.float32]:
         """Return [z, 1] (n, R + 1) of scaled features X (n, D), in float32."""
@@ -198,12 +200,14 @@ def _find_axes(rows: _Rows) -> Axes:
         X = np.concatenate([X - mean for X, _ in rows.blocks()])
         _, lengths, Vt = np.linalg.svd(X * np.sqrt(rows.shares)[:, None], full_matrices=False)
         used = lengths > np.finfo(np.float64).eps * D * lengths.max(initial=0)
-        return Axes(mean, Vectors(np.ascontiguousarray(Vt[used].T)), ROUNDED * lengths[0] ** 2)
+        Q, spread = np.ascontiguousarray(Vt[used].T), lengths[used] ** 2
+        return Axes(mean, Vectors(Q), ROUNDED * lengths[0] ** 2, spread)
     gram = np.zeros((D, D))
     for Z in rows.weighed(mean, unit):
         gram += Z.T @ Z
     spread, Q = np.linalg.eigh(gram)
-    return Axes(mean, Vectors(Q), ROUNDED * spread[-1] * unit**2)
+    spread = np.maximum(spread, 0) * unit**2
+    return Axes(mean, Vectors(Q), ROUNDED * spread[-1], spread)
 
 
 def _sketch(rows: _Rows, mean: Floats, unit: float) -> tuple[Floats, float]:

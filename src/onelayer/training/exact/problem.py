@@ -56,6 +56,7 @@ class Problem:
         self.frequencies = np.stack([np.bincount(own, shares, K) for own in labels])
         if axes is not None and 2 * len(rows) < len(axes.mean):
             axes = None
+        own = axes is None
         self.axes = axes or principal_axes(split, rows, shares, scaling)
         self.exact_rows: Rows = Stored(split.X, rows, scaling)
         self.fast_rows: Rows = Stored(split.X, rows, scaling, self.axes.centred)
@@ -67,9 +68,10 @@ class Problem:
                 for some in blocks_of(*Z.shape):
                     Z[some] = self._turned.read(some)
             self.fast_rows = self._turned = Held(Z)
-        self.spread = self._spread(shares)
+        known = self.axes.spread if own else None
+        self.spread = self._spread(shares) if known is None else known
         # No eigenvalue of Σ w z zᵀ is larger.
-        self.largest = min(self.spread.sum(), self.axes.largest if axes is None else math.inf)
+        self.largest = min(self.spread.sum(), self.axes.largest if own else math.inf)
 
     def _spread(self, shares: Floats) -> Floats:
         """Return Σ w z² (R,) along the axes."""

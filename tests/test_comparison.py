@@ -17,6 +17,7 @@ from onelayer.evaluation.comparison import (
     bootstrap_test,
     bootstrap_z_test,
     holm,
+    holm_against,
     holm_pairs,
     mcnemar_test,
     resampled_t_test,
@@ -149,6 +150,15 @@ def test_each_pair_of_a_matrix_counts_once():
     np.testing.assert_array_equal(adjusted[[0, 0, 1], [1, 2, 2]], holm([p[0, 1], p[0, 2], p[1, 2]]))
     np.testing.assert_array_equal(adjusted, adjusted.T)
     np.testing.assert_array_equal(adjusted.diagonal(), p.diagonal())
+
+
+def test_of_models_that_are_equally_good_none_differs_from_the_best_more_often_than_it_says():
+    generator, repeats, found = np.random.default_rng(0), 100, 0
+    for _ in range(repeats):
+        right = generator.random((500, 20)) < 0.7
+        against = holm_against(mcnemar_test(right).p, int(right.sum(axis=0).argmax()))
+        found += min(p for p in against if p is not None) < 0.05
+    assert found <= stats.binom.ppf(0.999, repeats, 0.05)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 from sklearn.multiclass import OneVsRestClassifier
+from statsmodels.stats.multitest import multipletests
 
 import onelayer
 from onelayer.cli import run
@@ -410,11 +411,12 @@ def test_feature_sets_are_compared_on_the_same_resamples_with_scikit_learns_prec
     rows = [random_stream(5, Stream.BOOTSTRAP, r).integers(N, size=N) for r in range(R)]
     drawn = np.array([[average_precision_score(Y[r], S[r]) for S in scores] for r in rows])
     found = [average_precision_score(Y, S) for S in scores]
-    best = int(np.argmax(found))
-    errors = (drawn - drawn[:, [best]]).std(axis=0, ddof=1)
-    raw = {n: 2 * stats.norm.sf((found[best] - found[n]) / errors[n]) for n in {0, 1, 2} - {best}}
-    small, large = sorted(raw, key=raw.__getitem__)
-    expected = {best: None, small: min(1, 2 * raw[small]), large: max(2 * raw[small], raw[large])}
+    best, pairs = int(np.argmax(found)), [(0, 1), (0, 2), (1, 2)]
+    errors = [(drawn[:, i] - drawn[:, j]).std(ddof=1) for i, j in pairs]
+    z = [abs(found[i] - found[j]) / error for (i, j), error in zip(pairs, errors, strict=True)]
+    corrected = multipletests(2 * stats.norm.sf(z), method="holm")[1]
+    of = {pair: p for pair, p in zip(pairs, corrected, strict=True) if best in pair}
+    expected = {sum(pair) - best: p for pair, p in of.items()} | {best: None}
     assert [features.p for features in compared] == [pytest.approx(expected[n]) for n in range(3)]
 
 

@@ -197,16 +197,6 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def holm_against(p: ArrayLike, best: int) -> list[float | None]:
-    """Return the p-values (M,) against model `best` corrected for their number: see holm.
-
-    None stands for no test: that of the best with itself, or one without a value.
-    """
-    others = np.array(p, np.float64)
-    others[best] = np.nan
-    return [None if np.isnan(value) else float(value) for value in holm(others)]
-
-
 def holm_pairs(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a symmetric matrix of p-values (M, M) corrected for its M (M − 1) / 2 pairs.
 
@@ -223,3 +213,19 @@ def holm_pairs(p: NDArray[np.float64]) -> NDArray[np.float64]:
     adjusted = p.copy()
     adjusted[rows, columns] = adjusted[columns, rows] = holm(p[rows, columns])
     return adjusted
+
+
+def holm_against(p: NDArray[np.float64], best: int) -> list[float | None]:
+    """Return the p-values (M,) against the model `best`, from those of all pairs (M, M).
+
+    They are corrected for all M (M − 1) / 2 pairs, as the same rows say which model is the best:
+    any of them might have been. None stands for the best itself, and for a test without a value.
+
+    Raises
+    ------
+    InputError
+        As holm_pairs does.
+    """
+    corrected = holm_pairs(p)[best]
+    corrected[best] = np.nan
+    return [None if np.isnan(value) else float(value) for value in corrected]

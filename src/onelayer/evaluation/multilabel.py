@@ -213,7 +213,7 @@ class LabelFeatures:
     """A feature set of D `n_features`: a probe for each label, and metrics of all together.
 
     `p` is that of the test against the feature set with the highest mean average precision on the
-    same test rows, corrected for all feature sets (Holm): see compare_label_sets. `by_labels` has
+    same test rows, corrected for all pairs (Holm): see compare_label_sets. `by_labels` has
     the fractions of the training rows, the last with all of them, if fractions or a control were
     asked for. `control` is the settings of the probes trained on shuffled rows of labels: its train
     values are for these, its test values for the true ones.
@@ -309,8 +309,8 @@ def compare_label_sets(
     rows, from judge_labels.
     """
     best, merits = best_label_set(feature_sets), np.array([one.merit for one in feature_sets])
-    p = bootstrap_z_test(merits - merits[best], drawn - drawn[:, [best]])
-    corrected = holm_against(p, best)
+    p = [bootstrap_z_test(merits - merits[n], drawn - drawn[:, [n]]) for n in range(len(merits))]
+    corrected = holm_against(np.array(p), best)
     return tuple(replace(one, p=value) for one, value in zip(feature_sets, corrected, strict=True))
 
 

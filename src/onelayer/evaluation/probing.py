@@ -126,10 +126,11 @@ class FeatureSet:
     for, is the setting of the last probe trained on shuffled labels: its `train` accuracies are for
     those labels, its `validation` and `test` accuracies for the true ones. `p` is the p-value of
     McNemar's test against the feature set with the best probe, on the same test rows and corrected
-    for all feature sets (Holm); None for the best one. `metrics` are those of the probe on the test
-    split, by name, without those that its loss or its classes do not allow. `classes` counts the
-    test rows of each class, `optimism` is that of the best setting, and `tried` are all settings
-    that did not diverge, with all labels; these are None or empty in a file of an earlier format.
+    for all pairs of feature sets (Holm); None for the best one. `metrics` are those of the probe on
+    the test split, by name, without those that its loss or its classes do not allow. `classes`
+    counts the test rows of each class, `optimism` is that of the best setting, and `tried` are all
+    settings that did not diverge, with all labels; these are None or empty in a file of an earlier
+    format.
     """
 
     name: str
@@ -238,7 +239,7 @@ def compare_with_best(
     The best one has the most right test rows; of equal ones it is the first.
     """
     best = int(right.sum(axis=0).argmax())
-    p = holm_against(mcnemar_test(right).p[best], best)
+    p = holm_against(mcnemar_test(right).p, best)
     return tuple(replace(one, p=value) for one, value in zip(feature_sets, p, strict=True))
 
 

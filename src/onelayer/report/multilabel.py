@@ -278,5 +278,6 @@ def _tell_method(probing: LabelProbing) -> Iterator[str]:
         yield (
             "p compares the mAP of a feature set with the highest one on the same test rows: their "
             "difference over its standard deviation in resamples of these rows, the same for both, "
-            "against the normal distribution, corrected for all feature sets (Holm)."
+            "against the normal distribution, corrected for all pairs of feature sets (Holm), as "
+            "the same rows say which one is the highest."
         )

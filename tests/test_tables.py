@@ -12,7 +12,8 @@ from sklearn.metrics import classification_report
 from made_results import HOSTILE, make_folds, make_results, nan_curves
 from onelayer.evaluation.confusions import Confusions
 from onelayer.evaluation.predictions import NO_PREDICTIONS
-from onelayer.report.markup import escape_latex, escape_markdown
+from onelayer.report.blocks import Column, make_table
+from onelayer.report.markup import escape_latex, escape_markdown, latex_table
 from onelayer.report.per_class import error_table
 from onelayer.report.tables import (
     accuracy_table,
@@ -132,6 +133,21 @@ def test_markdown_specials_are_escaped():
     assert escape_markdown("0.5, 1e-05 or binary-cross-entropy") == (
         "0.5, 1e-05 or binary-cross-entropy"
     )
+
+
+def test_the_row_that_a_caption_of_latex_calls_bold_is_bold():
+    columns = (
+        Column("95\N{NO-BREAK SPACE}% interval", "words", ["a_1", "b"]),
+        Column("n", "count", [1, 2]),
+    )
+    lines = latex_table(
+        make_table("t", "Numbers.", *columns, strong=1, mark="the best")
+    ).splitlines()
+    assert r"\caption{Numbers. Bold: the best.}" in lines
+    assert lines[lines.index(r"\midrule") + 1 :][:2] == [
+        r"a\_1 & 1 \\", r"\textbf{b} & \textbf{2} \\",
+    ]  # fmt: skip
+    assert r"\shortstack[l]{95 \%\\interval}" in lines[lines.index(r"\toprule") + 1]
 
 
 def test_latex_specials_are_escaped():

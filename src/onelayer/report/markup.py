@@ -28,6 +28,7 @@ _TEX = {
     "±": r"$\pm$",
     "−": "$-$",
 }
+_BREAK = r"\\"
 _TEX_KNOWS = "–—‘’“”…ßæÆœŒøØłŁı"  # beyond accents, what LaTeX sets without a package
 _TEX_ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
 
@@ -69,13 +70,15 @@ def latex_table(table: Table, notice: str = "", figure: str = "") -> str:
     """Return a table that needs the package booktabs and nothing else."""
     # Headings break at their blanks, so that eleven columns fit a page.
     heads = [
-        rf"\shortstack[{side}]{{{escape_latex(name)}}}".replace(" ", r"\\")
+        rf"\shortstack[{side}]{{{_BREAK.join(map(escape_latex, name.split(' ')))}}}"
         for name, side in zip(table.header, _sides(table), strict=True)
     ]
     caption = escape_latex(table.full_caption)
     if notice:
         caption += rf" \textbf{{Notice: {escape_latex(notice)}}}"
-    body = [f"{' & '.join(map(escape_latex, row))} \\\\" for row in table.rows]
+    body = [[escape_latex(cell) for cell in row] for row in table.rows]
+    if table.strong is not None and table.mark:
+        body[table.strong] = [rf"\textbf{{{cell}}}" for cell in body[table.strong]]
     return "\n".join(
         [
             r"% Needs \usepackage{booktabs}.",
@@ -86,9 +89,9 @@ def latex_table(table: Table, notice: str = "", figure: str = "") -> str:
             rf"\label{{tab:{table.stem}}}",
             rf"\begin{{tabular}}{{@{{}}{_sides(table)}@{{}}}}",
             r"\toprule",
-            f"{' & '.join(heads)} \\\\",
+            f"{' & '.join(heads)} {_BREAK}",
             r"\midrule",
-            *body,
+            *(f"{' & '.join(row)} {_BREAK}" for row in body),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",

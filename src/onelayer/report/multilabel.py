@@ -33,6 +33,7 @@ from onelayer.report.probe_tables import (
     facts_of_comparison,
     facts_of_draws,
     facts_table,
+    tell_roles,
 )
 from onelayer.report.probes import Facts, tell_of_draws, write_probe_page, write_probes
 
@@ -132,7 +133,7 @@ def overall_table(probing: LabelProbing) -> Table:
     """
     shown, every, compared = _shown(probing), len(probing.feature_sets), ""
     if any(features.p is not None for features in probing.feature_sets):
-        compared = " p: against the highest mAP (paired bootstrap, Holm)."
+        compared = " p: against the highest mAP (paired bootstrap, Holm over all pairs)."
     note = f" Shown: {SHOWN} of {every:,} feature sets; {CSV} has all." if every > SHOWN else ""
     table = sets_table(probing)
     of_each = len(table.rows) // every
@@ -140,7 +141,8 @@ def overall_table(probing: LabelProbing) -> Table:
     return make_table(
         "probes",
         f"Probes of {len(probing.labels):,} labels on {probing.samples['test']:,} test rows, with "
-        f"95{PER_CENT} bootstrap intervals. mAP: mean average precision.{compared}{note}",
+        f"95{PER_CENT} bootstrap intervals. {tell_roles(probing, 'each λ')} mAP: mean average "
+        f"precision.{compared}{note}",
         *table.take(rows).without(("fraction", "draws", "control_test_sd")).columns,
         strong=(shown.index(probing.best) + 1) * of_each - 1,
         mark="the highest mAP",
@@ -166,7 +168,7 @@ def label_table(probing: LabelProbing, number: int) -> Table:
     rows = labels_table(probing).take(number * len(positives) + label for label in order)
     return make_table(
         "labels",
-        f"Labels on {name}; rows: of the test split with the label.{note}",
+        f"Each label, by {name}; rows: test rows that have it.{note}",
         *rows.without(("features", "train_rows", "validation_rows")).columns,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from onelayer.evaluation.metrics import METRICS
-from onelayer.evaluation.multilabel import LabelFeatures
+from onelayer.evaluation.multilabel import LabelFeatures, LabelProbing
 from onelayer.evaluation.optimism import DIVISIONS
 from onelayer.evaluation.probing import Drawn, FeatureSet, Labelled, Probing
 from onelayer.evaluation.statistics import Interval
@@ -160,15 +160,23 @@ def probe_table(probing: Probing) -> Table:
     chosen_by = {key: name for key, (_, name) in _METRICS.items() if name == probing.metric}
     compared = ""
     if any(features.p is not None for features in probing.feature_sets):
-        compared = " p: against the most accurate feature set (McNemar, Holm)."
+        compared = " p: against the most accurate (McNemar's test, Holm over all pairs)."
     best = best_of(probing)
     return make_table(
         "probes",
-        f"Accuracy of the probes; test: on {probing.samples['test']:,} rows.{compared}{note}",
+        f"Accuracy on {probing.samples['test']:,} test rows, with Wilson's 95{PER_CENT} interval. "
+        f"{tell_roles(probing, 'each setting')}{compared}{note}",
         *probes_table(probing).pick([*_TESTED, *chosen_by, "p_against_best", *CONTROL], chosen_by),
         strong=list(probing.rows()).index((best, best.by_labels[-1])),
-        mark="the best with all labels",
+        mark="the most accurate with all labels",
     )
+
+
+def tell_roles(probing: Probing | LabelProbing, chosen: str) -> str:
+    """Return sentences for a caption: which rows train and choose, and of what sd is."""
+    train, validation = (probing.samples[name] for name in ("train", "validation"))
+    sd = " sd: over the draws of labelled rows." * (len(probing.feature_sets[0].by_labels) > 1)
+    return f"{train:,} rows train, {validation:,} validation rows choose {chosen}.{sd}"
 
 
 def control_table(probing: Probing) -> Table | None:

@@ -72,10 +72,12 @@ def test_what_does_not_fit_together_is_refused(changes, problem):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_value_that_is_not_finite_is_named_by_its_row(value, dtype):
+def test_a_value_that_is_not_finite_is_named_by_row_and_column(value, dtype):
     broken = split(4, dtype)
     broken.X[2, 5] = value
-    with pytest.raises(InputError, match="toy, test: row 2 holds a value that is not finite"):
+    with pytest.raises(
+        InputError, match="toy, test: row 2, column 5, holds a value that is not finite"
+    ):
         dataset(test=broken)
 
 
@@ -91,5 +93,7 @@ def test_missing_values_can_be_described_but_not_trained_on():
     X[1, 0] = np.nan
     split = Split(X, np.array([0, 1, 0, 1]))
     data = Dataset("toy", split, None, None, ("a", "b"), allow_missing=True)
-    with pytest.raises(InputError, match="toy, train: row 1 holds a value that is not finite"):
+    with pytest.raises(
+        InputError, match="toy, train: row 1, column 0, holds a value that is not finite"
+    ):
         onelayer.train(data, onelayer.grid(), epochs=1)

@@ -17,7 +17,7 @@ from onelayer.data.unlabelled import read_unlabelled
 from onelayer.errors import InputError
 from onelayer.evaluation.ranking import rank_files
 from onelayer.experiments.evaluation_data import load_evaluation_data
-from onelayer.experiments.feature_sets import load_feature_sets, name_sources
+from onelayer.experiments.feature_sets import load_feature_sets, name_sources, tell_sets
 
 N, D, T = 60, 5, 3
 LAYERS = ("layer2", "layer10")
@@ -452,14 +452,25 @@ def test_what_is_of_16_bits_stays_in_its_file_and_trains_as_float32_does(tmp_pat
         onelayer.train(data, onelayer.grid(), epochs=1)
 
 
-def test_a_value_that_is_not_finite_is_told_by_its_row_in_the_file(tmp_path):
+def test_a_note_that_several_sets_share_is_told_once(tmp_path):
+    X = STORED["layer2"]
+    halves = {f"layer{n}": X.astype(np.float16) for n in (1, 2, 10)}
+    save_npy(tmp_path, **halves, layer11=X[:, :2].astype(np.float16), labels=Y)
+    first, last = tell_sets(load_feature_sets([str(tmp_path)]))
+    assert first.startswith(
+        f"layer1 to layer10 (3 feature sets): {len(X):,} × {X.shape[1]} float16"
+    )
+    assert last.startswith(f"layer11: {len(X):,} × 2 float16")
+
+
+def test_a_value_that_is_not_finite_is_told_by_its_place_in_the_file(tmp_path):
     bad = STORED["layer2"].copy()
     bad[17, 3] = np.nan
     path = save_npy(tmp_path, features=bad, y=Y)
-    with pytest.raises(InputError, match="row 17 holds a value that is not finite"):
+    with pytest.raises(InputError, match="row 17, column 3, holds a value that is not finite"):
         onelayer.load_dataset(path)
     save_npy(tmp_path, split=np.arange(N) % 2)
-    with pytest.raises(InputError, match=r"features\.npy: row 17 holds a value"):
+    with pytest.raises(InputError, match=r"features\.npy: row 17, column 3, holds"):
         onelayer.load_dataset(path)
 
 
@@ -644,6 +655,10 @@ def test_names_are_natural_in_order_and_long_ones_lose_their_middle(tmp_path):
     assert len({*names}) == 2
     assert all(len(name) <= 40 and "…" in name and name.startswith("a-net") for name in names)
     assert names[0].endswith("layer10")
+    blocks = [f"vit_large_patch14_block_{n:02d}_post_layernorm_cls_token" for n in range(12)]
+    cut = name_sources([f"a/{name}.npy" for name in blocks])
+    assert {len(name) for name in cut} == {40}
+    assert all(f"{n:02d}" in name for n, name in enumerate(cut))
     twins = [f"a/{'x' * 60}{side}{'y' * 60}.npy" for side in "pq"]
     assert len({*name_sources(twins)}) == 2
     for sources in ([tmp_path], sorted(paths), sorted(paths)[::-1]):

@@ -182,11 +182,11 @@ DAMAGE = {
     ),
     "a NaN": (
         lambda f: swap(f / "train/002.X.npy", spoil(np.nan)),
-        r"mine, train: .*train/002.X.npy: row 7 holds a value that is not finite",
+        r"mine, train: .*train/002.X.npy: row 7, column \d+, holds a value that is not finite",
     ),
     "an infinity in a single file": (
         lambda f: swap(f / "test.X.npy", spoil(-np.inf)),
-        r"mine, test: .*test.X.npy: row 7 holds a value that is not finite",
+        r"mine, test: .*test.X.npy: row 7, column \d+, holds a value that is not finite",
     ),
     "a negative label": (
         lambda f: swap(f / "train/001.y.npy", lambda y: y - 9),

@@ -186,7 +186,7 @@ def test_masked_values_are_missing():
     masked[3, 1] = np.ma.masked
     whole = np.ma.masked_array(np.arange(600).reshape(150, 4), masked.mask)
     for damaged in (masked, whole):
-        with pytest.raises(InputError, match="row 3 holds a value that is not finite"):
+        with pytest.raises(InputError, match="row 3, column 1, holds a value that is not finite"):
             onelayer.dataset_from(damaged, Y)
         assert np.isnan(model.scores(damaged)[3]).all()
         for method in ("fit", "score"):

@@ -409,7 +409,8 @@ def test_the_feature_sets_are_compared_on_the_same_rows_and_their_models_are_kep
     first, second = (right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()
     assert weak.p == pytest.approx(binomtest(first, first + second).pvalue)
     assert strong.p is None
-    capsys.readouterr()
+    assert run(["explore", "out"]) == 2
+    assert "out: holds probes; expected the folder of a training" in capsys.readouterr().err
     np.savez("new.npz", X=data.test.X[:5])
     assert run(["predict", "out", "new.npz"]) == 0  # the best layer's
     classes = [line.split(",")[3] for line in capsys.readouterr().out.splitlines()[1:]]
@@ -575,7 +576,8 @@ def write_bad(name):
         (["other-label"], "layer1 and other-label are not of the same rows: row 7 of the test"),
         (
             ["fewer-rows"],
-            "layer1 and fewer-rows are not of the same rows: 400 and 300 in the train",
+            "layer1 and fewer-rows are not of the same rows: 400 and 300 in the train split, "
+            "1,000 and 900 in all",
         ),
         (["no-test"], "layer1 and no-test are not of the same rows: 400 and 0 in the test"),
         (["./layer1.npz"], "./layer1.npz: given twice"),

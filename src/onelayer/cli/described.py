@@ -26,6 +26,7 @@ class Group:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     names: Sequence[str] = ()  # all, if empty
     many: bool = False
+    when: str = ""  # the `defaults` hold, in words
 
     @property
     def options(self) -> dict[str, Option]:
@@ -133,7 +134,8 @@ def _option(each: Option, group: Group) -> Any:
     default = group.default(each.name)
     values = default if isinstance(default, tuple) else (default,)
     words = ",".join(_written(value) for value in values)
-    help_text = f"{each.sentence.removesuffix('.')} (default: {words})."
+    when = group.when if each.name in group.defaults else ""
+    help_text = f"{each.sentence.removesuffix('.')} (default{when}: {words})."
     return typer.Option(*flags, help=help_text, rich_help_panel=_MANY)
 
 

@@ -40,7 +40,7 @@ def _groups() -> tuple[Group, ...]:
 
     return (
         data_options(),
-        Group(Hyperparameters, GRID, many=True),
+        Group(Hyperparameters, GRID, many=True, when=" of --solver descent"),
         Group(ProbeOptions),
         Group(TrainingOptions, DEFAULTS),
         Group(Machine),

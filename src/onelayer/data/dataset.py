@@ -230,13 +230,13 @@ def check_labels(
 
 
 def check_finite(where: str, split: Split, columns: Columns | None = None) -> None:
-    """Raise InputError if a value of X is missing or infinite; names the row, and its column."""
+    """Raise InputError if a value of X is missing or infinite; names row and column."""
     for rows in split.blocks(BLOCK) if split.X.dtype.kind == "f" else ():
         finite = are_finite(split.X, rows)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
-            name = "" if columns is None else f", column {columns.features[column][:40]!r},"
-            place = f"{split.place(rows.start + int(row))}{name}"
+            name = column if columns is None else repr(columns.features[column][:40])
+            place = f"{split.place(rows.start + int(row))}, column {name},"
             raise InputError(f"{where}: {place} holds a value that is not finite")
 
 

@@ -136,6 +136,8 @@ class RunFolder:
             If a file is missing, damaged or of another run; names it.
         """
         if not self.has_results:
+            if self.has_probes:
+                raise InputError(f"{self.path}: holds probes; expected the folder of a training")
             raise InputError(f"{self.path}: holds no results; expected a folder of onelayer")
         names = [f"{name}/{RUN_FILE}" for name in (RUN_FOLDER, *self._repeats())]
         run, *repeats = (self._load(RUN, name) for name in names)

@@ -1,7 +1,7 @@
 """Feature sets to probe: they are found, named and loaded, and must have the same rows."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from onelayer.data.formats.registry import feature_sets, set_of_file
 from onelayer.errors import InputError
 from onelayer.experiments.experiment import load_splits
 from onelayer.experiments.spec import DataSpec
+from onelayer.report.lettering import cut_apart
 
 _NAME = 40  # letters of the name of a feature set
 
@@ -41,6 +42,17 @@ def load_feature_sets(sources: Sequence[str], **options: Any) -> dict[str, Datas
         for source, part in sets
     ]
     return {name: load_splits(spec) for name, spec in zip(names, specs, strict=True)}
+
+
+def tell_sets(feature_sets: Mapping[str, Dataset]) -> Iterator[str]:
+    """Yield the notes on how the data were read; one that several sets share comes once."""
+    said: dict[str, dict[str, None]] = {}
+    for note in (note for data in feature_sets.values() for note in data.notes):
+        name, colon, words = note.partition(": ")
+        said.setdefault(colon + words, {})[name] = None
+    for words, (first, *others) in said.items():
+        more = f" to {others[-1]} ({len(others) + 1} feature sets)" if others else ""
+        yield f"{first}{more}{words}"
 
 
 def list_sets(sources: Sequence[str]) -> list[tuple[str, str | None]]:
@@ -72,7 +84,7 @@ def list_sets(sources: Sequence[str]) -> list[tuple[str, str | None]]:
 def name_sources(sources: Sequence[str]) -> list[str]:
     """Return the stem of each path, with as many of its folders as make all names differ.
 
-    The middle of a long name is left out, as far as names still differ.
+    Letters of a long name are left out where names still differ.
 
     Raises
     ------
@@ -90,9 +102,8 @@ def name_sources(sources: Sequence[str]) -> list[str]:
         depth += 1
         names = ["/".join(path.parts[-depth:]) for path in paths]
     for letters in range(_NAME, max(map(len, names), default=0)):
-        cut = [_without_middle(name, letters) for name in names]
-        if len(set(cut)) == len(cut):
-            return cut
+        if cut := cut_apart(names, letters):
+            return [*cut]
     return names
 
 
@@ -103,13 +114,6 @@ def _stem(path: Path) -> str:
     return (path.suffix.lower() in ARRAYS and set_of(path.stem)) or path.stem
 
 
-def _without_middle(name: str, letters: int) -> str:
-    """Return a name of at most `letters` letters, its beginning and its end."""
-    if len(name) <= letters:
-        return name
-    return f"{name[: (letters - 1) // 2]}…{name[len(name) - letters // 2 :]}"
-
-
 def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
     """Raise InputError unless all have the same labels in all splits, and the splits they need.
 
@@ -118,6 +122,7 @@ def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
     if not feature_sets:
         raise InputError("no feature sets to probe; give at least one")
     (first, reference), *others = feature_sets.items()
+    rows = {name: sum(map(len, data.splits.values())) for name, data in feature_sets.items()}
     for name, why in (("validation", "to choose a setting on"), ("test", "to judge it on")):
         if name not in reference.splits:
             raise InputError(f"{first}: has no {name} split {why}")
@@ -128,7 +133,10 @@ def check_same_rows(feature_sets: Mapping[str, Dataset]) -> None:
         for split in SPLIT_NAMES:
             sizes = [len(one.splits.get(split, ())) for one in (reference, data)]
             if sizes[0] != sizes[1]:
-                raise InputError(f"{both}: {sizes[0]} and {sizes[1]} in the {split} split")
+                raise InputError(
+                    f"{both}: {sizes[0]:,} and {sizes[1]:,} in the {split} split, "
+                    f"{rows[first]:,} and {rows[other]:,} in all"
+                )
             expected, found = (_labels(one, split) for one in (reference, data))
             differ = np.flatnonzero((expected != found).any(axis=1))
             if differ.size:

@@ -27,7 +27,7 @@ from onelayer.evaluation.unfinished import (
     Unfinished,
     check_resumable,
 )
-from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets
+from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets, tell_sets
 from onelayer.experiments.multilabel import compare_labels, probe_labels
 from onelayer.experiments.probe_options import (
     DEFAULTS,
@@ -283,7 +283,7 @@ def probe_sources(
     check_form(options.get("report", "all"))
     check_resumable(out, force=force, resume=resume)  # before the data are read
     feature_sets = load_feature_sets(sources, **data or {})
-    for note in (note for some in feature_sets.values() for note in some.notes):
+    for note in tell_sets(feature_sets):
         announce(f"note: {note}")
     return probe(
         feature_sets,

@@ -74,7 +74,8 @@ class DataSpec(Reading):
     train: Parts = option(DEFAULT, "Part, or parts, that train.", kind=tuple, parse=_read_parts)
     validation: Parts | float = option(
         DEFAULT,
-        "Training samples to hold out for validation: a share below 1, or a number.",
+        "Training samples to hold out for validation: a share below 1, or a number; default: the "
+        "split that the data bring, else 15 %.",
         kind=tuple,
         parse=_read_validation,
     )

@@ -48,8 +48,8 @@ def legible(text: str, can_set: Callable[[str], bool] | None = None) -> str:
 def told_apart(names: Sequence[str], letters: int = LONGEST_NAME) -> tuple[str, ...]:
     """Return legible names, on one line and cut to `letters` letters, no two of them equal.
 
-    They are cut at the end or, if two would then be equal, in the middle. If two are still equal,
-    each begins with its number from 0, which is that of the class.
+    They are cut at the end or, if two would then be equal, before it: see cut_apart. If two are
+    still equal, each begins with its number from 0, which is that of the class.
 
     Examples
     --------
@@ -61,11 +61,38 @@ def told_apart(names: Sequence[str], letters: int = LONGEST_NAME) -> tuple[str, 
     ('0: Mao', '1: Mao')
     """
     written = [one_line(legible(name)) for name in names]
-    for cut in (shortened, _cut_in_the_middle):
-        short = tuple(cut(name, letters) for name in written)
-        if len(set(map(as_seen, short))) == len(short):
+    short = tuple(shortened(name, letters) for name in written)
+    if not _differ(short):
+        short = cut_apart(written, letters) or tuple(
+            shortened(f"{k}: {name}", letters) for k, name in enumerate(written)
+        )
+    return short
+
+
+def cut_apart(names: Sequence[str], letters: int) -> tuple[str, ...] | None:
+    """Return the names cut to `letters` letters, no two of them equal, or None if that fails.
+
+    All are cut in the middle, or else at the place next to it that lets them differ.
+
+    Examples
+    --------
+    >>> cut_apart(["weights of layer 1", "weights of layer 2"], 9)
+    ('weig…er 1', 'weig…er 2')
+    >>> cut_apart(["block_1_mean_of_tokens", "block_2_mean_of_tokens"], 11)
+    ('block_1…ens', 'block_2…ens')
+    """
+    for start in sorted(range(1, letters - 1), key=lambda place: abs(place - letters // 2)):
+        short = tuple(
+            name if len(name) <= letters else f"{name[:start]}…{name[start + 1 - letters :]}"
+            for name in names
+        )
+        if _differ(short):
             return short
-    return tuple(shortened(f"{k}: {name}", letters) for k, name in enumerate(written))
+    return None
+
+
+def _differ(names: Sequence[str]) -> bool:
+    return len(set(map(as_seen, names))) == len(names)
 
 
 def legend(names: Sequence[str], *, codes: bool = False) -> Table | None:
@@ -88,11 +115,6 @@ def legend(names: Sequence[str], *, codes: bool = False) -> Table | None:
         f"{'the code points of ' if codes else ''}the names themselves.{left_out}",
         (Column("in figures", "words", written), Column("name", "words", meant)),
     )
-
-
-def _cut_in_the_middle(name: str, letters: int) -> str:
-    end = (letters - 1) // 2
-    return name if len(name) <= letters else f"{name[: letters - 1 - end]}…{name[-end:]}"
 
 
 def _in_ascii(character: str) -> str:

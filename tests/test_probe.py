@@ -33,7 +33,9 @@ from onelayer.experiments import probe_training
 from onelayer.experiments.feature_sets import name_sources
 from onelayer.experiments.probe_options import ProbeOptions, probe_grid
 from onelayer.report import style
-from onelayer.report.probe_figures import draw_by_features, draw_by_l2, draw_by_labels
+from onelayer.report.probe_figures import draw_by_features, draw_by_l2, draw_by_labels, draw_probes
+from onelayer.report.probe_tables import probe_table
+from onelayer.report.probes import report_of
 from onelayer.training import forecast
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
@@ -382,6 +384,14 @@ def test_one_command_leaves_table_figures_and_page(layers, capsys):
             assert {column: exact(value) for column, value in row.items()} == expected
     assert f"{found.feature_sets[1].probe.test:.4f}" in page
     assert out.endswith("report: runs/probe/probe.html\n")
+
+
+def test_a_feature_set_alone_is_set_off_from_no_other():
+    probing = onelayer.probe({"a": make_features(0.5)}, fractions=[0.5], draws=2)
+    assert (probe_table(probing).strong, probe_table(probing).mark) == (None, "")
+    stems = [drawing.stem for drawing in draw_probes(probing)]
+    assert stems == ["accuracy_by_labels", "validation_by_l2"]
+    assert "feature sets" not in report_of(probing, {}).sections[0].blocks[0].text
 
 
 def test_a_stored_probing_is_redrawn_to_the_same_bytes(layers, capsys):

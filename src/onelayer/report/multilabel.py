@@ -33,6 +33,7 @@ from onelayer.report.probe_tables import (
     facts_of_comparison,
     facts_of_draws,
     facts_table,
+    set_off,
     tell_roles,
 )
 from onelayer.report.probes import Facts, tell_of_draws, write_probe_page, write_probes
@@ -144,8 +145,7 @@ def overall_table(probing: LabelProbing) -> Table:
         f"95{PER_CENT} bootstrap intervals. {tell_roles(probing, 'each λ')} mAP: mean average "
         f"precision.{compared}{note}",
         *table.take(rows).without(("fraction", "draws", "control_test_sd")).columns,
-        strong=(shown.index(probing.best) + 1) * of_each - 1,
-        mark="the highest mAP",
+        **set_off(every, (shown.index(probing.best) + 1) * of_each - 1, "the highest mAP"),
     )
 
 
@@ -219,10 +219,10 @@ def _shown(probing: LabelProbing) -> list[int]:
 
 def _outcome(facts: Facts[LabelProbing]) -> Iterator[Block]:
     probing = facts.probing
-    best = probing.feature_sets[probing.best]
+    best, sets = probing.feature_sets[probing.best], len(probing.feature_sets)
+    highest = f", the highest of {sets:,} feature sets" if sets > 1 else ""
     yield Paragraph(
-        f"{best.name} has the highest mAP, {best.merit:.4f}, of "
-        f"{count_of(len(probing.feature_sets), 'feature set')}.",
+        f"The mAP of {best.name} is {best.merit:.4f}{highest}.",
         "summary",
     )
     yield overall_table(probing).without(("train_map", *LABEL_CONTROL))

@@ -25,9 +25,11 @@ _UPRIGHT = 75  # letters of all names together that fit under an axis side by si
 
 def draw_probes(probing: Probing | LabelProbing) -> Iterator[style.Drawing]:
     """Yield the figures of probes; where a row may have several labels, those of their mAP."""
-    if isinstance(probing, Probing) or all("map" in one.metrics for one in probing.feature_sets):
+    sets = probing.feature_sets
+    known = isinstance(probing, Probing) or all("map" in one.metrics for one in sets)
+    if known and len(sets) > 1:
         yield draw_by_features(probing)
-    if len(probing.feature_sets[0].by_labels) > 1:
+    if len(sets[0].by_labels) > 1:
         yield draw_by_labels(probing)
     if isinstance(probing, Probing) and any(
         len(curve) > 1 for curve in curves_by_l2(probing).values()
@@ -191,7 +193,7 @@ def draw_by_l2(probing: Probing) -> style.Drawing:
     several = len({one.setting.learning_rate for one in sets[0].tried}) > 1
     zero = any(one.setting.l2 == 0 for features in sets for one in features.tried)
     caption = (
-        f"{metric.title} on the {probing.samples['validation']:,} validation rows against λ, with "
+        f"On the {probing.samples['validation']:,} validation rows: {metric.title} against λ, with "
         f"all labels{', at the best η' * several}; {better} is better. Ring: the λ that was chosen."
         f"{' λ=0 is left out.' * zero}"
     )

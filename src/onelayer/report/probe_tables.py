@@ -167,9 +167,17 @@ def probe_table(probing: Probing) -> Table:
         f"Accuracy on {probing.samples['test']:,} test rows, with Wilson's 95{PER_CENT} interval. "
         f"{tell_roles(probing, 'each setting')}{compared}{note}",
         *probes_table(probing).pick([*_TESTED, *chosen_by, "p_against_best", *CONTROL], chosen_by),
-        strong=list(probing.rows()).index((best, best.by_labels[-1])),
-        mark="the most accurate with all labels",
+        **set_off(
+            len(probing.feature_sets),
+            list(probing.rows()).index((best, best.by_labels[-1])),
+            "the most accurate with all labels",
+        ),
     )
+
+
+def set_off(sets: int, row: int, mark: str) -> dict[str, Any]:
+    """Return how a table sets off the row of the best feature set, if there are several `sets`."""
+    return {"strong": row, "mark": mark} if sets > 1 else {}
 
 
 def tell_roles(probing: Probing | LabelProbing, chosen: str) -> str:

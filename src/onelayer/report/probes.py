@@ -94,12 +94,12 @@ def _outcome(facts: Facts[Probing]) -> Iterator[Block]:
     probing = facts.probing
     sets, best = probing.feature_sets, best_of(probing)
     low, high = probing.interval(best.probe.test)
+    most = f", the most of {len(sets):,} feature sets" if len(sets) > 1 else ""
     outcome = (
         f"With all labels, {best.name} is right on {100 * best.probe.test:.2f}{PER_CENT} of the "
         f"{count_of(probing.samples['test'], 'test sample')} (95{PER_CENT} Wilson interval "
-        f"{100 * low:.2f} to {100 * high:.2f}{PER_CENT}), the most of "
-        f"{count_of(len(sets), 'feature set')}. To always predict the most frequent training class "
-        f"would be right on {100 * probing.majority:.2f}{PER_CENT}."
+        f"{100 * low:.2f} to {100 * high:.2f}{PER_CENT}){most}. To always predict the most "
+        f"frequent training class would be right on {100 * probing.majority:.2f}{PER_CENT}."
     )
     yield Paragraph(outcome, "summary")
     yield from (Paragraph(f"Warning: {edge}.") for edge in tell_edges(probing))

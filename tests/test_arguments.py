@@ -91,6 +91,7 @@ def public(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
         "grid": (onelayer.grid, {name: [each.default] for name, each in OPTIONS.items()}),
         "load_dataset": given(onelayer.load_dataset, name=folder / "nothing.csv"),
         "load_model": given(onelayer.load_model, path=folder / "model.safetensors"),
+        "load_probes": given(onelayer.load_probes, folder=folder),
         "load_protocol": given(onelayer.load_protocol, name="clip"),
         "load_run": given(onelayer.load_run, folder=folder),
         "model_of": given(onelayer.model_of, run=run),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from onelayer.errors import InputError
     from onelayer.estimator.classifier import OneLayerClassifier
     from onelayer.estimator.search import OneLayerSearchCV
+    from onelayer.evaluation.run_folder import load_probes
     from onelayer.experiments.probe import probe
     from onelayer.experiments.protocol import load_protocol
     from onelayer.experiments.resume import plan_resume, resume
@@ -47,6 +48,7 @@ _HOMES = {
     "l2_from_alpha": "training.conversions",
     "load_dataset": "data.catalog",
     "load_model": "training.classifier",
+    "load_probes": "evaluation.run_folder",
     "load_protocol": "experiments.protocol",
     "load_run": "training.run",
     "model_of": "training.classifier",
@@ -79,6 +81,7 @@ __all__ = [
     "l2_from_alpha",
     "load_dataset",
     "load_model",
+    "load_probes",
     "load_protocol",
     "load_run",
     "model_of",

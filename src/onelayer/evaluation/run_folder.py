@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from onelayer.arguments import checked
 from onelayer.data.files import by_number
 from onelayer.errors import InputError
 from onelayer.evaluation.ablation import ABLATION, AblationRow, write_ablation
@@ -276,6 +277,27 @@ def _when(look: TestEvaluation) -> str:
 
 def _numbered(repeats: Sequence[T]) -> dict[str, T]:
     return {f"repeats/{number}": repeat for number, repeat in enumerate(repeats, 1)}
+
+
+@checked
+def load_probes(folder: str | Path) -> Probing | LabelProbing:
+    """Read the probes in a folder that `onelayer probe`, or `probe` with `out`, has filled.
+
+    Raises
+    ------
+    InputError
+        If there are none, or a file is damaged; names it.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     data = {"pixels": onelayer.load_dataset("digits")}
+    ...     found = onelayer.probe(data, out=folder, force=True, report="none")
+    ...     onelayer.load_probes(folder) == found
+    True
+    """
+    return RunFolder.open(Path(folder)).probes()
 
 
 def find_folder(path: Path) -> RunFolder | None:

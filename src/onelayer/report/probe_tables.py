@@ -248,10 +248,10 @@ def optimism_table(probing: Probing) -> Table | None:
     if len(probing.feature_sets) > 1:
         found["best of all"] = whole
     caption = (
-        f"What a test split of {whole.rows:,} rows would have told of the best setting if it had "
-        f"chosen it. Here validation rows stand for it: {whole.rows:,} choose and are judged on "
-        f"(same), as many others judge (other); mean over {DIVISIONS} divisions of the validation "
-        "split. The difference is optimism. No figure of the true test split is part of it."
+        f"How much too high the best accuracy is if the rows that judge it also chose its setting. "
+        f"{whole.rows:,} validation rows choose the setting and judge it (same), as many others "
+        f"judge it again (other): means over {DIVISIONS} divisions of the validation split. The "
+        "difference is the optimism. No test row takes part."
     )
     sizes = found.values()
     return make_table(

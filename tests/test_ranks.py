@@ -12,19 +12,25 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import onelayer
+from bits import bits
 from made import make_data
 from onelayer.cli import run as onelayer_command
 from onelayer.data.dataset import Dataset, Split
 from onelayer.data.splitting import fold_weights
-from onelayer.errors import InputError
+from onelayer.errors import DivergedError, InputError
+from onelayer.evaluation.metrics import METRICS
+from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.unfinished import job_of_set
+from onelayer.experiments import probe_training
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import grid
-from onelayer.training.ranks import Place, World, inside
+from onelayer.training.ranks import Place, World, alone, inside
 from onelayer.training.run import CURVES
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch has it")
@@ -182,6 +188,13 @@ def test_ranks_that_share_rows_cross_validate():
         np.testing.assert_array_equal(found.accuracy, expected.accuracy)
 
 
+def test_a_rank_that_is_alone_keeps_its_gpu():
+    one = World()
+    one.local_rank = 3
+    with inside(one), alone() as own:
+        assert (own.rank, own.size, own.local_rank) == (0, 1, 3)
+
+
 def test_a_rank_reads_its_rows_alone():
     """In an epoch: before the first one all are compared."""
     data, read = images(), {}
@@ -200,6 +213,56 @@ def test_a_rank_reads_its_rows_alone():
     options = {"shard": "rows", "epochs": 1, "on_epoch": forget}
     together(3, lambda: onelayer.train(watched, grid(), **options))
     assert sorted(row for own in read.values() for row in own) == list(range(len(data.train)))
+
+
+def layers(number=4, *, labels=False):
+    """Return feature sets of the same rows, in which more and more is seen of the class."""
+    generator, y, found = np.random.default_rng(0), np.arange(270) % 3, {}
+    if labels:
+        y = np.stack([y > 0, y < 2, np.arange(270) % 5 == 0], axis=1).astype(np.uint8)
+    for seen in range(number):
+        X = generator.normal(size=(270, 5)).astype(np.float32)
+        X[np.arange(270), np.arange(270) % 3] += 0.4 * (1 + seen)
+        splits = [Split(X[part], y[part]) for part in np.split(np.arange(270), 3)]
+        found[f"layer{seen}"] = Dataset("made", *splits, ("a", "b", "c"))
+    return found
+
+
+PROBES = {
+    "path": (3, False, {"fractions": [0.5], "draws": 2, "control": True}),
+    "exact": (2, False, {"settings": grid(l2=[0.01, 0.1]), "refit": True}),
+    "descent": (2, False, {"settings": grid(l2=[0, 0.1]), "solver": "descent", "epochs": 3}),
+    "labels": (3, True, {"settings": grid(l2=[0.01, 0.1]), "control": True}),
+}
+
+
+@pytest.mark.parametrize(("size", "labels", "options"), PROBES.values(), ids=PROBES)
+def test_ranks_probe_what_one_process_does(tmp_path, monkeypatch, size, labels, options):
+    few = {"accuracy": METRICS["accuracy"]}  # no bootstrap
+    monkeypatch.setattr(probe_training, "METRICS", few)
+    sets, options = layers(labels=labels), options | {"report": "none"}
+    expected, out = onelayer.probe(sets, **options), tmp_path / "out"
+    for found in together(size, lambda: onelayer.probe(sets, **options, out=out)):
+        assert bits(found) == bits(expected)
+    assert bits(RunFolder.open(out).probes()) == bits(expected)
+    assert len([*(out / "models").iterdir()]) == len(sets) * (3 if labels else 1)
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_set_of_which_all_diverge_ends_all_ranks_and_those_before_stay(tmp_path):
+    sets, out = layers(3), tmp_path / "out"
+    sets["layer1"] = replace(sets["layer1"], full_scale=1e-30)
+    options = {"solver": "descent", "scaling": "unit", "epochs": 3}
+
+    def work():
+        with pytest.raises(DivergedError, match="layer1: ") as found:
+            onelayer.probe(sets, grid(), **options, out=out, resume=True)
+        return str(found.value)
+
+    assert len({*together(2, work), *together(3, work), work()}) == 1
+    assert [path.name for path in out.with_name("out.unfinished").glob("*.safetensors")] == [
+        "1-layer0.safetensors"
+    ]
 
 
 def test_the_epochs_of_all_stacks_are_told():
@@ -359,19 +422,60 @@ def test_another_number_of_ranks_goes_on_after_a_kill(tmp_path, shard, size):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "out"]
 
 
+PROBE = ["probe", *(f"layer{n}.npz" for n in range(4)), "--solver", "descent", "--l2", "0,0.1"]
+PROBE += ["--learning-rate", "0.1", "--report", "none"]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Return a folder with files of feature sets, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for name, data in layers().items():
+        splits = {"": data.train, "_validation": data.validation, "_test": data.test}
+        arrays = {f"X{end}": split.X for end, split in splits.items()}
+        np.savez(f"{name}.npz", **arrays, **{f"y{end}": s.y for end, s in splits.items()})
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_another_number_of_ranks_goes_on_with_probes(files, size):
+    """Killed when each rank has probed a feature set, and is in the middle of another one."""
+    long, kept = [*PROBE, "--epochs", "4000"], files / "out.unfinished"
+    killed = launch(2, *long, "--checkpoint", "50", "--out", "out")
+    begun = {job_of_set(name) for name in ("layer2", "layer3")}
+    while begun - {path.name[:18] for path in kept.glob("checkpoints/*")}:
+        time.sleep(0.02)
+        assert all(process.poll() is None for process in killed)
+    for process in killed:
+        process.kill()
+        process.communicate()
+    assert sorted(path.name[2:8] for path in kept.glob("*.safetensors")) == ["layer0", "layer1"]
+    first, *others = results(launch(size, "resume", "out"))
+    assert first[0] == 0
+    assert first[2].count(": epoch ") == 2
+    assert others == [(0, "", "")] * (size - 1)
+    assert onelayer_command([*long, "--out", "one"]) == 0
+    one, resumed = (RunFolder.open(files / name) for name in ("one", "out"))
+    assert bits(resumed.probes()) == bits(one.probes())
+    assert bits(resumed.probe_models()) == bits(one.probe_models())
+    assert resumed.task().call["machine"]["stacks"] == 1
+    assert sorted(path.name for path in files.iterdir() if path.is_dir()) == ["one", "out"]
+
+
 LOST = {
-    "killed": (2, "models", 1, signal.SIGKILL),
-    "stopped": (3, "rows", 1, signal.SIGSTOP),
-    "leader": (2, "models", 0, signal.SIGSTOP),
+    "killed": (2, [*GRID, "--shard", "models"], 1, signal.SIGKILL),
+    "stopped": (3, [*GRID, "--shard", "rows"], 1, signal.SIGSTOP),
+    "leader": (2, [*GRID, "--shard", "models"], 0, signal.SIGSTOP),
+    "probing": (2, PROBE, 1, signal.SIGKILL),
 }
 
 
-@pytest.mark.parametrize(("size", "shard", "victim", "number"), LOST.values(), ids=LOST)
-def test_a_rank_that_is_lost_ends_the_others(tmp_path, size, shard, victim, number):
+@pytest.mark.parametrize(("size", "work", "victim", "number"), LOST.values(), ids=LOST)
+def test_a_rank_that_is_lost_ends_the_others(files, size, work, victim, number):
     """Within the timeout and ten seconds; where it goes on later, it ends, too."""
     timeout, port = 2, free_port()
-    endless = [*GRID, "--epochs", "1000000", "--shard", shard, "--rank-timeout", timeout]
-    processes = launch(size, *endless, "--out", tmp_path / "out", port=port)
+    endless = [*work, "--epochs", "1000000", "--rank-timeout", timeout]
+    processes = launch(size, *endless, "--out", "out", port=port)
     wait_for_life(size, port)
     processes[victim].send_signal(number)
     sent = time.monotonic()

@@ -9,17 +9,20 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import count
-from typing import Any
+from itertools import chain, count
+from typing import Any, NoReturn, TypeVar
 
 from onelayer.arguments import checked
 from onelayer.errors import InputError, printable, shown
 from onelayer.process import GRACE, Stopped, abandon
+
+T = TypeVar("T")
+Found = TypeVar("Found")
 
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _BEAT, _SOON = 1.0, 0.01  # seconds between two signs of life, and, at most, two looks at a meeting
@@ -102,6 +105,10 @@ class World:
     def agree(self, facts: Mapping[str, Any]) -> None:
         """Raise InputError on all ranks if a fact differs between them."""
 
+    def fail(self, error: InputError) -> NoReturn:
+        """Raise an error that all ranks have found."""
+        raise error
+
 
 _ALONE = World()
 _current = ContextVar("world", default=_ALONE)
@@ -124,7 +131,32 @@ def inside(other: World) -> Iterator[World]:
 
 def alone() -> AbstractContextManager[World]:
     """Make this process alone in a block that the other ranks do not run."""
-    return inside(_ALONE)
+    own = World()
+    own.local_rank = world().local_rank  # it keeps its GPU
+    return inside(own)
+
+
+def shared(items: Sequence[T], work: Callable[[T], Found]) -> Iterator[Found]:
+    """Yield the result of `work` for each item; each of several ranks takes one item at a time.
+
+    Works in rounds: all ranks get the results of a round, in the order of the items. If an item
+    raises InputError, all ranks raise it after the results of the items before.
+    """
+    here = world()
+    for first in range(0, len(items), here.size):
+        with alone():
+            own = [_outcome(work, item) for item in items[first:][here.rank : here.rank + 1]]
+        for found in chain(*here.gather(own)):
+            if isinstance(found, InputError):
+                here.fail(found)
+            yield found
+
+
+def _outcome(work: Callable[[T], Found], item: T) -> Found | InputError:
+    try:
+        return work(item)
+    except InputError as error:
+        return error
 
 
 @contextmanager
@@ -238,10 +270,15 @@ class _Joined(World):
             for name in {**first, **other}
             if other.get(name) != first.get(name)
         ]
-        if wrong and not self.leads:
-            self._await_end()
         if wrong:
-            raise InputError(f"{'; '.join(wrong)} as of rank 0: expected the same on all ranks")
+            words = f"{'; '.join(wrong)} as of rank 0: expected the same on all ranks"
+            self.fail(InputError(words))
+
+    def fail(self, error: InputError) -> NoReturn:
+        """See World.fail; rank 0 says it, and so ends the others."""
+        if not self.leads:
+            self._await_end()
+        raise error
 
     def leave(self, sign: str) -> None:
         """Tell the others how this rank ends; rank 0 leaves last, since it may hold the store."""

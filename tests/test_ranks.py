@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -319,15 +320,18 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def launch(size, *arguments, of_rank=lambda rank: (), port=None):
-    """Start the command line on as many ranks; return its processes."""
-    own = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port or free_port()}
+def launch(
+    size, *arguments, of_rank=lambda rank: (), port=None, address="127.0.0.1", network="lo", on=()
+):
+    """Start the command line on as many ranks, each `on` a machine; return its processes."""
+    own = {"WORLD_SIZE": size, "MASTER_ADDR": address, "MASTER_PORT": port or free_port()}
     environment = os.environ | {name: str(value) for name, value in own.items()}
-    environment |= {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    environment |= {"GLOO_SOCKET_IFNAME": network, "OMP_NUM_THREADS": "1"}
+    places = [["ip", "netns", "exec", machine] for machine in on] or [[]] * size
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "onelayer", *map(str, arguments), *of_rank(rank)],
-            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            [*places[rank], sys.executable, "-m", "onelayer", *map(str, arguments), *of_rank(rank)],
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": "0" if on else str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -487,3 +491,61 @@ def test_a_rank_that_is_lost_ends_the_others(files, size, work, victim, number):
     processes[victim].send_signal(signal.SIGCONT)
     processes[victim].communicate(timeout=20)
     assert processes[victim].returncode in (2, -signal.SIGKILL)
+
+
+ADDRESS, CABLE = "10.77.0.1", "cable"
+
+
+@pytest.fixture
+def machines():
+    """Return two network namespaces that a cable joins: to the network, they are two machines."""
+    names = [f"onelayer-{os.getpid()}-{end}" for end in (1, 2)]
+    ends = [f"link add {CABLE} netns {names[0]} type veth peer name {CABLE} netns {names[1]}"]
+    for number, name in enumerate(names, 1):
+        ends.append(f"-n {name} address add 10.77.0.{number}/24 dev {CABLE}")
+        ends += [f"-n {name} link set {device} up" for device in (CABLE, "lo")]
+    try:
+        for words in (*(f"netns add {name}" for name in names), *ends):
+            subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+        yield names
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no network namespaces for two machines: {error}")
+    finally:
+        for name in names:
+            with suppress(OSError):
+                subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+MACHINES = {
+    "models": (2, [*GRID, "--shard", "models", "--stacks", "2"]),
+    "rows": (1, [*GRID, "--shard", "rows"]),
+    "probes": (2, PROBE),
+}
+
+
+@pytest.mark.parametrize(("stacks", "work"), MACHINES.values(), ids=MACHINES)
+def test_a_cable_that_is_cut_ends_both_machines(files, machines, stacks, work):
+    """In the middle of the training, and each says in one line that the other is lost."""
+    timeout, kept = 3, files / "out.unfinished/checkpoints"
+    endless = [*work, "--epochs", "1000000", "--checkpoint", "5", "--rank-timeout", timeout]
+    ranks = launch(2, *endless, "--out", "out", address=ADDRESS, network=CABLE, on=machines)
+    while len({tuple(path.name.split(".")[:2]) for path in kept.glob("*")}) < stacks:
+        time.sleep(0.02)
+        assert all(process.poll() is None for process in ranks)
+    cut = ["ip", "-n", machines[1], "link", "set", CABLE, "down"]
+    subprocess.run(cut, check=True)
+    begin = time.monotonic()
+    ends = results(ranks)
+    assert time.monotonic() - begin < timeout + 10
+    for rank, (status, _, error) in enumerate(ends):
+        *_, line = error.splitlines()
+        assert (status, line.split(": ")[:2]) == (2, ["onelayer", f"rank {1 - rank} of 2"])
+
+
+def test_machines_that_look_for_each_other_on_the_wrong_network_end(machines):
+    ranks = launch(2, *GRID, "--out", "never", address=ADDRESS, network="lo", on=machines)
+    ends = results(ranks)
+    assert {status for status, *_ in ends} == {2}
+    told = [line for *_, error in ends for line in error.splitlines() if "onelayer: " in line]
+    assert told
+    assert all(f"{ADDRESS}:" in line and "GLOO_SOCKET_IFNAME" in line for line in told)

@@ -189,6 +189,7 @@ def ranks(timeout: float = TIMEOUT) -> Iterator[World]:
         return
     joined = _Joined(place, timeout)
     try:
+        joined.connect()
         with inside(joined):
             yield joined
     except Exception as error:
@@ -231,7 +232,7 @@ class _Joined(World):
         )
 
     def _join(self, limit: timedelta) -> None:
-        """Connect to all others through the store, which rank 0 or the launcher holds."""
+        """Meet the others at the store, which rank 0 or the launcher holds."""
         self._store, _, _ = next(iter(self._distributed.rendezvous("env://", timeout=limit)))
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._prefix = f"onelayer/{again}"
@@ -239,14 +240,31 @@ class _Joined(World):
         self._names = [f"{self._prefix}/{rank}" for rank in range(self.size)]
         self._signs.set(self._names[self.rank], "0")
         self._signs.wait(self._names, limit)
-        # No timeout for a rank that is slow: the watcher finds those that are lost.
-        self._distributed.init_process_group(
-            _backend(),
-            store=self._store,
-            rank=self.rank,
-            world_size=self.size,
-            timeout=timedelta(days=365),
-        )
+        self._heard, self._seen = time.monotonic(), self._signs.multi_get(self._names)
+
+    def connect(self) -> None:
+        """Connect to each of the others.
+
+        Raises
+        ------
+        InputError
+            If one cannot be reached.
+        """
+        try:
+            # No timeout for a rank that is slow: the watcher finds those that are lost.
+            self._distributed.init_process_group(
+                _backend(),
+                store=self._store,
+                rank=self.rank,
+                world_size=self.size,
+                timeout=timedelta(days=365),
+            )
+        except RuntimeError:
+            raise InputError(
+                f"{self._place.address}:{self._place.port} answers, but another rank does not: "
+                "GLOO_SOCKET_IFNAME, such as eth0, names the network between the machines, if the "
+                "names of the hosts lead elsewhere"
+            ) from None
 
     def gather(self, value: Any) -> list[Any]:
         """See World.gather; the first ranks wait for the others as long as these live."""

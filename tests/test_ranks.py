@@ -4,7 +4,9 @@ Run by make test-torch.
 """
 
 import itertools
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -299,6 +302,36 @@ def test_a_variable_that_is_missing_or_wrong_is_named(name, monkeypatch, capsys)
 def test_a_process_that_nobody_launched_is_alone():
     assert Place.found({}) is Place.found({"WORLD_SIZE": "1", "MASTER_PORT": "1"}) is None
     assert Place.found(LAUNCHED | {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}) is None
+
+
+SRUN = """#!/bin/sh
+[ "$1" = --cpus-per-task=8 ] && shift || exit 1
+for task in 0 1 2 3; do
+  env SLURM_NTASKS=4 SLURM_PROCID=$task SLURM_LOCALID=$((task % 2)) "$@" || exit 1
+done
+"""
+TOOLS = {
+    "srun": SRUN,
+    "scontrol": '#!/bin/sh\n[ "$*" = "show hostnames node[7-8]" ] && printf "node7\\nnode8\\n"\n',
+    "onelayer": f"#!{sys.executable}\nimport json, os\nprint(json.dumps(dict(os.environ)))\n",
+}
+
+
+def test_the_script_for_slurm_gives_each_task_its_place(tmp_path):
+    """Two tasks on each of two machines; srun, scontrol and onelayer are stand-ins."""
+    docs = Path(__file__).parents[1] / "docs/scale.md"
+    (script,) = re.findall(r"(#!/bin/bash\n#SBATCH .*?)```", docs.read_text("utf-8"), re.DOTALL)
+    for name, text in TOOLS.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    own = {"SLURM_JOB_NODELIST": "node[7-8]", "SLURM_JOB_ID": "123456", "SLURM_CPUS_PER_TASK": "8"}
+    own["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-ec", script], env=own, capture_output=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {variables["OMP_NUM_THREADS"] for variables in found} == {"8"}
+    port = 20000 + 123456 % 20000
+    places = [Place(rank, 4, rank % 2, "node7", port) for rank in range(4)]
+    assert [Place.found(variables) for variables in found] == places
 
 
 REFUSED = {

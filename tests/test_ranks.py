@@ -34,8 +34,9 @@ from onelayer.evaluation.unfinished import job_of_set
 from onelayer.experiments import probe_training
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import grid
-from onelayer.training.ranks import Place, World, alone, inside
+from onelayer.training.ranks import Place
 from onelayer.training.run import CURVES
+from onelayer.training.world import World, alone, inside
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch has it")
 pytestmark = pytest.mark.torch

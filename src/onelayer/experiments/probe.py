@@ -26,7 +26,7 @@ from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import origin_of, recorded
-from onelayer.training.ranks import alone, world
+from onelayer.training.world import alone, world
 
 
 @takes(DEFAULTS, options=TrainingOptions, machine=Machine, asked=ProbeOptions)

@@ -41,7 +41,7 @@ from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.path import MOST
 from onelayer.training.provenance import software_of
-from onelayer.training.ranks import shared, world
+from onelayer.training.world import shared, world
 
 AnyProbing = Probing | LabelProbing
 

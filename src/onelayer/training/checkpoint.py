@@ -23,7 +23,7 @@ from onelayer.records import Kind
 from onelayer.storage import unfinished_folder, unfinished_place
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.log import Log, Trained
-from onelayer.training.ranks import world
+from onelayer.training.world import world
 
 _MINUTE = 60.0
 _NAMED = {"auto": (0, _MINUTE, _MINUTE), "none": (0, 0.0, 0.0)}

@@ -37,10 +37,10 @@ from onelayer.training.log import Trained
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import software_of
-from onelayer.training.ranks import world
 from onelayer.training.run import CURVES
 from onelayer.training.schedules import LearningRates
 from onelayer.training.stacks import check_device_memory, cut_into_stacks
+from onelayer.training.world import world
 
 T = TypeVar("T")
 # Called with the numbers of a stack's models and the stack, before its first epoch.

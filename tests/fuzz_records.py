@@ -39,7 +39,7 @@ from onelayer import records
 from onelayer.cli import run as run_command
 from onelayer.errors import InputError
 from onelayer.evaluation.run_folder import RunFolder
-from onelayer.experiments import probe as probes
+from onelayer.experiments import probe_sets as probes
 from onelayer.report import pdf, style
 from onelayer.report.blocks import Picture
 from onelayer.training.hyperparameters import Hyperparameters

@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 from killed_runs import end, whole
 from onelayer.cli import run as run_command
 from onelayer.evaluation.model_evaluation import ModelEvaluation
-from onelayer.experiments import probe as probes
+from onelayer.experiments import probe_sets as probes
 from stored_records import read_record
 
 SETS = ("a.npz", "b.npz", "c.npz")

@@ -29,7 +29,7 @@ from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.model_evaluation import evaluate_model
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.experiments import probe as probes
-from onelayer.experiments import probe_training
+from onelayer.experiments import probe_sets, probe_training
 from onelayer.experiments.feature_sets import name_sources
 from onelayer.experiments.probe_options import ProbeOptions, probe_grid
 from onelayer.report import style
@@ -527,7 +527,7 @@ def test_one_bar_tells_of_all_feature_sets_and_ends_when_all_is_done(monkeypatch
     def bar(title, total, **_):
         yield lambda done, words: shown.append((done / total, words))
 
-    monkeypatch.setattr(probes, "progress_bar", bar)
+    monkeypatch.setattr(probe_sets, "progress_bar", bar)
     layers = {"narrow": make_features(0.5), "wide": make_features(0.5, D=112)}
     onelayer.probe(layers, fractions=[0.1], draws=2, control=True, **options)
     done = [share for share, _ in shown]
@@ -539,7 +539,7 @@ def test_one_bar_tells_of_all_feature_sets_and_ends_when_all_is_done(monkeypatch
 
 @pytest.mark.parametrize("solver", ["exact", "descent"])
 def test_a_plan_tells_time_and_memory_and_trains_nothing(layers, capsys, monkeypatch, solver):
-    monkeypatch.setattr(probes, "probe_features", None)
+    monkeypatch.setattr(probe_sets, "probe_features", None)
     monkeypatch.setattr(forecast, "_SECONDS", 0.01)
     command = ["probe", "layer1.npz", "layer2.npz", "--fractions", "0.05,0.2", "--draws", "3"]
     assert run([*command, "--control", "--solver", solver, "--plan"]) == 0

@@ -4,7 +4,9 @@ Run by make test-torch.
 """
 
 import itertools
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,20 +14,29 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import onelayer
+from bits import bits
 from made import make_data
 from onelayer.cli import run as onelayer_command
 from onelayer.data.dataset import Dataset, Split
 from onelayer.data.splitting import fold_weights
-from onelayer.errors import InputError
+from onelayer.errors import DivergedError, InputError
+from onelayer.evaluation.metrics import METRICS
+from onelayer.evaluation.run_folder import RunFolder
+from onelayer.evaluation.unfinished import job_of_set
+from onelayer.experiments import probe_training
 from onelayer.training.cross_validation import cross_validate
 from onelayer.training.hyperparameters import grid
-from onelayer.training.ranks import Place, World, inside
+from onelayer.training.ranks import Place
 from onelayer.training.run import CURVES
+from onelayer.training.world import World, alone, inside
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch has it")
 pytestmark = pytest.mark.torch
@@ -182,6 +193,13 @@ def test_ranks_that_share_rows_cross_validate():
         np.testing.assert_array_equal(found.accuracy, expected.accuracy)
 
 
+def test_a_rank_that_is_alone_keeps_its_gpu():
+    one = World()
+    one.local_rank = 3
+    with inside(one), alone() as own:
+        assert (own.rank, own.size, own.local_rank) == (0, 1, 3)
+
+
 def test_a_rank_reads_its_rows_alone():
     """In an epoch: before the first one all are compared."""
     data, read = images(), {}
@@ -200,6 +218,56 @@ def test_a_rank_reads_its_rows_alone():
     options = {"shard": "rows", "epochs": 1, "on_epoch": forget}
     together(3, lambda: onelayer.train(watched, grid(), **options))
     assert sorted(row for own in read.values() for row in own) == list(range(len(data.train)))
+
+
+def layers(number=4, *, labels=False):
+    """Return feature sets of the same rows, in which more and more is seen of the class."""
+    generator, y, found = np.random.default_rng(0), np.arange(270) % 3, {}
+    if labels:
+        y = np.stack([y > 0, y < 2, np.arange(270) % 5 == 0], axis=1).astype(np.uint8)
+    for seen in range(number):
+        X = generator.normal(size=(270, 5)).astype(np.float32)
+        X[np.arange(270), np.arange(270) % 3] += 0.4 * (1 + seen)
+        splits = [Split(X[part], y[part]) for part in np.split(np.arange(270), 3)]
+        found[f"layer{seen}"] = Dataset("made", *splits, ("a", "b", "c"))
+    return found
+
+
+PROBES = {
+    "path": (3, False, {"fractions": [0.5], "draws": 2, "control": True}),
+    "exact": (2, False, {"settings": grid(l2=[0.01, 0.1]), "refit": True}),
+    "descent": (2, False, {"settings": grid(l2=[0, 0.1]), "solver": "descent", "epochs": 3}),
+    "labels": (3, True, {"settings": grid(l2=[0.01, 0.1]), "control": True}),
+}
+
+
+@pytest.mark.parametrize(("size", "labels", "options"), PROBES.values(), ids=PROBES)
+def test_ranks_probe_what_one_process_does(tmp_path, monkeypatch, size, labels, options):
+    few = {"accuracy": METRICS["accuracy"]}  # no bootstrap
+    monkeypatch.setattr(probe_training, "METRICS", few)
+    sets, options = layers(labels=labels), options | {"report": "none"}
+    expected, out = onelayer.probe(sets, **options), tmp_path / "out"
+    for found in together(size, lambda: onelayer.probe(sets, **options, out=out)):
+        assert bits(found) == bits(expected)
+    assert bits(RunFolder.open(out).probes()) == bits(expected)
+    assert len([*(out / "models").iterdir()]) == len(sets) * (3 if labels else 1)
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_set_of_which_all_diverge_ends_all_ranks_and_those_before_stay(tmp_path):
+    sets, out = layers(3), tmp_path / "out"
+    sets["layer1"] = replace(sets["layer1"], full_scale=1e-30)
+    options = {"solver": "descent", "scaling": "unit", "epochs": 3}
+
+    def work():
+        with pytest.raises(DivergedError, match="layer1: ") as found:
+            onelayer.probe(sets, grid(), **options, out=out, resume=True)
+        return str(found.value)
+
+    assert len({*together(2, work), *together(3, work), work()}) == 1
+    assert [path.name for path in out.with_name("out.unfinished").glob("*.safetensors")] == [
+        "1-layer0.safetensors"
+    ]
 
 
 def test_the_epochs_of_all_stacks_are_told():
@@ -237,6 +305,36 @@ def test_a_process_that_nobody_launched_is_alone():
     assert Place.found(LAUNCHED | {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}) is None
 
 
+SRUN = """#!/bin/sh
+[ "$1" = --cpus-per-task=8 ] && shift || exit 1
+for task in 0 1 2 3; do
+  env SLURM_NTASKS=4 SLURM_PROCID=$task SLURM_LOCALID=$((task % 2)) "$@" || exit 1
+done
+"""
+TOOLS = {
+    "srun": SRUN,
+    "scontrol": '#!/bin/sh\n[ "$*" = "show hostnames node[7-8]" ] && printf "node7\\nnode8\\n"\n',
+    "onelayer": f"#!{sys.executable}\nimport json, os\nprint(json.dumps(dict(os.environ)))\n",
+}
+
+
+def test_the_script_for_slurm_gives_each_task_its_place(tmp_path):
+    """Two tasks on each of two machines; srun, scontrol and onelayer are stand-ins."""
+    docs = Path(__file__).parents[1] / "docs/scale.md"
+    (script,) = re.findall(r"(#!/bin/bash\n#SBATCH .*?)```", docs.read_text("utf-8"), re.DOTALL)
+    for name, text in TOOLS.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    own = {"SLURM_JOB_NODELIST": "node[7-8]", "SLURM_JOB_ID": "123456", "SLURM_CPUS_PER_TASK": "8"}
+    own["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-ec", script], env=own, capture_output=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {variables["OMP_NUM_THREADS"] for variables in found} == {"8"}
+    port = 20000 + 123456 % 20000
+    places = [Place(rank, 4, rank % 2, "node7", port) for rank in range(4)]
+    assert [Place.found(variables) for variables in found] == places
+
+
 REFUSED = {
     "exact": ({"solver": "exact"}, "solver exact"),
     "time": ({"time_limit": 9}, "time_limit"),
@@ -256,15 +354,18 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def launch(size, *arguments, of_rank=lambda rank: (), port=None):
-    """Start the command line on as many ranks; return its processes."""
-    own = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port or free_port()}
+def launch(
+    size, *arguments, of_rank=lambda rank: (), port=None, address="127.0.0.1", network="lo", on=()
+):
+    """Start the command line on as many ranks, each `on` a machine; return its processes."""
+    own = {"WORLD_SIZE": size, "MASTER_ADDR": address, "MASTER_PORT": port or free_port()}
     environment = os.environ | {name: str(value) for name, value in own.items()}
-    environment |= {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    environment |= {"GLOO_SOCKET_IFNAME": network, "OMP_NUM_THREADS": "1"}
+    places = [["ip", "netns", "exec", machine] for machine in on] or [[]] * size
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "onelayer", *map(str, arguments), *of_rank(rank)],
-            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            [*places[rank], sys.executable, "-m", "onelayer", *map(str, arguments), *of_rank(rank)],
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": "0" if on else str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -359,19 +460,60 @@ def test_another_number_of_ranks_goes_on_after_a_kill(tmp_path, shard, size):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "out"]
 
 
+PROBE = ["probe", *(f"layer{n}.npz" for n in range(4)), "--solver", "descent", "--l2", "0,0.1"]
+PROBE += ["--learning-rate", "0.1", "--report", "none"]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Return a folder with files of feature sets, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for name, data in layers().items():
+        splits = {"": data.train, "_validation": data.validation, "_test": data.test}
+        arrays = {f"X{end}": split.X for end, split in splits.items()}
+        np.savez(f"{name}.npz", **arrays, **{f"y{end}": s.y for end, s in splits.items()})
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_another_number_of_ranks_goes_on_with_probes(files, size):
+    """Killed when each rank has probed a feature set, and is in the middle of another one."""
+    long, kept = [*PROBE, "--epochs", "4000"], files / "out.unfinished"
+    killed = launch(2, *long, "--checkpoint", "50", "--out", "out")
+    begun = {job_of_set(name) for name in ("layer2", "layer3")}
+    while begun - {path.name[:18] for path in kept.glob("checkpoints/*")}:
+        time.sleep(0.02)
+        assert all(process.poll() is None for process in killed)
+    for process in killed:
+        process.kill()
+        process.communicate()
+    assert sorted(path.name[2:8] for path in kept.glob("*.safetensors")) == ["layer0", "layer1"]
+    first, *others = results(launch(size, "resume", "out"))
+    assert first[0] == 0
+    assert first[2].count(": epoch ") == 2
+    assert others == [(0, "", "")] * (size - 1)
+    assert onelayer_command([*long, "--out", "one"]) == 0
+    one, resumed = (RunFolder.open(files / name) for name in ("one", "out"))
+    assert bits(resumed.probes()) == bits(one.probes())
+    assert bits(resumed.probe_models()) == bits(one.probe_models())
+    assert resumed.task().call["machine"]["stacks"] == 1
+    assert sorted(path.name for path in files.iterdir() if path.is_dir()) == ["one", "out"]
+
+
 LOST = {
-    "killed": (2, "models", 1, signal.SIGKILL),
-    "stopped": (3, "rows", 1, signal.SIGSTOP),
-    "leader": (2, "models", 0, signal.SIGSTOP),
+    "killed": (2, [*GRID, "--shard", "models"], 1, signal.SIGKILL),
+    "stopped": (3, [*GRID, "--shard", "rows"], 1, signal.SIGSTOP),
+    "leader": (2, [*GRID, "--shard", "models"], 0, signal.SIGSTOP),
+    "probing": (2, PROBE, 1, signal.SIGKILL),
 }
 
 
-@pytest.mark.parametrize(("size", "shard", "victim", "number"), LOST.values(), ids=LOST)
-def test_a_rank_that_is_lost_ends_the_others(tmp_path, size, shard, victim, number):
+@pytest.mark.parametrize(("size", "work", "victim", "number"), LOST.values(), ids=LOST)
+def test_a_rank_that_is_lost_ends_the_others(files, size, work, victim, number):
     """Within the timeout and ten seconds; where it goes on later, it ends, too."""
     timeout, port = 2, free_port()
-    endless = [*GRID, "--epochs", "1000000", "--shard", shard, "--rank-timeout", timeout]
-    processes = launch(size, *endless, "--out", tmp_path / "out", port=port)
+    endless = [*work, "--epochs", "1000000", "--rank-timeout", timeout]
+    processes = launch(size, *endless, "--out", "out", port=port)
     wait_for_life(size, port)
     processes[victim].send_signal(number)
     sent = time.monotonic()
@@ -383,3 +525,61 @@ def test_a_rank_that_is_lost_ends_the_others(tmp_path, size, shard, victim, numb
     processes[victim].send_signal(signal.SIGCONT)
     processes[victim].communicate(timeout=20)
     assert processes[victim].returncode in (2, -signal.SIGKILL)
+
+
+ADDRESS, CABLE = "10.77.0.1", "cable"
+
+
+@pytest.fixture
+def machines():
+    """Return two network namespaces that a cable joins: to the network, they are two machines."""
+    names = [f"onelayer-{os.getpid()}-{end}" for end in (1, 2)]
+    ends = [f"link add {CABLE} netns {names[0]} type veth peer name {CABLE} netns {names[1]}"]
+    for number, name in enumerate(names, 1):
+        ends.append(f"-n {name} address add 10.77.0.{number}/24 dev {CABLE}")
+        ends += [f"-n {name} link set {device} up" for device in (CABLE, "lo")]
+    try:
+        for words in (*(f"netns add {name}" for name in names), *ends):
+            subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+        yield names
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no network namespaces for two machines: {error}")
+    finally:
+        for name in names:
+            with suppress(OSError):
+                subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+MACHINES = {
+    "models": (2, [*GRID, "--shard", "models", "--stacks", "2"]),
+    "rows": (1, [*GRID, "--shard", "rows"]),
+    "probes": (2, PROBE),
+}
+
+
+@pytest.mark.parametrize(("stacks", "work"), MACHINES.values(), ids=MACHINES)
+def test_a_cable_that_is_cut_ends_both_machines(files, machines, stacks, work):
+    """In the middle of the training, and each says in one line that the other is lost."""
+    timeout, kept = 3, files / "out.unfinished/checkpoints"
+    endless = [*work, "--epochs", "1000000", "--checkpoint", "5", "--rank-timeout", timeout]
+    ranks = launch(2, *endless, "--out", "out", address=ADDRESS, network=CABLE, on=machines)
+    while len({tuple(path.name.split(".")[:2]) for path in kept.glob("*")}) < stacks:
+        time.sleep(0.02)
+        assert all(process.poll() is None for process in ranks)
+    cut = ["ip", "-n", machines[1], "link", "set", CABLE, "down"]
+    subprocess.run(cut, check=True)
+    begin = time.monotonic()
+    ends = results(ranks)
+    assert time.monotonic() - begin < timeout + 10
+    for rank, (status, _, error) in enumerate(ends):
+        *_, line = error.splitlines()
+        assert (status, line.split(": ")[:2]) == (2, ["onelayer", f"rank {1 - rank} of 2"])
+
+
+def test_machines_that_look_for_each_other_on_the_wrong_network_end(machines):
+    ranks = launch(2, *GRID, "--out", "never", address=ADDRESS, network="lo", on=machines)
+    ends = results(ranks)
+    assert {status for status, *_ in ends} == {2}
+    told = [line for *_, error in ends for line in error.splitlines() if "onelayer: " in line]
+    assert told
+    assert all(f"{ADDRESS}:" in line and "GLOO_SOCKET_IFNAME" in line for line in told)

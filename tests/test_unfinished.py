@@ -19,7 +19,7 @@ from onelayer.data.dataset import Dataset, Split
 from onelayer.errors import InputError
 from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.run_folder import RunFolder
-from onelayer.experiments import probe as probes
+from onelayer.experiments import probe_sets as probes
 from onelayer.experiments import probe_training, workload
 from onelayer.storage import latest_unfinished, unfinished_folder
 from onelayer.training.compiled_engine import WIDTHS

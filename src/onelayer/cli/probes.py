@@ -1,7 +1,7 @@
 """Linear probes of features."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ from onelayer.cli.options import (
     take_from_file,
 )
 from onelayer.errors import InputError
+from onelayer.process import silence
 
 if TYPE_CHECKING:
     from onelayer.experiments.workload import Planned, Workload
@@ -87,9 +88,8 @@ def probe(
     from onelayer.experiments.probe import plan_sources, probe_sources
     from onelayer.experiments.probe_options import probe_grid
     from onelayer.report.terminal.probes import show_probes
-    from onelayer.training.ranks import check_alone
+    from onelayer.training.ranks import check_alone, ranks
 
-    check_alone("a probe")
     data, models, asked, training, machine = _groups()
     options = training.build(context.obj)
     settings = probe_grid(options.solver, **models.lists(context.obj))
@@ -101,21 +101,32 @@ def probe(
         "machine": machine.build(context.obj),
     }
     if plan:
+        check_alone("--plan")
         resumed = _unfinished(out) if resume else None
         _show_plan(*plan_sources(features, settings, resumed=resumed, **task))
         return
-    with nullcontext(_unfinished(out)) if resume else place_of(out, "probe", force) as folder:
-        probe_sources(
-            features,
-            folder,
-            settings,
-            force=force,
-            resume=resume,
-            report=report,
-            show=show_probes,
-            **task,
-        )
-    show_page(folder)
+    with ranks(task["machine"].rank_timeout) as here:
+        if not here.leads:
+            silence()
+        with _place(out, force, resume) if here.leads else nullcontext(Path()) as folder:
+            (folder, *_) = here.gather(folder)
+            probe_sources(
+                features,
+                folder,
+                settings,
+                force=force,
+                resume=resume,
+                report=report,
+                show=show_probes,
+                **task,
+            )
+    if here.leads:
+        show_page(folder)
+
+
+def _place(out: Path | None, force: bool, resume: bool) -> AbstractContextManager[Path]:
+    """Return the output folder of probes that begin or are resumed."""
+    return nullcontext(_unfinished(out)) if resume else place_of(out, "probe", force)
 
 
 def _unfinished(out: Path | None) -> Path:

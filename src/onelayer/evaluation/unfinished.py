@@ -4,6 +4,7 @@ Each feature set that is probed is a record of its own, and so is each stack tha
 onelayer.training.checkpoint for what a kill inside one loses.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -207,7 +208,12 @@ class Unfinished:
         self.probed[name] = replace(probed, digests=digests_of_splits(data))
         path = self.path / file_of_set(len(self.probed), name)
         _kind_of(self.task).save(self.probed[name], path)
-        self.checkpoints.clear()
+        self.checkpoints.of(job_of_set(name)).clear()
+
+
+def job_of_set(name: str) -> str:
+    """Return the name of a feature set's job among the checkpoints: a name may hold any letter."""
+    return f"probe-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def check_resumable(out: Path, *, force: bool, resume: bool) -> None:

@@ -34,8 +34,8 @@ from onelayer.training.log import Curves
 from onelayer.training.loop import train, weigh_samples
 from onelayer.training.machine import HERE, Machine
 from onelayer.training.options import TrainingOptions
-from onelayer.training.ranks import alone
 from onelayer.training.run import Run
+from onelayer.training.world import alone
 
 STAND_IN = "digits"
 _LARGE = 10.0

@@ -1,58 +1,32 @@
 """Linear probes: the accuracy of one layer on several feature sets of the same rows."""
 
-import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from onelayer.arguments import checked
 from onelayer.data.dataset import Dataset
-from onelayer.data.multilabel import label_subset_weights
-from onelayer.data.splitting import subset_weights
-from onelayer.evaluation.multilabel import LabelProbing
-from onelayer.evaluation.optimism import optimism_of
-from onelayer.evaluation.probing import Probing, compare_with_best
 from onelayer.evaluation.run_folder import RunFolder
 from onelayer.evaluation.task import Task
 from onelayer.evaluation.test_log import name_of_test
-from onelayer.evaluation.unfinished import (
-    LABELS,
-    Finished,
-    Probed,
-    Unfinished,
-    check_resumable,
-)
+from onelayer.evaluation.unfinished import Finished, Unfinished, check_resumable
 from onelayer.experiments.feature_sets import check_same_rows, load_feature_sets, tell_sets
-from onelayer.experiments.multilabel import compare_labels, probe_labels
-from onelayer.experiments.probe_options import (
-    DEFAULTS,
-    ProbeOptions,
-    check_search,
-    check_several_labels,
-    probe_grid,
-    with_iterations,
-)
-from onelayer.experiments.probe_training import probe_features, provenance_of
-from onelayer.experiments.workload import Planned, Progress, Workload, plan
+from onelayer.experiments.probe_options import DEFAULTS, ProbeOptions
+from onelayer.experiments.probe_sets import AnyProbing, Probes
+from onelayer.experiments.workload import Planned, Workload, plan
 from onelayer.option import build, takes
 from onelayer.progress import progress_bar
 from onelayer.report.multilabel import write_any_probes
 from onelayer.report.page import check_form
 from onelayer.thread_pools import limited
-from onelayer.training.checkpoint import NOWHERE, Asked, Checkpoints
+from onelayer.training.checkpoint import NOWHERE
 from onelayer.training.classifier import Classifier
-from onelayer.training.hyperparameters import Hyperparameters, check_settings, grid
+from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
-from onelayer.training.path import MOST
 from onelayer.training.provenance import origin_of, recorded
-
-AnyProbing = Probing | LabelProbing
+from onelayer.training.world import alone, world
 
 
 @takes(DEFAULTS, options=TrainingOptions, machine=Machine, asked=ProbeOptions)
@@ -91,7 +65,7 @@ def probe(
     finished feature set is kept beside `out`; with `resume` these sets are not trained again, and
     the result is the same. `announce` gets a sentence on that, and on every further look at the
     test split in the same folder or its neighbours; `show` is called with the outcome before the
-    page is drawn.
+    page is drawn. Of several ranks each probes one feature set at a time, and rank 0 alone writes.
 
     `on_model(name, model)` is called with the probe of all labels of each feature set. `call` holds
     the arguments of the same call for onelayer.resume, if the data come from files.
@@ -119,37 +93,27 @@ def probe(
     """
     check_form(report)
     check_same_rows(feature_sets)
-    first = next(iter(feature_sets.values()))
+    probes = Probes.of(feature_sets, settings, fractions, options, asked, machine)
 
     def store(folder: RunFolder, probing: AnyProbing, task: Task) -> None:
         folder.save_probes(probing)
         folder.save_task(task)
         tested = probing.tested
-        if warning := folder.add_look(len(tested), max(tested), name_of_test(first)):
+        if warning := folder.add_look(len(tested), max(tested), name_of_test(probes.first)):
             announce(warning)
         if show is not None:
             show(probing)
         with progress_bar("drawing the page", None):
             write_any_probes(probing, folder.path, report)
 
-    work, options = _work(feature_sets, settings, fractions, options, asked)
-    settings = work.settings
-    of_one: Callable[..., Finished] = probe_labels if first.multilabel else probe_features
-    compare: Callable[..., AnyProbing] = compare_labels if first.multilabel else _compare
-
-    def find(sets: Mapping[str, Dataset], kept: Checkpoints = NOWHERE) -> Iterator[Finished]:
-        with progress_bar("probes", sum(map(work.of_set, sets.values())), share=True) as tell:
-            progress = Progress(tell, work)
-            for name, data in sets.items():
-                own = kept.of(f"probe-{hashlib.sha256(name.encode()).hexdigest()[:12]}")
-                yield of_one(name, data, asked, options, machine, progress, own)
-
-    if out is None:
-        probed = [*find(feature_sets)]
+    task = Task(probes.request, "probe", call) if call else Task(probes.request)
+    if out is None or not world().leads:
+        kept = NOWHERE
+        if out is not None:
+            kept = Unfinished.share(Path(out), task, machine.checkpoint)
+        probed = probes.find({}, kept)
         _hand_out(probed, feature_sets, on_model)
-        return compare(feature_sets, probed, settings, asked, options)
-    wanted = _asked(first, work, options, asked)
-    task = Task(wanted, "probe", call) if call else Task(wanted)
+        return probes.compare(probed)
     with (
         Unfinished.hold(
             Path(out),
@@ -162,27 +126,14 @@ def probe(
         RunFolder.create(Path(out), force=force) as folder,
     ):
         unfinished.check(feature_sets)
-        engine = machine.find_engine(options.dtype, settings or grid())
         with limited(machine.threads):
-            for note in unfinished.tell(origin_of(engine)):
+            for note in unfinished.tell(origin_of(probes.make_engine)):
                 announce(f"note: {note}")
-        missing = {n: d for n, d in feature_sets.items() if n not in unfinished.probed}
-        for found in find(missing, unfinished.checkpoints):
-            unfinished.keep(found, missing[found.features.name])
-        probed = [unfinished.probed[name] for name in feature_sets]
-        probing = compare(feature_sets, probed, settings, asked, options)
+        probed = probes.find(unfinished.probed, unfinished.checkpoints, unfinished.keep)
+        probing = probes.compare(probed)
         _hand_out(probed, feature_sets, folder.save_probe, on_model)
         store(folder, probing, task)
     return probing
-
-
-def _asked(data: Dataset, work: Workload, options: TrainingOptions, asked: ProbeOptions) -> Asked:
-    """Return the request for probes of this data."""
-    labels = {LABELS: data.class_names} if data.multilabel else {}
-    return Asked(
-        None if work.settings is None else tuple(work.settings),
-        {"fractions": [*work.subsets], **labels, **asdict(asked), **asdict(options)},
-    )
 
 
 def _hand_out(
@@ -195,60 +146,6 @@ def _hand_out(
         for name, model in each.models(feature_sets[each.features.name]):
             for take in filter(None, takers):
                 take(name, model)
-
-
-def _work(
-    feature_sets: Mapping[str, Dataset],
-    settings: Sequence[Hyperparameters] | None,
-    fractions: Sequence[float],
-    options: TrainingOptions,
-    asked: ProbeOptions,
-) -> tuple[Workload, TrainingOptions]:
-    """Return the workload and the options for every feature set; the sets have the same rows.
-
-    The epochs of the options are the number of iterations.
-    """
-    first = next(iter(feature_sets.values()))
-    if first.multilabel:
-        check_several_labels(first, fractions, asked)
-    settings = probe_grid(options.solver) if settings is None else settings
-    check_search(asked, settings, options)
-    fractions = sorted({*map(float, fractions), 1.0})
-    on_path = max(MOST, len(asked.C or ()) + 2 * asked.halvings)
-    check_settings(on_path if settings is None else len(settings), len(fractions), asked.draws)
-    options = with_iterations(options, asked.iterations, len(first.train))
-    subsets = _draw_subsets(first, fractions, asked.draws, options.seed)
-    shuffles, judged = asked.draws if asked.control else 0, len(first.splits["validation"])
-    work = Workload(settings, subsets, shuffles, judged, options.solver, int(asked.refit))
-    return work, options
-
-
-def _compare(
-    feature_sets: Mapping[str, Dataset],
-    probed: Sequence[Probed],
-    settings: Sequence[Hyperparameters] | None,
-    asked: ProbeOptions,
-    options: TrainingOptions,
-) -> Probing:
-    """Return the comparison of the probes of all feature sets."""
-    first = next(iter(feature_sets.values()))
-    found = {setting for each in probed for setting in each.settings}
-    right = np.stack([each.right for each in probed], axis=1)
-    known = [each.features.optimism for each in probed if each.features.optimism]
-    models, rows = sum(one.models for one in known), known[0].rows if known else 0
-    return Probing(
-        feature_sets=compare_with_best([each.features for each in probed], right),
-        class_names=first.class_names,
-        samples={name: len(split) for name, split in first.splits.items()},
-        majority=_majority(first),
-        scaling=options.scaling,
-        grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
-        training=asdict(options),
-        provenance=provenance_of(feature_sets, probed),
-        metric=asked.chooses_by,
-        refit=asked.refit,
-        optimism=optimism_of([each.halves for each in probed], models, rows),
-    )
 
 
 @checked
@@ -273,18 +170,21 @@ def probe_sources(
     InputError
         As load_feature_sets and probe do.
     """
-    call = {
-        "sources": list(sources),
-        "settings": None if settings is None else [vars(setting) for setting in settings],
-        "data": dict(data or {}),
-        "force": force,
-        **{name: _plain(value) for name, value in options.items() if not callable(value)},
-    }
+    with alone():  # the bits are those of one process, whatever the number of ranks
+        call = {
+            "sources": list(sources),
+            "settings": None if settings is None else [vars(setting) for setting in settings],
+            "data": dict(data or {}),
+            "force": force,
+            **{name: _plain(value) for name, value in options.items() if not callable(value)},
+        }
     check_form(options.get("report", "all"))
-    check_resumable(out, force=force, resume=resume)  # before the data are read
+    if world().leads:
+        check_resumable(out, force=force, resume=resume)  # before the data are read
     feature_sets = load_feature_sets(sources, **data or {})
     for note in tell_sets(feature_sets):
-        announce(f"note: {note}")
+        if world().leads:
+            announce(f"note: {note}")
     return probe(
         feature_sets,
         settings,
@@ -348,36 +248,17 @@ def plan_sources(
     """
     feature_sets = load_feature_sets(sources, **data or {})
     check_same_rows(feature_sets)
-    first = next(iter(feature_sets.values()))
-    work, options = _work(feature_sets, settings, fractions, options, asked)
+    probes = Probes.of(feature_sets, settings, fractions, options, asked, machine)
     finished: Collection[str] = ()
     if resumed is not None:
-        kept = Unfinished.find(resumed, Task(_asked(first, work, options, asked)))
+        kept = Unfinished.find(resumed, Task(probes.request))
         kept.check(feature_sets)
         for note in kept.tell({}):
             announce(f"note: {note}")
         finished = kept.probed
     with progress_bar("measuring", len(feature_sets)) as update:
         planned = []
-        for each in plan(feature_sets, work, options, machine, finished):
+        for each in plan(feature_sets, probes.work, probes.options, machine, finished):
             planned.append(each)
             update(len(planned), "")
-    return work, planned
-
-
-def _majority(data: Dataset) -> float:
-    """Return the share of test rows in the most frequent training class."""
-    frequent = np.bincount(data.train.y).argmax()
-    return float((data.splits["test"].y == frequent).mean())
-
-
-def _draw_subsets(
-    data: Dataset, fractions: Sequence[float], draws: int, seed: int
-) -> dict[float, NDArray[np.uint8]]:
-    """Return the weights (R, N) of the subsets of each fraction; the full set comes once."""
-    of = label_subset_weights if data.multilabel else subset_weights
-    weights = of(data.train.y, fractions, draws=draws, seed=seed, class_names=data.class_names)
-    return {
-        fraction: weights[: draws if fraction < 1 else 1, place]
-        for place, fraction in enumerate(fractions)
-    }
+    return probes.work, planned

@@ -12,6 +12,7 @@ from onelayer.evaluation.metrics import METRICS
 from onelayer.evaluation.multilabel import find_choice
 from onelayer.option import COUNT, Checked, option
 from onelayer.training.hyperparameters import Hyperparameters, grid
+from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 
 # Defaults of probes that differ from those of training: the exact solver, with a λ that is found.
@@ -141,6 +142,15 @@ def check_search(
     if options.epochs != TrainingOptions().epochs:
         raise InputError(
             f"iterations is {asked.iterations} and epochs is {options.epochs}; give one of them"
+        )
+
+
+def check_shard(machine: Machine) -> None:
+    """Raise InputError if processes are to share rows."""
+    if machine.shard == "rows":
+        raise InputError(
+            "shard is rows, and probes share feature sets: each process trains on all rows of one; "
+            "it takes shard models"
         )
 
 

@@ -23,7 +23,6 @@ from onelayer.thread_pools import limited
 from onelayer.training.checkpoint import checkpoints_of
 from onelayer.training.machine import Machine
 from onelayer.training.provenance import elsewhere, provenance, recorded
-from onelayer.training.ranks import check_alone
 
 _ENDING = ".unfinished"
 
@@ -120,16 +119,11 @@ def _call_of(task: Task, place: Path) -> dict[str, Any]:
 
 
 def help_to_resume(plan: ResumePlan) -> None:
-    """Train this rank's part of what rank 0 resumes at the same time.
-
-    Raises
-    ------
-    InputError
-        If it is not a training: a probe is trained by one process.
-    """
-    if plan.task.command != "reproduce":
-        check_alone("a probe")
+    """Train this rank's part of what rank 0 resumes at the same time."""
     call = _call_of(plan.task, unfinished_place(plan.out))
+    if plan.task.command != "reproduce":
+        probe_sources(out=plan.out, **call)
+        return
     asked = {"source": call["source"], "machine": call["machine"]}
     take_part(_spec_of(plan), plan.out, plan.task, **asked)
 

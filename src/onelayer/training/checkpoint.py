@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from errno import ENOENT
 from pathlib import Path
@@ -23,7 +23,7 @@ from onelayer.records import Kind
 from onelayer.storage import unfinished_folder, unfinished_place
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.log import Log, Trained
-from onelayer.training.ranks import world
+from onelayer.training.world import world
 
 _MINUTE = 60.0
 _NAMED = {"auto": (0, _MINUTE, _MINUTE), "none": (0, 0.0, 0.0)}
@@ -66,6 +66,11 @@ class Asked:
 
     settings: tuple[Hyperparameters, ...] | None
     options: Mapping[str, Any]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Settings and options by name, in words or plain values."""
+        return {"settings": "; ".join(map(str, self.settings or ())), **self.options}
 
     def differences(self, now: "Asked") -> Iterator[str]:
         """Yield one sentence for each difference between this request and `now`."""
@@ -203,9 +208,14 @@ class Checkpoints:
         return [] if self.folder is None else sorted(self.folder.glob(f"*{ENDING}"))
 
     def clear(self) -> None:
-        """Remove all checkpoints."""
-        if self.folder is not None:
+        """Remove all checkpoints, or those of this job and its parts."""
+        if self.folder is not None and not self.job:
             shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        for path in self.files():
+            if path.name.startswith(self.job):
+                with suppress(OSError):
+                    path.unlink()
 
     def latest(self) -> tuple[dict[str, Checkpoint], list[str]]:
         """Return the last record of each stack, by job and models, and errors for bad files."""

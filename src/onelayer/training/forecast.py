@@ -16,8 +16,8 @@ from onelayer.training.epochs import feed
 from onelayer.training.exact.problem import Problem
 from onelayer.training.exact.rows import bytes_to_hold
 from onelayer.training.job import Job
-from onelayer.training.ranks import alone
 from onelayer.training.schedules import LearningRates
+from onelayer.training.world import alone
 
 _SECONDS = 0.5  # to measure steps, and again to measure evaluation
 _BATCHES = 100  # of an epoch are stepped on, over and over

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from importlib.metadata import version
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,10 +36,11 @@ from onelayer.training.lockstep import Lockstep
 from onelayer.training.log import Trained
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
-from onelayer.training.ranks import world
+from onelayer.training.provenance import software_of
 from onelayer.training.run import CURVES
 from onelayer.training.schedules import LearningRates
 from onelayer.training.stacks import check_device_memory, cut_into_stacks
+from onelayer.training.world import world
 
 T = TypeVar("T")
 # Called with the numbers of a stack's models and the stack, before its first epoch.
@@ -94,11 +94,8 @@ class Job:
 
     def _facts(self) -> dict[str, Any]:
         """Return what of versions and the machine must be the same on all ranks, by name."""
-        makes = self.make_engine
-        facts = {"onelayer": version("onelayer"), "engine": getattr(makes, "__name__", "")}
-        if isinstance(makes, OnDevice):
-            facts |= {name: makes.origin()[name] for name in ("precision", "torch")}
-        return facts | {"shard": self.machine.shard, "stacks": str(self.stacks)}
+        own = {"shard": self.machine.shard, "stacks": str(self.stacks)}
+        return software_of(self.make_engine) | own
 
     def _check_validation(self) -> None:
         """Refuse what needs the validation split where there is none, or it is not evaluated."""

@@ -47,8 +47,7 @@ class Keeper:
     @property
     def facts(self) -> dict[str, Any]:
         """What was asked for, and the digests of all arrays, by name."""
-        settings = {"settings": "; ".join(map(str, self._asked.settings or ()))}
-        return dict(self._asked.options) | settings | self._digests
+        return self._asked.facts | self._digests
 
     def trained(self, models: range) -> Trained | None:
         """Return what is left of a stack, if it is trained.

@@ -31,9 +31,9 @@ from onelayer.training.log import Trained
 from onelayer.training.machine import Machine
 from onelayer.training.options import TrainingOptions
 from onelayer.training.provenance import origin_of
-from onelayer.training.ranks import world
 from onelayer.training.run import CURVES, History, Run
 from onelayer.training.snapshots import Snapshots, join_snapshots
+from onelayer.training.world import world
 
 
 @takes(options=TrainingOptions, machine=Machine)

@@ -12,8 +12,9 @@ from onelayer.training.compiled_engine import WIDTHS, CompiledEngine, kernel_tra
 from onelayer.training.engine import MakeEngine
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.numpy_engine import NumpyEngine
-from onelayer.training.ranks import LONGEST, TIMEOUT, world
+from onelayer.training.ranks import LONGEST, TIMEOUT
 from onelayer.training.torch_device import PRECISIONS, check_device, check_numbers, find_device
+from onelayer.training.world import world
 
 GB = 10**9
 ENGINES: dict[str, MakeEngine] = {"compiled": CompiledEngine, "numpy": NumpyEngine}

@@ -15,6 +15,7 @@ from onelayer.thread_pools import pools
 from onelayer.training.engine import MakeEngine, OnDevice
 
 _OF_THE_TRAINING = {"date", "seconds", "stacks", "digests", "processes"}
+_OF_ALL_RANKS = ("onelayer", "engine", "precision", "torch")
 
 
 def provenance() -> dict[str, Any]:
@@ -37,6 +38,12 @@ def origin_of(make_engine: MakeEngine) -> dict[str, Any]:
     """Return the provenance of a training with this class of engine: also its name and device."""
     own = make_engine.origin() if isinstance(make_engine, OnDevice) else {}
     return provenance() | {"engine": getattr(make_engine, "__name__", "")} | own
+
+
+def software_of(make_engine: MakeEngine) -> dict[str, Any]:
+    """Return what of the software must be the same on all ranks, by name."""
+    origin = origin_of(make_engine)
+    return {name: origin[name] for name in _OF_ALL_RANKS if name in origin}
 
 
 def recorded(record: Mapping[str, Any], name: str, kind: Any) -> Any:

@@ -10,16 +10,16 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 from onelayer.arguments import checked
 from onelayer.errors import InputError, printable, shown
 from onelayer.process import GRACE, Stopped, abandon
+from onelayer.training.world import World, inside
 
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _BEAT, _SOON = 1.0, 0.01  # seconds between two signs of life, and, at most, two looks at a meeting
@@ -82,51 +82,6 @@ def check_alone(what: str) -> None:
         raise InputError(f"{what} takes one process; {place.size} were started (WORLD_SIZE)")
 
 
-class World:
-    """A world of one rank: a process that was started alone."""
-
-    rank, size, local_rank = 0, 1, 0
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is rank 0, the only one that prints and writes."""
-        return self.rank == 0
-
-    def gather(self, value: Any) -> list[Any]:
-        """Return the values of all ranks, in their order."""
-        return [value]
-
-    def sum(self, tensor: Any) -> None:
-        """Replace the tensor by the sum of the tensors of all ranks."""
-
-    def agree(self, facts: Mapping[str, Any]) -> None:
-        """Raise InputError on all ranks if a fact differs between them."""
-
-
-_ALONE = World()
-_current = ContextVar("world", default=_ALONE)
-
-
-def world() -> World:
-    """Return the world that this process is in."""
-    return _current.get()
-
-
-@contextmanager
-def inside(other: World) -> Iterator[World]:
-    """Put this thread into another world while the block runs."""
-    before = _current.set(other)
-    try:
-        yield other
-    finally:
-        _current.reset(before)
-
-
-def alone() -> AbstractContextManager[World]:
-    """Make this process alone in a block that the other ranks do not run."""
-    return inside(_ALONE)
-
-
 @contextmanager
 @checked
 def ranks(timeout: float = TIMEOUT) -> Iterator[World]:
@@ -153,10 +108,11 @@ def ranks(timeout: float = TIMEOUT) -> Iterator[World]:
         raise InputError(f"timeout is {timeout}; expected a number of seconds, 1 to {LONGEST:,}")
     place = Place.found(os.environ)
     if place is None:
-        yield _ALONE
+        yield World()
         return
     joined = _Joined(place, timeout)
     try:
+        joined.connect()
         with inside(joined):
             yield joined
     except Exception as error:
@@ -199,7 +155,7 @@ class _Joined(World):
         )
 
     def _join(self, limit: timedelta) -> None:
-        """Connect to all others through the store, which rank 0 or the launcher holds."""
+        """Meet the others at the store, which rank 0 or the launcher holds."""
         self._store, _, _ = next(iter(self._distributed.rendezvous("env://", timeout=limit)))
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._prefix = f"onelayer/{again}"
@@ -207,14 +163,31 @@ class _Joined(World):
         self._names = [f"{self._prefix}/{rank}" for rank in range(self.size)]
         self._signs.set(self._names[self.rank], "0")
         self._signs.wait(self._names, limit)
-        # No timeout for a rank that is slow: the watcher finds those that are lost.
-        self._distributed.init_process_group(
-            _backend(),
-            store=self._store,
-            rank=self.rank,
-            world_size=self.size,
-            timeout=timedelta(days=365),
-        )
+        self._heard, self._seen = time.monotonic(), self._signs.multi_get(self._names)
+
+    def connect(self) -> None:
+        """Connect to each of the others.
+
+        Raises
+        ------
+        InputError
+            If one cannot be reached.
+        """
+        try:
+            # No timeout for a rank that is slow: the watcher finds those that are lost.
+            self._distributed.init_process_group(
+                _backend(),
+                store=self._store,
+                rank=self.rank,
+                world_size=self.size,
+                timeout=timedelta(days=365),
+            )
+        except RuntimeError:
+            raise InputError(
+                f"{self._place.address}:{self._place.port} answers, but another rank does not: "
+                "GLOO_SOCKET_IFNAME, such as eth0, names the network between the machines, if the "
+                "names of the hosts lead elsewhere"
+            ) from None
 
     def gather(self, value: Any) -> list[Any]:
         """See World.gather; the first ranks wait for the others as long as these live."""
@@ -238,10 +211,15 @@ class _Joined(World):
             for name in {**first, **other}
             if other.get(name) != first.get(name)
         ]
-        if wrong and not self.leads:
-            self._await_end()
         if wrong:
-            raise InputError(f"{'; '.join(wrong)} as of rank 0: expected the same on all ranks")
+            words = f"{'; '.join(wrong)} as of rank 0: expected the same on all ranks"
+            self.fail(InputError(words))
+
+    def fail(self, error: InputError) -> NoReturn:
+        """See World.fail; rank 0 says it, and so ends the others."""
+        if not self.leads:
+            self._await_end()
+        raise error
 
     def leave(self, sign: str) -> None:
         """Tell the others how this rank ends; rank 0 leaves last, since it may hold the store."""

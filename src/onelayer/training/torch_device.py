@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from onelayer.errors import InputError
-from onelayer.training.ranks import world
+from onelayer.training.world import world
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")

@@ -18,8 +18,8 @@ from onelayer.data.dataset import Features, Split
 from onelayer.data.derived import Derived
 from onelayer.data.sample_weights import SampleWeights
 from onelayer.training.engine import Opened, Rows
-from onelayer.training.ranks import World, world
 from onelayer.training.torch_engine import TorchEngine, as_array
+from onelayer.training.world import World, world
 
 DEALT = 64  # consecutive rows that go to one rank
 

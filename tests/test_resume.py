@@ -21,6 +21,7 @@ from onelayer.experiments.reproduce import reproduce
 from onelayer.experiments.resume import plan_resume
 from onelayer.experiments.spec import Spec, adjust
 from onelayer.training.checkpoint import CHECKPOINT, checkpoints_of
+from onelayer.training.world import World, inside
 
 TRAIN = ["train", "data.npz", "--validation", "0.2", "--epochs", "3", "--batch-size", "20",
          "--l2", "0,0.1", "--report", "none", "--threads", "1"]  # fmt: skip
@@ -193,3 +194,15 @@ def test_probes_go_on_inside_a_feature_set(stop_in, monkeypatch):
         for path in Path("whole/models").iterdir():
             same = onelayer.load_model(OUT / "models" / path.name)
             assert bits(same) == bits(onelayer.load_model(path))
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_from_python_several_processes_are_told_the_command():
+    here = World()
+    here.rank, here.size = 1, 2
+    with inside(here):
+        with pytest.raises(onelayer.InputError, match="torchrun … -m onelayer resume out"):
+            onelayer.resume("out")
+        with pytest.raises(onelayer.InputError, match="verify takes one process; 2 share"):
+            onelayer.verify("out")
+    assert len(checkpoints_of(OUT).files()) == 2

@@ -23,6 +23,7 @@ from onelayer.thread_pools import limited
 from onelayer.training.checkpoint import checkpoints_of
 from onelayer.training.machine import Machine
 from onelayer.training.provenance import elsewhere, provenance, recorded
+from onelayer.training.world import world
 
 _ENDING = ".unfinished"
 
@@ -103,6 +104,11 @@ def resume(
     call |= {"resume": True, "announce": announce, "show": show}
     call["force"] = force or bool(call.get("force"))
     if plan.task.command == "reproduce":
+        if not world().leads:
+            raise InputError(
+                f"{folder}: a training that several processes share is resumed by the command: "
+                f"torchrun … -m onelayer resume {folder}"
+            )
         return reproduce(_spec_of(plan), plan.out, **call)
     return probe_sources(out=plan.out, **call)
 

@@ -22,7 +22,7 @@ def features(N, seed=0):
 def axes_of(X, shares):
     as_it_is = Scaling("none", np.zeros(D), np.ones(D))
     return axes.principal_axes(
-        Split(X, np.zeros(len(X), np.intp)), np.arange(len(X)), shares, as_it_is
+        Split(X, np.zeros(len(X), np.intp)), np.arange(len(X)), as_it_is, shares
     )
 
 

@@ -62,12 +62,6 @@ def make_data(D=6, noise=1.0, shares=(0.0, 1.0, 2.0), seed=0):
     return Dataset("made", **splits, class_names=names)
 
 
-def of_label(data, label):
-    """Return the data set of two classes that one label makes of rows with several."""
-    splits = {name: Split(split.X, split.y[:, label]) for name, split in data.splits.items()}
-    return Dataset("alone", **splits, class_names=("0", "1"))
-
-
 def small(N=40, D=3, L=3):
     generator = np.random.default_rng(1)
     return generator.standard_normal((N, D)), generator.integers(0, 2, (N, L))
@@ -169,7 +163,7 @@ def test_splits_are_drawn_from_all_rows_alike_and_groups_stay_whole(tmp_path):
 
 def test_what_takes_one_class_a_row_says_so():
     data = make_data()
-    model = onelayer.model_of(onelayer.train(of_label(data, 0), onelayer.grid(), epochs=1))
+    model = onelayer.model_of(onelayer.train(data.of_label(0), onelayer.grid(), epochs=1))
     for ask in (
         lambda: onelayer.train(data, onelayer.grid()),
         lambda: onelayer.train(data, onelayer.grid(), class_weight="balanced"),
@@ -213,7 +207,7 @@ def test_a_label_with_others_is_the_training_of_it_alone():
     together, _ = exact_models(data, onelayer.grid(l2=[0.1]))
     for label, models in together.items():
         alone = onelayer.train(
-            of_label(data, label), onelayer.grid(l2=[0.1]), solver="exact", tolerance=1e-12,
+            data.of_label(label), onelayer.grid(l2=[0.1]), solver="exact", tolerance=1e-12,
             scaling="standardise", dtype="float64",
         )  # fmt: skip
         np.testing.assert_allclose(models.weights, alone.weights, atol=1e-6)

@@ -197,12 +197,15 @@ def test_probes_go_on_inside_a_feature_set(stop_in, monkeypatch):
 
 
 @pytest.mark.usefixtures("interrupted")
-def test_from_python_several_processes_are_told_the_command():
+def test_from_python_several_processes_are_told_the_command(monkeypatch):
     here = World()
     here.rank, here.size = 1, 2
-    with inside(here):
-        with pytest.raises(onelayer.InputError, match="torchrun … -m onelayer resume out"):
-            onelayer.resume("out")
-        with pytest.raises(onelayer.InputError, match="verify takes one process; 2 share"):
-            onelayer.verify("out")
+    told = pytest.raises(onelayer.InputError, match="torchrun … -m onelayer resume out")
+    with inside(here), told:
+        onelayer.resume("out")
+    places = {"RANK": 1, "LOCAL_RANK": 1, "WORLD_SIZE": 2, "MASTER_PORT": 1, "MASTER_ADDR": "a"}
+    for name, value in places.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(onelayer.InputError, match="verify takes one process; 2 were started"):
+        onelayer.verify("out")
     assert len(checkpoints_of(OUT).files()) == 2

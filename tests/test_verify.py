@@ -111,6 +111,10 @@ def test_probes_of_several_labels_are_verified_label_by_label(capsys):
     few = ["--l2", "0.1,1", "--fractions", "0.5", "--control"]
     assert command([*PROBE[:1], "tags.npz", *few, *PROBE[3:]]) == 0
     assert command(VERIFY) == 0
+    (features,) = RunFolder.open(OUT).probes().feature_sets
+    other = replace(features, **change_draw(features, 0, 1, test=0.0))
+    told = str(find_departure("tags", features, other))
+    assert f" at {features.by_labels[0].labels} rows, draw 2: test differs by" in told
     change_probes(bit=1)
     capsys.readouterr()
     assert command(VERIFY) == 1

@@ -203,9 +203,7 @@ def verify(
     Exits with 1 if a bit is another.
     """
     from onelayer.experiments.verify import verify as train_again
-    from onelayer.training.ranks import check_alone
 
-    check_alone("verify")
     receipt = train_again(folder, machine=_place().build(context.obj), source=source)
     if receipt.identical:
         print(f"identical to the bit: {', '.join(receipt.trainings)}")

@@ -169,7 +169,7 @@ class Dataset:
             )
 
     def of_label(self, label: int) -> "Dataset":
-        """Return multi-label data with one label in place of all: the classes are 0 and 1."""
+        """Return multi-label data, y (N, L), with one label as its classes 0 and 1, y (N,)."""
         alone = {name: replace(split, y=split.y[:, label]) for name, split in self.splits.items()}
         changed: dict[str, Any] = alone | {"class_names": ("0", "1")}
         return replace(self, **changed)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.evaluation.probing import Labelled
+from onelayer.evaluation.probing import Drawn, Labelled
 from onelayer.training.cross_validation import CrossValidation
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.run import CURVES, Run
@@ -123,8 +123,8 @@ def _values(record: Any, words: Keys = (), place: Keys = ()) -> Iterator[tuple[K
 
 def _words(name: str, item: Any) -> str:
     """Return the words for a part of a record: probes are named by their labels and their λ."""
-    if isinstance(item, Labelled) and name != "control":
-        return f"{item.labels:,} labels"
+    if isinstance(item, Drawn) and name != "control":
+        return f"{item.labels:,} {'labels' if isinstance(item, Labelled) else 'rows'}"
     setting = getattr(item, "setting", None)
     own = f", λ={setting.l2:g}" if isinstance(setting, Hyperparameters) else ""
     return name.replace("_", " ") + own

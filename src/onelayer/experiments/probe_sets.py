@@ -13,12 +13,10 @@ from onelayer.data.dataset import Dataset
 from onelayer.data.multilabel import label_subset_weights
 from onelayer.data.splitting import subset_weights
 from onelayer.evaluation.multilabel import LabelProbing
-from onelayer.evaluation.optimism import optimism_of
-from onelayer.evaluation.probing import Probing, compare_with_best
+from onelayer.evaluation.probing import Probing
 from onelayer.evaluation.unfinished import (
     LABELS,
     Finished,
-    Probed,
     digests_of_splits,
     job_of_set,
 )
@@ -31,7 +29,7 @@ from onelayer.experiments.probe_options import (
     probe_grid,
     with_iterations,
 )
-from onelayer.experiments.probe_training import probe_features, provenance_of
+from onelayer.experiments.probe_training import compare_features, probe_features
 from onelayer.experiments.workload import Progress, Workload
 from onelayer.progress import progress_bar
 from onelayer.training.checkpoint import Asked, Checkpoints
@@ -156,42 +154,10 @@ class Probes:
 
     def compare(self, probed: Sequence[Finished]) -> AnyProbing:
         """Return the comparison of the probes of all feature sets."""
-        compare: Callable[..., AnyProbing] = compare_labels if self.first.multilabel else _compare
+        compare: Callable[..., AnyProbing] = (
+            compare_labels if self.first.multilabel else compare_features
+        )
         return compare(self.feature_sets, probed, self.work.settings, self.asked, self.options)
-
-
-def _compare(
-    feature_sets: Mapping[str, Dataset],
-    probed: Sequence[Probed],
-    settings: Sequence[Hyperparameters] | None,
-    asked: ProbeOptions,
-    options: TrainingOptions,
-) -> Probing:
-    """Return the comparison of the probes of all feature sets."""
-    first = next(iter(feature_sets.values()))
-    found = {setting for each in probed for setting in each.settings}
-    right = np.stack([each.right for each in probed], axis=1)
-    known = [each.features.optimism for each in probed if each.features.optimism]
-    models, rows = sum(one.models for one in known), known[0].rows if known else 0
-    return Probing(
-        feature_sets=compare_with_best([each.features for each in probed], right),
-        class_names=first.class_names,
-        samples={name: len(split) for name, split in first.splits.items()},
-        majority=_majority(first),
-        scaling=options.scaling,
-        grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
-        training=asdict(options),
-        provenance=provenance_of(feature_sets, probed),
-        metric=asked.chooses_by,
-        refit=asked.refit,
-        optimism=optimism_of([each.halves for each in probed], models, rows),
-    )
-
-
-def _majority(data: Dataset) -> float:
-    """Return the share of test rows in the most frequent training class."""
-    frequent = np.bincount(data.train.y).argmax()
-    return float((data.splits["test"].y == frequent).mean())
 
 
 def _draw_subsets(

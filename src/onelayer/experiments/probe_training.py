@@ -1,8 +1,8 @@
-"""The probes of one feature set: trained, chosen by validation, judged on the test split."""
+"""The probes of a feature set: trained, chosen by validation, judged on the test split."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,15 @@ from onelayer.errors import DivergedError, InputError
 from onelayer.evaluation.metrics import METRICS, Metric
 from onelayer.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from onelayer.evaluation.optimism import best_of_halves, optimism_of, rows_to_choose
-from onelayer.evaluation.probing import ClassCounts, FeatureSet, Labelled, Probe, Tried
+from onelayer.evaluation.probing import (
+    ClassCounts,
+    FeatureSet,
+    Labelled,
+    Probe,
+    Probing,
+    Tried,
+    compare_with_best,
+)
 from onelayer.evaluation.selection import check_choice, choose
 from onelayer.evaluation.unfinished import Finished, Probed
 from onelayer.experiments.probe_options import ProbeOptions
@@ -238,3 +246,37 @@ def _train_controls(
         on_train, on_validation, on_test = accuracies
         probes.append(Probe(setting, on_train, on_validation, on_test))
     return Labelled(1.0, len(data.train), tuple(probes))
+
+
+def compare_features(
+    feature_sets: Mapping[str, Dataset],
+    probed: Sequence[Probed],
+    settings: Sequence[Hyperparameters] | None,
+    asked: ProbeOptions,
+    options: TrainingOptions,
+) -> Probing:
+    """Return the comparison of the probes of all feature sets."""
+    first = next(iter(feature_sets.values()))
+    found = {setting for each in probed for setting in each.settings}
+    right = np.stack([each.right for each in probed], axis=1)
+    known = [each.features.optimism for each in probed if each.features.optimism]
+    models, rows = sum(one.models for one in known), known[0].rows if known else 0
+    return Probing(
+        feature_sets=compare_with_best([each.features for each in probed], right),
+        class_names=first.class_names,
+        samples={name: len(split) for name, split in first.splits.items()},
+        majority=_majority(first),
+        scaling=options.scaling,
+        grid=tuple(settings or sorted(found, key=lambda setting: -setting.l2)),
+        training=asdict(options),
+        provenance=provenance_of(feature_sets, probed),
+        metric=asked.chooses_by,
+        refit=asked.refit,
+        optimism=optimism_of([each.halves for each in probed], models, rows),
+    )
+
+
+def _majority(data: Dataset) -> float:
+    """Return the share of test rows in the most frequent training class."""
+    frequent = np.bincount(data.train.y).argmax()
+    return float((data.splits["test"].y == frequent).mean())

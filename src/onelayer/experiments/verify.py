@@ -26,7 +26,7 @@ from onelayer.training.classifier import Classifier
 from onelayer.training.hyperparameters import Hyperparameters
 from onelayer.training.machine import HERE, Machine
 from onelayer.training.provenance import elsewhere, place_of, recorded
-from onelayer.training.world import world
+from onelayer.training.ranks import check_alone
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,7 @@ def verify(
         If the folder holds no results, does not say how they were made, or the data are not those
         of the training.
     """
-    if world().size > 1:
-        raise InputError(f"verify takes one process; {world().size} share the work")
+    check_alone("verify")
     stored = RunFolder.open(Path(folder))
     find = _probes if stored.has_probes else _trainings
     departures, names, reasons = list[Departure](), list[str](), dict[str, None]()

@@ -116,8 +116,7 @@ def axes_of_rows(data: Dataset, scaling: Scaling) -> Axes:
     """
     if data.allow_missing:
         data.check_finite()
-    rows = np.arange(len(data.train))
-    return principal_axes(data.train, rows, np.full(len(rows), 1 / len(rows)), scaling)
+    return principal_axes(data.train, np.arange(len(data.train)), scaling)
 
 
 def label_model(

@@ -66,7 +66,7 @@ def follow_paths(
     axes = None
     if len(weights) > 1:
         every = np.flatnonzero(weights.any(axis=0))
-        axes = principal_axes(data.train, every, np.full(len(every), 1 / len(every)), scaling)
+        axes = principal_axes(data.train, every, scaling)
     with limited(machine.threads):
         for number, group in enumerate(weighed.groups):
             own = weighed.values[group]

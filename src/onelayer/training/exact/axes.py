@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +25,11 @@ Floats = NDArray[np.float64]
 class Basis(Protocol):
     """R orthonormal vectors, the columns of Q (D, R)."""
 
+    @property
+    def count(self) -> int:
+        """R."""
+        ...
+
     def along(self, X: Array) -> Array:
         """Return X Q (…, R): coordinates along the vectors, in the precision of X."""
         ...
@@ -40,6 +44,11 @@ class Vectors:
     """A basis whose vectors are stored."""
 
     Q: Floats
+
+    @property
+    def count(self) -> int:
+        """See Basis.count."""
+        return len(self.Q.T)
 
     def along(self, X: Array) -> Array:
         """See Basis.along."""
@@ -73,6 +82,11 @@ class Reflections:
         np.fill_diagonal(V, 1)
         return cls(V, T)
 
+    @property
+    def count(self) -> int:
+        """See Basis.count: all D."""
+        return len(self.V)
+
     def along(self, X: Array) -> Array:
         """See Basis.along."""
         return self._reflect(X, self.T)
@@ -102,15 +116,14 @@ class Axes:
 
     def turn(self, X: Array) -> NDArray[np.float32]:
         """Return [z, 1] (n, R + 1) of scaled features X (n, D), in float32."""
-        Z = self._along((X - self.mean).astype(np.float32))
-        turned = np.ones((len(X), Z.shape[1] + 1), np.float32)
-        turned[:, :-1] = Z
+        turned = np.ones((len(X), self.count + 1), np.float32)
+        turned[:, :-1] = self._along((X - self.mean).astype(np.float32))
         return turned
 
-    @cached_property
+    @property
     def count(self) -> int:
         """The number of axes, R."""
-        return int(self._along(np.zeros((1, len(self.mean)), np.float32)).shape[1])
+        return len(self.mean) if self.basis is None else self.basis.count
 
     @property
     def centred(self) -> "Axes":
@@ -141,12 +154,16 @@ class Axes:
         return X if self.basis is None else self.basis.along(X)
 
 
-def principal_axes(split: Split, rows: NDArray[np.intp], shares: Floats, scaling: Scaling) -> Axes:
-    """Return the principal axes of these rows of a split, weighted by their shares.
+def principal_axes(
+    split: Split, rows: NDArray[np.intp], scaling: Scaling, shares: Floats | None = None
+) -> Axes:
+    """Return the principal axes of rows (N,) of a split, weighted by their shares (N,), or alike.
 
     N rows, fewer than features, span only N axes, and the W of least cost lies in their span. Of
     more than LARGEST axes the first SKETCHED are sought, and others complete them to a basis.
     """
+    if shares is None:
+        shares = np.full(len(rows), 1 / len(rows))
     with limited(1):  # on busy cores, threads of BLAS wait for each other
         return _find_axes(_Rows(split, rows, shares, scaling))
 
@@ -167,12 +184,12 @@ class _Rows:
     scaling: Scaling
 
     def blocks(self) -> Iterator[tuple[Floats, Floats]]:
-        """Yield scaled features in float64, and shares."""
+        """Yield scaled features (n, D) in float64, and shares (n,)."""
         for some in blocks_of(len(self.rows), self.split.X.shape[1]):
             yield self.scaling.apply(self.split.X[self.rows[some]]), self.shares[some]
 
     def weighed(self, mean: Floats, unit: float) -> Iterator[NDArray[np.float32]]:
-        """Yield √share (x − mean) / unit: the Gram matrix is the sum of their products."""
+        """Yield √share (x − mean) / unit (n, D): the Gram matrix is the sum of their products."""
         for X, own in self.blocks():
             X -= mean
             X *= np.sqrt(own)[:, None] / unit

@@ -57,7 +57,7 @@ class Problem:
         if axes is not None and 2 * len(rows) < len(axes.mean):
             axes = None
         own = axes is None
-        self.axes = axes or principal_axes(split, rows, shares, scaling)
+        self.axes = axes or principal_axes(split, rows, scaling, shares)
         self.exact_rows: Rows = Stored(split.X, rows, scaling)
         self.fast_rows: Rows = Stored(split.X, rows, scaling, self.axes.centred)
         self._turned: Rows = Stored(split.X, rows, scaling, self.axes)
@@ -128,5 +128,5 @@ class Problem:
 def squares(G: Floats) -> Floats:
     """Return the sum of squares (M,) of each model's array (M, …)."""
     flat = G.reshape(len(G), -1)
-    squares: Floats = np.einsum("mn,mn->m", flat, flat)
-    return squares
+    sums: Floats = np.einsum("mn,mn->m", flat, flat)
+    return sums

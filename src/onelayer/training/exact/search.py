@@ -34,7 +34,10 @@ class Search:
         self.shape = len(problem.present), problem.axes.count + 1
 
     def run(self, rows: Rows, U: Floats, share: float) -> tuple[Floats, NDArray[np.intp]]:
-        """Minimise with products of these rows, to 1 / share of the tolerance."""
+        """Minimise from U (M, K, R + 1) with products of these rows, to 1 / share of the tolerance.
+
+        Returns the parameters that were found, and the evaluations of each model, (M,).
+        """
 
         def evaluate(flat: Floats, models: Models) -> Point:
             U = self._centred(flat.reshape(-1, *self.shape))
@@ -61,9 +64,10 @@ class Search:
         return U - U.mean(axis=1, keepdims=True) if self.problem.weighted_loss.loss.relative else U
 
     def settle(self, U: Floats, rows: Rows) -> Floats:
-        """Return U with better biases by these rows, so that `prove` need not improve them often.
+        """Return U (M, K, R + 1) with better biases, so that `prove` has little to improve.
 
-        The search ends near the least cost; the proof asks for much better biases than that.
+        The search ends near the least cost; the proof asks for much better biases than that. They
+        are found with products of these rows.
         """
         U, models = U.copy(), np.flatnonzero(self.l2)
         last = np.full(len(models), np.inf)
@@ -73,7 +77,7 @@ class Search:
             targets, V = self.targets[models], U[models]
             sums = self.problem.add_up(targets, rows, V, self.pool, BIASES)
             cost = sums.loss + self.l2[models] * squares(V[..., :-1])
-            step, rise, moved = self._left_by_biases(sums)
+            step, rise, moved = self._bias_step(sums)
             left = rise + moved**2 / (4 * self.l2[models])
             allowed = NEGLIGIBLE * self.tolerance * cost
             far = (left > allowed) & ~(left > last / 2)
@@ -103,7 +107,7 @@ class Search:
             cost[models] = sums.loss + l2 * squares(V[..., :-1])
             norm[models] = np.sqrt(squares(G))
             of_W = np.sqrt(squares(G[..., :-1]))
-            step, rise, moved = self._left_by_biases(sums)
+            step, rise, moved = self._bias_step(sums)
             with np.errstate(divide="ignore", invalid="ignore"):
                 least = of_W**2 / (4 * l2)
                 above = np.minimum((of_W + moved) ** 2 / (4 * l2) + rise, cost[models])
@@ -116,10 +120,13 @@ class Search:
             U[models, :, -1] += step[far]
         return U, cost, norm, excess
 
-    def _left_by_biases(self, sums: Sums) -> tuple[Floats, Floats, Floats]:
-        """See _biases_left; the last bound is on the change of ∂J/∂W itself."""
+    def _bias_step(self, sums: Sums) -> tuple[Floats, Floats, Floats]:
+        """Return a step to the best biases (M, K), and two bounds (M,): see _newton_step.
+
+        The second bound is on the change of ∂J/∂W itself.
+        """
         relative = self.problem.weighted_loss.loss.relative
-        step, rise, moved = _biases_left(sums.gradient[..., -1], sums.curvature, relative)
+        step, rise, moved = _newton_step(sums.gradient[..., -1], sums.curvature, relative)
         return step, rise, moved * math.sqrt(self.problem.largest)
 
     def _point(self, rows: Rows, U: Floats, models: Models) -> Point:
@@ -144,7 +151,7 @@ class Search:
             return left
 
 
-def _biases_left(
+def _newton_step(
     gradient: Floats, curvature: Floats, relative: bool
 ) -> tuple[Floats, Floats, Floats]:
     """Return a step to the best biases of M models, and two bounds, from derivatives by b.

@@ -105,9 +105,8 @@ def _solve_at_once(
     far, counts = np.arange(len(decays)), np.zeros(len(decays), np.intp)
     cost, norm, excess = np.empty((3, len(decays)))
     # The estimate at which a search ends is a little below the proven excess: try again.
-    tries = [(problem.fast_rows, 2)] * fast + [
-        (problem.exact_rows, share) for share in (2, 20, 200)
-    ]
+    exact = [(problem.exact_rows, share) for share in (2, 20, 200)]
+    tries = [(problem.fast_rows, 2), *exact] if fast else exact
     with open_pool() as pool:
         flat = problem.flat_slopes(pool)[own] if (decays == 0).any() else np.ones(len(own))
         for rows, share in tries:

@@ -68,7 +68,7 @@ def solve_models(
     axes = None
     if len(kinds) > 1:
         every = np.flatnonzero((values > 0).any(axis=0))
-        axes = principal_axes(split, every, np.full(len(every), 1 / len(every)), scaling)
+        axes = principal_axes(split, every, scaling)
     parts, places = [], []
     for group, loss in kinds:
         own = np.flatnonzero((groups == group) & (losses == loss))
